@@ -1,0 +1,249 @@
+"""A component's settings: read off its constructor, checked before anything is built.
+
+The keyword-only parameters of a component's constructor, with annotations and defaults, are its settings. Annotations that
+are understood: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]``, ``X | None``, ``list[X]``, ``tuple[X, ...]``,
+``dict[str, X]``, and any of them as ``Annotated[X, Range(...)]``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import attrs
+
+from gancore.errors import GancoreError, did_you_mean, listed
+
+CONTEXT = (
+    "classes",
+    "channels",
+    "image_size",
+    "latent_dim",
+    "features",
+    "spectral_norm",
+    "batch_size",
+    "iterations",
+)
+"""Constructor arguments that core supplies where the recipe does not set them."""
+
+
+@attrs.frozen
+class Range:
+    """Bounds of a number, for ``Annotated[float, Range(0, 1)]``; inclusive unless said otherwise.
+
+    Args:
+        low: Least value, or None for none.
+        high: Greatest value, or None for none.
+        open_low: Exclude `low` itself.
+        open_high: Exclude `high` itself.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    open_low: bool = attrs.field(default=False, kw_only=True)
+    open_high: bool = attrs.field(default=False, kw_only=True)
+
+    def holds(self, value: float) -> bool:
+        """Return whether `value` lies inside; not-a-number never does."""
+        if math.isnan(value):
+            return False
+        if self.low is not None and (value < self.low or (self.open_low and value == self.low)):
+            return False
+        return not (self.high is not None and (value > self.high or (self.open_high and value == self.high)))
+
+    def __str__(self) -> str:
+        if self.low is not None and self.high is not None:
+            return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+        if self.low is not None:
+            return f"{'above' if self.open_low else 'at least'} {self.low:g}"
+        return f"{'below' if self.open_high else 'at most'} {self.high:g}"
+
+
+@attrs.frozen
+class Setting:
+    """One setting of a component.
+
+    Attributes:
+        name: Key in the recipe.
+        annotation: Its type.
+        default: Its default, or `inspect.Parameter.empty` where the recipe (or core) must give it.
+    """
+
+    name: str
+    annotation: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        return describe(self.annotation)
+
+
+def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
+    """Return the settings of a component class or function, by name, in the order of its signature."""
+    # A class's hints live on its __init__; a subclass that defines none inherits the parent's.
+    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise GancoreError(f"{_title(target)} has an annotation that does not resolve: {error}") from error
+    return {
+        parameter.name: Setting(parameter.name, hints.get(parameter.name, Any), parameter.default)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def check(
+    target: Callable[..., Any],
+    given: Mapping[str, Any],
+    *,
+    where: str,
+    context: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the keyword arguments that build `target` from a recipe's settings.
+
+    Args:
+        target: Component class.
+        given: Settings of the recipe.
+        where: Names the place for the error, e.g. ``"my.toml: losses.balance (cbgan/class-balance)"``.
+        context: What core knows; used for arguments that the recipe does not set. None checks only the given ones.
+
+    Raises:
+        GancoreError: An unknown key, a wrong type, a value out of range, or a required setting that is missing.
+    """
+    known = settings_of(target)
+    for key in given:
+        if key not in known:
+            raise GancoreError(
+                f"{where} has no setting {key!r}{did_you_mean(key, known)} (its settings: {listed(known)})."
+            )
+    result = {key: convert(value, known[key].annotation, where=f"{where}: {key}") for key, value in given.items()}
+    for setting in known.values():
+        if setting.name in result:
+            continue
+        if context is not None and setting.name in context:
+            result[setting.name] = context[setting.name]
+        elif setting.required and not (context is None and setting.name in CONTEXT):
+            raise GancoreError(f"{where} needs the setting {setting.name!r} ({setting.allowed}); add it to the recipe.")
+    return result
+
+
+def convert(value: Any, annotation: Any, *, where: str) -> Any:
+    """Return `value` as the annotated type asks, or raise `GancoreError` that says what is allowed."""
+    if annotation in (Any, inspect.Parameter.empty):
+        return value
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        return _convert_union(value, annotation, where)
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is Annotated:
+        result = convert(value, arguments[0], where=where)
+        for bound in arguments[1:]:
+            if isinstance(bound, Range) and not all(bound.holds(v) for v in _numbers(result)):
+                raise _refused(value, annotation, where)
+        return result
+    if origin is Literal:
+        if value in arguments and type(value) in {type(a) for a in arguments}:
+            return value
+        hint = did_you_mean(value, [a for a in arguments if isinstance(a, str)]) if isinstance(value, str) else ""
+        raise _refused(value, annotation, where, hint)
+    if origin in (list, tuple, Sequence) or annotation in (list, tuple):
+        return _convert_sequence(value, annotation, where)
+    if origin in (dict, Mapping) or annotation is dict:
+        if not isinstance(value, Mapping):
+            raise _refused(value, annotation, where)
+        inner = arguments[1] if arguments else Any
+        return {key: convert(item, inner, where=f"{where}.{key}") for key, item in value.items()}
+    return _convert_plain(value, annotation, where)
+
+
+def _convert_union(value: Any, annotation: Any, where: str) -> Any:
+    choices = typing.get_args(annotation)
+    if value is None and type(None) in choices:
+        return None
+    # The recipe's own type first, so that `int | float` keeps 1 an int.
+    plain = [choice for choice in choices if choice is not type(None)]
+    for choice in sorted(plain, key=lambda c: c is not type(value)):
+        try:
+            return convert(value, choice, where=where)
+        except GancoreError:
+            continue
+    raise _refused(value, annotation, where)
+
+
+def _convert_sequence(value: Any, annotation: Any, where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _refused(value, annotation, where)
+    origin = typing.get_origin(annotation) or annotation
+    arguments = typing.get_args(annotation)
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        if len(value) != len(arguments):
+            raise _refused(value, annotation, where)
+        return tuple(convert(v, a, where=f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, arguments, strict=True)))
+    inner = arguments[0] if arguments else Any
+    items = [convert(item, inner, where=f"{where}[{i}]") for i, item in enumerate(value)]
+    return tuple(items) if origin is tuple else items
+
+
+def _convert_plain(value: Any, annotation: Any, where: str) -> Any:
+    # TOML and --set write 1 for 1.0; a bool is never a number.
+    if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if math.isfinite(value):
+            return float(value)
+    elif annotation is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    elif annotation is bool and isinstance(value, bool):
+        return value
+    elif annotation is str and isinstance(value, str):
+        return value
+    elif annotation not in (bool, int, float, str):
+        return value
+    raise _refused(value, annotation, where)
+
+
+def describe(annotation: Any) -> str:
+    """Return an annotation in words for people: ``"a number above 0"``."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "nothing"}
+    if annotation in words:
+        return words[annotation]
+    arguments = typing.get_args(annotation)
+    origin = typing.get_origin(annotation)
+    if isinstance(annotation, types.UnionType) or origin is typing.Union:
+        return " or ".join(describe(a) for a in arguments)
+    if origin is Annotated:
+        return " ".join([describe(arguments[0]), *(str(a) for a in arguments[1:] if isinstance(a, Range))])
+    if origin is Literal:
+        return "one of " + ", ".join(repr(a) for a in arguments)
+    if origin in (list, tuple, Sequence) and arguments:
+        if origin is tuple and arguments[-1] is not Ellipsis:
+            return f"a list of {len(arguments)}: " + ", ".join(describe(a) for a in arguments)
+        return f"a list of: {describe(arguments[0])}"
+    if origin in (dict, Mapping):
+        return "a table"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, bool) or value is None:
+        return []
+    if isinstance(value, int | float):
+        return [value]
+    return [number for item in value for number in _numbers(item)] if isinstance(value, list | tuple) else []
+
+
+def _refused(value: Any, annotation: Any, where: str, hint: str = "") -> GancoreError:
+    return GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
+
+
+def _title(target: Callable[..., Any]) -> str:
+    return f"{target.__module__}.{getattr(target, '__qualname__', target)}"
