@@ -131,8 +131,10 @@ class Classifier(Network):
 
 
 class Head(nn.Module):
-    """What the discriminator says about its features. Its recipe label names its output: ``[heads.classes]`` gives
-    ``real_classes`` and ``fake_classes``. Constructor arguments ``features`` and ``classes`` come from core.
+    """What the discriminator says about its features.
+
+    Its recipe label names its output: ``[heads.classes]`` gives ``real_classes`` and ``fake_classes``. Constructor
+    arguments ``features`` and ``classes`` come from core.
     """
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:

@@ -124,9 +124,7 @@ def check(
     known = settings_of(target)
     for key in given:
         if key not in known:
-            raise GancoreError(
-                f"{where} has no setting {key!r}{did_you_mean(key, known)} (its settings: {listed(known)})."
-            )
+            raise GancoreError(f"{where} has no setting {key!r}{did_you_mean(key, known)} (its settings: {listed(known)}).")
     result = {key: convert(value, known[key].annotation, where=f"{where}: {key}") for key, value in given.items()}
     for setting in known.values():
         if setting.name in result:
