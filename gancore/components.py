@@ -23,7 +23,8 @@ A parameter with a default is optional: it gets the tensor where the recipe prov
 
 Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``channels``,
 ``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
-the discriminator), ``batch_size`` and ``iterations``. A component that names one of them gets it.
+the discriminator), ``batch_size``, ``iterations`` and ``class_counts`` (training images per class, after samplers). A
+component that names one of them gets it.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ class LossTerm(nn.Module):
 class Network(nn.Module):
     """Base of all networks. A network may define ``project_(self)``, called without gradient after each of its steps."""
 
+    frozen_needs_weights: ClassVar[bool] = True
+    """Whether a recipe that does not train the network must say where its weights come from."""
+
 
 class Generator(Network):
     """Latent to image.
@@ -91,10 +95,13 @@ class Discriminator(Network):
     Attributes:
         features: Width F of what `forward` returns.
         spectral_norm: Whether its layers, and so its heads, are spectrally normalised.
+        batch_statistics: Whether an image's features depend on the rest of its batch (batch norm). Where they do, real and
+            generated images go through in two batches instead of one.
     """
 
     features: int
     spectral_norm: bool = False
+    batch_statistics: ClassVar[bool] = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to features (N, F)."""
@@ -162,6 +169,9 @@ class Drawn:
 
 class Sampler(nn.Module):
     """Which data take part, and what becomes of a drawn batch. Override any of the four methods."""
+
+    gives_negatives: ClassVar[bool] = False
+    """Whether `draw` adds negatives to the batch."""
 
     def select(self, labels: Tensor, seed: int) -> Tensor:
         """Return the indices (M,) int64 of the items that take part, of `labels` (N,). Called once, on the CPU.

@@ -27,6 +27,7 @@ CONTEXT = (
     "spectral_norm",
     "batch_size",
     "iterations",
+    "class_counts",
 )
 """Constructor arguments that core supplies where the recipe does not set them."""
 
@@ -89,7 +90,15 @@ class Setting:
 
 
 def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
-    """Return the settings of a component class or function, by name, in the order of its signature."""
+    """Return the settings of a component class, attrs class or function, by name, in the order of its signature."""
+    if inspect.isclass(target) and attrs.has(target):
+        attrs.resolve_types(target, include_extras=True)
+        return {
+            field.name: Setting(
+                field.name, field.type, inspect.Parameter.empty if field.default is attrs.NOTHING else field.default
+            )
+            for field in attrs.fields(target)
+        }
     # A class's hints live on its __init__; a subclass that defines none inherits the parent's.
     function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
     try:

@@ -1,0 +1,1 @@
+"""Loss terms that ship with core: adversarial objectives, gradient penalties, classification."""

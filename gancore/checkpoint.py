@@ -1,0 +1,51 @@
+"""Checkpoints of a run: one safetensors file each, written whole or not at all, from which training goes on bit-exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gancore.errors import GancoreError
+from gancore.weights import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from gancore.run import Run
+
+FORMAT = 1
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
+
+
+def save(run: Run, folder: Path) -> Path:
+    """Write a checkpoint of the run's present state and remove those that the recipe does not keep."""
+    path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
+    header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, **run.counters()}
+    write_tensors(path, run.tensors(), header)
+    keep = run.recipe.run.keep_checkpoints
+    for old in checkpoints(folder)[:-keep] if keep else []:
+        old.unlink()
+    return path
+
+
+def load(run: Run, path: Path) -> None:
+    """Restore a run from a checkpoint.
+
+    Raises:
+        GancoreError: The file is damaged, of another format, or of another recipe.
+    """
+    try:
+        tensors, header = read_tensors(path)
+    except GancoreError as error:
+        others = [other.name for other in checkpoints(path.parent.parent) if other != path]
+        remedy = f"delete it to go on from {others[-1]}" if others else "start the run anew in another folder"
+        raise GancoreError(f"the checkpoint {str(error).rstrip('.')}; {remedy}.") from error
+    if header.get("format") != FORMAT:
+        raise GancoreError(
+            f"{path} is no checkpoint of this version of gancore (format {header.get('format')}, expected {FORMAT})."
+        )
+    if header["recipe"] != run.recipe.digest:
+        raise GancoreError(f"{path} belongs to another recipe; use the recipe.toml beside it, or another --out.")
+    run.restore(tensors, {key: header[key] for key in ("iteration", "draws", "latents")})

@@ -1,0 +1,312 @@
+"""The command line. Importing this module imports no torch; a command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gancore import __version__
+from gancore.errors import GancoreError
+
+if TYPE_CHECKING:
+    import torch
+
+    from gancore.recipe import Recipe
+    from gancore.registry import Registry
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OWN = ("train", "sample", "evaluate", "report", "recipes", "components", "plugins", "show", "explain", "new-plugin", "doctor")
+
+
+class Group(click.Group):
+    """The command group; commands of plugins are found when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return core's commands in the order of a first day's work, then those of plugins."""
+        return [*OWN, *sorted(self._declared())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one of a plugin is imported now."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in self._declared():
+            return own
+        try:
+            command = _registry().load(self._declared()[cmd_name])
+        except GancoreError as error:
+            _fail(error)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing those of plugins."""
+        own = [(name, self.commands[name].get_short_help_str(80)) for name in OWN]
+        with formatter.section("Commands"):
+            formatter.write_dl(own)
+        declared = [(name, component.summary) for name, component in sorted(self._declared().items())]
+        if declared:
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl(declared)
+
+    @staticmethod
+    def _declared() -> dict[str, Any]:
+        return {name: component for name, component in _registry().commands().items() if name not in OWN}
+
+
+def _registry() -> Registry:
+    from gancore.registry import registry
+
+    return registry()
+
+
+def _fail(error: GancoreError) -> Any:
+    click.echo(f"Error: {error}", err=True)
+    sys.exit(2)
+
+
+def reports_errors(command: F) -> F:
+    """Turn a `GancoreError` into one sentence and exit status 2, and a broken pipe into silence."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except GancoreError as error:
+            return _fail(error)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return sys.exit(1)
+
+    return wrapped  # type: ignore[return-value]
+
+
+def _recipe_options(command: F) -> F:
+    for option in (
+        click.option(
+            "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
+        ),
+        click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer another recipe or fragment over it."),
+    ):
+        command = option(command)
+    return command
+
+
+_device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:N.")
+
+
+def _read(recipe: str, overlays: Sequence[str], assignments: Sequence[str]) -> Recipe:
+    from gancore.recipe import read
+
+    return read(recipe, _registry(), overlays=overlays, assignments=assignments)
+
+
+def _device(name: str) -> torch.device:
+    from gancore.devices import choose_device
+
+    return choose_device(name)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="gancore")
+def main() -> None:
+    """GAN research as installable, composable plugins.
+
+    A recipe names the parts of a training; a fragment adds a method to any recipe:
+
+    \b
+        gancore train cbgan/digits-lt --with cbgan/class-balance
+    """
+
+
+@main.command()
+@click.argument("recipe")
+@_recipe_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
+@click.option("--resume", is_flag=True, help="Go on, to the last bit, from the newest checkpoint in the folder.")
+@_device_option
+@reports_errors
+def train(
+    recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], out: Path | None, resume: bool, device: str
+) -> None:
+    """Train a recipe (a name, or a TOML file).
+
+    Networks that the recipe needs first are trained first. Ctrl-C saves the run, and prints how to go on.
+    """
+    checked = _read(recipe, overlays, assignments)
+    target = _device(device)
+    from gancore.progress import Terminal
+    from gancore.training import Interrupted
+    from gancore.training import train as run_training
+
+    if out is None:
+        words = [Path(name).stem if name.endswith(".toml") else name.replace("/", "-") for name in (recipe, *overlays)]
+        out = Path("runs") / "+".join(words)
+    progress = Terminal()
+    try:
+        run_training(checked, _registry(), out, device=target, resume=resume, progress=progress)
+    except Interrupted:
+        again = ["gancore train", recipe, *(f"--with {o}" for o in overlays), *(f"--set '{a}'" for a in assignments)]
+        click.echo(f"Saved. To go on: {' '.join([*again, f'--out {out}', '--resume'])}")
+        sys.exit(130)
+    click.echo(f"The run is in {out}. To look at it: gancore report {out}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--n", "number", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Number of images.")
+@click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
+@click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="PNG file to write.  [default: RUN/samples.png]")
+@_device_option
+@reports_errors
+def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
+    """Write a grid of generated images from a run's newest checkpoint."""
+    try:
+        wanted = [int(word) for word in classes.split(",")] if classes else []
+    except ValueError:
+        raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
+    from gancore import evaluation
+    from gancore.pictures import save_grid
+    from gancore.training import open_run
+
+    opened = open_run(run, _registry(), _device(device))
+    images, _ = evaluation.sample(opened, number, wanted, seed=seed, weights=weights)
+    path = out or run / "samples.png"
+    save_grid(images, path)
+    click.echo(f"{number} images are in {path}")
+
+
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
+@_device_option
+@reports_errors
+def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
+    """Score a run's newest checkpoint by its recipe's metrics, and append the scores to the run."""
+    from gancore.evaluation import Evaluator
+    from gancore.folder import RunFolder
+    from gancore.training import open_run, write_scores
+
+    opened = open_run(run, _registry(), _device(device))
+    if not opened.plan.metrics:
+        raise GancoreError(
+            f"the recipe of {run} has no metrics; train it with some, e.g. --set metrics.kl.use=class-histogram."
+        )
+    scores = Evaluator(opened, metrics or None)()
+    write_scores(RunFolder.open(run), opened.iteration, scores)
+    for name, value in scores.values.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+        click.echo(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
+
+
+@main.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
+@reports_errors
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
+    from gancore.report import write_report
+
+    click.echo(f"The report is {write_report(runs, out or runs[0] / 'report.html')}")
+
+
+@main.command()
+@reports_errors
+def recipes() -> None:
+    """List the installed recipes."""
+    from gancore import toml
+
+    found = _registry().recipes()
+    width = max(map(len, found), default=0)
+    for name, path in sorted(found.items()):
+        try:
+            summary = toml.read(path).get("summary", "")
+        except GancoreError as error:
+            summary = f"(broken: {error})"
+        click.echo(f"{name:{width}}  {summary}")
+
+
+@main.command()
+@click.argument("kind", required=False)
+@reports_errors
+def components(kind: str | None) -> None:
+    """List the installed components, of one KIND (loss, head, sampler, network, ...) or all."""
+    from gancore.errors import did_you_mean, listed
+    from gancore.hookspecs import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise GancoreError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (the kinds: {listed(KINDS)}).")
+    for name in [kind] if kind else KINDS:
+        found = sorted(_registry().components(name), key=lambda c: c.full_name)
+        if not found:
+            continue
+        click.echo(f"{name}:")
+        width = max(len(component.full_name) for component in found)
+        for component in found:
+            cite = f"  [{component.cite}]" if component.cite else ""
+            click.echo(f"  {component.full_name:{width}}  {component.summary}{cite}")
+
+
+@main.command()
+@reports_errors
+def plugins() -> None:
+    """List the installed plugins, and what is wrong with the broken ones."""
+    for plugin in _registry().plugins():
+        counts = [f"{len(found)} {kind}" for kind, found in plugin.components.items() if found]
+        state = "broken" if plugin.problem else ", ".join(counts) or "declares nothing"
+        click.echo(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
+        for line in [*([plugin.problem] if plugin.problem else []), *plugin.warnings]:
+            click.echo(f"{'':16} {line}")
+
+
+@main.command()
+@click.argument("name")
+@reports_errors
+def show(name: str) -> None:
+    """Show a component (settings, documentation, citation) or a recipe (resolved)."""
+    from gancore.show import describe
+
+    click.echo(describe(name, _registry()))
+
+
+@main.command()
+@click.argument("recipe")
+@_recipe_options
+@reports_errors
+def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> None:
+    """Print a recipe's plan: phases, passes, parts, versions, conflicts. Nothing is trained."""
+    from gancore.explain import explain as explain_plan
+    from gancore.plan import make_plan
+
+    click.echo(explain_plan(make_plan(_read(recipe, overlays, assignments), _registry())))
+
+
+@main.command("new-plugin")
+@click.argument("name")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write it.  [default: gancore-plugin-NAME]")
+@reports_errors
+def new_plugin(name: str, folder: Path | None) -> None:
+    """Write a working plugin package with a test, to start from."""
+    from gancore.scaffold import write_plugin
+
+    path = write_plugin(name, folder or Path(f"gancore-plugin-{name}"))
+    click.echo(f"The plugin is in {path}. To try it: pip install -e {path} && pytest {path}")
+
+
+@main.command()
+@reports_errors
+def doctor() -> None:
+    """Print versions, device, bfloat16 support, data found, and problems of plugins."""
+    from gancore.doctor import examine
+
+    lines, healthy = examine(_registry())
+    click.echo("\n".join(lines))
+    if not healthy:
+        sys.exit(1)

@@ -1,0 +1,112 @@
+"""``gancore explain``: a plan in words: phases, passes per iteration, parts, versions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from gancore.loops import Alternating
+from gancore.plan import DISCRIMINATOR, PhasePlan, Plan, plan_phase
+
+
+def explain(plan: Plan) -> str:
+    """Return the plan as text."""
+    return "\n".join([*_head(plan), "", *_parts(plan), "", *_phases(plan), *_counts(plan), "", *_versions(plan)])
+
+
+def _head(plan: Plan) -> Iterator[str]:
+    run, info = plan.recipe.run, plan.info
+    yield f"{plan.recipe.name}  (recipe {plan.recipe.digest})"
+    if len(plan.recipe.layers) > 1:
+        yield f"  layers       {' < '.join(plan.recipe.layers)}"
+    yield (
+        f"  data         {plan.recipe.parts['data', 'data'].declared.full_name}: {info.channels} x {info.image_size} x "
+        f"{info.image_size}, {info.classes} classes"
+    )
+    yield f"  run          {run.iterations} iterations, batch {run.batch_size}, seed {run.seed}, precision {run.precision}"
+    yield f"  loop         {plan.recipe.parts['loop', 'loop'].declared.full_name}, players {', '.join(plan.players)}"
+    for player, (name, settings, _) in plan.optimizers.items():
+        yield f"  optimizer    {player}: {name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _parts(plan: Plan) -> Iterator[str]:
+    rows = []
+    for label, network in plan.networks.items():
+        keys = network.keys
+        state = "trained" if network.trained else f"frozen, {keys.weights or f'trained first by {keys.trained_by}'}"
+        rows.append((f"networks.{label}", network.part.declared.full_name, state))
+    for label, head in plan.heads.items():
+        rows.append((f"heads.{label}", head.part.declared.full_name, ""))
+    for label, sampler in plan.samplers.items():
+        rows.append((f"samplers.{label}", sampler.part.declared.full_name, ""))
+    for label, term in plan.terms.items():
+        sides = ", ".join(player for player in plan.players if player in term.methods)
+        when = "" if term.keys.every == 1 else f", every {term.keys.every} iterations"
+        rows.append(
+            (f"losses.{label}", term.part.declared.full_name, f"weight {term.keys.weight:g} in the loss of: {sides}{when}")
+        )
+    if plan.attack is not None:
+        rows.append(
+            (f"attacks.{plan.attack.part.label}", plan.attack.part.declared.full_name, f"gradient {plan.attack.cls.gradient}")
+        )
+    for label, metric in plan.metrics.items():
+        rows.append((f"metrics.{label}", metric.part.declared.full_name, ""))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    yield "Parts"
+    for label, name, note in rows:
+        yield f"  {label:{widths[0]}}  {name:{widths[1]}}  {note}".rstrip()
+    for label in sorted(set(plan.recipe.group("losses")) - set(plan.terms)):
+        yield f"  losses.{label} has weight 0: it is left out"
+
+
+def _phases(plan: Plan) -> Iterator[str]:
+    for player in plan.players:
+        yield from _phase(plan, plan_phase(plan, player, plan.terms))
+        yield ""
+
+
+def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
+    yield f"Phase of the {phase.player}"
+    for side, grad in phase.generators.items():
+        yield f"  {side} = {plan.sides[side]}(z, label){'' if grad else ', without graph'}"
+    if phase.attack and plan.attack is not None:
+        yield f"  real is perturbed by attacks.{plan.attack.part.label}"
+    for forward in phase.forwards:
+        note = "" if forward.grad else ", without graph"
+        outputs = ", ".join(f"{side}_{head}" for head, sides in forward.heads.items() for side in sides)
+        kind = "one forward" if len(forward.sides) == 1 else "one joined forward"
+        yield f"  D({' + '.join(forward.sides)}): {kind}{note} -> {outputs}"
+    for network in phase.networks:
+        yield f"  {network.network}({network.side}){'' if network.grad else ', without graph'} -> {network.side}_{network.network}"
+    for label in phase.terms:
+        term = plan.terms[label]
+        names = ", ".join(need.name for need in term.methods[phase.player])
+        second = ", second-order gradient" if term.cls.differentiates else ""
+        yield f"  + {term.keys.weight:g} * {label}({names}){second}"
+    yield f"  one backward, one step of {plan.optimizers[phase.player][0]}"
+
+
+def _counts(plan: Plan) -> Iterator[str]:
+    turns = dict.fromkeys(plan.players, 1)
+    if isinstance(plan.loop, Alternating):
+        turns[DISCRIMINATOR] = plan.loop.discriminator_steps
+    forwards: Counter[str] = Counter()
+    for player, number in turns.items():
+        phase = plan_phase(plan, player, plan.terms)
+        for side in phase.generators:
+            forwards[plan.sides[side]] += number
+        forwards[DISCRIMINATOR] += number * len(phase.forwards)
+        for network in phase.networks:
+            forwards[network.network] += number
+    yield "Per iteration" + (
+        "" if isinstance(plan.loop, Alternating) else " (with each phase once; the loop may repeat phases)"
+    )
+    yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
+    yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in turns.items())
+    yield "  collectives  one flat all-reduce per backward under torchrun"
+
+
+def _versions(plan: Plan) -> Iterator[str]:
+    yield "Plugins"
+    for name, version in plan.registry.plugin_versions(plan.recipe.plugins).items():
+        yield f"  {name:12} {version}"

@@ -1,0 +1,292 @@
+"""One phase of one player, executed as a straight line: images, views, forwards, losses, one backward, one step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gancore.plan import DISCRIMINATOR, Need, PhasePlan
+from gancore.random import derive, generator
+
+if TYPE_CHECKING:
+    from gancore.run import Run
+
+
+@attrs.define
+class Batch:
+    """What a phase starts from.
+
+    Attributes:
+        real: Images (N, C, H, W) in [-1, 1], after samplers.
+        real_label: Labels (N,).
+        z: Latents (N, latent_dim); None without a generator.
+        fake_label: Labels (N,) for the generator.
+        negatives: Images that the discriminator must call fake, or None.
+        negatives_label: Their labels.
+        generated: Images made without a graph, by side and number; a replay of the batch finds them again.
+    """
+
+    real: Tensor
+    real_label: Tensor
+    z: Tensor | None = None
+    fake_label: Tensor | None = None
+    negatives: Tensor | None = None
+    negatives_label: Tensor | None = None
+    generated: dict[tuple[str, int], Tensor] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.define
+class Values:
+    """The vocabulary's tensors of one phase, by what they are."""
+
+    batch: dict[str, Tensor | None] = attrs.field(factory=dict)
+    images: dict[str, Tensor] = attrs.field(factory=dict)
+    view: dict[str, Tensor] = attrs.field(factory=dict)
+    label: dict[str, Tensor] = attrs.field(factory=dict)
+    head: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
+    features: dict[str, Tensor] = attrs.field(factory=dict)
+    activations: dict[str, list[Tensor]] = attrs.field(factory=dict)
+    network: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
+    embedding: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
+
+    def find(self, need: Need) -> Any:
+        """Return the tensor that a parameter stands for."""
+        if need.kind == "batch":
+            return self.batch[need.name]
+        if need.kind in ("head", "network", "embedding"):
+            return getattr(self, need.kind)[need.label, need.side]
+        return getattr(self, need.kind)[need.side]
+
+
+class Phase:
+    """Executes a `PhasePlan`.
+
+    Args:
+        run: The run whose parts it uses.
+        plan: What to compute.
+    """
+
+    def __init__(self, run: Run, plan: PhasePlan) -> None:
+        self.run = run
+        self.plan = plan
+        self.player = run.players[plan.player]
+        self.terms = {label: run.terms[label] for label in plan.terms}
+
+    def __call__(self, batch: Batch) -> None:
+        """Take the player's turn on a batch."""
+        run, plan, player = self.run, self.plan, self.player
+        # Dropout and the like draw from the global generator; seeding it here makes them a function of the turn.
+        torch.manual_seed(derive(run.seed, "phase", run.iteration, run.turn, run.rank))
+        player.zero_grad()
+        values = Values()
+        with run.autocast():
+            self._make_images(batch, values)
+            real, leaf = self._attack(values)
+            with _spectral_norm_once():
+                self._make_views(values, real)
+                for forward in plan.forwards:
+                    self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
+                self._forward_networks(values)
+        total: Tensor | None = None
+        losses = {}
+        for label, term in self.terms.items():
+            losses[label] = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
+            weighted = run.weights[label] * losses[label]
+            total = weighted if total is None else total + weighted
+        assert total is not None
+        total.backward(inputs=[*player.parameters, *([leaf] if leaf is not None else [])])
+        player.step(run.iteration)
+        with torch.no_grad():
+            self._after_step(values, leaf)
+        for label, loss in losses.items():
+            run.losses[f"{plan.player}/{label}"] = loss.detach()
+
+    def noise(self, *purpose: str) -> torch.Generator:
+        """Return a generator for a part, in this iteration and turn."""
+        run = self.run
+        return generator(run.device, run.seed, *purpose, run.iteration, run.turn, run.rank)
+
+    def _make_images(self, batch: Batch, values: Values) -> None:
+        run, plan = self.run, self.plan
+        negatives = batch.negatives if plan.player == DISCRIMINATOR else None
+        number = len(batch.real) - (0 if negatives is None else len(negatives))
+        z = None if batch.z is None else batch.z[:number]
+        label = None if batch.fake_label is None else batch.fake_label[:number]
+        values.images["real"] = batch.real
+        for side, grad in plan.generators.items():
+            assert z is not None
+            network = run.networks[run.plan.sides[side]]
+            if grad:
+                values.images[side] = network(z, label).float()
+                continue
+            if (side, number) not in batch.generated:
+                with torch.no_grad():
+                    batch.generated[side, number] = network(z, label).float()
+            values.images[side] = batch.generated[side, number]
+        if negatives is not None and label is not None:
+            assert batch.negatives_label is not None
+            label = torch.cat([label, batch.negatives_label])
+        values.batch = {"z": z, "fake_label": label, "real_label": batch.real_label, "negatives": negatives}
+        values.label = {"real": batch.real_label, **({} if label is None else dict.fromkeys(plan.generators, label))}
+
+    def _attack(self, values: Values) -> tuple[Tensor, Tensor | None]:
+        """Return the real images that the discriminator sees, and the leaf that a shared gradient is wanted on."""
+        real, attack = values.images["real"], self.run.attack
+        if not self.plan.attack or attack is None:
+            return real, None
+        if attack.gradient == "shared":
+            with torch.no_grad():
+                leaf = attack.perturb(real)
+            # A perturbation of nothing may hand back the batch itself, which must not become a leaf.
+            leaf = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
+            return leaf, leaf
+        self.player.train(False)
+        try:
+            with parametrize.cached(), torch.enable_grad():
+                crafted = attack.craft(real, self._attack_objective(values), self.noise("attack"))
+        finally:
+            self.player.train()
+        return crafted.detach(), None
+
+    def _attack_objective(self, values: Values) -> Callable[[Tensor], Tensor]:
+        """Return what an attack raises: the weighted sum of the terms' ``attacked``, one value per image."""
+        terms = [label for label in self.terms if "attacked" in self.run.plan.terms[label].methods]
+        needs = [need for label in terms for need in self.run.plan.terms[label].methods["attacked"]]
+        fixed = Values(batch=values.batch, images=values.images, label=values.label)
+        sides = tuple(sorted({need.side for need in needs if need.kind in ("head", "features")} - {"real"}))
+        heads = {
+            side: {need.label: (side,) for need in needs if need.kind == "head" and need.side == side}
+            for side in ("real", *sides)
+        }
+        for side in sides:
+            fixed.view[side] = self._view(self._with_negatives(values, side), side)
+            self._discriminate(fixed, (side,), heads[side], grad=False, activations=False)
+
+        def objective(x: Tensor) -> Tensor:
+            with self.run.autocast():
+                fixed.view["real"] = self._view(x, "real")
+                self._discriminate(fixed, ("real",), heads["real"], grad=True, activations=False)
+            total = torch.zeros(len(x), device=x.device)
+            for label in terms:
+                raised = self.terms[label].attacked(**self._arguments(label, "attacked", fixed))
+                total = total + self.run.weights[label] * raised
+            return total
+
+        return objective
+
+    def _with_negatives(self, values: Values, side: str) -> Tensor:
+        negatives = values.batch["negatives"] if side == "fake" else None
+        images = values.images[side]
+        return images if negatives is None else torch.cat([images, negatives])
+
+    def _view(self, images: Tensor, side: str) -> Tensor:
+        for label, sampler in self.run.samplers.items():
+            images = sampler.view(images, self.noise("view", label, side))
+        return images
+
+    def _make_views(self, values: Values, real: Tensor) -> None:
+        for side in self.plan.views:
+            if ":" in side:
+                label, name = side.split(":")
+                term = self.run.plan.terms[label]
+                method = term.cls.extra_views[name]
+                view = getattr(self.terms[label], method)(**self._arguments(label, method, values))
+                values.label[side] = values.label["real"]
+            else:
+                view = self._view(real if side == "real" else self._with_negatives(values, side), side)
+            if side in self.plan.leaves and not view.requires_grad:
+                # The batch's own images, or those a replay will reuse, must not become leaves themselves.
+                view = view.detach().requires_grad_()
+            values.view[side] = view
+
+    def _discriminate(
+        self, values: Values, sides: Sequence[str], heads: dict[str, tuple[str, ...]], grad: bool, activations: bool
+    ) -> None:
+        """Send the views of some sides through the discriminator as one batch, and split what comes out."""
+        discriminator = self.run.networks[DISCRIMINATOR]
+        sizes = [len(values.view[side]) for side in sides]
+        x = values.view[sides[0]] if len(sides) == 1 else torch.cat([values.view[side] for side in sides])
+        with torch.set_grad_enabled(grad), _recorded(discriminator, activations) as hidden:
+            features = discriminator(x)
+            pieces = dict(zip(sides, features.split(sizes), strict=True))
+            for name, wanted in heads.items():
+                head = self.run.heads[name]
+                if tuple(wanted) == tuple(sides):
+                    label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[s] for s in sides])
+                    outputs = head(features, label).float().split(sizes)
+                else:
+                    outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)
+                for side, output in zip(wanted, outputs, strict=True):
+                    values.head[name, side] = output
+        for number, side in enumerate(sides):
+            values.features[side] = pieces[side].float()
+            values.activations[side] = [layer.split(sizes)[number] for layer in hidden]
+
+    def _forward_networks(self, values: Values) -> None:
+        for forward in self.plan.networks:
+            network = self.run.networks[forward.network]
+            with torch.set_grad_enabled(forward.grad):
+                images = values.images[forward.side]
+                if not forward.embedding:
+                    values.network[forward.network, forward.side] = network(images).float()
+                    continue
+                features = network.embed(images)
+                values.embedding[forward.network, forward.side] = features.float()
+                values.network[forward.network, forward.side] = network.classify(features).float()
+
+    def _arguments(self, label: str, method: str, values: Values) -> dict[str, Any]:
+        arguments = {}
+        for need in self.run.plan.terms[label].methods[method]:
+            if need.kind == "noise":
+                arguments[need.name] = self.noise("loss", label, method)
+            elif need.kind == "iteration":
+                arguments[need.name] = self.run.iteration_tensor
+            else:
+                arguments[need.name] = values.find(need)
+        return arguments
+
+    def _after_step(self, values: Values, leaf: Tensor | None) -> None:
+        run = self.run
+        for label, term in self.terms.items():
+            project = getattr(term, "project", None)
+            if project is not None:
+                project(self.plan.player, self.player.parameters)
+            if "observe" in run.plan.terms[label].methods:
+                term.observe(**self._arguments(label, "observe", values))
+        if leaf is not None:
+            assert leaf.grad is not None
+            assert run.attack is not None
+            run.attack.update(leaf.grad, values.images["real"])
+        if run.average is not None and run.average_of == self.plan.player:
+            run.average.update(run.iteration)
+
+
+@contextlib.contextmanager
+def _spectral_norm_once() -> Iterator[None]:
+    """Compute every parametrized weight, and so every power iteration, once in this turn."""
+    with parametrize.cached():
+        yield
+
+
+@contextlib.contextmanager
+def _recorded(network: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
+    """Collect the outputs of the network's hidden layers."""
+    hidden: list[Tensor] = []
+    if not wanted:
+        yield hidden
+        return
+    hooks = [
+        layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output))
+        for layer in network.hidden_layers()  # type: ignore[operator]
+    ]
+    try:
+        yield hidden
+    finally:
+        for hook in hooks:
+            hook.remove()

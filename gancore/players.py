@@ -1,0 +1,185 @@
+"""A player: a network (with its heads) that is trained, its optimizer, schedule, and moving average."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from gancore import distributed
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.schedules import SCHEDULES, Factor
+from gancore.settings import Range, check
+
+Positive = Annotated[float, Range(0, open_low=True)]
+Decay = Annotated[float, Range(0, 1, open_high=True)]
+
+
+def adam(
+    parameters: Sequence[nn.Parameter],
+    *,
+    lr: Positive = 2e-4,
+    betas: tuple[Decay, Decay] = (0.5, 0.999),
+    eps: Positive = 1e-8,
+    weight_decay: Annotated[float, Range(0)] = 0.0,
+) -> torch.optim.Optimizer:
+    """Adam (Kingma and Ba 2015), fused."""
+    return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+
+
+def sgd(
+    parameters: Sequence[nn.Parameter],
+    *,
+    lr: Positive = 0.1,
+    momentum: Decay = 0.9,
+    weight_decay: Annotated[float, Range(0)] = 0.0,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum, fused."""
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
+
+
+def rmsprop(
+    parameters: Sequence[nn.Parameter], *, lr: Positive = 5e-5, alpha: Decay = 0.99, eps: Positive = 1e-8
+) -> torch.optim.Optimizer:
+    """RMSprop, the optimizer of the first Wasserstein GAN."""
+    return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
+
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "sgd": sgd, "rmsprop": rmsprop}
+
+
+def check_optimizer(
+    settings: Mapping[str, Any], *, where: str, context: Mapping[str, Any]
+) -> tuple[str, dict[str, Any], Factor]:
+    """Return an optimizer's name, its checked settings, and its schedule, from a recipe's ``[optimizers.x]`` table.
+
+    Raises:
+        GancoreError: An unknown optimizer, schedule or setting, or a value out of range.
+    """
+    settings = dict(settings)
+    name = settings.pop("use", "adam")
+    if name not in OPTIMIZERS:
+        raise GancoreError(
+            f"{where} uses the unknown optimizer {name!r}{did_you_mean(name, OPTIMIZERS)} (known: {listed(OPTIMIZERS)})."
+        )
+    schedule = settings.pop("schedule", {"use": "constant"})
+    if not isinstance(schedule, Mapping) or not isinstance(schedule.get("use"), str):
+        raise GancoreError(f'{where}: schedule must be a table such as {{use = "linear"}}, not {schedule!r}.')
+    schedule = dict(schedule)
+    kind = schedule.pop("use")
+    if kind not in SCHEDULES:
+        raise GancoreError(
+            f"{where} uses the unknown schedule {kind!r}{did_you_mean(kind, SCHEDULES)} (known: {listed(SCHEDULES)})."
+        )
+    arguments = check(SCHEDULES[kind], schedule, where=f"{where}: schedule {kind!r}", context=context)
+    return name, check(OPTIMIZERS[name], settings, where=where), SCHEDULES[kind](**arguments)
+
+
+class Player:
+    """A trained network with its heads.
+
+    Args:
+        name: The network's recipe label.
+        network: The network.
+        heads: The discriminator's heads; empty for other players.
+        optimizer: Name of the optimizer and its checked settings.
+        factor: The learning-rate schedule.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        heads: Sequence[nn.Module],
+        optimizer: tuple[str, Mapping[str, Any]],
+        factor: Factor,
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.modules = [network, *heads]
+        self.parameters = [p for module in self.modules for p in module.parameters() if p.requires_grad]
+        self.optimizer = OPTIMIZERS[optimizer[0]](self.parameters, **optimizer[1])
+        self.factor = factor
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def train(self, mode: bool = True) -> None:
+        """Set training or evaluation mode of the network and its heads."""
+        for module in self.modules:
+            module.train(mode)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self, iteration: int) -> None:
+        """Average the gradients over processes and take one optimizer step at the schedule's learning rate."""
+        distributed.average_gradients(self.parameters)
+        factor = self.factor(iteration)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.step()
+        project = getattr(self.network, "project_", None)
+        if project is not None:
+            with torch.no_grad():
+                project()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the optimizer's tensors, named ``<parameter number>.<what>``."""
+        return {
+            f"{number}.{key}": value
+            for number, entry in self.optimizer.state_dict()["state"].items()
+            for key, value in entry.items()
+            if isinstance(value, Tensor)
+        }
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            number, key = name.split(".", 1)
+            parameter = self.parameters[int(number)]
+            # The file holds plain contiguous tensors; a moment has its parameter's memory format.
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            entries.setdefault(int(number), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
+
+
+class MovingAverage:
+    """Exponential moving average of a network's parameters and buffers; an exact copy before `start`.
+
+    Args:
+        network: What is averaged.
+        decay: Share of the old average that is kept, per iteration.
+        start: Iteration from which it averages.
+    """
+
+    def __init__(self, network: nn.Module, *, decay: float, start: int) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.start = start
+        self._lerp = get_ema_multi_avg_fn(decay)
+        mine = dict(self._state(self.network))
+        pairs = [(mine[name], tensor) for name, tensor in self._state(network)]
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    @staticmethod
+    def _state(network: nn.Module) -> list[tuple[str, Tensor]]:
+        return [*network.named_parameters(), *network.named_buffers()]
+
+    @torch.no_grad()
+    def update(self, iteration: int) -> None:
+        """Take in the network's present state."""
+        if iteration >= self.start and self._averaged:
+            self._lerp([a for a, _ in self._averaged], [b for _, b in self._averaged], 0)  # type: ignore[arg-type]
+        else:
+            for mine, current in self._averaged:
+                mine.copy_(current)
+        for mine, current in self._copied:
+            mine.copy_(current)

@@ -1,0 +1,341 @@
+"""A run: everything alive in one training, built from a plan."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gancore import components, distributed
+from gancore.components import Drawn
+from gancore.data import ImageStore, IndexStream
+from gancore.devices import choose_precision
+from gancore.errors import GancoreError
+from gancore.phase import Batch, Phase
+from gancore.plan import GENERATOR, Plan, construct, plan_phase
+from gancore.players import MovingAverage, Player
+from gancore.random import derive, generator
+from gancore.settings import settings_of
+from gancore.weights import load_weights
+
+
+class Run:
+    """Everything alive in one training run. Loops and observers use it; a term never does.
+
+    Args:
+        plan: What to build.
+        device: Where it computes.
+        weights: Weights files of frozen networks that were trained first, by label.
+
+    Attributes:
+        plan: The plan.
+        recipe: Its recipe.
+        device: Where it computes.
+        precision: ``float32`` or ``bfloat16``.
+        networks: Every network by recipe label.
+        heads: The discriminator's heads.
+        terms: The loss terms.
+        samplers: The samplers, in order.
+        attack: The attack, if any.
+        players: The trained networks with their optimizers.
+        average: The generator's moving average, if the recipe asks for one.
+        iteration: The current iteration, from 0; after training, their number.
+        losses: The newest value of every loss, ``player/label`` -> 0-d tensor.
+    """
+
+    average_of = GENERATOR
+
+    def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
+        self.plan = plan
+        self.recipe = plan.recipe
+        self.device = device
+        self.seed = plan.recipe.run.seed
+        self.rank = distributed.rank()
+        self.precision = choose_precision(plan.recipe.run.precision, device)
+        self.iteration = 0
+        self.turn = 0
+        self.draws = 0
+        self.latents = 0
+        self.losses: dict[str, Tensor] = {}
+        self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
+        self._phases: dict[tuple[str, frozenset[str]], Phase] = {}
+        self._build(weights or {})
+
+    # -- building ------------------------------------------------------------------------------------------------------
+
+    def context(self, *, counts: bool = False) -> dict[str, Any]:
+        """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
+        info, settings = self.plan.info, self.recipe.run
+        context: dict[str, Any] = {
+            "classes": info.classes,
+            "channels": info.channels,
+            "image_size": info.image_size,
+            "latent_dim": settings.latent_dim,
+            "batch_size": settings.batch_size,
+            "iterations": settings.iterations,
+        }
+        if counts:
+            context["class_counts"] = self.class_counts
+        return context
+
+    def _make(self, label: str, built: Any, context: Mapping[str, Any]) -> Any:
+        """Build a part with initial weights that are a function of the seed and its label alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.seed, "weights", label))
+            part = construct(built, context)
+        if isinstance(part, nn.Module):
+            part = part.to(self.device)
+        return part
+
+    def _build(self, weights: Mapping[str, Path]) -> None:
+        context = self.context()
+        self.samplers: dict[str, components.Sampler] = {
+            label: self._make(f"samplers.{label}", built, context) for label, built in self.plan.samplers.items()
+        }
+        self.networks: dict[str, Any] = {}
+        for label, planned in self.plan.networks.items():
+            network = self._make(f"networks.{label}", planned, context)
+            path = weights.get(label) or (planned.keys.weights and Path(planned.keys.weights).expanduser())
+            if path:
+                load_weights(network, Path(path), where=planned.part.where)
+            if planned.keys.input_mean is not None and planned.keys.input_std is not None:
+                network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
+            network = network.to(self.device, memory_format=torch.channels_last)
+            self.networks[label] = network.train() if planned.trained else network.eval().requires_grad_(False)
+        self.heads = self._build_heads(context)
+        self.attack: components.Attack | None = (
+            None if self.plan.attack is None else self._make("attack", self.plan.attack, context)
+        )
+        self.terms: dict[str, components.LossTerm] = {}
+        for label, term in self.plan.terms.items():
+            counts = "class_counts" in settings_of(term.cls)
+            self.terms[label] = self._make(f"losses.{label}", term, self.context(counts=counts))
+        self.weights = {
+            label: torch.tensor(term.keys.weight, dtype=torch.float32, device=self.device)
+            for label, term in self.plan.terms.items()
+        }
+        self.players = {name: self._player(name) for name in self.plan.players}
+        ema = self.recipe.ema
+        self.average = None if ema is None else MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start)
+        distributed.broadcast(tensor for tensor in self.tensors().values() if tensor.device.type == self.device.type)
+
+    def _build_heads(self, context: Mapping[str, Any]) -> dict[str, nn.Module]:
+        if "discriminator" not in self.networks:
+            return {}
+        discriminator = self.networks["discriminator"]
+        planned = self.plan.networks["discriminator"]
+        has_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules())
+        if has_norm and not planned.cls.batch_statistics:
+            raise GancoreError(
+                f"{planned.part.where} has batch norm, but its class does not say batch_statistics = True; "
+                "real and generated images would share their statistics."
+            )
+        extra = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
+        return {
+            label: self._make(f"heads.{label}", built, {**context, **extra}).train() for label, built in self.plan.heads.items()
+        }
+
+    def _player(self, name: str) -> Player:
+        heads = list(self.heads.values()) if name == "discriminator" else []
+        kind, settings, factor = self.plan.optimizers[name]
+        player = Player(name, self.networks[name], heads, (kind, settings), factor)
+        if not player.parameters:
+            raise GancoreError(f"{self.plan.networks[name].part.where} has no parameter to train.")
+        return player
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def selection(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Training images uint8, labels, and the relative frequency of each image, after the samplers' selection."""
+        images, labels = self.plan.dataset.load("train")
+        chosen = torch.arange(len(labels))
+        for label, sampler in self.samplers.items():
+            chosen = chosen[sampler.select(labels[chosen], self.seed).cpu()]
+            if len(chosen) == 0:
+                raise GancoreError(f"{self.plan.samplers[label].part.where} leaves no image of the {len(labels)}; select more.")
+        labels = labels[chosen]
+        weights: Tensor | None = None
+        for sampler in self.samplers.values():
+            given = sampler.weights(labels)
+            if given is not None:
+                weights = given.cpu() if weights is None else weights * given.cpu()
+        if len(chosen) != len(images):
+            images = images[chosen]
+        return images, labels, weights
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training images per class, after samplers."""
+        return torch.bincount(self.selection[1], minlength=self.plan.info.classes).tolist()
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """The training images, on the device where they fit."""
+        images, labels, _ = self.selection
+        return ImageStore(images, labels, self.device, self.recipe.augmentation)
+
+    @cached_property
+    def stream(self) -> IndexStream:
+        """Which images make up each batch."""
+        _, labels, weights = self.selection
+        return IndexStream(
+            len(labels),
+            self.recipe.run.batch_size,
+            self.seed,
+            weights=weights,
+            rank=self.rank,
+            world_size=distributed.world_size(),
+        )
+
+    def fresh(self) -> Batch:
+        """Draw a new batch: images, labels, latents."""
+        draw = self.draws
+        self.draws += 1
+        noise = generator(self.device, self.seed, "augmentation", draw, self.rank)
+        images, labels = self.store.batch(self.stream.indices(draw), noise)
+        drawn = Drawn(images, labels)
+        for label, sampler in self.samplers.items():
+            drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, self.rank))
+        batch = Batch(drawn.real, drawn.real_label, negatives=drawn.negatives, negatives_label=drawn.negatives_label)
+        return self.renew(batch)
+
+    def renew(self, batch: Batch) -> Batch:
+        """Return the batch with the same images and new latents."""
+        z = label = None
+        if GENERATOR in self.networks:
+            z, label = self.latent(len(batch.real), "latent", self.latents, self.rank)
+            self.latents += 1
+        return Batch(batch.real, batch.real_label, z, label, batch.negatives, batch.negatives_label)
+
+    def latent(self, number: int, *purpose: str | int) -> tuple[Tensor, Tensor]:
+        """Return latents (number, latent_dim) and labels (number,) that are uniform over the classes, for a purpose."""
+        noise = generator(self.device, self.seed, *purpose)
+        shape = (number, self.recipe.run.latent_dim)
+        if self.recipe.run.latent == "normal":
+            z = torch.randn(shape, generator=noise, device=self.device)
+        else:
+            z = torch.rand(shape, generator=noise, device=self.device).mul_(2).sub_(1)
+        return z, torch.randint(0, self.plan.info.classes, (number,), generator=noise, device=self.device)
+
+    # -- stepping ------------------------------------------------------------------------------------------------------
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which networks run: bfloat16 where chosen."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def phase(self, player: str, batch: Batch) -> None:
+        """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing."""
+        active = frozenset(label for label in self.plan.active(self.iteration) if player in self.plan.terms[label].methods)
+        if active:
+            if (player, active) not in self._phases:
+                self._phases[player, active] = Phase(self, plan_phase(self.plan, player, active))
+            self._phases[player, active](batch)
+        self.turn += 1
+
+    def step(self) -> None:
+        """Run one iteration of the loop."""
+        self.turn = 0
+        self.iteration_tensor.fill_(self.iteration)
+        self.plan.loop.iteration(self)
+        self.iteration += 1
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module with state that training changes, by its name in a checkpoint."""
+        named: dict[str, nn.Module] = {f"network.{name}": self.networks[name] for name in self.plan.players}
+        named |= {f"head.{label}": head for label, head in self.heads.items()}
+        named |= {f"loss.{label}": term for label, term in self.terms.items()}
+        named |= {f"sampler.{label}": sampler for label, sampler in self.samplers.items()}
+        if self.attack is not None:
+            named["attack"] = self.attack
+        if self.average is not None:
+            named["ema.generator"] = self.average.network
+        return named
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a checkpoint holds."""
+        state = {
+            f"{name}/{key}": value for name, module in self.modules().items() for key, value in module.state_dict().items()
+        }
+        state |= {
+            f"optimizer.{name}/{key}": value for name, player in self.players.items() for key, value in player.state().items()
+        }
+        return state
+
+    def counters(self) -> dict[str, int]:
+        """Every number that a checkpoint holds."""
+        return {"iteration": self.iteration, "draws": self.draws, "latents": self.latents}
+
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, int]) -> None:
+        """Go back to what `tensors` and `counters` gave.
+
+        Raises:
+            GancoreError: Tensors are missing, unknown, or of another shape.
+        """
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            owner, key = name.split("/", 1)
+            groups.setdefault(owner, {})[key] = value
+        modules = self.modules()
+        optimizers = {f"optimizer.{name}" for name in self.players}
+        needed = {owner for owner, module in modules.items() if module.state_dict()}
+        strange = (needed - set(groups)) | (set(groups) - needed - optimizers)
+        if strange:
+            raise GancoreError(f"the checkpoint does not fit this recipe: it differs in {', '.join(sorted(strange))}.")
+        for owner in sorted(needed):
+            try:
+                modules[owner].load_state_dict(groups[owner])
+            except RuntimeError as error:
+                detail = " ".join(str(error).split())[:200]
+                raise GancoreError(f"the checkpoint does not fit this recipe's {owner}: {detail}.") from error
+        for name, player in self.players.items():
+            player.load_state(groups.get(f"optimizer.{name}", {}))
+        self.iteration = counters["iteration"]
+        self.draws = counters["draws"]
+        self.latents = counters["latents"]
+
+    def generator(self, weights: str = "ema") -> Any:
+        """Return the generator to sample from: its moving average where there is one and it is asked for."""
+        if GENERATOR not in self.networks:
+            raise GancoreError(f"{self.recipe.name} has no generator to sample from.")
+        return self.average.network if weights == "ema" and self.average is not None else self.networks[GENERATOR]
+
+
+class Normalized(components.Classifier):
+    """A classifier behind its own normalisation of the input, which core's images in [-1, 1] do not have.
+
+    Args:
+        network: The classifier.
+        mean: Per channel, on the [0, 1] scale.
+        std: Per channel, on the [0, 1] scale.
+        where: Names the place for errors.
+    """
+
+    def __init__(self, network: components.Classifier, mean: list[float], std: list[float], *, where: str) -> None:
+        super().__init__()
+        if len(mean) != len(std):
+            raise GancoreError(f"{where}: input_mean has {len(mean)} channels and input_std {len(std)}; they must agree.")
+        self.network = network
+        self.features = network.features
+        self.classes = network.classes
+        self.register_buffer("scale", 0.5 / torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", ((0.5 - torch.tensor(mean)) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
+        self.scale: Tensor
+        self.shift: Tensor
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to the classifier's features (N, F)."""
+        return self.network.embed(x * self.scale + self.shift)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        return self.network.classify(features)

@@ -1,0 +1,317 @@
+"""Training a recipe into a folder: the outer loop with its log, samples, checkpoints, scores, and resume."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import platform
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+import gancore
+from gancore import checkpoint, distributed, prerequisites, toml
+from gancore.errors import GancoreError
+from gancore.evaluation import Evaluator, Scores, sample
+from gancore.folder import RunFolder, entries, processor
+from gancore.pictures import save_grid
+from gancore.plan import GENERATOR, make_plan
+from gancore.recipe import Recipe, check_table
+from gancore.registry import Registry
+from gancore.run import Run
+from gancore.weights import write_tensors
+
+
+class Progress(Protocol):
+    """What training tells whoever watches."""
+
+    def announce(self, text: str) -> None:
+        """Show one line."""
+
+    def started(self, title: str, done: int, total: int) -> None:
+        """A training starts, or goes on."""
+
+    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
+        """So many iterations are done."""
+
+    def ended(self) -> None:
+        """The training ends."""
+
+
+class Silent:
+    """A `Progress` that shows nothing."""
+
+    def announce(self, text: str) -> None:
+        """Show nothing."""
+
+    def started(self, title: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
+        """Show nothing."""
+
+    def ended(self) -> None:
+        """Show nothing."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error, the run is saved
+    """Training was stopped by a signal, after its state was saved."""
+
+
+def train(
+    recipe: Recipe,
+    registry: Registry,
+    out: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Train a recipe and return the finished run.
+
+    Args:
+        recipe: What to train.
+        registry: The installed plugins.
+        out: The run's folder.
+        device: Where to compute.
+        resume: Go on from the newest checkpoint in `out`; start anew where there is none.
+        progress: Whom to tell.
+
+    Raises:
+        GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, or a loss that is no longer finite.
+        Interrupted: A signal came; the state is saved.
+    """
+    progress = progress or Silent()
+    folder = RunFolder(out)
+    _check_folder(folder, recipe, resume=resume)
+    distributed.start(device)
+    run = build(recipe, registry, device, progress)
+    newest = checkpoint.checkpoints(out)[-1:] if resume else []
+    for path in newest:
+        checkpoint.load(run, path)
+        folder.forget_after(run.iteration)
+    # Reading the data may fail; nothing has been written yet.
+    describe = environment(run)
+    if run.rank == 0:
+        folder.create(recipe.table, describe)
+    _Training(run, folder, registry, progress).run_all()
+    return run
+
+
+def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
+    """Build a run, training first what its recipe needs."""
+    progress = progress or Silent()
+    plan = make_plan(recipe, registry)
+
+    def first(needed: Recipe, folder: Path) -> None:
+        finished = train(needed, registry, folder, device=device, progress=progress)
+        scores = Evaluator(finished)().values if finished.plan.metrics else {}
+        progress.announce(", ".join(f"{name} {value:.4f}" for name, value in scores.items() if isinstance(value, float)))
+
+    weights = prerequisites.ensure(plan, first, progress.announce)
+    return Run(plan, device, weights)
+
+
+def open_run(path: Path, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
+    """Return a run from its folder, as its newest checkpoint left it.
+
+    Raises:
+        GancoreError: The folder holds no run, or no checkpoint.
+    """
+    folder = RunFolder.open(path)
+    recipe = check_table(toml.read(folder.recipe), registry, name=str(folder.recipe))
+    found = checkpoint.checkpoints(path)
+    if not found:
+        raise GancoreError(
+            f"{path} has no checkpoint yet; train it further with `gancore train {folder.recipe} --out {path} --resume`."
+        )
+    run = build(recipe, registry, device, progress)
+    checkpoint.load(run, found[-1])
+    return run
+
+
+def _check_folder(folder: RunFolder, recipe: Recipe, *, resume: bool) -> None:
+    if folder.path.exists() and not folder.path.is_dir():
+        raise GancoreError(f"{folder.path} is a file; choose another --out.")
+    if not folder.recipe.exists():
+        if folder.path.exists() and any(folder.path.iterdir()):
+            raise GancoreError(f"{folder.path} holds other files and no run; choose another --out.")
+        return
+    if not resume:
+        raise GancoreError(f"{folder.path} already holds a run; go on with --resume, or choose another --out.")
+    before, now = toml.dumps(toml.read(folder.recipe)), toml.dumps(recipe.table)
+    if before != now:
+        lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)
+        changed = "\n".join(line for line in lines if not line.startswith("@@"))
+        raise GancoreError(
+            f"{folder.path} was trained by another recipe, so it can't be resumed; the difference is:\n{changed}"
+        )
+
+
+def environment(run: Run) -> dict[str, Any]:
+    """Return what a run was made with; stored beside it."""
+    info = run.plan.info
+    return {
+        "recipe_name": run.recipe.name,
+        "recipes": list(run.recipe.layers),
+        "gancore": gancore.__version__,
+        "plugins": run.plan.registry.plugin_versions(run.recipe.plugins),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world_size(),
+        "precision": run.precision,
+        "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
+        "class_counts": run.class_counts,
+        "class_names": list(info.class_names),
+    }
+
+
+class _Training:
+    """The outer loop of one training."""
+
+    def __init__(self, run: Run, folder: RunFolder, registry: Registry, progress: Progress) -> None:
+        self.run = run
+        self.folder = folder
+        self.settings = run.recipe.run
+        self.progress = progress
+        self.observers = registry.observers(run.recipe.plugins)
+        self.evaluator = Evaluator(run) if run.plan.metrics else None
+        self.stopped = False
+        self.images = self.settings.batch_size * distributed.world_size()
+
+    def run_all(self) -> None:
+        """Train to the last iteration, writing what the recipe asks for."""
+        run, settings = self.run, self.settings
+        self.observers("gancore_run_started", run=run)
+        self.progress.started(run.recipe.name, run.iteration, settings.iterations)
+        try:
+            with self._signals():
+                self._iterate()
+        finally:
+            self.progress.ended()
+        self._export()
+        self.observers("gancore_run_ended", run=run)
+
+    def _iterate(self) -> None:
+        run, settings = self.run, self.settings
+        if run.iteration >= settings.iterations:
+            return
+        before = [entry["seconds"] for entry in entries(self.folder.log)] if self.folder.log.exists() else []
+        spent = before[-1] if before else 0.0
+        # Seconds of training alone, and since the last line of the log: pictures, scores and checkpoints do not count.
+        since, counted = 0.0, run.iteration
+        clock = time.perf_counter()
+        while run.iteration < settings.iterations:
+            run.step()
+            done = run.iteration
+            last = done == settings.iterations
+            if done % settings.log_every == 0 or last:
+                values = self._values(done)
+                since += time.perf_counter() - clock
+                spent += since
+                self._log(done, spent, (done - counted) / max(since, 1e-9), values)
+                since, counted = 0.0, done
+                clock = time.perf_counter()
+            since += time.perf_counter() - clock
+            if last or _due(done, settings.sample_every):
+                self._sample(done)
+            if self.evaluator is not None and (last or _due(done, settings.evaluate_every)):
+                self._evaluate(done, self.evaluator)
+            # The checkpoint comes last: what it stands for has then been written.
+            if last or self.stopped or _due(done, settings.checkpoint_every):
+                self._checkpoint()
+            if self.stopped and not last:
+                raise Interrupted
+            clock = time.perf_counter()
+
+    def _values(self, iteration: int) -> dict[str, float]:
+        """Read the newest losses, with one synchronisation for all."""
+        names = list(self.run.losses)
+        values = dict(zip(names, torch.stack([self.run.losses[name] for name in names]).tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                saved = checkpoint.checkpoints(self.folder.path)
+                kept = f"the last checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
+                raise GancoreError(
+                    f"the loss {name} became {value} at iteration {iteration}; {kept}. "
+                    f"Lower a learning rate or a weight, or set run.precision to float32."
+                )
+        return values
+
+    def _log(self, iteration: int, seconds: float, rate: float, values: Mapping[str, float]) -> None:
+        run = self.run
+        self.progress.advanced(iteration, rate, values)
+        self.observers("gancore_logged", run=run, iteration=iteration, values=values)
+        if run.rank:
+            return
+        monitors: dict[str, Any] = {}
+        for label, term in run.terms.items():
+            monitor = getattr(term, "monitor", None)
+            if monitor is not None:
+                monitors |= {f"{label}/{name}": tensor.tolist() for name, tensor in monitor().items()}
+        entry = {"iteration": iteration, "seconds": round(seconds, 3), "images_per_second": round(rate * self.images, 2)}
+        self.folder.append(self.folder.log, {**entry, "losses": values, "monitors": monitors})
+
+    def _sample(self, iteration: int) -> None:
+        if GENERATOR in self.run.networks and self.run.rank == 0:
+            images, _ = sample(self.run, 64)
+            save_grid(images, self.folder.samples / f"{iteration:08d}.png", columns=8)
+
+    def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
+        scores = evaluator()
+        self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
+        self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
+        if self.run.rank == 0:
+            write_scores(self.folder, iteration, scores)
+
+    def _checkpoint(self) -> None:
+        if self.run.rank == 0:
+            checkpoint.save(self.run, self.folder.path)
+
+    def _export(self) -> None:
+        """Write each trained network alone, for other recipes to start from."""
+        if self.run.rank:
+            return
+        for name in self.run.players:
+            planned = self.run.plan.networks[name].part
+            network = self.run.generator() if name == GENERATOR else self.run.networks[name]
+            header = {"network": planned.declared.full_name, "label": name, "recipe": self.run.recipe.name}
+            write_tensors(self.folder.weights / f"{name}.safetensors", network.state_dict(), header)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Finish the iteration and save on the first Ctrl-C or termination; a second one stops at once."""
+
+        def stop(_number: int, _frame: Any) -> None:
+            if self.stopped:
+                raise KeyboardInterrupt
+            self.stopped = True
+
+        try:
+            before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: signals are somebody else's
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def write_scores(folder: RunFolder, iteration: int, scores: Scores) -> None:
+    """Append the scores of an evaluation to a run's folder."""
+    entry = {"iteration": iteration, "scores": scores.values, "protocols": scores.protocols, "better": scores.better}
+    folder.append(folder.scores, {**entry, "seconds": round(scores.seconds, 2)})
+
+
+def _due(iteration: int, every: int) -> bool:
+    return every > 0 and iteration % every == 0

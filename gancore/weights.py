@@ -1,0 +1,76 @@
+"""Weights files: the state of one network as safetensors, with what it is in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from gancore.errors import GancoreError
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write tensors and a header to a safetensors file, all or nothing: a crash leaves the old file."""
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    content = save(plain, metadata={"gancore": json.dumps(header)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise GancoreError(f"{path} can't be written: {error.strerror}; free space or choose another --out.") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a safetensors file and its header; an empty header where gancore did not write it.
+
+    Raises:
+        GancoreError: The file is missing or damaged.
+    """
+    if not path.is_file():
+        raise GancoreError(f"there is no weights file {path}; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get("gancore", "{}")
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header)  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise GancoreError(f"{path} is damaged or no safetensors file ({error}).") from error
+
+
+def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
+    """Load a weights file into a network.
+
+    Raises:
+        GancoreError: The file is missing or damaged, or holds another network.
+    """
+    tensors, _ = read_tensors(path)
+    own = network.state_dict()
+    # Counters of batch norm are absent in files of other tools, and change nothing.
+    missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in tensors if name not in own]
+    if missing or unknown:
+        what = f"it lacks {missing[0]!r}" if missing else f"it holds {unknown[0]!r}"
+        raise GancoreError(
+            f"{where}: {path} holds the weights of another network ({what}); choose the network that it was saved from."
+        )
+    for name, value in tensors.items():
+        if value.shape != own[name].shape:
+            raise GancoreError(
+                f"{where}: {path} does not fit: {name} has shape {tuple(value.shape)} in the file and "
+                f"{tuple(own[name].shape)} in the network; choose settings that agree (classes, width, channels)."
+            )
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)

@@ -1,0 +1,37 @@
+"""Fixtures that all tests share: where the parity vectors and the image sets lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARITY = Path(os.environ.get("GANCORE_PARITY", ROOT.parent / "shared" / "parity"))
+
+
+@pytest.fixture
+def parity() -> Callable[[str], dict[str, Any]]:
+    """Load a file of parity vectors by name, or skip where they are not at hand."""
+
+    def load(name: str) -> dict[str, Any]:
+        path = PARITY / f"{name}.npz"
+        if not path.exists():
+            pytest.skip(f"parity vectors are not at hand: set GANCORE_PARITY to the folder that holds {path.name}")
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+    return load
+
+
+@pytest.fixture
+def data_root() -> Path:
+    """The folder of image sets that GANCORE_DATA names, or skip."""
+    root = os.environ.get("GANCORE_DATA")
+    if not root:
+        pytest.skip("GANCORE_DATA is not set: it names the folder that holds cifar10/, mnist/, fashion-mnist/")
+    return Path(root)
