@@ -27,9 +27,10 @@ def rank() -> int:
 
 
 def global_mean(value: Tensor) -> Tensor:
-    """Return the mean of `value` over all processes, with a gradient that is exact for losses non-linear in the mean.
+    """Return the mean of `value` over all processes, with an exact gradient.
 
-    Each rank's gradient flows through its own share; the averaging of gradients over ranks supplies the factor 1/ranks.
+    Each rank's gradient flows through its own share, and the averaging of gradients over ranks supplies the factor 1/ranks.
+    So the loss may be non-linear in the mean, but every rank must compute the same function of it.
     """
     if world_size() == 1:
         return value

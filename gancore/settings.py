@@ -154,7 +154,13 @@ def convert(value: Any, annotation: Any, *, where: str) -> Any:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
     if origin is Annotated:
-        result = convert(value, arguments[0], where=where)
+        try:
+            result = convert(value, arguments[0], where=where)
+        except GancoreError:
+            # A number is refused with its bounds; a list's own sentence already names the item.
+            if arguments[0] in (int, float):
+                raise _refused(value, annotation, where) from None
+            raise
         for bound in arguments[1:]:
             if isinstance(bound, Range) and not all(bound.holds(v) for v in _numbers(result)):
                 raise _refused(value, annotation, where)

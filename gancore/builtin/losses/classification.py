@@ -64,7 +64,7 @@ class CrossEntropy(LossTerm):
     - ``cross_entropy``: sum l_i / sum w_y.
     - ``focal`` (Lin et al. 2017, arXiv:1708.02002, Eq. 4): mean (1 - p_i)^gamma l_i. As in the LDAM authors' code, which
       trained CBGAN's classifiers, the class weight also enters p_i = exp(-l_i).
-    - ``ldam`` (Cao et al. 2019, Eq. 12, 13): the true class's logit is lowered by its margin m_k = max_margin *
+    - ``ldam`` (Cao et al. 2019, section 3.2): the true class's logit is lowered by its margin m_k = max_margin *
       (n_min / n_k)^(1/4), logits are multiplied by `scale`, then ``cross_entropy``.
 
     Deferred re-weighting: w is 1 until iteration `drw_start`, and `effective_number_weights` from then on.
@@ -97,6 +97,7 @@ class CrossEntropy(LossTerm):
         beta: Annotated[float, Range(0, 1, open_high=True)] = 0.9999,
     ) -> None:
         super().__init__()
+        self.classes = len(class_counts)
         self.loss = loss
         self.gamma = gamma
         self.scale = scale
@@ -109,7 +110,16 @@ class CrossEntropy(LossTerm):
             self.register_buffer("margins", (max_margin * shares / shares.max()).float(), persistent=False)
 
     def classifier(self, *, real_classifier: Tensor, real_label: Tensor, iteration: Tensor) -> Tensor:
-        """Return the scalar loss of logits (N, K) and labels (N,) int64 at `iteration`, a 0-d int64 tensor."""
+        """Return the scalar loss of logits (N, K) and labels (N,) int64 at `iteration`, a 0-d int64 tensor.
+
+        Raises:
+            GancoreError: When the logits have another number of classes than the data.
+        """
+        if real_classifier.shape[1] != self.classes:
+            raise GancoreError(
+                f"the classifier has {real_classifier.shape[1]} classes, but the training images have {self.classes}; "
+                "set the network's 'classes' to the data set's."
+            )
         logits, weights = real_classifier, self._weights(iteration, real_classifier.dtype)
         if self.loss == "focal":
             losses = F.cross_entropy(logits, real_label, weight=weights, reduction="none")
@@ -129,9 +139,9 @@ class CrossEntropy(LossTerm):
 
 
 def effective_number_weights(counts: Sequence[int], beta: float) -> Tensor:
-    """Return class weights (K,) float64 by effective number of samples, with sum K (Cui et al. 2019, arXiv:1901.05555, Eq. 4).
+    """Return class weights (K,) float64 by effective number of samples, with sum K.
 
-    w_k is proportional to (1 - beta) / (1 - beta^n_k).
+    w_k is proportional to (1 - beta) / (1 - beta^n_k) (Cui et al. 2019, arXiv:1901.05555: the class-balanced loss).
 
     Args:
         counts: Training images per class, n_k >= 1.

@@ -17,7 +17,7 @@ class GradientPenalty(LossTerm):
     """Gradient penalty between real and generated images: WGAN-GP, and one-sided WGAN-LP.
 
     WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3): E (||grad D(x^)||_2 - 1)^2 at x^ = x + e (G(z) - x), e ~ U(0, 1)
-    per image. WGAN-LP (Petzka et al. 2018, arXiv:1709.08894, Eq. 8): E max(0, ||grad D(x^)||_2 - 1)^2. The norm is taken over
+    per image. WGAN-LP (Petzka et al. 2018, arXiv:1709.08894): E max(0, ||grad D(x^)||_2 - 1)^2. The norm is taken over
     all of an image's values, without an epsilon. Both papers multiply by 10 for images; that is the recipe's ``weight``.
 
     Args:
@@ -43,7 +43,7 @@ class GradientPenalty(LossTerm):
         """Return the scalar penalty; `mixed_adversarial` (N,) must have been computed from `mixed_view` (N, C, H, W)."""
         (gradient,) = torch.autograd.grad(mixed_adversarial.sum(), mixed_view, create_graph=True)
         # vector_norm's derivative at 0 is 0, where that of a written-out square root is not a number.
-        excess = torch.linalg.vector_norm(gradient.flatten(1), dim=1) - self.center
+        excess: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1) - self.center
         if self.one_sided:
             excess = F.relu(excess)
         return excess.square().mean()

@@ -19,7 +19,8 @@ class ClassBalance(gancore.LossTerm):
     The generator minimises sum_k w_k p_k log p_k, where p (K,) is the mean of softmax(C(G(z))) over the batch of all
     processes and w_k is inverse to the class's effective count N_k. So dL/dp_k = w_k (1 + log p_k), and at the minimum
     p_k <= exp(-K (log K - 1) Nhat_k - 1) with Nhat = N / sum N (Eq. 8). The paper prints "max" in Eq. 7 and a minus in Eq. 9;
-    its proof, its bound and its code minimise with a plus.
+    its proof, its bound and its code minimise with a plus. Since p log p falls only until p = 1/e, the term favours rare
+    classes for K >= 3; two classes it does not balance.
 
     Every step of the generator adds the classifier's hard decisions to counts c. After `cycle` steps (Eq. 5)
     N_k <- max(1, (1 - momentum) N_k + momentum c_k) and c <- 0; no gradient flows into w. This is the authors' code. The

@@ -1,0 +1,47 @@
+"""A plugin for tests: one small component for each ability that the step owes to papers still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import gancore
+
+PARTS = "tests.probe.parts"
+
+
+@gancore.hookimpl
+def gancore_loss_terms() -> Iterator[gancore.Component]:
+    yield gancore.Component("r1", f"{PARTS}:R1", "Gradient with respect to what D sees")
+    yield gancore.Component("smooth", f"{PARTS}:SmoothActivations", "Hidden activations")
+    yield gancore.Component("invert", f"{PARTS}:Invert", "Loss of a third player")
+    yield gancore.Component("twin", f"{PARTS}:TwinAdversarial", "Loss with a second generator")
+    yield gancore.Component("clip", f"{PARTS}:Clip", "A projection after a step")
+    yield gancore.Component("nothing", f"{PARTS}:Nothing", "A term of value 0 without gradient")
+
+
+@gancore.hookimpl
+def gancore_samplers() -> Iterator[gancore.Component]:
+    yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
+    yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")
+    yield gancore.Component("dim", f"{PARTS}:Dim", "A lossy measurement before D")
+
+
+@gancore.hookimpl
+def gancore_attacks() -> Iterator[gancore.Component]:
+    yield gancore.Component("free", f"{PARTS}:Free", "Free adversarial perturbation")
+    yield gancore.Component("sign", f"{PARTS}:SignSteps", "Signed gradient steps")
+
+
+@gancore.hookimpl
+def gancore_loops() -> Iterator[gancore.Component]:
+    yield gancore.Component("replay", f"{PARTS}:Replay", "The same batch several times")
+    yield gancore.Component("three", f"{PARTS}:ThreePlayers", "Generator, discriminator, encoder")
+    yield gancore.Component("two-generators", f"{PARTS}:TwoGenerators", "Two generators and a discriminator")
+
+
+@gancore.hookimpl
+def gancore_networks() -> Iterator[gancore.Component]:
+    yield gancore.Component("encoder", f"{PARTS}:Encoder", "Image to latent")
+    yield gancore.Component("bounded-generator", f"{PARTS}:BoundedGenerator", "Generator whose weights stay in a ball")
+    yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
+    yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")

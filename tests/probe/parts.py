@@ -1,0 +1,231 @@
+"""The components that `tests.probe` declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gancore
+from gancore.components import Drawn
+
+if TYPE_CHECKING:
+    from gancore.run import Run
+
+
+class R1(gancore.LossTerm):
+    """R1 penalty (Mescheder et al. 2018, Eq. 9)."""
+
+    differentiates = frozenset({"real_view"})
+
+    def discriminator(self, *, real_view: Tensor, real_adversarial: Tensor) -> Tensor:
+        (grad,) = torch.autograd.grad(real_adversarial.sum(), real_view, create_graph=True)
+        return grad.square().sum((1, 2, 3)).mean() / 2
+
+
+class SmoothActivations(gancore.LossTerm):
+    """Difference of the mean hidden activations of real and fake."""
+
+    def generator(self, *, real_activations: list[Tensor], fake_activations: list[Tensor]) -> Tensor:
+        pairs = zip(real_activations, fake_activations, strict=True)
+        return torch.stack([(r.float().mean(0) - f.float().mean(0)).square().mean() for r, f in pairs]).sum()
+
+
+class Invert(gancore.LossTerm):
+    """The encoder recovers the latent; the generator helps."""
+
+    def encoder(self, *, fake_encoder: Tensor, z: Tensor) -> Tensor:
+        return F.mse_loss(fake_encoder, z)
+
+    def generator(self, *, fake_encoder: Tensor, z: Tensor) -> Tensor:
+        return F.mse_loss(fake_encoder, z)
+
+
+class TwinAdversarial(gancore.LossTerm):
+    """Non-saturating loss of a generator called twin."""
+
+    def discriminator(self, *, twin_adversarial: Tensor) -> Tensor:
+        return F.softplus(twin_adversarial).mean()
+
+    def twin(self, *, twin_adversarial: Tensor) -> Tensor:
+        return F.softplus(-twin_adversarial).mean()
+
+
+class Clip(gancore.LossTerm):
+    """Clips the discriminator's parameters; adds nothing to its loss."""
+
+    def discriminator(self, *, real_adversarial: Tensor) -> Tensor:
+        return real_adversarial.mean() * 0
+
+    def project(self, player: str, parameters: Sequence[Tensor]) -> None:
+        for parameter in parameters:
+            parameter.clamp_(-0.05, 0.05)
+
+
+class Nothing(gancore.LossTerm):
+    """Value 1 whatever happens; for weight 0 and schedules."""
+
+    def discriminator(self, *, real_adversarial: Tensor) -> Tensor:
+        return real_adversarial.square().mean()
+
+
+class Difference(gancore.Sampler):
+    """A share alpha of the fake batch is data of the classes to avoid (DSGAN, appendix C), drawn from the batch itself."""
+
+    gives_negatives = True
+
+    def __init__(self, *, alpha: float = 0.25) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
+        number = int(self.alpha * len(batch.real))
+        chosen = torch.randperm(len(batch.real), generator=noise)[:number]
+        return attrs.evolve(batch, negatives=batch.real[chosen], negatives_label=batch.real_label[chosen])
+
+
+class Pairs(gancore.Sampler):
+    """Stacks each image with its neighbour, as one sample of twice the channels."""
+
+    def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
+        return attrs.evolve(batch, real=torch.cat([batch.real, batch.real.roll(1, 0)], 1))
+
+
+class Dim(gancore.Sampler):
+    """Drops pixels at random before D sees an image (AmbientGAN)."""
+
+    def view(self, images: Tensor, noise: torch.Generator) -> Tensor:
+        kept = torch.rand(images.shape, generator=noise, device=images.device) < 0.8
+        return images * kept
+
+
+class Free(gancore.Attack):
+    """One perturbation that lives for the whole training (Shafahi et al. 2019)."""
+
+    gradient = "shared"
+
+    def __init__(
+        self, *, channels: int, image_size: int, batch_size: int, epsilon: float = 0.02, step: float | None = None
+    ) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.step = epsilon if step is None else step
+        delta = torch.empty(batch_size, channels, image_size, image_size).uniform_(-epsilon, epsilon)
+        self.register_buffer("delta", delta)
+        self.delta: Tensor
+
+    def perturb(self, x: Tensor) -> Tensor:
+        return (x + self.delta[: len(x)]).clamp(-1, 1)
+
+    def update(self, grad: Tensor, x: Tensor) -> None:
+        moved = self.delta[: len(x)] + self.step * grad.sign()
+        self.delta[: len(x)] = moved.clamp(-self.epsilon, self.epsilon)
+
+
+class SignSteps(gancore.Attack):
+    """PGD without a random start."""
+
+    def __init__(self, *, epsilon: float = 0.05, steps: int = 2) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.steps = steps
+
+    def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
+        adversarial = x
+        for _ in range(self.steps):
+            leaf = adversarial.detach().requires_grad_()
+            (grad,) = torch.autograd.grad(objective(leaf).sum(), leaf)
+            moved = leaf.detach() + self.epsilon / self.steps * grad.sign()
+            adversarial = (x + (moved - x).clamp(-self.epsilon, self.epsilon)).clamp(-1, 1)
+        return adversarial
+
+
+class Replay(gancore.Loop):
+    """Free adversarial replay: the discriminator sees one batch several times."""
+
+    def __init__(self, *, replays: int = 2) -> None:
+        self.replays = replays
+
+    def iteration(self, run: Run) -> None:
+        batch = run.fresh()
+        for _ in range(self.replays):
+            run.phase("discriminator", batch)
+        run.phase("generator", run.renew(batch))
+
+
+class ThreePlayers(gancore.Loop):
+    """A third player in the game."""
+
+    players = ("generator", "discriminator", "encoder")
+
+    def iteration(self, run: Run) -> None:
+        batch = run.fresh()
+        for player in ("discriminator", "encoder", "generator"):
+            run.phase(player, batch)
+
+
+class TwoGenerators(gancore.Loop):
+    """Two generators against one discriminator."""
+
+    players = ("generator", "twin", "discriminator")
+
+    def iteration(self, run: Run) -> None:
+        batch = run.fresh()
+        for player in ("discriminator", "generator", "twin"):
+            run.phase(player, batch)
+
+
+class Encoder(gancore.Network):
+    """Image to latent."""
+
+    def __init__(self, *, channels: int, image_size: int, latent_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels * image_size**2, latent_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1))
+
+
+class TinyGenerator(gancore.Generator):
+    """One linear layer and tanh; `copies` images per sample side by side in the channels."""
+
+    def __init__(self, *, channels: int, image_size: int, latent_dim: int, copies: int = 1) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = (channels * copies, image_size, image_size)
+        self.linear = nn.Linear(latent_dim, math.prod(self.shape))
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.tanh(self.linear(z)).view(-1, *self.shape)
+
+
+class BoundedGenerator(TinyGenerator):
+    """A generator whose weights stay in an l_inf ball."""
+
+    def project_(self) -> None:
+        self.linear.weight.clamp_(-0.01, 0.01)
+
+
+class TinyDiscriminator(gancore.Discriminator):
+    """Linear, LeakyReLU, dropout, linear."""
+
+    features = 16
+
+    def __init__(self, *, channels: int, image_size: int, copies: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * copies * image_size**2, 32),
+            nn.LeakyReLU(0.1),
+            nn.Dropout(dropout),
+            nn.Linear(32, 16),
+            nn.LeakyReLU(0.1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
