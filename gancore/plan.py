@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -17,8 +17,10 @@ from gancore import components
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.players import check_optimizer
 from gancore.recipe import NetworkKeys, Part, Recipe, TermKeys
-from gancore.registry import Registry
 from gancore.settings import check
+
+if TYPE_CHECKING:
+    from gancore.registry import Registry
 
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"

@@ -12,6 +12,7 @@ import importlib
 import sys
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -56,7 +57,7 @@ def _declare_missing_operators() -> None:
     missing = [name for name in _SCHEMAS if not hasattr(torch.ops.torchvision, name)]
     if not missing:
         return
-    library = torch.library.Library("torchvision", "FRAGMENT")  # noqa: TOR901  (it must outlive this function)
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in missing:
         library.define(name + _SCHEMAS[name])
     _declared.append(library)

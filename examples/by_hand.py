@@ -1,0 +1,165 @@
+"""Class balance, free adversarial replay and a difference-seeking mixture in one training loop, in plain PyTorch.
+
+This is what the recipe ::
+
+    [data]                   use = "core/digits"
+    [samplers.long_tail]     use = "core/long-tail"          ratio = 20
+    [samplers.difference]    a share alpha of the fake batch is data (DSGAN, appendix C)
+    [networks.*]             SNDCGAN of width 0.25, and a frozen classifier
+    [losses.adversarial]     use = "core/relativistic"
+    [losses.balance]         use = "cbgan/class-balance"     weight = 10   cycle = 3
+    [attacks.free]           one perturbation for the whole training (Shafahi et al. 2019)
+    [loop]                   the discriminator sees each batch `replays` times
+    [ema]                    decay = 0.9
+
+does, written out: no framework, one file, top to bottom. The test suite trains both and asks for the same weights to the
+last bit, so this file is also the answer to "what does gancore compute?". Only the random draws and the networks are
+imported, for two loops can only agree when they start from the same numbers.
+
+Run it with ``python examples/by_hand.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from gancore.builtin.datasets.digits import Digits
+from gancore.builtin.heads import Linear
+from gancore.builtin.networks.small_cnn import SmallCNN
+from gancore.builtin.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from gancore.builtin.samplers import LongTail
+from gancore.random import derive, generator
+
+SEED = 0
+BATCH = 16
+LATENT = 16
+CLASSES = 10
+SIZE = 8
+RATIO = 20.0
+ALPHA = 0.25  # share of the fake batch that is data
+EPSILON = 0.02  # l_inf radius of the perturbation, images in [-1, 1]
+REPLAYS = 2
+BALANCE = 10.0  # weight of the class-balancing regularizer
+CYCLE = 3
+DECAY = 0.9
+
+
+def built(label: str, make: Any) -> Any:
+    """Build a module with initial weights that are a function of the seed and a label."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(SEED, "weights", label))
+        module = make()
+    return module.to(memory_format=torch.channels_last)
+
+
+def train(iterations: int) -> dict[str, Tensor]:
+    """Train for so many iterations and return the weights, by ``module.parameter``."""
+    images, labels = Digits().load("train")
+    chosen = LongTail(ratio=RATIO).select(labels, SEED)
+    images, labels = images[chosen], labels[chosen]
+
+    G = built("networks.generator", lambda: SNDCGANGenerator(channels=1, image_size=SIZE, classes=CLASSES, latent_dim=LATENT, width=0.25))
+    D = built("networks.discriminator", lambda: SNDCGANDiscriminator(channels=1, image_size=SIZE, classes=CLASSES, width=0.25))
+    head = built("heads.adversarial", lambda: Linear(features=D.features, spectral_norm=True))
+    C = built("networks.classifier", lambda: SmallCNN(channels=1, image_size=SIZE, classes=CLASSES)).eval().requires_grad_(False)
+    average = copy.deepcopy(G).eval().requires_grad_(False)
+
+    d_parameters = [*D.parameters(), *head.parameters()]
+    g_parameters = list(G.parameters())
+    d_optimizer = torch.optim.Adam(d_parameters, lr=2e-4, betas=(0.5, 0.999), fused=True)
+    g_optimizer = torch.optim.Adam(g_parameters, lr=2e-4, betas=(0.5, 0.999), fused=True)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(SEED, "weights", "attack"))
+        delta = torch.empty(BATCH, 1, SIZE, SIZE).uniform_(-EPSILON, EPSILON)
+
+    # Class statistics (CBGAN Eq. 5, 6): effective frequency N, this cycle's counts c, weights w of mean 1.
+    N = torch.full((CLASSES,), 50.0, dtype=torch.float64)
+    c = torch.full((CLASSES,), 512.0, dtype=torch.float64)
+    w = torch.ones(CLASSES, dtype=torch.float64)
+
+    for iteration in range(iterations):
+        # One batch of real data; some of it serves as negatives.
+        real = batch_of(images, draw=iteration)
+        negatives = real[torch.randperm(BATCH, generator=noise("sampler", "difference", iteration, 0))[: int(ALPHA * BATCH)]]
+        number = BATCH - len(negatives)
+
+        # --- discriminator: the same batch several times, one backward each for D and for the perturbation
+        z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration, 0))
+        with torch.no_grad():
+            fake = G(z[:number])
+        for _ in range(REPLAYS):
+            seen = (real + delta).clamp(-1, 1).requires_grad_()
+            with parametrize.cached():
+                logits = head(D(torch.cat([seen, fake, negatives])), None)
+            real_logits, fake_logits = logits.split(BATCH)
+            loss = F.softplus(fake_logits - real_logits).mean()
+            clear(d_parameters)
+            loss.backward(inputs=[*d_parameters, seen])
+            d_optimizer.step()
+            delta = (delta + EPSILON * seen.grad.sign()).clamp(-EPSILON, EPSILON)
+
+        # --- generator: fresh latents, the same real images, undisturbed
+        z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration + 1, 0))
+        fake = G(z)
+        with parametrize.cached():
+            fake_logits = head(D(fake), None)
+            with torch.no_grad():
+                real_logits = head(D(real), None)
+        class_logits = C(fake)
+        p = class_logits.softmax(1).mean(0)
+        balance = (w.float() * p * p.log()).sum()
+        loss = F.softplus(real_logits - fake_logits).mean() + BALANCE * balance
+        clear(g_parameters)
+        loss.backward(inputs=g_parameters)
+        g_optimizer.step()
+
+        # --- class statistics and moving average
+        c += torch.bincount(class_logits.argmax(1), minlength=CLASSES)
+        if (iteration + 1) % CYCLE == 0:
+            N = (0.5 * N + 0.5 * c).clamp_min(1.0)
+            c = torch.zeros_like(c)
+            w = CLASSES * (1 / N) / (1 / N).sum()
+        with torch.no_grad():
+            for mine, current in zip(average.state_dict().values(), G.state_dict().values(), strict=True):
+                if mine.is_floating_point():
+                    mine.lerp_(current, 1 - DECAY)
+                else:
+                    mine.copy_(current)
+
+    parts: dict[str, nn.Module] = {"generator": G, "discriminator": D, "head": head, "ema": average}
+    state = {f"{name}.{key}": value for name, module in parts.items() for key, value in module.state_dict().items()}
+    return {**state, "delta": delta, "N": N, "c": c, "w": w}
+
+
+def batch_of(images: Tensor, draw: int) -> Tensor:
+    """Return batch number `draw` of an endless stream in which every image comes once per epoch."""
+    position = draw * BATCH
+    epochs = range(position // len(images), (position + BATCH - 1) // len(images) + 1)
+    order = torch.cat([torch.randperm(len(images), generator=noise("epoch", epoch)) for epoch in epochs])
+    start = position % len(images)
+    picked = images[order[start : start + BATCH]]
+    return (picked.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+
+
+def noise(*purpose: str | int) -> torch.Generator:
+    """Return a generator seeded for a purpose."""
+    return generator("cpu", SEED, *purpose)
+
+
+def clear(parameters: list[Any]) -> None:
+    """Forget the gradients."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+if __name__ == "__main__":
+    for name, value in train(20).items():
+        if value.numel() <= 16:
+            print(name, [round(v, 4) for v in value.flatten().tolist()])

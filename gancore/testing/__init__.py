@@ -1,0 +1,183 @@
+"""The conformance suite for plugin authors: three lines in a plugin's tests run everything that core asks of it.
+
+::
+
+    from gancore.testing import conformance
+
+    test_conformance = conformance("r1")
+
+Each check is a test of its own. For every loss term: finite loss and gradients at batch 1 and 7, in float32 and bfloat16;
+gradients reach the player whose turn it is and nobody else; no host synchronisation; weight 0 is the same as absent, bit for
+bit; and resume is bit-exact. Samplers and attacks train, and resume bit-exactly. Every recipe has a plan.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+import gancore.builtin
+from gancore.errors import GancoreError
+from gancore.hookspecs import KINDS
+from gancore.plan import make_plan
+from gancore.recipe import read
+from gancore.registry import Declared, Registry, registry
+from gancore.settings import CONTEXT, settings_of
+from gancore.testing import host
+from gancore.testing.stepping import (
+    HostTable,
+    NoSynchronisation,
+    bitwise_difference,
+    build_host,
+    finite,
+    gradients_elsewhere,
+)
+
+__all__ = ["conformance"]
+
+Case = tuple[str, Callable[[], None]]
+
+
+def conformance(plugin: str) -> Callable[[Callable[[], None]], None]:
+    """Return a parametrized test of everything that core asks of an installed plugin.
+
+    Args:
+        plugin: The plugin's entry-point name.
+    """
+    cases = list(_cases(plugin))
+
+    @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in cases])
+    def test(check: Callable[[], None]) -> None:
+        check()
+
+    return test
+
+
+def _cases(name: str) -> Iterator[Case]:
+    found = {plugin.name: plugin for plugin in registry().plugins()}
+    if name not in found:
+        yield "is installed", partial(_fail, f"no installed distribution has an entry point {name!r} in the group 'gancore'")
+        return
+    plugin = found[name]
+    if plugin.problem:
+        yield "is sound", partial(_fail, plugin.problem)
+        return
+    module = sys.modules[plugin.module]
+    yield "declares without torch", partial(_declares_without_torch, plugin.module)
+    for kind in KINDS:
+        for declared in plugin.components.get(kind, ()):
+            yield f"{declared.name}: resolves", partial(_resolves, declared)
+            if kind != "command":
+                yield f"{declared.name}: settings are documented", partial(_documented, declared)
+    for declared in plugin.components.get("loss", ()):
+        yield from _term_cases(declared, name, module)
+    for kind in ("sampler", "attack"):
+        for declared in plugin.components.get(kind, ()):
+            table = HostTable().with_part(f"{kind}s", "part", declared.full_name)
+            yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, name, module)
+    for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
+        yield f"{recipe}: has a plan", partial(_has_plan, recipe)
+
+
+def _term_cases(declared: Declared, plugin: str, module: ModuleType) -> Iterator[Case]:
+    table = HostTable().for_term(registry().load(declared), declared.full_name)
+    for size in (1, 7):
+        for precision in ("float32", "bfloat16"):
+            setting = table.with_run(batch_size=size, precision=precision)
+            yield f"{declared.name}: finite at batch {size} in {precision}", partial(_finite, setting, plugin, module)
+    yield f"{declared.name}: gradients stay with the player", partial(_own_gradients, table, plugin, module)
+    yield f"{declared.name}: never waits for the device", partial(_no_synchronisation, table, plugin, module)
+    yield f"{declared.name}: weight 0 is the same as absent", partial(_weight_zero, table, plugin, module)
+    yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, plugin, module)
+    for objective in ("core/hinge", "core/non-saturating", "core/relativistic-average"):
+        if not table.supervised:
+            beside = table.with_part("losses", "adversarial", objective)
+            yield f"{declared.name}: trains beside {objective}", partial(_finite, beside, plugin, module)
+
+
+def _fail(reason: str) -> None:
+    pytest.fail(reason)
+
+
+def _declares_without_torch(module: str) -> None:
+    code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"importing {module} imports torch, or fails: {done.stderr}"
+
+
+def _resolves(declared: Declared) -> None:
+    registry().load(declared)
+
+
+def _documented(declared: Declared) -> None:
+    loaded = registry().load(declared)
+    text = "\n".join(cls.__doc__ or "" for cls in loaded.__mro__)
+    missing = [name for name in settings_of(loaded) if name not in CONTEXT and f"{name}:" not in text]
+    assert not missing, f"{declared.target} does not document its settings {missing} under Args:"
+
+
+def _registry(plugin: str, module: ModuleType) -> Registry:
+    return Registry.of({"core": gancore.builtin, "host": host, plugin: module})
+
+
+def _finite(table: HostTable, plugin: str, module: ModuleType) -> None:
+    run = build_host(table, _registry(plugin, module))
+    for _ in range(2):
+        run.step()
+    problems = finite(run)
+    assert not problems, f"not finite after two iterations: {problems}"
+
+
+def _own_gradients(table: HostTable, plugin: str, module: ModuleType) -> None:
+    problems = gradients_elsewhere(build_host(table, _registry(plugin, module)))
+    assert not problems, f"gradients reached {problems}"
+
+
+def _no_synchronisation(table: HostTable, plugin: str, module: ModuleType) -> None:
+    run = build_host(table, _registry(plugin, module))
+    run.step()
+    with NoSynchronisation():
+        run.step()
+
+
+def _weight_zero(table: HostTable, plugin: str, module: ModuleType) -> None:
+    absent = build_host(table.without_part("losses", "part"), _registry(plugin, module))
+    zero = build_host(table.with_part("losses", "part", None, weight=0.0), _registry(plugin, module))
+    for run in (absent, zero):
+        for _ in range(3):
+            run.step()
+    assert not bitwise_difference(absent, zero)
+
+
+def _resumes(table: HostTable, plugin: str, module: ModuleType) -> None:
+    found = _registry(plugin, module)
+    whole, first, second = (build_host(table, found) for _ in range(3))
+    for _ in range(4):
+        whole.step()
+    for _ in range(2):
+        first.step()
+    tensors: dict[str, Any] = {name: tensor.detach().clone().contiguous() for name, tensor in first.tensors().items()}
+    torch.manual_seed(1)
+    second.restore(tensors, first.counters())
+    for _ in range(2):
+        second.step()
+    difference = bitwise_difference(whole, second)
+    assert not difference, f"2 iterations, resume, 2 iterations differ from 4 in {difference}: keep the state in buffers"
+
+
+def _has_plan(recipe: str) -> None:
+    try:
+        found = read(recipe, registry())
+    except GancoreError as error:
+        # A fragment is no whole recipe; it is tried over one that the host provides.
+        if "has no `use`" not in str(error):
+            raise
+        return
+    make_plan(found, registry())
