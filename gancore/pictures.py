@@ -138,9 +138,7 @@ def scatter(points: Tensor, limit: float = 1.0, size: int = 480) -> Image.Image:
     return plot.resize((size, size), Image.Resampling.BOX)
 
 
-def save_grid(
-    images: Tensor, path: Path, columns: int | None = None, padding: int = 2, scale: int | None = None
-) -> None:
+def save_grid(images: Tensor, path: Path, columns: int | None = None, padding: int = 2, scale: int | None = None) -> None:
     """Write the `grid` of images as a PNG file, all or nothing; missing folders are made.
 
     Args:

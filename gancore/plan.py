@@ -443,10 +443,9 @@ def _check_whole(plan: Plan) -> None:
                 f"{metric.part.where} reads the network {chosen!r}, which is no classifier of this recipe; "
                 f"add [networks.{chosen}] or set metrics.{label}.network."
             )
-    if plan.metrics and GENERATOR not in plan.networks:
-        raise GancoreError(
-            f"{plan.recipe.name}: the metrics {listed(plan.metrics)} score generated images, but there is no generator."
-        )
+    fakes = [label for label, metric in plan.metrics.items() if hasattr(metric.cls, "update")]
+    if fakes and GENERATOR not in plan.networks:
+        raise GancoreError(f"{plan.recipe.name}: the metrics {listed(fakes)} score generated images, but there is no generator.")
 
 
 def _default_network(cls: type[Any]) -> str | None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+_MINUS = "\N{MINUS SIGN}"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def full(value: float, digits: int = 4) -> str:
-    """Return a number to so many significant digits; whole numbers below a million keep all of theirs."""
+    """Return a number to so many significant digits; whole numbers below a billion keep all of theirs."""
     if not math.isfinite(value):
         return _not_finite(value)
-    if value == int(value) and abs(value) < 1e6:
+    if value == int(value) and abs(value) < 1e9:
         return _minus(f"{int(value):,}")
     if 1e-3 <= abs(value) < 1e6:
         return _minus(f"{value:,.{_decimals(abs(value), digits)}f}")
@@ -38,10 +40,9 @@ def short(value: float) -> str:
     """Return a number as short as a label must be: ``1.5k``, ``20M``, ``0.25``."""
     if not math.isfinite(value):
         return _not_finite(value)
-    # From 9995 on three digits would round to a number that ought to have a suffix.
-    for size, suffix in _SUFFIXES:
-        if abs(value) >= size * (1 if size > 1e3 else 9.995 if value != int(value) or value % 100 else 1):
-            return _minus(f"{value / size:.3g}".replace("e+03", "000")) + suffix
+    if abs(value) >= 9999.5 or (abs(value) >= 1000 and value % 100 == 0):
+        size, suffix = next((pair for pair in _SUFFIXES if abs(value) >= pair[0]), _SUFFIXES[-1])
+        return _minus(f"{value / size:.4g}") + suffix if abs(value) < 1e15 else _scientific(value, 2)
     if value and abs(value) < 1e-4:
         return _scientific(value, 2)
     return _minus(f"{value:.4g}")
@@ -86,6 +87,16 @@ def ticks(low: float, high: float, most: int = 6, *, whole: bool = False) -> lis
     return [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def labels(spaced: Sequence[float]) -> list[str]:
+    """Return the labels of evenly spaced ticks: no longer than they must be to differ, and with as many decimals each."""
+    step = spaced[1] - spaced[0] if len(spaced) > 1 else 1.0
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    plain = [short(0.0 if abs(tick) < 1e-9 * step else tick) for tick in spaced]
+    if decimals > 9 or (not decimals and len(set(plain)) == len(plain)):
+        return plain
+    return [_minus(f"{tick:,.{decimals}f}") if abs(tick) > 1e-9 * step else "0" for tick in spaced]
+
+
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return 1, 2 and 5 times powers of ten, or as many of them as fit, within ``[low, high]``, both above 0."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -103,7 +114,7 @@ def _decimals(largest: float, digits: int) -> int:
 def _scientific(value: float, digits: int) -> str:
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power = "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] if digit.isdigit() else "⁻" for digit in str(int(exponent)))
-    return f"{_minus(mantissa)} × 10{power}"
+    return f"{_minus(mantissa)} {TIMES} 10{power}"
 
 
 def _not_finite(value: float) -> str:
@@ -111,4 +122,4 @@ def _not_finite(value: float) -> str:
 
 
 def _minus(text: str) -> str:
-    return text.replace("-", "−")
+    return text.replace("-", _MINUS)

@@ -1,0 +1,1 @@
+"""Scores that ship with core: Fréchet distance, Inception score, class histogram, accuracies."""
