@@ -88,8 +88,9 @@ def _extractor_module() -> Any:
     try:
         return importlib.import_module("torch_fidelity.feature_extractor_inceptionv3")
     except ModuleNotFoundError as error:
+        missing = (error.name or "torch_fidelity").partition(".")[0].replace("_", "-")
         raise GancoreError(
-            f'The Inception network needs the package {error.name or "torch-fidelity"}; pip install "gancore[inception]".'
+            f'The Inception network needs the package {missing}, which is not installed; pip install "gancore[inception]".'
         ) from error
     except ImportError as error:
         raise GancoreError(

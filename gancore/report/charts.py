@@ -22,10 +22,16 @@ _TOP, _RIGHT, _BOTTOM = 10, 14, 38
 _CHARACTER = 6.2
 """Widest usual width of a character of the axis labels, in the drawing's units."""
 
+_LETTER = 12
+"""Height of a run's letter at the end of its curve."""
+
+_MOST_NAMES = 4
+"""With more runs, a chart's legend gives their letters alone."""
+
 _MOST_POINTS = 400
 """Longer curves are thinned out to about so many points."""
 
-_LARGEST = 1e150
+LARGEST = 1e150
 """Values beyond are as good as not finite, and would overflow an axis."""
 
 Point = tuple[float, float]
@@ -89,7 +95,7 @@ def line_chart(
         log: Use a logarithmic axis where all values are above 0 and the largest is 50 times the smallest or more.
         legend: Name the runs, also where there is one curve only.
     """
-    finite = [attrs.evolve(c, points=[p for p in c.points if abs(p[1]) < _LARGEST]) for c in curves]
+    finite = [attrs.evolve(c, points=[p for p in c.points if abs(p[1]) < LARGEST]) for c in curves]
     notes = _lost(curves, finite)
     shown, faint = finite, []
     if smooth:
@@ -174,7 +180,7 @@ def bar_chart(
         tip = f"{name}: {show(value)}"
         if place < len(markers):
             tip += f" (training data {show(markers[place])})"
-        end = _down(min(1.0, max(0.0, axis.place(value)))) if abs(value) < _LARGEST else ground
+        end = _down(min(1.0, max(0.0, axis.place(value)))) if abs(value) < LARGEST else ground
         # As high as the plot, so that a bar too small to be pointed at still tells its value.
         body.append(
             f'<g><rect x="{left + place * band:.2f}" y="{_TOP}" width="{band:.2f}" height="{_HEIGHT - _BOTTOM - _TOP}" '
@@ -186,7 +192,7 @@ def bar_chart(
         y = _down(axis.place(level))
         body.append(f'<path class="level" d="M{left:.1f} {y:.1f}H{_WIDTH - _RIGHT}"/>')
     for place, value in enumerate(markers[: len(values)]):
-        if abs(value) < _LARGEST:
+        if abs(value) < LARGEST:
             start, y = left + place * band, _down(min(1.0, axis.place(value)))
             body.append(f'<path class="marker" d="M{start + gap / 2:.1f} {y:.1f}h{band - gap:.1f}"/>')
     body += _bar_labels(left, band, len(values), names, below)
@@ -200,7 +206,7 @@ def names_fit(names: Sequence[str]) -> bool:
 
 def bar_axis(values: Sequence[float]) -> Axis:
     """Return an axis that holds zero and all finite values."""
-    finite = [value for value in values if abs(value) < _LARGEST]
+    finite = [value for value in values if abs(value) < LARGEST]
     low, high = min([0.0, *finite]), max([0.0, *finite])
     if high - low < 1e-100:
         high = 1.0
@@ -227,7 +233,7 @@ def _axis(values: Sequence[float], behind: Sequence[float], *, log: bool) -> Axi
         room = max(room, 0.5)
     # Zero is a meaningful end: an axis does not go below it for the sake of room alone.
     bottom = 0.0 if low >= 0 and low - room < 0.15 * (high - low) else low - room
-    top = 0.0 if high <= 0 and high + room > -0.15 * (high - low) else high + room
+    top = 0.0 if high <= 0 and bottom < 0 and high + room > -0.15 * (high - low) else high + room
     return Axis(bottom, top, ticks(bottom, top, whole=whole))
 
 
@@ -266,7 +272,7 @@ def _lost(curves: Sequence[Curve], finite: Sequence[Curve]) -> list[str]:
     pairs = zip(curves, finite, strict=True)
     lost = {letter(before.run): len(before.points) - len(after.points) for before, after in pairs}
     named = [f"{name}: {number}" if len(curves) > 1 else str(number) for name, number in lost.items() if number]
-    return [f"values not finite: {', '.join(named)}"] if named else []
+    return [f"not finite or too large to draw: {', '.join(named)}"] if named else []
 
 
 def _across(left: float, last: float) -> Callable[[float], float]:
@@ -284,14 +290,15 @@ def _dot(x: float, y: float, run: int, tip: str) -> str:
 
 def _vertical(axis: Axis, *, shares: bool = False) -> tuple[float, list[str]]:
     """Return the plot's left edge, and the horizontal grid with its labels."""
-    texts = [percent(tick) for tick in axis.ticks] if shares else list(map(short, axis.ticks))
-    if not (shares or axis.log):
-        texts = labels(axis.ticks)
+    if shares:
+        texts = [f"{label} %" for label in labels([100 * tick for tick in axis.ticks])]
+    else:
+        texts = list(map(short, axis.ticks)) if axis.log else labels(axis.ticks)
     left = max(30.0, 10 + _CHARACTER * max(map(len, texts), default=0))
     drawn = []
     for tick, label in zip(axis.ticks, texts, strict=True):
         y = _down(axis.place(tick))
-        kind = "axis" if label == "0" else "grid"
+        kind = "axis" if label in ("0", "0 %") else "grid"
         drawn.append(f'<path class="{kind}" d="M{left:.1f} {y:.1f}H{_WIDTH - _RIGHT}"/>')
         drawn.append(f'<text x="{left - 6:.1f}" y="{y + 3.8:.1f}" text-anchor="end">{escape(label)}</text>')
     return left, drawn
@@ -301,7 +308,7 @@ def _horizontal(left: float, last: float) -> Iterator[str]:
     """Yield the ticks of iterations, and what they count."""
     bottom, across = _HEIGHT - _BOTTOM, _across(left, last)
     yield f'<path class="axis" d="M{left:.1f} {bottom}H{_WIDTH - _RIGHT}"/>'
-    for tick in ticks(0, last, whole=True):
+    for tick in ticks(0, last, 7, whole=True):
         x = across(tick)
         yield f'<path class="axis" d="M{x:.1f} {bottom}v4"/>'
         # The last label must not reach beyond the drawing.
@@ -312,23 +319,21 @@ def _horizontal(left: float, last: float) -> Iterator[str]:
 
 
 def _ends(curves: Sequence[Curve], axis: Axis, across: Callable[[float], float]) -> Iterator[str]:
-    """Yield the runs' letters at the ends of their curves, moved apart where they would overlap."""
-    ends = sorted(
-        (min(1.0, max(0.0, axis.place(curve.points[-1][1]))), curve.points[-1][0], curve.run)
-        for curve in curves
-        if curve.points
-    )
-    apart = 12.0
-    heights: list[float] = []
-    for share, _, _ in ends:
-        heights.append(min(_down(share), heights[-1] - apart) if heights else _down(share))
-    # Pushed out at the top: move all down as far as needed.
-    for rank in range(len(heights)):
-        ceiling = _TOP + (len(heights) - 1 - rank) * apart
-        heights[rank] = max(heights[rank], ceiling)
-    for (_, x, run), y in zip(ends, heights, strict=True):
-        place = min(across(x) + 5, _WIDTH - 9)
-        yield f'<text class="end" x="{place:.1f}" y="{y + 4:.1f}" fill="var(--run{run % PALETTE})">{letter(run)}</text>'
+    """Yield the runs' letters at the ends of their curves; those that would overlap are moved apart."""
+    columns: dict[int, list[tuple[float, float, int]]] = {}
+    for curve in curves:
+        if curve.points:
+            x, value = curve.points[-1]
+            place = min(across(x) + 5, _WIDTH - 9)
+            height = min(_down(min(1.0, axis.place(value))), _HEIGHT - _BOTTOM - _LETTER / 2)
+            columns.setdefault(round(place / _LETTER), []).append((height, place, curve.run))
+    for ends in columns.values():
+        lowest = _HEIGHT + 0.0
+        # From below upwards, but so that those still to come find room below the top.
+        for rank, (height, place, run) in enumerate(sorted(ends, reverse=True)):
+            lowest = max(min(height, lowest - _LETTER), _TOP + (len(ends) - 1 - rank) * _LETTER)
+            colour = f"var(--run{run % PALETTE})"
+            yield f'<text class="end" x="{place:.1f}" y="{lowest + 4:.1f}" fill="{colour}">{letter(run)}</text>'
 
 
 def _bar_labels(left: float, band: float, number: int, names: Sequence[str], below: str) -> Iterator[str]:
@@ -339,7 +344,7 @@ def _bar_labels(left: float, band: float, number: int, names: Sequence[str], bel
     for place in range(0, number, every):
         label = names[place] if fits else str(place)
         x = left + (place + 0.5) * band
-        yield f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>'
+        yield f'<text class="name" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>'
     yield f'<text x="{(left + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 5}" text-anchor="middle">{escape(below)}</text>'
 
 
@@ -352,7 +357,9 @@ def _steps() -> Iterator[int]:
 
 
 def _legend(curves: Sequence[Curve]) -> str:
-    entries = (f"<span>{badge(curve.run)} {escape(curve.name)}</span>" for curve in curves)
+    # Many names would bury the chart; the tables name them all.
+    brief = len(curves) > _MOST_NAMES
+    entries = (f"<span>{badge(curve.run)}{'' if brief else f' {escape(curve.name)}'}</span>" for curve in curves)
     return f'<div class="legend">{"".join(entries)}</div>'
 
 

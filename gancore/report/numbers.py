@@ -92,7 +92,10 @@ def labels(spaced: Sequence[float]) -> list[str]:
     step = spaced[1] - spaced[0] if len(spaced) > 1 else 1.0
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     plain = [short(0.0 if abs(tick) < 1e-9 * step else tick) for tick in spaced]
-    if decimals > 9 or (not decimals and len(set(plain)) == len(plain)):
+    if decimals > 6:
+        digits = max(1, 1 + decimals + math.floor(math.log10(max(map(abs, spaced)))))
+        return [_scientific(tick, digits) if abs(tick) > 1e-9 * step else "0" for tick in spaced]
+    if not decimals and len(set(plain)) == len(plain):
         return plain
     return [_minus(f"{tick:,.{decimals}f}") if abs(tick) > 1e-9 * step else "0" for tick in spaced]
 

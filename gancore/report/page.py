@@ -38,7 +38,9 @@ def render(runs: Sequence[RunData]) -> str:
         ("Recipes", recipes_section(shown)),
     ]
     kept = [(title, html) for title, html in sections if html]
-    title = shown[0].label if len(shown) == 1 else f"{len(shown)} runs: {', '.join(run.label for run in shown)}"
+    title = shown[0].label if len(shown) == 1 else f"{len(shown)} runs"
+    if 1 < len(shown) <= 4:
+        title += f": {', '.join(run.label for run in shown)}"
     summary = shown[0].data.recipe.get("summary") if len(shown) == 1 else None
     links = "".join(f'<a href="#{title.lower()}">{title}</a>' for title, _ in kept)
     page = (
@@ -77,7 +79,7 @@ def _overview(runs: Sequence[Shown]) -> str:
     single = len(runs) == 1
     kept = [(head, cells) for head, cells in filled if any(cells) and not (single and head == "Summary")]
     if any(run.data.notes for run in runs):
-        kept.append(("Missing", [_notes(run.data) for run in runs]))
+        kept.append(("Notes", [_notes(run.data) for run in runs]))
     return table(runs, [(head, [cell or NOTHING for cell in cells]) for head, cells in kept])
 
 
@@ -96,9 +98,9 @@ def _data(run: RunData) -> str:
     parts = [_text(run.setting("data", "use"))]
     counts = [count for count in run.class_counts if count > 0]
     if counts and sum(counts) < math.inf:
-        parts.append(f"{full(sum(counts))} images in {len(run.class_counts)} classes")
+        parts.append(f"{sum(counts):,.0f} images in {len(run.class_counts):,} classes")
         if max(counts) > min(counts):
-            parts.append(f"{short(min(counts))} to {short(max(counts))} per class")
+            parts.append(f"{min(counts):,.0f} to {max(counts):,.0f} per class")
     return ", ".join(filter(None, parts))
 
 
@@ -149,19 +151,22 @@ def _plugins(found: Any) -> str:
 
 
 def _samples(runs: Sequence[Shown]) -> str:
-    last, past = "", ""
+    last, past, damaged = "", "", ""
     for run in runs:
-        readable = [(n, shown) for n, path in _spread(run.data.samples) if (shown := picture(path, 1200)) is not None]
-        damaged = len(_spread(run.data.samples)) - len(readable)
-        if damaged:
-            last += f'<p class="warn">{escape(run.title)}: {damaged} pictures are damaged and were passed over.</p>'
+        readable = []
+        for n, path in _spread(run.data.samples):
+            shown = picture(path, 1200)
+            if shown is None:
+                damaged += f'<p class="warn">{escape(run.title)}: {path.name} is damaged and was passed over.</p>'
+            else:
+                readable.append((n, shown))
         if not readable:
             continue
         last += _picture(f"{run.head} <span class='note'>iteration {readable[-1][0]:,}</span>", *readable[-1][1], run.title)
         if len(readable) > 1:
             grids = "".join(_picture(f"iteration {n:,}", *shown, f"{run.title} at {n:,}") for n, shown in readable)
             past += details(f"Over the training: {run.title}", f'<div class="pictures past">{grids}</div>')
-    return f'<div class="pictures">{last}</div>{_asked_for(runs)}{past}' if last else ""
+    return damaged + (f'<div class="pictures">{last}</div>{_asked_for(runs)}{past}' if last else "")
 
 
 def _spread(samples: Sequence[Any]) -> list[Any]:
@@ -181,7 +186,7 @@ def _asked_for(runs: Sequence[Shown]) -> str:
     """Return in which order a conditional generator was asked for the classes."""
     texts = dict.fromkeys(
         ", ".join(run.data.class_names[:_NAMES])
-        + (", ..." if len(run.data.class_names) > _NAMES else ", and from the first again")
+        + (" and so on" if len(run.data.class_names) > _NAMES else ", and from the first again")
         for run in runs
         if len(run.data.class_names) > 1
     )

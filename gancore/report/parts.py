@@ -8,7 +8,7 @@ from html import escape
 
 import attrs
 
-from gancore.report.charts import Curve, Point, badge, letter, line_chart
+from gancore.report.charts import LARGEST, Curve, Point, badge, letter, line_chart
 from gancore.report.reading import RunData
 
 NOTHING = "\N{EN DASH}"
@@ -88,7 +88,7 @@ def curves(
     last = max((run.data.iterations for run in runs), default=0)
     charts, single, never = [], [], []
     for title, points in found:
-        drawable = [sum(abs(y) < 1e150 for _, y in of_run) for of_run in points.values()]
+        drawable = [sum(abs(y) < LARGEST for _, y in of_run) for of_run in points.values()]
         if max(drawable, default=0) == 0:
             never.append(title)
         elif max(map(len, points.values())) < 2:

@@ -158,13 +158,15 @@ def picture(path: Path, widest: int) -> tuple[str, int, int] | None:
 
 
 def number(value: Any) -> float | None:
-    """Return a number as a float, or None for anything else."""
+    """Return a number as a float, those below 1e-150 as 0; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        return float(value)
+        found = float(value)
     except OverflowError:
         return None
+    # An axis divides by differences of values, which must not underflow.
+    return 0.0 if abs(found) < 1e-150 else found
 
 
 def numbers(value: Any) -> Value | None:
@@ -215,7 +217,7 @@ def _lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
         else:
             damaged.append(place)
     if damaged == [len(lines)]:
-        notes.append(f"the last line of {path.name} is cut off and was passed over.")
+        notes.append(f"The last line of {path.name} is cut off and was passed over.")
     elif damaged:
         notes.append(f"{len(damaged)} of {len(lines)} lines of {path.name} are damaged and were passed over.")
     return kept
@@ -255,11 +257,7 @@ def _sequence(found: Any) -> Sequence[Any]:
 
 
 def _samples(folder: RunFolder, notes: list[str]) -> list[tuple[int, Path]]:
-    try:
-        files = [(int(path.stem), path) for path in folder.samples.glob("*.png") if re.fullmatch("[0-9]{1,15}", path.stem)]
-    except OSError as error:
-        notes.append(_unreadable(folder.samples, error))
-        return []
+    files = [(int(path.stem), path) for path in folder.samples.glob("*.png") if re.fullmatch("[0-9]{1,15}", path.stem)]
     if not files:
-        notes.append("samples holds no picture.")
+        notes.append("samples holds no picture." if folder.samples.is_dir() else "samples is missing.")
     return sorted(files)

@@ -134,7 +134,7 @@ def _histograms(runs: Sequence[Shown], score: Score) -> str:
         )
         for place, (n, shares) in lists.items()
     ]
-    marks = " Short dark lines: the classes' shares of the training data." if any(trained.values()) else ""
+    marks = " Short lines: the classes' shares of the training data." if any(trained.values()) else ""
     text = f"Bars: share of the generated images that the classifier puts in each class. Dashed: all classes alike.{marks}"
     return f'<p class="soft">{text}</p><div class="charts">{"".join(charts)}</div>{class_key(runs)}'
 
@@ -146,6 +146,7 @@ def _by_class(runs: Sequence[Shown], score: Score) -> str:
 def list_charts(runs: Sequence[Shown], lists: Mapping[int, tuple[int, tuple[float, ...]]]) -> str:
     """Return a bar chart per run of lists of numbers, with the same axis."""
     axis = bar_axis([value for _, values in lists.values() for value in values])
+    classes = {len(known) for run in runs for known in (run.data.class_names, run.data.class_counts)}
     charts = [
         bar_chart(
             runs[place].title,
@@ -154,7 +155,7 @@ def list_charts(runs: Sequence[Shown], lists: Mapping[int, tuple[int, tuple[floa
             run=place,
             names=runs[place].data.class_names,
             note=f"iteration {n:,}",
-            below="class" if len(values) in _class_numbers(runs[place]) else "place in the list",
+            below="class" if len(values) in classes else "entry",
         )
         for place, (n, values) in lists.items()
     ]
@@ -170,10 +171,6 @@ def class_key(runs: Sequence[Shown]) -> str:
         if 0 < len(names) <= 40 and not names_fit(names)
     ]
     return "".join(f'<p class="note">Classes: {escape(text)}</p>' for text in texts)
-
-
-def _class_numbers(run: Shown) -> set[int]:
-    return {len(run.data.class_names), len(run.data.class_counts)}
 
 
 def _shares(values: Sequence[float]) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ h1{font-size:26px;line-height:1.25;margin:8px 0 4px;overflow-wrap:anywhere}
 h2{font-size:20px;margin:40px 0 10px;padding-bottom:4px;border-bottom:1px solid var(--rule)}
 h3{font-size:15px;margin:22px 0 6px}
 p{margin:6px 0;max-width:80ch}
+p.note{max-width:120ch}
 .soft,.note{color:var(--soft)}
 .note{font-weight:400;font-size:12px}
 nav{display:flex;flex-wrap:wrap;gap:2px 16px;font-size:14px;margin:10px 0}
@@ -26,7 +27,8 @@ tr>*+*{padding-left:10px}
 thead th{vertical-align:bottom;overflow-wrap:anywhere}
 tbody th{font-weight:400;color:var(--soft);white-space:nowrap}
 td{overflow-wrap:anywhere;min-width:7em}
-.scores td,.scores thead th+th{text-align:right;white-space:nowrap}
+.scores td,.scores thead th+th{text-align:right}
+.scores thead th{max-width:16em}
 .scores tbody th{color:var(--text)}
 .best{font-weight:700;background:var(--best)}
 .badge{display:inline-block;min-width:1.5em;padding:0 .3em;border-radius:4px;color:var(--letter);font-size:12px;
@@ -38,7 +40,8 @@ figcaption{font-size:14px;line-height:1.35;margin-bottom:4px;overflow-wrap:anywh
 svg{display:block;width:100%;height:auto;overflow:visible}
 svg text{font-size:11px}
 svg text:not(.end){fill:var(--soft)}
-svg .end{font-weight:700;font-size:12px}
+svg .name{font-size:10px}
+svg .end{font-weight:700;font-size:12px;paint-order:stroke;stroke:var(--ground);stroke-width:3px;stroke-linejoin:round}
 .grid{stroke:var(--grid)}
 .axis{stroke:var(--axis)}
 .line{fill:none;stroke-width:1.9;stroke-linejoin:round}
