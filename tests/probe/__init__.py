@@ -41,6 +41,7 @@ def gancore_loops() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_networks() -> Iterator[gancore.Component]:
+    yield gancore.Component("small-classifier", f"{PARTS}:SmallClassifier", "An untrained small CNN")
     yield gancore.Component("encoder", f"{PARTS}:Encoder", "Image to latent")
     yield gancore.Component("bounded-generator", f"{PARTS}:BoundedGenerator", "Generator whose weights stay in a ball")
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")

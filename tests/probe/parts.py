@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
+from gancore.builtin.networks.small_cnn import SmallCNN
 from gancore.components import Drawn
 
 if TYPE_CHECKING:
@@ -178,6 +179,12 @@ class TwoGenerators(gancore.Loop):
         batch = run.fresh()
         for player in ("discriminator", "generator", "twin"):
             run.phase(player, batch)
+
+
+class SmallClassifier(SmallCNN):
+    """A small CNN that may be frozen as it is initialised."""
+
+    frozen_needs_weights = False
 
 
 class Encoder(gancore.Network):

@@ -1,0 +1,71 @@
+"""Small recipes for tests, and the registry that holds the probe plugin."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+import gancore.builtin
+import gancore_cbgan
+from gancore.plan import Plan, make_plan
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
+from gancore.run import Run
+from gancore.testing import host
+from tests import probe
+
+CPU = torch.device("cpu")
+
+GAME: dict[str, Any] = {
+    "run": {"iterations": 8, "batch_size": 16, "latent_dim": 8, "precision": "float32", "log_every": 2},
+    "data": {"use": "core/digits"},
+    "networks": {"generator": {"use": "probe/tiny-generator"}, "discriminator": {"use": "probe/tiny-discriminator"}},
+    "heads": {"adversarial": {"use": "core/linear"}},
+    "losses": {"adversarial": {"use": "core/relativistic"}},
+    "ema": {"decay": 0.9},
+}
+"""A game of tiny networks on the digits: milliseconds an iteration."""
+
+CBGAN: dict[str, Any] = {
+    "samplers": {"long_tail": {"use": "core/long-tail", "ratio": 20.0}},
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "losses": {"balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 3}},
+}
+"""The class-balancing regularizer, with an untrained classifier."""
+
+FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
+"""Free adversarial replay."""
+
+
+@functools.cache
+def registry() -> Registry:
+    """Return core, cbgan, the probe plugin and the conformance suite's host."""
+    return Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "probe": probe, "host": host})
+
+
+def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: str = "test") -> Plan:
+    """Return the plan of the base recipe with tables layered over it."""
+    table = base or GAME
+    for over in tables:
+        table = merge(table, over)
+    return make_plan(check_table(table, registry(), name=name), registry())
+
+
+def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Run:
+    """Return the run of the base recipe with tables layered over it."""
+    return Run(plan_of(*tables, base=base), CPU)
+
+
+def steps(run: Run, number: int) -> Run:
+    """Run some iterations and return the run."""
+    for _ in range(number):
+        run.step()
+    return run
+
+
+def same(one: Run, two: Run) -> list[str]:
+    """Return the names of tensors that differ in any bit."""
+    a, b = one.tensors(), two.tensors()
+    return [name for name in {*a, *b} if name not in a or name not in b or not torch.equal(a[name], b[name])]
