@@ -64,10 +64,17 @@ def train(iterations: int) -> dict[str, Tensor]:
     chosen = LongTail(ratio=RATIO).select(labels, SEED)
     images, labels = images[chosen], labels[chosen]
 
-    G = built("networks.generator", lambda: SNDCGANGenerator(channels=1, image_size=SIZE, classes=CLASSES, latent_dim=LATENT, width=0.25))
-    D = built("networks.discriminator", lambda: SNDCGANDiscriminator(channels=1, image_size=SIZE, classes=CLASSES, width=0.25))
+    G = built(
+        "networks.generator",
+        lambda: SNDCGANGenerator(channels=1, image_size=SIZE, classes=CLASSES, latent_dim=LATENT, width=0.25),
+    )
+    D = built("networks.discriminator", lambda: SNDCGANDiscriminator(channels=1, image_size=SIZE, width=0.25))
     head = built("heads.adversarial", lambda: Linear(features=D.features, spectral_norm=True))
-    C = built("networks.classifier", lambda: SmallCNN(channels=1, image_size=SIZE, classes=CLASSES)).eval().requires_grad_(False)
+    C = (
+        built("networks.classifier", lambda: SmallCNN(channels=1, image_size=SIZE, classes=CLASSES))
+        .eval()
+        .requires_grad_(False)
+    )
     average = copy.deepcopy(G).eval().requires_grad_(False)
 
     d_parameters = [*D.parameters(), *head.parameters()]

@@ -445,7 +445,9 @@ def _check_whole(plan: Plan) -> None:
             )
     fakes = [label for label, metric in plan.metrics.items() if hasattr(metric.cls, "update")]
     if fakes and GENERATOR not in plan.networks:
-        raise GancoreError(f"{plan.recipe.name}: the metrics {listed(fakes)} score generated images, but there is no generator.")
+        raise GancoreError(
+            f"{plan.recipe.name}: the metrics {listed(fakes)} score generated images, but there is no generator."
+        )
 
 
 def _default_network(cls: type[Any]) -> str | None:

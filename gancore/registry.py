@@ -142,7 +142,9 @@ class Registry:
     def _add_conflict(self, name: str, claims: list[Plugin]) -> None:
         parties = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in claims)
         self._plugins[name] = Plugin(name, parties, "", ", ".join(plugin.module for plugin in claims))
-        self._plugins[name].problem = (
+        self._plugins[
+            name
+        ].problem = (
             f"the distributions {parties} both register a gancore plugin called {name!r}, so neither is used; uninstall one."
         )
 
@@ -154,7 +156,9 @@ class Registry:
             had_torch = "torch" in sys.modules
             module = self._import(importer)
             if not had_torch and "torch" in sys.modules:
-                plugin.warnings.append(f"importing {plugin.module} imports torch, which slows down every command; declare components by name.")
+                plugin.warnings.append(
+                    f"importing {plugin.module} imports torch, which slows down every command; declare components by name."
+                )
             self._validate(module)
             self._manager.register(module, plugin.name)
             self._collect(plugin, module)
@@ -179,7 +183,9 @@ class Registry:
     def _validate(module: ModuleType) -> None:
         api = getattr(module, "GANCORE_API", GANCORE_API)
         if api != GANCORE_API:
-            raise _Broken(f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}")
+            raise _Broken(
+                f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}"
+            )
         known = {*KINDS.values(), *OBSERVERS, "gancore_recipes"}
         for name, value in vars(module).items():
             if not inspect.isfunction(value):
@@ -199,7 +205,9 @@ class Registry:
         offered = set(inspect.signature(getattr(Hooks, name)).parameters) - {"self"}
         unknown = set(inspect.signature(function).parameters) - offered
         if unknown:
-            raise _Broken(f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {listed(offered, none='nothing')})")
+            raise _Broken(
+                f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {listed(offered, none='nothing')})"
+            )
 
     @staticmethod
     def _yielded(module: ModuleType, hook: str) -> list[Any]:
@@ -339,7 +347,9 @@ class Registry:
                 f"try `pip install gancore-plugin-{prefix}`."
             )
         known = [*found, *(full.split("/", 1)[1] for full in found)]
-        raise GancoreError(f"there is no recipe {name!r}{did_you_mean(name, known)}; see `gancore recipes`, or name a .toml file.")
+        raise GancoreError(
+            f"there is no recipe {name!r}{did_you_mean(name, known)}; see `gancore recipes`, or name a .toml file."
+        )
 
     def commands(self) -> dict[str, Declared]:
         """Return the commands of plugins; a name that two plugins claim is left out."""

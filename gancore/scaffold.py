@@ -11,7 +11,7 @@ from gancore.folder import write_text
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 FILES = {
-    "pyproject.toml": '''\
+    "pyproject.toml": """\
 [build-system]
 requires = ["hatchling>=1.26"]
 build-backend = "hatchling.build"
@@ -29,7 +29,7 @@ dependencies = ["gancore"]
 
 [tool.hatch.build.targets.wheel]
 packages = ["src/gancore_@MODULE@"]
-''',
+""",
     "README.md": """\
 # gancore-plugin-@NAME@
 

@@ -94,11 +94,11 @@ def train(
     newest = checkpoint.checkpoints(out)[-1:] if resume else []
     for path in newest:
         checkpoint.load(run, path)
-        folder.forget_after(run.iteration)
     # Reading the data may fail; nothing has been written yet.
     describe = environment(run)
     if run.rank == 0:
         folder.create(recipe.table, describe)
+        folder.forget_after(run.iteration)
     _Training(run, folder, registry, progress).run_all()
     return run
 

@@ -70,7 +70,14 @@ def test_mirroring_flips_about_half_and_cropping_shifts_within_the_padding() -> 
 
 
 def test_seeds_depend_on_every_word_of_the_purpose() -> None:
-    seeds = {derive(0, "a", 1), derive(0, "a", 2), derive(1, "a", 1), derive(0, "b", 1), derive(0, "a1"), derive(0, "a", "1", 1)}
+    seeds = {
+        derive(0, "a", 1),
+        derive(0, "a", 2),
+        derive(1, "a", 1),
+        derive(0, "b", 1),
+        derive(0, "a1"),
+        derive(0, "a", "1", 1),
+    }
     assert len(seeds) == 6
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derive(7, "latent", 3, 0) == derive(7, "latent", 3, 0)

@@ -74,7 +74,9 @@ def gancore_networks() -> Iterator[Component]:
         yield Component(f"resnet{depth}", target, f"CIFAR-style ResNet-{depth} classifier", "arXiv:1512.03385")
     yield Component("small-cnn", f"{_NETWORKS}.small_cnn:SmallCNN", "Small convolutional classifier, 8 to 32 px")
     yield Component("mlp-classifier", f"{_NETWORKS}.mlp:MLPClassifier", "Fully connected classifier")
-    yield Component("inception", "gancore.builtin.inception:Inception", "Inception v3 of the Frechet distance", "arXiv:1706.08500")
+    yield Component(
+        "inception", "gancore.builtin.inception:Inception", "Inception v3 of the Frechet distance", "arXiv:1706.08500"
+    )
 
 
 @hookimpl

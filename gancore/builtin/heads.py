@@ -1,22 +1,73 @@
-"""heads"""
+"""Heads of the discriminator."""
+
 from __future__ import annotations
+
 from torch import Tensor, nn
+
+from gancore.builtin.networks.normalization import orthogonal_init
 from gancore.builtin.networks.spectral import spectral
 from gancore.components import Head
+
+
 class Linear(Head):
-    """x"""
-    def __init__(self, *, features: int, spectral_norm: bool = False):
+    """One logit per image.
+
+    Args:
+        features: Width F of the features, from core.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
+    """
+
+    def __init__(self, *, features: int, spectral_norm: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(features, 1)
-        nn.init.orthogonal_(self.linear.weight); nn.init.zeros_(self.linear.bias)
+        orthogonal_init(self)
         spectral(self.linear, spectral_norm)
+
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        return self.linear(features).squeeze(1)
+        """Map features (N, F) to logits (N,)."""
+        logits: Tensor = self.linear(features)
+        return logits.squeeze(1)
+
+
 class AuxiliaryClassifier(Head):
-    """x"""
-    def __init__(self, *, features: int, classes: int, spectral_norm: bool = False):
+    """Class logits of the image (AC-GAN: Odena et al. 2017).
+
+    Args:
+        features: Width F of the features, from core.
+        classes: Number of classes K, from core.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
+    """
+
+    def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(features, classes)
+        orthogonal_init(self)
         spectral(self.linear, spectral_norm)
+
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        return self.linear(features)
+        """Map features (N, F) to logits (N, K)."""
+        logits: Tensor = self.linear(features)
+        return logits
+
+
+class Projection(Head):
+    """One logit given the label: linear + <embedding(y), features> (Miyato and Koyama 2018, Eq. 3).
+
+    Args:
+        features: Width F of the features, from core.
+        classes: Number of classes K, from core.
+        spectral_norm: Spectral norm of both, as the discriminator has it unless set.
+    """
+
+    def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(classes, features)
+        orthogonal_init(self)
+        spectral(self.linear, spectral_norm)
+        spectral(self.embedding, spectral_norm)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (N, F) and labels (N,) int64 to logits (N,)."""
+        logits: Tensor = self.linear(features).squeeze(1)
+        return logits + (self.embedding(label) * features).sum(1)

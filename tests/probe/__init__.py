@@ -46,3 +46,4 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("bounded-generator", f"{PARTS}:BoundedGenerator", "Generator whose weights stay in a ball")
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
+    yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")

@@ -1,0 +1,1 @@
+"""Generators, discriminator backbones and classifiers that ship with core, a module per family."""

@@ -1,71 +1,107 @@
-"""SNDCGAN: the generator and discriminator of CBGAN's Tables 7 and 8 (Miyato et al. 2018, Table 3)."""
+"""SNDCGAN (Miyato et al. 2018, Table 3; CBGAN, Tables 7 and 8), for any power of two of pixels."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
+from gancore.builtin.networks.normalization import Norm2d, orthogonal_init
+from gancore.builtin.networks.sizes import doublings, scaled
 from gancore.builtin.networks.spectral import spectral
 from gancore.components import Discriminator, Generator
-from gancore.errors import GancoreError
 from gancore.settings import Range
 
+Width = Annotated[float, Range(0, open_low=True)]
 
-def stages(image_size: int) -> int:
-    n = image_size.bit_length() - 3
-    if image_size < 8 or image_size & (image_size - 1):
-        raise GancoreError(f"image_size must be a power of two of at least 8, not {image_size}; set data.image_size.")
-    return n
-
-def _maps(width: float, n: int) -> int:
-    return max(8, round(width * n / 8) * 8)
-
-def _init(module: nn.Module) -> None:
-    for m in module.modules():
-        if isinstance(m, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.orthogonal_(m.weight)
-            if m.bias is not None:
-                nn.init.zeros_(m.bias)
 
 class SNDCGANGenerator(Generator):
-    """x"""
-    def __init__(self, *, channels: int, image_size: int, classes: int, latent_dim: int = 128, width: Annotated[float, Range(0, open_low=True)] = 1.0, conditional: bool = False, slope: float = 0.1):
+    """Linear layer to 4 x 4 maps, transposed 4 x 4 convolutions that double, batch norm, LeakyReLU; 3 x 3 convolution, tanh.
+
+    At 32 px the maps are 512, 256, 128, 64 and the network has 3,812,355 parameters (RGB); each doubling more or less
+    adds or drops the widest stage. Weights are orthogonal, biases 0.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: Height and width, a power of two of at least 8, from core.
+        classes: Number of classes K, from core.
+        latent_dim: Width of the latent, from core.
+        width: Multiplies the numbers of maps.
+        conditional: Conditional batch norm, which makes the generator obey its labels.
+        slope: Slope of LeakyReLU below 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        classes: int,
+        latent_dim: int,
+        width: Width = 1.0,
+        conditional: bool = False,
+        slope: Annotated[float, Range(0)] = 0.1,
+    ) -> None:
         super().__init__()
-        n = stages(image_size)
         self.latent_dim = latent_dim
-        maps = [_maps(width, 64 * 2**k) for k in range(n, -1, -1)]
-        self.first = nn.Linear(latent_dim, maps[0] * 16)
-        self.m0 = maps[0]
-        layers = []
-        for a, b in zip(maps, maps[1:]):
-            layers += [nn.ConvTranspose2d(a, b, 4, 2, 1), nn.BatchNorm2d(b), nn.LeakyReLU(slope)]
-        layers += [nn.Conv2d(maps[-1], channels, 3, 1, 1), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
-        _init(self)
+        maps = [scaled(width, 64 * 2**k) for k in reversed(range(doublings(image_size) + 1))]
+        self.linear = nn.Linear(latent_dim, maps[0] * 16)
+        pairs = list(zip(maps, maps[1:], strict=False))
+        self.convolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
+        self.norms = nn.ModuleList(Norm2d(b, classes if conditional else None) for _, b in pairs)
+        self.activation = nn.LeakyReLU(slope)
+        self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
+        orthogonal_init(self)
+
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.layers(self.first(z).view(-1, self.m0, 4, 4))
+        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        x = self.linear(z).unflatten(1, (-1, 4, 4))
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = self.activation(norm(convolution(x), label))
+        image: Tensor = self.last(x).tanh()
+        return image
+
 
 class SNDCGANDiscriminator(Discriminator):
-    """x"""
-    def __init__(self, *, channels: int, image_size: int, classes: int = 0, width: Annotated[float, Range(0, open_low=True)] = 1.0, spectral_norm: bool = True, slope: float = 0.1):
+    """Pairs of a 3 x 3 and a halving 4 x 4 convolution, a last 3 x 3 one, LeakyReLU after each; global sum pooling.
+
+    At 32 px the maps are 64, 128, 256, 512 and the network with a linear head has 2,928,193 parameters (RGB); each doubling
+    more or less adds or drops the widest stage. Weights are orthogonal, biases 0.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: Height and width, a power of two of at least 8, from core.
+        width: Multiplies the numbers of maps.
+        spectral_norm: Spectral norm on every layer, one power iteration a turn.
+        slope: Slope of LeakyReLU below 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        width: Width = 1.0,
+        spectral_norm: bool = True,
+        slope: Annotated[float, Range(0)] = 0.1,
+    ) -> None:
         super().__init__()
-        n = stages(image_size)
         self.spectral_norm = spectral_norm
-        layers = []
-        a = channels
-        for k in range(n):
-            b = _maps(width, 64 * 2**k)
-            layers += [nn.Conv2d(a, b, 3, 1, 1), nn.LeakyReLU(slope), nn.Conv2d(b, b, 4, 2, 1), nn.LeakyReLU(slope)]
-            a = b
-        b = _maps(width, 64 * 2**n)
-        layers += [nn.Conv2d(a, b, 3, 1, 1), nn.LeakyReLU(slope)]
+        stages = doublings(image_size)
+        maps = [channels, *(scaled(width, 64 * 2**k) for k in range(stages + 1))]
+        layers: list[nn.Module] = []
+        for a, b in zip(maps, maps[1:-1], strict=False):
+            layers += [nn.Conv2d(a, b, 3, padding=1), nn.LeakyReLU(slope)]
+            layers += [nn.Conv2d(b, b, 4, stride=2, padding=1), nn.LeakyReLU(slope)]
+        layers += [nn.Conv2d(maps[-2], maps[-1], 3, padding=1), nn.LeakyReLU(slope)]
         self.layers = nn.Sequential(*layers)
-        _init(self)
-        for m in self.layers:
-            if isinstance(m, nn.Conv2d):
-                spectral(m, spectral_norm)
-        self.features = b
+        self.features = maps[-1]
+        orthogonal_init(self)
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                spectral(layer, spectral_norm)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.layers(x).sum((2, 3))
+        """Map images (N, C, H, W) to features (N, F)."""
+        maps: Tensor = self.layers(x)
+        return maps.sum((2, 3))
