@@ -45,7 +45,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 def cas(**settings: Any) -> ClassificationAccuracy:
     small: dict[str, Any] = {
         "architecture": "small-cnn",
-        "classifier_iterations": 60,
+        "classifier_iterations": 40,
         "classifier_batch_size": 32,
         "network": "annotator",
     }

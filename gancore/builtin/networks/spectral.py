@@ -29,15 +29,16 @@ class SpectralNorm(nn.Module):
         self.power_v: Tensor
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight over its spectral norm."""
-        matrix = weight.flatten(1)
-        if self.training:
-            with torch.no_grad():
-                self.power_v.copy_(F.normalize(matrix.T @ self.power_u, dim=0, eps=self.eps))
-                self.power_u.copy_(F.normalize(matrix @ self.power_v, dim=0, eps=self.eps))
-        # Copies, because a second forward before the backward moves the buffers on.
-        u, v = self.power_u.clone(), self.power_v.clone()
-        return weight / torch.dot(u, matrix @ v)
+        """Return the weight over its spectral norm, in float32 whatever the precision around it."""
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            if self.training:
+                with torch.no_grad():
+                    self.power_v.copy_(F.normalize(matrix.T @ self.power_u, dim=0, eps=self.eps))
+                    self.power_u.copy_(F.normalize(matrix @ self.power_v, dim=0, eps=self.eps))
+            # Copies, because a second forward before the backward moves the buffers on.
+            u, v = self.power_u.clone(), self.power_v.clone()
+            return weight / torch.dot(u, matrix @ v)
 
 
 def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> nn.Module:
