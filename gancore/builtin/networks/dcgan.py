@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class DCGANGenerator(Generator):
         self.latent_dim = latent_dim
         maps = [scaled(width, 64 * 2**k) for k in reversed(range(doublings(image_size)))]
         layers: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, maps[0], 4)]
-        for a, b in zip(maps, maps[1:], strict=False):
+        for a, b in pairwise(maps):
             layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(slope)]
         layers += [nn.ConvTranspose2d(maps[-1], channels, 4, stride=2, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
@@ -71,7 +72,7 @@ class DCGANDiscriminator(Discriminator):
         super().__init__()
         maps = [scaled(width, 64 * 2**k) for k in range(doublings(image_size))]
         layers: list[nn.Module] = [nn.Conv2d(channels, maps[0], 4, stride=2, padding=1), nn.LeakyReLU(slope)]
-        for a, b in zip(maps, maps[1:], strict=False):
+        for a, b in pairwise(maps):
             layers += [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(slope)]
         self.layers = nn.Sequential(*layers)
         self.features = maps[-1] * 16

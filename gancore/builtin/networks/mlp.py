@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ Count = Annotated[int, Range(1)]
 
 def _layers(inputs: int, hidden: int, depth: int) -> nn.Sequential:
     widths = [inputs, *[hidden] * depth]
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = pairwise(widths)
     return nn.Sequential(*(layer for a, b in pairs for layer in (nn.Linear(a, b), nn.ReLU())))
 
 

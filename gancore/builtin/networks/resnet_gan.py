@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class ResNetGenerator(Generator):
         maps = [scaled(width, n) for n in plain]
         given = classes if conditional else None
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
-        self.blocks = nn.ModuleList(_UpBlock(a, b, given, activation) for a, b in zip(maps, maps[1:], strict=False))
+        self.blocks = nn.ModuleList(_UpBlock(a, b, given, activation) for a, b in pairwise(maps))
         self.norm = nn.BatchNorm2d(maps[-1])
         self.activation = _activation(activation)
         self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
@@ -99,7 +100,9 @@ class _DownBlock(nn.Module):
         self.activation2 = _activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.convolution2(self.activation2(self.convolution1(self.activation1(x))))
+        # The public code activates in place, so its shortcut starts from the activated input too.
+        x = self.activation1(x)
+        residual = self.convolution2(self.activation2(self.convolution1(x)))
         if self.down:
             # Averaging commutes with a 1 x 1 convolution, and makes it four times cheaper.
             residual, x = F.avg_pool2d(residual, 2), F.avg_pool2d(x, 2)
@@ -139,7 +142,7 @@ class ResNetDiscriminator(Discriminator):
         self.blocks = nn.Sequential(
             *(
                 _DownBlock(a, b, activation, spectral_norm, down=k < halving, first=k == 0)
-                for k, (a, b) in enumerate(zip(maps, maps[1:], strict=False))
+                for k, (a, b) in enumerate(pairwise(maps))
             )
         )
         self.activation = _activation(activation)

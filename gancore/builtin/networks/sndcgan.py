@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ class SNDCGANGenerator(Generator):
         self.latent_dim = latent_dim
         maps = [scaled(width, 64 * 2**k) for k in reversed(range(doublings(image_size) + 1))]
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
-        pairs = list(zip(maps, maps[1:], strict=False))
+        pairs = list(pairwise(maps))
         self.convolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
         self.norms = nn.ModuleList(Norm2d(b, classes if conditional else None) for _, b in pairs)
         self.activation = nn.LeakyReLU(slope)
@@ -90,7 +91,7 @@ class SNDCGANDiscriminator(Discriminator):
         stages = doublings(image_size)
         maps = [channels, *(scaled(width, 64 * 2**k) for k in range(stages + 1))]
         layers: list[nn.Module] = []
-        for a, b in zip(maps, maps[1:-1], strict=False):
+        for a, b in pairwise(maps[:-1]):
             layers += [nn.Conv2d(a, b, 3, padding=1), nn.LeakyReLU(slope)]
             layers += [nn.Conv2d(b, b, 4, stride=2, padding=1), nn.LeakyReLU(slope)]
         layers += [nn.Conv2d(maps[-2], maps[-1], 3, padding=1), nn.LeakyReLU(slope)]
