@@ -2,9 +2,10 @@
 
     GANCORE_DATA=DIR python -m benchmarks.class_balance mnist fashion --seeds 3
 
-Runs ``cbgan/<set>-lt-baseline`` and ``cbgan/<set>-lt``, one process and one thread each, `--jobs` at a time, and then prints per data
-set the KL divergence of the class histogram to uniform, the classification accuracy score (CAS), and the Frechet distance in
-the annotator's features against the balanced test set, as mean and deviation over seeds. Finished runs are not repeated.
+Runs ``cbgan/<set>-lt-baseline`` and ``cbgan/<set>-lt``, one process and one thread each, `--jobs` at a time, and then
+prints per data set the KL divergence of the class histogram to uniform, the classification accuracy score (CAS), and the
+Frechet distance in the annotator's features against the balanced test set, as mean and deviation over seeds. Finished
+runs are not repeated.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def main(sets: tuple[str, ...], seeds: int, jobs: int, assignments: tuple[str, .
         _train(name, "CBGAN", 0, ("run.iterations=1", "evaluation.samples=250", *assignments), out / "classifiers" / name)
     todo = [(name, method, seed) for name in sets for seed in range(seeds) for method in METHODS]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda job: _train(*job, assignments, _folder(out, *job)), todo))
+        for job in [pool.submit(_train, *key, assignments, _folder(out, *key)) for key in todo]:
+            job.result()
     results = {name: {m: [_scores(_folder(out, name, m, s)) for s in range(seeds)] for m in METHODS} for name in sets}
     for name in sets:
         print(f"\n{name}, {seeds} seeds\n")

@@ -110,6 +110,7 @@ def train(iterations: int) -> dict[str, Tensor]:
             clear(d_parameters)
             loss.backward(inputs=[*d_parameters, seen])
             d_optimizer.step()
+            assert seen.grad is not None
             delta = (delta + EPSILON * seen.grad.sign()).clamp(-EPSILON, EPSILON)
 
         # --- generator: fresh latents, the same real images, undisturbed

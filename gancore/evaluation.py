@@ -193,9 +193,9 @@ def sample(
         GancoreError: A class that the data do not have.
     """
     known = run.plan.info.classes
-    for label in classes:
-        if not 0 <= label < known:
-            raise GancoreError(f"there is no class {label}: the data have the classes 0 to {known - 1}.")
+    for asked in classes:
+        if not 0 <= asked < known:
+            raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
     network = run.generator(weights)
     z, _ = run.latent(number, "samples", seed)
     wanted = torch.tensor(list(classes) or list(range(known)), device=run.device)

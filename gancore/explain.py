@@ -77,7 +77,8 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
         kind = "one forward" if len(forward.sides) == 1 else "one joined forward"
         yield f"  D({' + '.join(forward.sides)}): {kind}{note} -> {outputs}"
     for network in phase.networks:
-        yield f"  {network.network}({network.side}){'' if network.grad else ', without graph'} -> {network.side}_{network.network}"
+        note = "" if network.grad else ", without graph"
+        yield f"  {network.network}({network.side}){note} -> {network.side}_{network.network}"
     for label in phase.terms:
         term = plan.terms[label]
         names = ", ".join(need.name for need in term.methods[phase.player])

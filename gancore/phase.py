@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -76,7 +76,8 @@ class Phase:
         self.run = run
         self.plan = plan
         self.player = run.players[plan.player]
-        self.terms = {label: run.terms[label] for label in plan.terms}
+        # Which methods a term has is the author's choice, so its type says nothing.
+        self.terms: dict[str, Any] = {label: run.terms[label] for label in plan.terms}
 
     def __call__(self, batch: Batch) -> None:
         """Take the player's turn on a batch."""
@@ -94,7 +95,7 @@ class Phase:
                     self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
                 self._forward_networks(values)
         total: Tensor | None = None
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for label, term in self.terms.items():
             losses[label] = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
             weighted = run.weights[label] * losses[label]
@@ -160,7 +161,7 @@ class Phase:
         needs = [need for label in terms for need in self.run.plan.terms[label].methods["attacked"]]
         fixed = Values(batch=values.batch, images=values.images, label=values.label)
         sides = tuple(sorted({need.side for need in needs if need.kind in ("head", "features")} - {"real"}))
-        heads = {
+        heads: dict[str, dict[str, tuple[str, ...]]] = {
             side: {need.label: (side,) for need in needs if need.kind == "head" and need.side == side}
             for side in ("real", *sides)
         }
@@ -206,7 +207,7 @@ class Phase:
             values.view[side] = view
 
     def _discriminate(
-        self, values: Values, sides: Sequence[str], heads: dict[str, tuple[str, ...]], grad: bool, activations: bool
+        self, values: Values, sides: Sequence[str], heads: Mapping[str, tuple[str, ...]], grad: bool, activations: bool
     ) -> None:
         """Send the views of some sides through the discriminator as one batch, and split what comes out."""
         discriminator = self.run.networks[DISCRIMINATOR]
@@ -241,7 +242,7 @@ class Phase:
                 values.network[forward.network, forward.side] = network.classify(features).float()
 
     def _arguments(self, label: str, method: str, values: Values) -> dict[str, Any]:
-        arguments = {}
+        arguments: dict[str, Any] = {}
         for need in self.run.plan.terms[label].methods[method]:
             if need.kind == "noise":
                 arguments[need.name] = self.noise("loss", label, method)

@@ -522,7 +522,7 @@ def _forwards(
 ) -> tuple[Forward, ...]:
     needs = [need for need in needs if need.kind != "view"]
     groups: dict[tuple[bool, str], list[str]] = {}
-    batch_statistics = DISCRIMINATOR in plan.networks and plan.networks[DISCRIMINATOR].cls.batch_statistics
+    batch_statistics = DISCRIMINATOR in plan.networks and getattr(plan.networks[DISCRIMINATOR].cls, "batch_statistics", False)
     for side in _ordered({need.side for need in needs}, plan):
         # An extra view is made from others, so it carries a graph wherever they do.
         extra = ":" in side

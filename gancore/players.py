@@ -177,7 +177,7 @@ class MovingAverage:
     def update(self, iteration: int) -> None:
         """Take in the network's present state."""
         if iteration >= self.start and self._averaged:
-            self._lerp([a for a, _ in self._averaged], [b for _, b in self._averaged], 0)  # type: ignore[arg-type]
+            self._lerp([a for a, _ in self._averaged], [b for _, b in self._averaged], 0)
         else:
             for mine, current in self._averaged:
                 mine.copy_(current)

@@ -31,13 +31,13 @@ def training_recipe(plan: Plan, label: str, network: NetworkPlan) -> Recipe:
     assert name is not None
     layer = read_layer(name, plan.registry)
     overrides: dict[str, Any] = {}
-    for table in network.keys.inherits:
-        if table not in TABLES:
+    for inherited in network.keys.inherits:
+        if inherited not in TABLES:
             raise GancoreError(
-                f"{network.part.where} can't inherit [{table}]: there is no such table (known: {listed(TABLES)})."
+                f"{network.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
             )
-        if table in plan.recipe.table:
-            overrides[table] = plan.recipe.table[table]
+        if inherited in plan.recipe.table:
+            overrides[inherited] = plan.recipe.table[inherited]
     architecture = {"use": network.part.declared.full_name, **network.settings}
     table = merge(merge(layer.table, overrides), {"networks": {"classifier": architecture}})
     recipe = check_table(table, plan.registry, name=f"{name} (for networks.{label})", layers=layer.chain)

@@ -32,14 +32,14 @@ CORE_MODULE = "gancore.builtin"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _BASES = {
-    "loss": ("LossTerm",),
-    "head": ("Head",),
-    "sampler": ("Sampler",),
-    "attack": ("Attack",),
-    "loop": ("Loop",),
-    "network": ("Network",),
-    "dataset": ("Dataset",),
-    "metric": ("Metric",),
+    "loss": "LossTerm",
+    "head": "Head",
+    "sampler": "Sampler",
+    "attack": "Attack",
+    "loop": "Loop",
+    "network": "Network",
+    "dataset": "Dataset",
+    "metric": "Metric",
 }
 
 
@@ -126,7 +126,7 @@ class Registry:
             if len(claims) > 1:
                 registry._add_conflict(name, claims)
             else:
-                registry._add(claims[0], lambda plugin=claims[0]: importlib.import_module(plugin.module))
+                registry._add(claims[0], functools.partial(importlib.import_module, claims[0].module))
         return registry
 
     @classmethod
@@ -134,7 +134,9 @@ class Registry:
         """Return a registry of given declaring modules, by plugin name; for tests."""
         registry = cls()
         for name, module in modules.items():
-            registry._add(Plugin(name, f"gancore-plugin-{name}", __version__, module.__name__), lambda module=module: module)
+            registry._add(
+                Plugin(name, f"gancore-plugin-{name}", __version__, module.__name__), functools.partial(_same, module)
+            )
         return registry
 
     # -- discovery -----------------------------------------------------------------------------------------------------
@@ -168,8 +170,9 @@ class Registry:
             plugin.components, plugin.recipes = {}, []
             cause = str(error).rstrip(".")
             plugin.problem = (
-                f"the plugin {plugin.name!r} of {plugin.distribution} {plugin.version} (entry point {plugin.name} = {plugin.module}) "
-                f"is broken: {cause}; upgrade or uninstall {plugin.distribution}, or tell its author."
+                f"the plugin {plugin.name!r} of {plugin.distribution} {plugin.version} (entry point "
+                f"{plugin.name} = {plugin.module}) is broken: {cause}; "
+                f"upgrade or uninstall {plugin.distribution}, or tell its author."
             )
 
     @staticmethod
@@ -206,7 +209,8 @@ class Registry:
         unknown = set(inspect.signature(function).parameters) - offered
         if unknown:
             raise _Broken(
-                f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {listed(offered, none='nothing')})"
+                f"its {name} asks for {listed(unknown)}, which the hook does not give "
+                f"(it gives {listed(offered, none='nothing')})"
             )
 
     @staticmethod
@@ -302,19 +306,20 @@ class Registry:
             if isinstance(error, GancoreError):
                 raise
             raise GancoreError(f"{who} can't be loaded from {declared.target}: {_said(error)}; {remedy}") from error
-        if declared.kind == "command":
-            import click
-
-            right = isinstance(loaded, click.Command)
-        else:
-            from gancore import components
-
-            bases = tuple(getattr(components, name) for name in _BASES[declared.kind])
-            right = inspect.isclass(loaded) and issubclass(loaded, bases)
-        if not right:
-            wanted = "a click.Command" if declared.kind == "command" else f"a subclass of gancore.{_BASES[declared.kind][0]}"
+        if not self._is_of(declared.kind, loaded):
+            wanted = "a click.Command" if declared.kind == "command" else f"a subclass of gancore.{_BASES[declared.kind]}"
             raise GancoreError(f"{who} is declared as a {declared.kind}, but {declared.target} is not {wanted}; {remedy}")
         return loaded
+
+    @staticmethod
+    def _is_of(kind: str, loaded: Any) -> bool:
+        if kind == "command":
+            import click
+
+            return isinstance(loaded, click.Command)
+        from gancore import components
+
+        return inspect.isclass(loaded) and issubclass(loaded, getattr(components, _BASES[kind]))
 
     def recipes(self) -> dict[str, Path]:
         """Return all installed recipes, ``plugin/stem`` -> file."""
@@ -364,12 +369,16 @@ class Registry:
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""
-        others = [p for name, p in self._manager.list_name_plugin() if name not in names and p is not None]
+        others = [p for name, p in self._manager.list_name_plugin() if name not in names]
 
         def observe(hook: str, **arguments: Any) -> None:
             self._manager.subset_hook_caller(hook, others)(**arguments)
 
         return observe
+
+
+def _same(module: ModuleType) -> ModuleType:
+    return module
 
 
 class _Broken(Exception):  # noqa: N818 - turned into a plugin's problem

@@ -16,6 +16,7 @@ from gancore.components import Drawn
 from gancore.data import ImageStore, IndexStream
 from gancore.devices import choose_precision
 from gancore.errors import GancoreError
+from gancore.memory import keep_freed_memory
 from gancore.phase import Batch, Phase
 from gancore.plan import GENERATOR, Plan, construct, plan_phase
 from gancore.players import MovingAverage, Player
@@ -51,6 +52,8 @@ class Run:
     average_of = GENERATOR
 
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
         self.plan = plan
         self.recipe = plan.recipe
         self.device = device
@@ -130,7 +133,7 @@ class Run:
         discriminator = self.networks["discriminator"]
         planned = self.plan.networks["discriminator"]
         has_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules())
-        if has_norm and not planned.cls.batch_statistics:
+        if has_norm and not getattr(planned.cls, "batch_statistics", False):
             raise GancoreError(
                 f"{planned.part.where} has batch norm, but its class does not say batch_statistics = True; "
                 "real and generated images would share their statistics."

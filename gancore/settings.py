@@ -100,7 +100,7 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
             for field in attrs.fields(target)
         }
     # A class's hints live on its __init__; a subclass that defines none inherits the parent's.
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:

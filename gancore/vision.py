@@ -57,7 +57,7 @@ def _declare_missing_operators() -> None:
     missing = [name for name in _SCHEMAS if not hasattr(torch.ops.torchvision, name)]
     if not missing:
         return
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+    library: Any = torch.library.Library("torchvision", "FRAGMENT")
     for name in missing:
         library.define(name + _SCHEMAS[name])
     _declared.append(library)

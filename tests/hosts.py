@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import gancore_cbgan
 import torch
 
 import gancore.builtin
-import gancore_cbgan
 from gancore.plan import Plan, make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry

@@ -104,6 +104,6 @@ def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
     ],
 )
 def test_a_wrong_optimizer_gets_one_sentence(settings: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(GancoreError, match="optimizers.generator") as caught:
+    with pytest.raises(GancoreError, match=r"optimizers\.generator") as caught:
         check_optimizer(settings, where="recipe: optimizers.generator", context={"iterations": 10})
     assert sentence in str(caught.value)

@@ -184,7 +184,7 @@ def test_observers_see_a_run_at_snapshots_only(tmp_path: Path, monkeypatch: pyte
 
     seen: list[Any] = []
     monkeypatch.setattr(
-        Registry, "observers", lambda self, names: lambda hook, **given: seen.append((hook, given.get("iteration")))
+        Registry, "observers", lambda _self, _names: lambda hook, **given: seen.append((hook, given.get("iteration")))
     )
     trained(tmp_path / "run")
     logged = [("gancore_logged", iteration) for iteration in (2, 4, 6, 8)]

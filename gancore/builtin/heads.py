@@ -69,5 +69,5 @@ class Projection(Head):
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) and labels (N,) int64 to logits (N,)."""
-        logits: Tensor = self.linear(features).squeeze(1)
-        return logits + (self.embedding(label) * features).sum(1)
+        logits: Tensor = self.linear(features).squeeze(1) + (self.embedding(label) * features).sum(1)
+        return logits

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -45,13 +45,14 @@ __all__ = ["conformance"]
 Case = tuple[str, Callable[[], None]]
 
 
-def conformance(plugin: str) -> Callable[[Callable[[], None]], None]:
+def conformance(plugin: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Callable[[Callable[[], None]], None]:
     """Return a parametrized test of everything that core asks of an installed plugin.
 
     Args:
         plugin: The plugin's entry-point name.
+        settings: For components that have required settings: their values, by bare name.
     """
-    cases = list(_cases(plugin))
+    cases = list(_cases(plugin, settings or {}))
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in cases])
     def test(check: Callable[[], None]) -> None:
@@ -60,7 +61,7 @@ def conformance(plugin: str) -> Callable[[Callable[[], None]], None]:
     return test
 
 
-def _cases(name: str) -> Iterator[Case]:
+def _cases(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Case]:
     found = {plugin.name: plugin for plugin in registry().plugins()}
     if name not in found:
         yield "is installed", partial(_fail, f"no installed distribution has an entry point {name!r} in the group 'gancore'")
@@ -77,17 +78,18 @@ def _cases(name: str) -> Iterator[Case]:
             if kind != "command":
                 yield f"{declared.name}: settings are documented", partial(_documented, declared)
     for declared in plugin.components.get("loss", ()):
-        yield from _term_cases(declared, name, module)
+        yield from _term_cases(declared, name, module, settings.get(declared.name, {}))
     for kind in ("sampler", "attack"):
         for declared in plugin.components.get(kind, ()):
-            table = HostTable().with_part(f"{kind}s", "part", declared.full_name)
+            given = settings.get(declared.name, {})
+            table = HostTable().with_part(f"{kind}s", "part", declared.full_name, **given)
             yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, name, module)
     for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
 
 
-def _term_cases(declared: Declared, plugin: str, module: ModuleType) -> Iterator[Case]:
-    table = HostTable().for_term(registry().load(declared), declared.full_name)
+def _term_cases(declared: Declared, plugin: str, module: ModuleType, settings: Mapping[str, Any]) -> Iterator[Case]:
+    table = HostTable().for_term(registry().load(declared), declared.full_name, **settings)
     for size in (1, 7):
         for precision in ("float32", "bfloat16"):
             setting = table.with_run(batch_size=size, precision=precision)

@@ -51,11 +51,11 @@ class HostTable:
     table: dict[str, Any] = attrs.field(factory=lambda: copy.deepcopy(GAME))
     supervised: bool = False
 
-    def for_term(self, cls: type[LossTerm], use: str) -> HostTable:
+    def for_term(self, cls: type[LossTerm], use: str, **settings: Any) -> HostTable:
         """Return the host that a loss term needs, with the term in it under the label ``part``."""
         game = any(callable(getattr(cls, player, None)) for player in ("generator", "discriminator"))
         base = HostTable(copy.deepcopy(GAME if game else SUPERVISED), supervised=not game)
-        return base.with_part("losses", "part", use)
+        return base.with_part("losses", "part", use, **settings)
 
     def with_part(self, group: str, label: str, use: str | None, **keys: Any) -> HostTable:
         """Return a copy with a part added, or with keys of a part changed."""
@@ -117,6 +117,9 @@ def bitwise_difference(one: Run, two: Run) -> list[str]:
 
 class NoSynchronisation(TorchDispatchMode):
     """Refuses the operators that make the host wait for the device, on any device."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

@@ -32,10 +32,7 @@ def fill(names: Iterable[Any], places: dict[str, nn.Module], gain: float = 1.0) 
         module, what = name.rsplit(".", 1)
         value = formula_values(name.removesuffix("_orig"), tuple(map(int, shape.split("x"))), j, gain)
         ours = places[module]
-        if what == "weight_orig":
-            target = ours.parametrizations.weight.original  # type: ignore[union-attr, index]
-        else:
-            target = getattr(ours, what)
+        target = ours.parametrizations.weight.original if what == "weight_orig" else getattr(ours, what)  # type: ignore[union-attr, index]
         with torch.no_grad():
             target.copy_(value)
 

@@ -189,7 +189,7 @@ class ClassificationAccuracy(Metric):
                 x = torch.where(flips[i, :, None, None, None], x.flip(3), x)
             loss = F.cross_entropy(model(x), labels[order[i]])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         if not bool(torch.isfinite(loss)):
             raise GancoreError(f"{self._where}: the classifier's training diverges at lr = {self.lr:g}; set a smaller lr.")

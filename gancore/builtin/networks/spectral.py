@@ -44,5 +44,8 @@ class SpectralNorm(nn.Module):
 def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> nn.Module:
     """Return the module with its weight spectrally normalised, or as it is."""
     if enabled:
-        parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight, eps=eps), unsafe=True)
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        # The parametrization keeps shape and type; checking it would cost a forward.
+        parametrize.register_parametrization(module, "weight", SpectralNorm(weight, eps=eps), unsafe=True)
     return module

@@ -1,0 +1,96 @@
+"""Core's own components pass the conformance suite that it hands to strangers, and the suite finds what is wrong."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import gancore
+import gancore.builtin
+from gancore.registry import Registry
+from gancore.testing import _no_synchronisation, _resumes, _weight_zero, conformance, host
+from gancore.testing.stepping import HostTable, NoSynchronisation, build_host, finite, gradients_elsewhere
+
+test_conformance = conformance("core", {"per-class": {"count": 3}, "take-classes": {"keep": [0, 2]}})
+
+
+class Careless(gancore.LossTerm):
+    """Does what a term must not do, as a class attribute says."""
+
+    fault = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def generator(self, *, fake_adversarial: Tensor, fake_classes: Tensor) -> Tensor:
+        if self.fault == "waits":
+            return fake_adversarial.mean() * fake_adversarial.max().item()
+        if self.fault == "mask":
+            return fake_adversarial[fake_adversarial > -9].mean()
+        if self.fault == "forgets":
+            self.calls += 1
+            return fake_adversarial.mean() * self.calls
+        if self.fault == "steps":
+            fake_adversarial.sum().backward(retain_graph=True)
+        if self.fault == "nan":
+            return fake_adversarial.mean() * float("nan")
+        return fake_adversarial.mean()
+
+
+def _module() -> ModuleType:
+    module = ModuleType("careless")
+
+    @gancore.hookimpl
+    def gancore_loss_terms() -> Any:
+        yield gancore.Component("term", "tests.test_conformance:Careless", "Careless")
+
+    module.gancore_loss_terms = gancore_loss_terms  # type: ignore[attr-defined]
+    return module
+
+
+TABLE = HostTable().with_part("losses", "part", "careless/term")
+
+
+@pytest.mark.parametrize("fault", ["waits", "mask"])
+def test_the_suite_finds_a_term_that_waits_for_the_device(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(Careless, "fault", fault)
+    with pytest.raises(AssertionError, match="host wait"):
+        _no_synchronisation(TABLE, "careless", _module())
+
+
+def test_the_suite_finds_state_that_a_checkpoint_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Careless, "fault", "forgets")
+    with pytest.raises(AssertionError, match="keep the state in buffers"):
+        _resumes(TABLE, "careless", _module())
+
+
+def _run() -> Any:
+    return build_host(TABLE, Registry.of({"core": gancore.builtin, "host": host, "careless": _module()}))
+
+
+def test_the_suite_finds_a_term_that_steps_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Careless, "fault", "steps")
+    assert any("discriminator" in name and "in the turn of the generator" in name for name in gradients_elsewhere(_run()))
+
+
+def test_the_suite_finds_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Careless, "fault", "nan")
+    run = _run()
+    run.step()
+    assert "generator/part" in finite(run)
+
+
+def test_a_careful_term_passes() -> None:
+    for check in (_no_synchronisation, _resumes, _weight_zero):
+        check(TABLE, "careless", _module())
+
+
+def test_the_guard_lets_ordinary_work_pass() -> None:
+    with NoSynchronisation():
+        x = torch.randn(3, 4)
+        torch.where(x > 0, x, 0).index_select(0, torch.tensor([0, 2])).sum()
