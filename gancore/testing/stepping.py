@@ -119,7 +119,7 @@ class NoSynchronisation(TorchDispatchMode):
     """Refuses the operators that make the host wait for the device, on any device."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
