@@ -46,7 +46,7 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing those of plugins."""
-        own = [(name, self.commands[name].get_short_help_str(80)) for name in OWN]
+        own = [(name, self.commands[name].get_short_help_str(200)) for name in OWN]
         with formatter.section("Commands"):
             formatter.write_dl(own)
         declared = [(name, component.summary) for name, component in sorted(self._declared().items())]

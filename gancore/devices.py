@@ -33,16 +33,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(setting: str, device: torch.device) -> str:
-    """Return ``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the hardware has matrix units for it."""
+    """Return ``float32`` or ``bfloat16``; ``auto`` takes bfloat16 where the hardware has instructions for it."""
     if setting != "auto":
         return setting
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if _has_amx() else "float32"
+    return "bfloat16" if _computes_bfloat16() else "float32"
 
 
-def _has_amx() -> bool:
+def _computes_bfloat16() -> bool:
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
     except OSError:
         return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gancore.loops import Alternating
-from gancore.plan import DISCRIMINATOR, PhasePlan, Plan, plan_phase
+from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, plan_phase
 
 
 def explain(plan: Plan) -> str:
@@ -60,7 +60,8 @@ def _parts(plan: Plan) -> Iterator[str]:
 
 
 def _phases(plan: Plan) -> Iterator[str]:
-    for player in plan.players:
+    # The order in which an iteration of the usual loop takes them.
+    for player in sorted(plan.players, key=lambda name: name == GENERATOR):
         yield from _phase(plan, plan_phase(plan, player, plan.terms))
         yield ""
 
