@@ -120,7 +120,7 @@ def main() -> None:
     A recipe names the parts of a training; a fragment adds a method to any recipe:
 
     \b
-        gancore train cbgan/digits-lt --with cbgan/class-balance
+        gancore train cbgan/digits-lt-baseline --with cbgan/class-balance
     """
 
 
@@ -237,7 +237,7 @@ def recipes() -> None:
 @click.argument("kind", required=False)
 @reports_errors
 def components(kind: str | None) -> None:
-    """List the installed components, of one KIND (loss, head, sampler, network, ...) or all."""
+    """List the installed components, of one KIND (loss, head, sampler, network and so on) or all."""
     from gancore.errors import did_you_mean, listed
     from gancore.hookspecs import KINDS
 
@@ -259,11 +259,18 @@ def components(kind: str | None) -> None:
 def plugins() -> None:
     """List the installed plugins, and what is wrong with the broken ones."""
     for plugin in _registry().plugins():
-        counts = [f"{len(found)} {kind}" for kind, found in plugin.components.items() if found]
+        counts = [_counted(len(found), kind) for kind, found in plugin.components.items()]
+        recipes = sum(name.startswith(f"{plugin.name}/") for name in _registry().recipes())
+        counts += [_counted(recipes, "recipe")] if recipes else []
         state = "broken" if plugin.problem else ", ".join(counts) or "declares nothing"
         click.echo(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
         for line in [*([plugin.problem] if plugin.problem else []), *plugin.warnings]:
             click.echo(f"{'':16} {line}")
+
+
+def _counted(number: int, noun: str) -> str:
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural}"
 
 
 @main.command()

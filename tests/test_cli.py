@@ -126,7 +126,7 @@ def test_lists_name_everything_that_is_installed() -> None:
     assert "core/linear" not in run("components", "loss").output
     assert "core/linear" in run("components").output
     assert "cbgan/cifar10-100 " in run("recipes").output
-    assert re.search(r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss$", run("plugins").output, re.MULTILINE)
+    assert re.search(r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, \d+ recipes$", run("plugins").output, re.MULTILINE)
 
 
 def test_doctor_says_what_is_here() -> None:
@@ -140,7 +140,7 @@ def test_help_shows_the_commands_in_the_order_of_a_first_day() -> None:
     text = run("--help").output
     places = [text.index(f"\n  {name} ") for name in cli.OWN]
     assert places == sorted(places)
-    assert "..." not in text
+    assert "..." not in text.split("Commands:")[1]
 
 
 def test_a_command_of_a_plugin_is_listed_and_imported_when_called(monkeypatch: pytest.MonkeyPatch) -> None:

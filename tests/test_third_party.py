@@ -85,7 +85,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
 
 def test_a_strangers_plugin_from_a_wheel_is_listed_trains_and_resumes(environment: Environment, tmp_path: Path) -> None:
     where = environment("gancore", "plugins", cwd=tmp_path)
-    assert "r1               gancore-plugin-r1 0.1.0: 1 loss" in where.stdout, where.stderr
+    assert "r1               gancore-plugin-r1 0.1.0: 1 loss, 1 recipe" in where.stdout, where.stderr
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.format(iterations=4))
     whole = environment("gancore", "train", "recipe.toml", "--with", "r1/r1", "--out", "whole", cwd=tmp_path)
@@ -181,7 +181,7 @@ def test_a_broken_plugin_is_named_hurts_nobody_and_says_the_same_when_it_is_used
     try:
         listed = environment("gancore", "plugins", cwd=tmp_path)
         assert listed.returncode == 0, listed.stderr
-        assert "r1               gancore-plugin-r1 0.1.0: 1 loss" in listed.stdout
+        assert "r1               gancore-plugin-r1 0.1.0: 1 loss, 1 recipe" in listed.stdout
         assert "bad              gancore-plugin-bad 6.6: broken" in listed.stdout
         (problem,) = [line.strip() for line in listed.stdout.splitlines() if "is broken:" in line]
         assert cause in problem
