@@ -109,9 +109,7 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
     plan = make_plan(recipe, registry)
 
     def first(needed: Recipe, folder: Path) -> None:
-        finished = train(needed, registry, folder, device=device, progress=progress)
-        scores = Evaluator(finished)().values if finished.plan.metrics else {}
-        progress.announce(", ".join(f"{name} {value:.4f}" for name, value in scores.items() if isinstance(value, float)))
+        train(needed, registry, folder, device=device, progress=progress)
 
     weights = prerequisites.ensure(plan, first, progress.announce)
     return Run(plan, device, weights)
