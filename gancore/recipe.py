@@ -286,10 +286,7 @@ def read_layer(name: str, registry: Registry, *, _seen: tuple[str, ...] = ()) ->
     if name in _seen:
         raise GancoreError(f"recipe {name} extends itself: {' -> '.join((*_seen, name))}; remove one `extends`.")
     table = toml.read(path)
-    for key in table:
-        if key not in (*TABLES, *TEXTS):
-            known = (*TABLES, *TEXTS)
-            raise GancoreError(f"{name}: there is no table [{key}]{did_you_mean(key, known)} (known: {listed(known)}).")
+    _check_tables(table, name)
     extended = table.pop("extends", None)
     if extended is None:
         return Layer(name, table, (name,))
@@ -300,6 +297,13 @@ def read_layer(name: str, registry: Registry, *, _seen: tuple[str, ...] = ()) ->
         extended = str(path.parent / extended)
     base = read_layer(extended, registry, _seen=(*_seen, name))
     return Layer(name, merge(base.table, table), (*base.chain, name))
+
+
+def _check_tables(table: Mapping[str, Any], name: str) -> None:
+    known = (*TABLES, *TEXTS)
+    for key in table:
+        if key not in known:
+            raise GancoreError(f"{name}: there is no table [{key}]{did_you_mean(key, known)} (known: {listed(known)}).")
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,6 +354,7 @@ def _refuse_conflicts(layers: Sequence[Layer]) -> None:
 
 def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, layers: Sequence[str] = ()) -> Recipe:
     """Check a resolved table into a `Recipe`. The settings of components are checked in the plan, where they are loaded."""
+    _check_tables(table, name)
     table = _without_removed(copy.deepcopy(dict(table)), name)
     parts: dict[tuple[str, str], Part] = {}
     for group, kind in GROUPS.items():

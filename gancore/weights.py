@@ -55,7 +55,10 @@ def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
     Raises:
         GancoreError: The file is missing or damaged, or holds another network.
     """
-    tensors, _ = read_tensors(path)
+    try:
+        tensors, _ = read_tensors(path)
+    except GancoreError as error:
+        raise GancoreError(f"{where}: {error}") from error
     own = network.state_dict()
     # Counters of batch norm are absent in files of other tools, and change nothing.
     missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
