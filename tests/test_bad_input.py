@@ -157,7 +157,8 @@ SETTINGS = {
     ),
     "an image size that does not fit": (
         ["networks.generator.use=core/sndcgan-generator", "data.image_size=12"],
-        "networks.generator (core/sndcgan-generator): the network is for images of a power of two of pixels, at least 8, not 12",
+        "networks.generator (core/sndcgan-generator): the network is for images of a power of two of pixels",
+        "at least 8, not 12",
     ),
     "data that are not there": (["data.use=core/mnist"], "GANCORE_DATA"),
     "a folder of images that is not there": (["data.use=core/image-folder", "data.path=nowhere"], "nowhere"),
