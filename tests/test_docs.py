@@ -1,0 +1,46 @@
+"""The documentation names what exists, and its code runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import gancore
+from gancore.registry import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_component_and_recipe_that_a_page_names_exists(page: Path) -> None:
+    known = {c.full_name for c in registry().components()} | set(registry().recipes())
+    named = set(re.findall(r"(?<![\w/.-])((?:core|cbgan)/[a-z0-9][a-z0-9-]*)(?![\w./{<*-])", page.read_text()))
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        assert link.startswith("https://") or (page.parent / link).exists(), link
+
+
+def test_the_plugin_on_the_first_page_works_as_it_is_printed() -> None:
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL) if "class R1" in block]
+    space: dict[str, object] = {}
+    exec(code, space)
+    term = space["R1"](gamma=4.0)  # type: ignore[operator]
+    assert isinstance(term, gancore.LossTerm)
+    x = torch.ones(2, 1, 2, 2, requires_grad=True)
+    # The gradient of 3 * x is 3 at each of four pixels: 4 / 2 * (4 * 9) = 72.
+    assert term.discriminator(real_view=x, real_adversarial=3 * x.sum((1, 2, 3))).item() == pytest.approx(72.0)
+
+
+def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert f"    make {target} " in PAGES[0].read_text()
+        assert f"\n{target}: $(READY)" in makefile
