@@ -38,7 +38,7 @@ def main(sets: tuple[str, ...], seeds: int, jobs: int, assignments: tuple[str, .
     """Train, score, and print a table."""
     # The first run of each set trains the classifiers; the others then find them.
     for name in sets:
-        _train(name, "CBGAN", 0, ("run.iterations=1", "evaluation.samples=250", *assignments), out / "classifiers" / name)
+        _train(name, "CBGAN", 0, (*assignments, "run.iterations=1", "evaluation.samples=250"), out / "classifiers" / name)
     todo = [(name, method, seed) for name in sets for seed in range(seeds) for method in METHODS]
     with ThreadPoolExecutor(jobs) as pool:
         for job in [pool.submit(_train, *key, assignments, _folder(out, *key)) for key in todo]:

@@ -205,8 +205,21 @@ class Run:
         drawn = Drawn(images, labels)
         for label, sampler in self.samplers.items():
             drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, self.rank))
+            self._check_drawn(label, drawn)
         batch = Batch(drawn.real, drawn.real_label, negatives=drawn.negatives, negatives_label=drawn.negatives_label)
         return self.renew(batch)
+
+    def _check_drawn(self, label: str, drawn: Drawn) -> None:
+        """Refuse images that do not stand beside generated ones; a classifier alone takes any size."""
+        info = self.plan.info
+        made = (info.channels, info.image_size, info.image_size)
+        for images in (drawn.real, drawn.negatives):
+            if GENERATOR in self.networks and images is not None and tuple(images.shape[1:]) != made:
+                given = " x ".join(map(str, images.shape[1:]))
+                raise GancoreError(
+                    f"{self.recipe.name}: samplers.{label} gives images of {given}, but the generator makes "
+                    f"{' x '.join(map(str, made))}; use a sampler that keeps the size."
+                )
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""

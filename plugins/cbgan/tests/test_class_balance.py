@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,11 @@ from gancore import GancoreError, distributed
 from gancore.settings import check
 
 ROOT = Path(__file__).resolve().parents[3]
-PARITY = Path(os.environ.get("GANCORE_PARITY", ROOT.parent / "shared" / "parity"))
 
 
 @pytest.fixture
-def vectors() -> dict[str, Any]:
-    path = PARITY / "cbgan_regularizer.npz"
-    if not path.exists():
-        pytest.skip(f"parity vectors are not at hand: set GANCORE_PARITY to the folder that holds {path.name}")
-    with np.load(path) as arrays:
-        return dict(arrays)
+def vectors(parity: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    return parity("cbgan_regularizer")
 
 
 class NoHostSync(TorchDispatchMode):

@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("cbgan")
+test_conformance = conformance("cbgan", settings={"resize-crop": {"size": 10, "crop": 8}})

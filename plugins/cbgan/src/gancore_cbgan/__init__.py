@@ -22,6 +22,25 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_networks() -> Iterator[gancore.Component]:
+    """Declare the few-labels classifier."""
+    yield gancore.Component(
+        "bit-resnet50",
+        "gancore_cbgan.bit:BitResNet",
+        "BiT's ResNet-50, pretrained on ImageNet-21k: a classifier from few labels",
+        cite="arXiv:1912.11370",
+    )
+
+
+@gancore.hookimpl
+def gancore_samplers() -> Iterator[gancore.Component]:
+    """Declare the augmentation that its fine-tuning needs."""
+    yield gancore.Component(
+        "resize-crop", "gancore_cbgan.bit:ResizeCrop", "Resize, then crop a square at random", cite="arXiv:1912.11370"
+    )
+
+
+@gancore.hookimpl
 def gancore_recipes() -> Iterator[Path]:
     """Say where the recipes lie."""
     yield Path(__file__).with_name("recipes")
