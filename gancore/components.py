@@ -53,8 +53,8 @@ class LossTerm(nn.Module):
 
     - ``observe(self, *, ...)``: runs without gradient after the step of each player in whose loss the term takes part,
       for statistics kept in buffers.
-    - ``attacked(self, *, ...)``: one value per image (N,); what an attack on the discriminator's real images raises. Terms
-      without it take no part in an attack.
+    - ``attacked(self, *, ...)``, ``attacked_fake(self, *, ...)``: one value per image (N,); what an attack on the real
+      (generated) images that the discriminator or the classifier sees raises. Terms without it take no part in an attack.
     - ``monitor(self) -> dict[str, Tensor]``: small tensors to log, read only when a log line is written.
     - ``project(self, player: str, parameters: list[Tensor])``: changes parameters in place after the step of each player
       in whose loss it takes part (weight clipping).
@@ -196,7 +196,9 @@ class Sampler(nn.Module):
 
 
 class Attack(nn.Module):
-    """Perturbs the real images that the discriminator sees, within a budget.
+    """Perturbs the images that the discriminator sees (or, where there is none, the classifier), within a budget.
+
+    The real images, unless the recipe's key ``sides`` says otherwise.
 
     ``gradient = "own"``: implement `craft`; it takes its own gradients by ``torch.autograd.grad`` and leaves everything else
     alone. ``gradient = "shared"``: implement `perturb` and `update`; the perturbed images are a leaf, and the gradient that

@@ -70,8 +70,9 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"Phase of the {phase.player}"
     for side, grad in phase.generators.items():
         yield f"  {side} = {plan.sides[side]}(z, label){'' if grad else ', without graph'}"
-    if phase.attack and plan.attack is not None:
-        yield f"  real is perturbed by attacks.{plan.attack.part.label}"
+    for side in phase.attacked:
+        assert plan.attack is not None
+        yield f"  {side} is perturbed by attacks.{plan.attack.part.label}"
     for forward in phase.forwards:
         note = "" if forward.grad else ", without graph"
         outputs = ", ".join(f"{side}_{head}" for head, sides in forward.heads.items() for side in sides)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.plan import DISCRIMINATOR, Need, PhasePlan
+from gancore.errors import GancoreError
+from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
 from gancore.random import derive, generator
 
 if TYPE_CHECKING:
@@ -88,12 +89,12 @@ class Phase:
         values = Values()
         with run.autocast():
             self._make_images(batch, values)
-            real, leaf = self._attack(values)
+            seen, leaf = self._attack(values)
             with _spectral_norm_once():
-                self._make_views(values, real)
+                self._make_views(values, seen)
                 for forward in plan.forwards:
                     self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
-                self._forward_networks(values)
+                self._forward_networks(values, seen)
         total: Tensor | None = None
         losses: dict[str, Tensor] = {}
         for label, term in self.terms.items():
@@ -136,46 +137,55 @@ class Phase:
         values.batch = {"z": z, "fake_label": label, "real_label": batch.real_label, "negatives": negatives}
         values.label = {"real": batch.real_label, **({} if label is None else dict.fromkeys(plan.generators, label))}
 
-    def _attack(self, values: Values) -> tuple[Tensor, Tensor | None]:
-        """Return the real images that the discriminator sees, and the leaf that a shared gradient is wanted on."""
-        real, attack = values.images["real"], self.run.attack
-        if not self.plan.attack or attack is None:
-            return real, None
+    def _attack(self, values: Values) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return what the player sees of the attacked sides, and the leaf that a shared gradient is wanted on."""
+        attack = self.run.attack
+        if not self.plan.attacked or attack is None:
+            return {}, None
         if attack.gradient == "shared":
+            real = values.images["real"]
             with torch.no_grad():
                 leaf = attack.perturb(real)
             # A perturbation of nothing may hand back the batch itself, which must not become a leaf.
             leaf = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
-            return leaf, leaf
+            return {"real": leaf}, leaf
+        seen = {}
         self.player.train(False)
         try:
             with parametrize.cached(), torch.enable_grad():
-                crafted = attack.craft(real, self._attack_objective(values), self.noise("attack"))
+                for side in self.plan.attacked:
+                    purpose = ("attack",) if side == "real" else ("attack", side)
+                    images, objective = self._with_negatives(values, side), self._attack_objective(values, side)
+                    seen[side] = attack.craft(images, objective, self.noise(*purpose)).detach()
         finally:
             self.player.train()
-        return crafted.detach(), None
+        return seen, None
 
-    def _attack_objective(self, values: Values) -> Callable[[Tensor], Tensor]:
-        """Return what an attack raises: the weighted sum of the terms' ``attacked``, one value per image."""
-        terms = [label for label in self.terms if "attacked" in self.run.plan.terms[label].methods]
-        needs = [need for label in terms for need in self.run.plan.terms[label].methods["attacked"]]
+    def _attack_objective(self, values: Values, side: str) -> Callable[[Tensor], Tensor]:
+        """Return what an attack on a side raises: the weighted sum of the terms' ``attacked``, one value per image."""
+        method = attacked_method(side)
+        terms = [label for label in self.terms if method in self.run.plan.terms[label].methods]
+        needs = [need for label in terms for need in self.run.plan.terms[label].methods[method]]
         fixed = Values(batch=values.batch, images=values.images, label=values.label)
-        sides = tuple(sorted({need.side for need in needs if need.kind in ("head", "features")} - {"real"}))
+        others = tuple(sorted({need.side for need in needs if need.kind in ("head", "features")} - {side}))
         heads: dict[str, dict[str, tuple[str, ...]]] = {
-            side: {need.label: (side,) for need in needs if need.kind == "head" and need.side == side}
-            for side in ("real", *sides)
+            seen: {need.label: (seen,) for need in needs if need.kind == "head" and need.side == seen}
+            for seen in (side, *others)
         }
-        for side in sides:
-            fixed.view[side] = self._view(self._with_negatives(values, side), side)
-            self._discriminate(fixed, (side,), heads[side], grad=False, activations=False)
+        for other in others:
+            fixed.view[other] = self._view(self._with_negatives(values, other), other)
+            self._discriminate(fixed, (other,), heads[other], grad=False, activations=False)
 
         def objective(x: Tensor) -> Tensor:
             with self.run.autocast():
-                fixed.view["real"] = self._view(x, "real")
-                self._discriminate(fixed, ("real",), heads["real"], grad=True, activations=False)
+                if self.plan.player == DISCRIMINATOR:
+                    fixed.view[side] = self._view(x, side)
+                    self._discriminate(fixed, (side,), heads[side], grad=True, activations=False)
+                else:
+                    fixed.network[self.plan.player, side] = self.run.networks[self.plan.player](x).float()
             total = torch.zeros(len(x), device=x.device)
             for label in terms:
-                raised = self.terms[label].attacked(**self._arguments(label, "attacked", fixed))
+                raised = getattr(self.terms[label], method)(**self._arguments(label, method, fixed))
                 total = total + self.run.weights[label] * raised
             return total
 
@@ -191,7 +201,7 @@ class Phase:
             images = sampler.view(images, self.noise("view", label, side))
         return images
 
-    def _make_views(self, values: Values, real: Tensor) -> None:
+    def _make_views(self, values: Values, seen: Mapping[str, Tensor]) -> None:
         for side in self.plan.views:
             if ":" in side:
                 label, name = side.split(":")
@@ -200,7 +210,7 @@ class Phase:
                 view = getattr(self.terms[label], method)(**self._arguments(label, method, values))
                 values.label[side] = values.label["real"]
             else:
-                view = self._view(real if side == "real" else self._with_negatives(values, side), side)
+                view = self._view(seen[side] if side in seen else self._with_negatives(values, side), side)
             if side in self.plan.leaves and not view.requires_grad:
                 # The batch's own images, or those a replay will reuse, must not become leaves themselves.
                 view = view.detach().requires_grad_()
@@ -212,6 +222,13 @@ class Phase:
         """Send the views of some sides through the discriminator as one batch, and split what comes out."""
         discriminator = self.run.networks[DISCRIMINATOR]
         sizes = [len(values.view[side]) for side in sides]
+        shapes = {tuple(values.view[side].shape[1:]): side for side in reversed(sides)}
+        if len(shapes) > 1:
+            shown = " and ".join(f"{side} ones of {' x '.join(map(str, shape))}" for shape, side in reversed(shapes.items()))
+            raise GancoreError(
+                f"{self.run.recipe.name}: the discriminator can't see {shown} in one batch; "
+                "leave out the sampler that changes the size of the real images, or choose a generator of that size."
+            )
         x = values.view[sides[0]] if len(sides) == 1 else torch.cat([values.view[side] for side in sides])
         with torch.set_grad_enabled(grad), _recorded(discriminator, activations) as hidden:
             features = discriminator(x)
@@ -229,11 +246,13 @@ class Phase:
             values.features[side] = pieces[side].float()
             values.activations[side] = [layer.split(sizes)[number] for layer in hidden]
 
-    def _forward_networks(self, values: Values) -> None:
+    def _forward_networks(self, values: Values, seen: Mapping[str, Tensor]) -> None:
         for forward in self.plan.networks:
             network = self.run.networks[forward.network]
             with torch.set_grad_enabled(forward.grad):
-                images = values.images[forward.side]
+                # An attack is on the player alone; what stands beside it sees the images as they are.
+                attacked = forward.network == self.plan.player and forward.side in seen
+                images = seen[forward.side] if attacked else values.images[forward.side]
                 if not forward.embedding:
                     values.network[forward.network, forward.side] = network(images).float()
                     continue

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
 
 from gancore import components
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.players import check_optimizer
-from gancore.recipe import NetworkKeys, Part, Recipe, TermKeys
+from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, TermKeys
 from gancore.settings import check
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 BATCH_NAMES = ("z", "real", "real_label", "fake_label")
 
+OWN_KEYS = ("losses", "networks", "heads", "attacks")
+"""Groups of parts with keys that core handles beside their own settings."""
+
+K = TypeVar("K", TermKeys, NetworkKeys, HeadKeys, AttackKeys)
 Kind = Literal["batch", "images", "view", "head", "features", "activations", "network", "embedding", "noise", "iteration"]
 
 
@@ -88,6 +92,27 @@ class NetworkPlan:
 
 
 @attrs.frozen
+class AttackPlan:
+    """The attack to build, with the keys that core handles, and the player that it attacks."""
+
+    part: Part
+    cls: type[components.Attack]
+    settings: dict[str, Any]
+    keys: AttackKeys
+    target: str
+
+
+@attrs.frozen
+class HeadPlan:
+    """A head to build, with the keys that core handles."""
+
+    part: Part
+    cls: type[components.Head]
+    settings: dict[str, Any]
+    keys: HeadKeys
+
+
+@attrs.frozen
 class Forward:
     """One forward of the discriminator's backbone.
 
@@ -126,7 +151,7 @@ class PhasePlan:
         forwards: The discriminator's forwards.
         networks: Forwards of further networks.
         terms: Labels of the terms that are summed.
-        attack: Whether the real view is attacked.
+        attacked: Sides whose images the attack perturbs before the player sees them.
     """
 
     player: str
@@ -136,7 +161,7 @@ class PhasePlan:
     forwards: tuple[Forward, ...]
     networks: tuple[NetworkForward, ...]
     terms: tuple[str, ...]
-    attack: bool
+    attacked: tuple[str, ...]
 
 
 @attrs.frozen
@@ -164,10 +189,10 @@ class Plan:
     dataset: components.Dataset
     info: components.DatasetInfo
     networks: dict[str, NetworkPlan]
-    heads: dict[str, Built]
+    heads: dict[str, HeadPlan]
     terms: dict[str, Term]
     samplers: dict[str, Built]
-    attack: Built | None
+    attack: AttackPlan | None
     metrics: dict[str, Built]
     loop: components.Loop
     players: tuple[str, ...]
@@ -199,7 +224,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     Raises:
         GancoreError: With one sentence, for anything that is wrong.
     """
-    built = {key: _load(part, registry) for key, part in recipe.parts.items() if part.group not in ("losses", "networks")}
+    built = {key: _load(part, registry) for key, part in recipe.parts.items() if part.group not in OWN_KEYS}
 
     def group(name: str) -> dict[str, Built]:
         return {label: built[name, label] for label in recipe.group(name)}
@@ -207,9 +232,9 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     dataset: components.Dataset = _construct(built["data", "data"])
     loop: components.Loop = _construct(built["loop", "loop"])
     players = tuple(loop.players)
-    attacks = list(group("attacks").values())
+    attacks = list(recipe.group("attacks").values())
     if len(attacks) > 1:
-        names = " and ".join(f"attacks.{a.part.label} ({a.part.declared.full_name})" for a in attacks)
+        names = " and ".join(f"attacks.{part.label} ({part.declared.full_name})" for part in attacks)
         raise GancoreError(f"{recipe.name}: a recipe takes one attack, but {names} are given; switch one off with `= false`.")
     networks = {label: _load_network(part, registry, players) for label, part in recipe.group("networks").items()}
     for player in players:
@@ -218,17 +243,18 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
                 f"{recipe.name}: the loop {recipe.parts['loop', 'loop'].declared.full_name} trains {listed(players)}, but the "
                 f"recipe has no [networks.{player}]; add it, or layer this fragment over a whole recipe with --with."
             )
-    _check_roles(recipe, networks, group("heads"))
+    heads = {label: HeadPlan(part, *_split(part, registry, HeadKeys)) for label, part in recipe.group("heads").items()}
+    _check_roles(recipe, networks, heads)
     plan = Plan(
         recipe=recipe,
         registry=registry,
         dataset=dataset,
         info=dataset.info,
         networks=networks,
-        heads=group("heads"),
+        heads=heads,
         terms={},
         samplers=group("samplers"),
-        attack=attacks[0] if attacks else None,
+        attack=_load_attack(attacks[0], registry, networks, players) if attacks else None,
         metrics=group("metrics"),
         loop=loop,
         players=players,
@@ -245,7 +271,7 @@ def _load(part: Part, registry: Registry) -> Built:
     return Built(part, cls, check(cls, part.settings, where=part.where))
 
 
-def construct(built: Built | NetworkPlan | Term, context: Mapping[str, Any]) -> Any:
+def construct(built: Built | NetworkPlan | HeadPlan | AttackPlan | Term, context: Mapping[str, Any]) -> Any:
     """Build a component from its settings and what core knows.
 
     Raises:
@@ -264,12 +290,38 @@ def _construct(built: Built) -> Any:
     return construct(built, {})
 
 
-def _load_network(part: Part, registry: Registry, players: Collection[str]) -> NetworkPlan:
+def _split(part: Part, registry: Registry, keys: type[K]) -> tuple[type[Any], dict[str, Any], K]:
+    """Return a part's class, its own settings, checked, and the keys that core handles, checked."""
     cls = registry.load(part.declared)
-    own = {key: value for key, value in part.settings.items() if key in attrs.fields_dict(NetworkKeys)}
+    own = {key: value for key, value in part.settings.items() if key in attrs.fields_dict(keys)}
     rest = {key: value for key, value in part.settings.items() if key not in own}
-    given = check(NetworkKeys, own, where=part.where)
-    keys = NetworkKeys(**{key: value for key, value in given.items() if key in own})
+    given = check(keys, own, where=part.where)
+    return cls, check(cls, rest, where=part.where), keys(**{key: value for key, value in given.items() if key in own})
+
+
+def _load_attack(part: Part, registry: Registry, networks: Mapping[str, NetworkPlan], players: Collection[str]) -> AttackPlan:
+    cls, settings, keys = _split(part, registry, AttackKeys)
+    classifiers = [player for player in players if issubclass(networks[player].cls, components.Classifier)]
+    if DISCRIMINATOR not in players and not classifiers:
+        raise GancoreError(
+            f"{part.where} attacks the discriminator or a classifier, but the loop trains {listed(players)}; switch it off."
+        )
+    if cls.gradient not in ("own", "shared"):
+        raise GancoreError(f"{part.where} declares gradient = {cls.gradient!r}; it must be 'own' or 'shared'.")
+    if not keys.sides or (cls.gradient == "shared" and keys.sides != ["real"]):
+        raise GancoreError(
+            f'{part.where}: sides = {keys.sides} can\'t be; an attack of gradient "shared" takes ["real"], others one or more.'
+        )
+    return AttackPlan(part, cls, settings, keys, DISCRIMINATOR if DISCRIMINATOR in players else classifiers[0])
+
+
+def attacked_method(side: str) -> str:
+    """Return the name of the method by which a loss term says what an attack on a side raises."""
+    return "attacked" if side == "real" else f"attacked_{side}"
+
+
+def _load_network(part: Part, registry: Registry, players: Collection[str]) -> NetworkPlan:
+    cls, settings, keys = _split(part, registry, NetworkKeys)
     trained = part.label in players
     if (keys.input_mean is None) != (keys.input_std is None):
         raise GancoreError(f"{part.where} needs both input_mean and input_std, or neither.")
@@ -277,10 +329,10 @@ def _load_network(part: Part, registry: Registry, players: Collection[str]) -> N
         raise GancoreError(f"{part.where} is trained by this recipe's own loop, so trained_by has no meaning; remove it.")
     if keys.weights and keys.trained_by:
         raise GancoreError(f"{part.where} has both weights and trained_by; keep one of them.")
-    return NetworkPlan(part, cls, check(cls, rest, where=part.where), keys, trained)
+    return NetworkPlan(part, cls, settings, keys, trained)
 
 
-def _check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Mapping[str, Built]) -> None:
+def _check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Collection[str]) -> None:
     for label, role in ((GENERATOR, components.Generator), (DISCRIMINATOR, components.Discriminator)):
         network = networks.get(label)
         if network is not None and not issubclass(network.cls, role):
@@ -315,14 +367,9 @@ def _optimizers(recipe: Recipe, players: tuple[str, ...]) -> dict[str, tuple[str
 
 
 def _load_term(part: Part, plan: Plan) -> Term:
-    cls = plan.registry.load(part.declared)
-    own = {key: value for key, value in part.settings.items() if key in attrs.fields_dict(TermKeys)}
-    rest = {key: value for key, value in part.settings.items() if key not in own}
-    given = check(TermKeys, own, where=part.where)
-    keys = TermKeys(**{key: value for key, value in given.items() if key in own})
+    cls, settings, keys = _split(part, plan.registry, TermKeys)
     if keys.stop is not None and keys.stop <= keys.start:
         raise GancoreError(f"{part.where}: stop = {keys.stop} must be above start = {keys.start}.")
-    settings = check(cls, rest, where=part.where)
     names = [player for player in plan.players if callable(getattr(cls, player, None))]
     if not names:
         sides = [n for n in ("generator", "discriminator", "classifier") if callable(getattr(cls, n, None))]
@@ -331,7 +378,8 @@ def _load_term(part: Part, plan: Plan) -> Term:
             f"and the loop trains {listed(plan.players)}."
         )
     wanted = [*names, *cls.extra_views.values()]
-    wanted += [name for name in ("observe", "attacked") if callable(getattr(cls, name, None))]
+    attacked = () if plan.attack is None else tuple(attacked_method(side) for side in plan.attack.keys.sides)
+    wanted += [name for name in ("observe", *attacked) if callable(getattr(cls, name, None))]
     methods = {name: _needs(cls, name, part, plan) for name in wanted}
     for view in cls.differentiates:
         if view.removesuffix("_view") not in {"real", *plan.sides, *cls.extra_views} or not view.endswith("_view"):
@@ -421,17 +469,18 @@ def _check_whole(plan: Plan) -> None:
             f"{plan.recipe.name}: [ema] averages the generator, but the loop trains {listed(plan.players)}; set ema = false."
         )
     if plan.attack is not None:
-        where = plan.attack.part.where
-        if DISCRIMINATOR not in plan.players:
-            raise GancoreError(f"{where} attacks the discriminator, but the loop trains {listed(plan.players)}; switch it off.")
-        if plan.attack.cls.gradient not in ("own", "shared"):
-            raise GancoreError(f"{where} declares gradient = {plan.attack.cls.gradient!r}; it must be 'own' or 'shared'.")
-        if not plan_phase(plan, DISCRIMINATOR, plan.terms).attack:
-            raise GancoreError(f"{where} has no target: no loss term of the discriminator looks at real images through D.")
-        if plan.attack.cls.gradient == "own" and not any("attacked" in term.methods for term in plan.terms.values()):
-            raise GancoreError(
-                f"{where} has nothing to raise: none of the losses {listed(plan.terms)} says what an attack on it raises."
-            )
+        where, target = plan.attack.part.where, plan.attack.target
+        attacked = plan_phase(plan, target, plan.terms).attacked
+        for side in plan.attack.keys.sides:
+            if side not in attacked:
+                raise GancoreError(f"{where} has no target: no loss term of the {target} looks at {side} images through it.")
+            method = attacked_method(side)
+            terms = [term for term in plan.terms.values() if target in term.methods]
+            if plan.attack.cls.gradient == "own" and not any(method in term.methods for term in terms):
+                raise GancoreError(
+                    f"{where} has nothing to raise: none of the losses {listed(term.label for term in terms)} says "
+                    f"what an attack on {side} images raises ({method})."
+                )
     for label, metric in plan.metrics.items():
         network = getattr(metric.cls, "network", None)
         chosen = metric.settings.get("network", network)
@@ -462,7 +511,7 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     differentiates the view (its second-order graph would otherwise span the whole batch), or only one of them needs a graph.
     """
     terms = [plan.terms[label] for label in sorted(active) if player in plan.terms[label].methods]
-    attack = False
+    attacked: tuple[str, ...] = ()
     needs: list[Need] = []
     differentiated: set[str] = set()
     for term in terms:
@@ -479,26 +528,28 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     through_d = [need for need in needs if need.kind in ("view", "head", "features", "activations")]
     viewed = {need.side for need in through_d}
     differentiated &= viewed
-    if plan.attack is not None and player == DISCRIMINATOR and "real" in viewed:
-        attack = True
+    if plan.attack is not None and player == plan.attack.target:
+        looked = viewed | {need.side for need in needs if need.kind in ("network", "embedding") and need.label == player}
+        attacked = tuple(side for side in plan.attack.keys.sides if side in looked)
         if plan.attack.cls.gradient == "own":
             for term in terms:
-                needs += [need for need in term.methods.get("attacked", ()) if need.side != "real"]
+                for side in attacked:
+                    needs += [need for need in term.methods.get(attacked_method(side), ()) if need.side != side]
             through_d = [need for need in needs if need.kind in ("view", "head", "features", "activations")]
             viewed |= {need.side for need in through_d}
     generators = _generators(plan, player, needs, viewed)
     leaves = frozenset(side for side in differentiated if not generators.get(side, False))
-    shared = attack and plan.attack is not None and plan.attack.cls.gradient == "shared"
+    shared = bool(attacked) and plan.attack is not None and plan.attack.cls.gradient == "shared"
     forwards = _forwards(plan, player, through_d, generators, differentiated, shared)
     return PhasePlan(
         player=player,
         generators=generators,
         views=_ordered(viewed, plan),
-        leaves=leaves | ({"real"} if shared else frozenset()),
+        leaves=leaves | ({"real"} if shared and "real" in viewed else frozenset()),
         forwards=forwards,
         networks=_network_forwards(player, needs, generators),
         terms=tuple(term.label for term in terms),
-        attack=attack,
+        attacked=attacked,
     )
 
 

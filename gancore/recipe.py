@@ -163,6 +163,28 @@ class NetworkKeys:
     input_std: list[Annotated[float, Range(0, open_low=True)]] | None = None
 
 
+@attrs.frozen(kw_only=True)
+class HeadKeys:
+    """Keys that every head takes.
+
+    Attributes:
+        weights: A safetensors file to start from.
+    """
+
+    weights: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AttackKeys:
+    """Keys that every attack takes.
+
+    Attributes:
+        sides: Whose images it perturbs before the player sees them.
+    """
+
+    sides: list[Literal["real", "fake"]] = attrs.field(factory=lambda: ["real"])
+
+
 @attrs.frozen
 class Part:
     """One component in its place in a recipe.

@@ -131,17 +131,20 @@ class Run:
         if "discriminator" not in self.networks:
             return {}
         discriminator = self.networks["discriminator"]
-        planned = self.plan.networks["discriminator"]
+        backbone = self.plan.networks["discriminator"]
         has_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in discriminator.modules())
-        if has_norm and not getattr(planned.cls, "batch_statistics", False):
+        if has_norm and not getattr(backbone.cls, "batch_statistics", False):
             raise GancoreError(
-                f"{planned.part.where} has batch norm, but its class does not say batch_statistics = True; "
+                f"{backbone.part.where} has batch norm, but its class does not say batch_statistics = True; "
                 "real and generated images would share their statistics."
             )
         extra = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
-        return {
-            label: self._make(f"heads.{label}", built, {**context, **extra}).train() for label, built in self.plan.heads.items()
-        }
+        heads: dict[str, nn.Module] = {}
+        for label, planned in self.plan.heads.items():
+            heads[label] = self._make(f"heads.{label}", planned, {**context, **extra}).train()
+            if planned.keys.weights:
+                load_weights(heads[label], Path(planned.keys.weights).expanduser(), where=planned.part.where)
+        return heads
 
     def _player(self, name: str) -> Player:
         heads = list(self.heads.values()) if name == "discriminator" else []
@@ -205,21 +208,8 @@ class Run:
         drawn = Drawn(images, labels)
         for label, sampler in self.samplers.items():
             drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, self.rank))
-            self._check_drawn(label, drawn)
         batch = Batch(drawn.real, drawn.real_label, negatives=drawn.negatives, negatives_label=drawn.negatives_label)
         return self.renew(batch)
-
-    def _check_drawn(self, label: str, drawn: Drawn) -> None:
-        """Refuse images that do not stand beside generated ones; a classifier alone takes any size."""
-        info = self.plan.info
-        made = (info.channels, info.image_size, info.image_size)
-        for images in (drawn.real, drawn.negatives):
-            if GENERATOR in self.networks and images is not None and tuple(images.shape[1:]) != made:
-                given = " x ".join(map(str, images.shape[1:]))
-                raise GancoreError(
-                    f"{self.recipe.name}: samplers.{label} gives images of {given}, but the generator makes "
-                    f"{' x '.join(map(str, made))}; use a sampler that keeps the size."
-                )
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""

@@ -283,6 +283,10 @@ class _Training:
             network = self.run.generator() if name == GENERATOR else self.run.networks[name]
             header = {"network": planned.declared.full_name, "label": name, "recipe": self.run.recipe.name}
             write_tensors(self.folder.weights / f"{name}.safetensors", network.state_dict(), header)
+        for label, head in self.run.heads.items():
+            planned = self.run.plan.heads[label].part
+            header = {"head": planned.declared.full_name, "label": label, "recipe": self.run.recipe.name}
+            write_tensors(self.folder.weights / f"heads.{label}.safetensors", head.state_dict(), header)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -131,6 +131,10 @@ class CrossEntropy(LossTerm):
             logits = self.scale * torch.where(true_class, logits - self.margins.to(logits.dtype), logits)
         return F.cross_entropy(logits, real_label, weight=weights)
 
+    def attacked(self, *, real_classifier: Tensor, real_label: Tensor) -> Tensor:
+        """Return the plain cross entropy of each image (N,)."""
+        return F.cross_entropy(real_classifier, real_label, reduction="none")
+
     def _weights(self, iteration: Tensor, dtype: torch.dtype) -> Tensor | None:
         if self.drw_start is None:
             return None

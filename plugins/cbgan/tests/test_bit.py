@@ -212,4 +212,4 @@ def test_a_gan_refuses_a_sampler_that_changes_the_size(tmp_path: Path, monkeypat
     words += ["--set", "metrics=false", "--set", "samplers.crop.use=cbgan/resize-crop"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 2
-    assert "samplers.crop gives images of 1 x 128 x 128, but the generator makes 1 x 8 x 8" in done.output
+    assert "the discriminator can't see real ones of 1 x 128 x 128 and fake ones of 1 x 8 x 8 in one batch" in done.output
