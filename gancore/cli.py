@@ -207,6 +207,56 @@ def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
 
 
 @main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--attack", "name", default="fastrobgan/pgd", show_default=True, help="Attack of `gancore components attack`.")
+@click.option(
+    "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."
+)
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting of the attack, e.g. steps=20.")
+@click.option("--classifier", help="A classifier of the run, or a head of its discriminator.  [default: the first]")
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Real images to attack.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
+@_device_option
+@reports_errors
+def attack(
+    run: Path,
+    name: str,
+    budgets: str,
+    assignments: tuple[str, ...],
+    classifier: str | None,
+    samples: int,
+    split: str,
+    seed: int,
+    device: str,
+) -> None:
+    """Attack a run's classifier, or its discriminator's class head, and append the robust accuracy to the run."""
+    from gancore.folder import RunFolder
+    from gancore.recipe import assignment
+    from gancore.robustness import robust_accuracy
+    from gancore.training import open_run
+
+    try:
+        epsilons = [float(word) for word in budgets.split(",")]
+    except ValueError:
+        raise GancoreError(f"--epsilon {budgets!r} is no list of numbers; write it as 0.02,0.04,0.08.") from None
+    settings: dict[str, Any] = {}
+    for text in assignments:
+        settings |= assignment(text)
+    opened = open_run(run, _registry(), _device(device))
+    found = robust_accuracy(
+        opened, name, epsilons, settings=settings, classifier=classifier, samples=samples, split=split, seed=seed
+    )
+    folder = RunFolder.open(run)
+    entry = {"iteration": opened.iteration, "natural": found.natural, "accuracy": found.accuracy, "protocol": found.protocol}
+    folder.append(folder.attacks, entry)
+    click.echo(f"{found.protocol['classifier']}, {found.protocol['images']} images  (protocol {found.protocol['id']})")
+    click.echo(f"  natural        {100 * found.natural:6.2f} %")
+    for epsilon, value in found.accuracy.items():
+        click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
+
+
+@main.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
 @reports_errors

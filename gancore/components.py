@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -144,6 +145,9 @@ class Head(nn.Module):
     arguments ``features`` and ``classes`` come from core.
     """
 
+    gives_classes: ClassVar[bool] = False
+    """Whether its output is logits of the classes (N, K) whatever the label, so that it makes D a classifier."""
+
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) and labels (N,) int64 to the head's output: (N,) for a logit, (N, K) for class logits."""
         raise NotImplementedError
@@ -202,7 +206,8 @@ class Attack(nn.Module):
 
     ``gradient = "own"``: implement `craft`; it takes its own gradients by ``torch.autograd.grad`` and leaves everything else
     alone. ``gradient = "shared"``: implement `perturb` and `update`; the perturbed images are a leaf, and the gradient that
-    the discriminator's one backward leaves on them is handed back (free adversarial training).
+    the discriminator's one backward leaves on them is handed back (free adversarial training). ``gradient = "logits"``:
+    implement `fool`; it needs a classifier's logits, so it attacks in evaluation only.
     """
 
     gradient: ClassVar[str] = "own"
@@ -216,6 +221,19 @@ class Attack(nn.Module):
             noise: Generator for a random start.
         """
         raise NotImplementedError
+
+    def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
+        """Return images that a trained classifier shall misclassify, for evaluation.
+
+        By default `craft`, raising the cross entropy; an attack that works on logits overrides it.
+
+        Args:
+            x: Clean images (N, C, H, W).
+            label: Their classes (N,) int64.
+            classify: Maps images to logits (N, K).
+            noise: Generator for a random start.
+        """
+        return self.craft(x, lambda images: F.cross_entropy(classify(images), label, reduction="none"), noise)
 
     def perturb(self, x: Tensor) -> Tensor:
         """Return what the discriminator sees instead of `x`; no gradient flows through this call."""

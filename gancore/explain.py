@@ -33,7 +33,9 @@ def _parts(plan: Plan) -> Iterator[str]:
     rows = []
     for label, network in plan.networks.items():
         keys = network.keys
-        state = "trained" if network.trained else f"frozen, {keys.weights or f'trained first by {keys.trained_by}'}"
+        source = keys.weights or (keys.trained_by and f"trained first by {keys.trained_by}")
+        state = "frozen" if not network.trained else "trained, starts" if source else "trained"
+        state += f", {source}" if source else ""
         rows.append((f"networks.{label}", network.part.declared.full_name, state))
     for label, head in plan.heads.items():
         rows.append((f"heads.{label}", head.part.declared.full_name, ""))

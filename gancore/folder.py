@@ -26,6 +26,7 @@ class RunFolder:
         self.environment = path / "environment.json"
         self.log = path / "log.jsonl"
         self.scores = path / "scores.jsonl"
+        self.attacks = path / "attacks.jsonl"
         self.samples = path / "samples"
         self.weights = path / "weights"
 

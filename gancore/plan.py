@@ -243,7 +243,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
                 f"{recipe.name}: the loop {recipe.parts['loop', 'loop'].declared.full_name} trains {listed(players)}, but the "
                 f"recipe has no [networks.{player}]; add it, or layer this fragment over a whole recipe with --with."
             )
-    heads = {label: HeadPlan(part, *_split(part, registry, HeadKeys)) for label, part in recipe.group("heads").items()}
+    heads = {label: _load_head(part, registry) for label, part in recipe.group("heads").items()}
     _check_roles(recipe, networks, heads)
     plan = Plan(
         recipe=recipe,
@@ -299,6 +299,17 @@ def _split(part: Part, registry: Registry, keys: type[K]) -> tuple[type[Any], di
     return cls, check(cls, rest, where=part.where), keys(**{key: value for key, value in given.items() if key in own})
 
 
+def _one_source(part: Part, keys: NetworkKeys | HeadKeys) -> None:
+    if keys.weights and keys.trained_by:
+        raise GancoreError(f"{part.where} has both weights and trained_by; keep one of them.")
+
+
+def _load_head(part: Part, registry: Registry) -> HeadPlan:
+    cls, settings, keys = _split(part, registry, HeadKeys)
+    _one_source(part, keys)
+    return HeadPlan(part, cls, settings, keys)
+
+
 def _load_attack(part: Part, registry: Registry, networks: Mapping[str, NetworkPlan], players: Collection[str]) -> AttackPlan:
     cls, settings, keys = _split(part, registry, AttackKeys)
     classifiers = [player for player in players if issubclass(networks[player].cls, components.Classifier)]
@@ -306,8 +317,10 @@ def _load_attack(part: Part, registry: Registry, networks: Mapping[str, NetworkP
         raise GancoreError(
             f"{part.where} attacks the discriminator or a classifier, but the loop trains {listed(players)}; switch it off."
         )
+    if cls.gradient == "logits":
+        raise GancoreError(f"{part.where} needs a classifier's logits, so it attacks in evaluation only: see `gancore attack`.")
     if cls.gradient not in ("own", "shared"):
-        raise GancoreError(f"{part.where} declares gradient = {cls.gradient!r}; it must be 'own' or 'shared'.")
+        raise GancoreError(f"{part.where} declares gradient = {cls.gradient!r}; it must be 'own', 'shared' or 'logits'.")
     if not keys.sides or (cls.gradient == "shared" and keys.sides != ["real"]):
         raise GancoreError(
             f'{part.where}: sides = {keys.sides} can\'t be; an attack of gradient "shared" takes ["real"], others one or more.'
@@ -325,10 +338,7 @@ def _load_network(part: Part, registry: Registry, players: Collection[str]) -> N
     trained = part.label in players
     if (keys.input_mean is None) != (keys.input_std is None):
         raise GancoreError(f"{part.where} needs both input_mean and input_std, or neither.")
-    if trained and keys.trained_by:
-        raise GancoreError(f"{part.where} is trained by this recipe's own loop, so trained_by has no meaning; remove it.")
-    if keys.weights and keys.trained_by:
-        raise GancoreError(f"{part.where} has both weights and trained_by; keep one of them.")
+    _one_source(part, keys)
     return NetworkPlan(part, cls, settings, keys, trained)
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from gancore import components
 from gancore.errors import GancoreError, listed
-from gancore.plan import NetworkPlan, Plan
+from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
 from gancore.recipe import TABLES, Recipe, check_table, merge, read_layer
 
 Train = Callable[[Recipe, Path], None]
@@ -21,48 +24,85 @@ def cache_root() -> Path:
     return Path(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore").expanduser()
 
 
-def training_recipe(plan: Plan, label: str, network: NetworkPlan) -> Recipe:
-    """Return the recipe that trains a frozen network of a plan: its ``trained_by``, with the tables that it inherits.
+@attrs.frozen
+class Wanted:
+    """Weights that another recipe trains.
+
+    Attributes:
+        label: The part's place in the recipe, e.g. ``networks.classifier``.
+        planned: The part.
+        file: Name of its weights file in a run of the other recipe.
+    """
+
+    label: str
+    planned: NetworkPlan | HeadPlan
+    file: str
+
+
+def wanted(plan: Plan) -> list[Wanted]:
+    """Return everything in a plan that has a ``trained_by``."""
+    found = []
+    for label, network in plan.networks.items():
+        roles = {GENERATOR: components.Generator, DISCRIMINATOR: components.Discriminator}
+        role = next((name for name, kind in roles.items() if issubclass(network.cls, kind)), "classifier")
+        found.append(Wanted(f"networks.{label}", network, f"{role}.safetensors"))
+    found += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
+    return [part for part in found if part.planned.keys.trained_by is not None]
+
+
+def training_recipe(plan: Plan, part: Wanted) -> Recipe:
+    """Return the recipe that trains a part of a plan: its ``trained_by``, with the tables that it inherits.
+
+    A classifier is trained with the settings that it has in the plan; a generator, a discriminator and a head with those that
+    the other recipe gives them, so that one run trains them all.
 
     Raises:
-        GancoreError: The recipe does not exist, trains no classifier, or a table to inherit does not exist.
+        GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
     """
-    name = network.keys.trained_by
+    planned = part.planned
+    name = planned.keys.trained_by
     assert name is not None
     layer = read_layer(name, plan.registry)
     overrides: dict[str, Any] = {}
-    for inherited in network.keys.inherits:
+    for inherited in planned.keys.inherits:
         if inherited not in TABLES:
             raise GancoreError(
-                f"{network.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
+                f"{planned.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
             )
         if inherited in plan.recipe.table:
             overrides[inherited] = plan.recipe.table[inherited]
-    architecture = {"use": network.part.declared.full_name, **network.settings}
-    table = merge(merge(layer.table, overrides), {"networks": {"classifier": architecture}})
-    recipe = check_table(table, plan.registry, name=f"{name} (for networks.{label})", layers=layer.chain)
-    if ("networks", "classifier") not in recipe.parts:
-        raise GancoreError(f"{network.part.where}: {name} trains no classifier; choose another trained_by.")
+    table = merge(layer.table, overrides)
+    role = part.file.removesuffix(".safetensors")
+    if role == "classifier":
+        table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})
+    recipe = check_table(table, plan.registry, name=f"{name} (for {part.label})", layers=layer.chain)
+    group, _, label = role.rpartition(".")
+    if (group or "networks", label) not in recipe.parts:
+        what = f"head {label!r}" if group else label
+        raise GancoreError(f"{planned.part.where}: {name} trains no {what}; choose another trained_by.")
     return recipe
 
 
 def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[str, Path]:
-    """Return the weights files of all networks that other recipes train, training those that are not there yet.
+    """Return the weights files of all parts that other recipes train, training those that are not there yet.
 
     Args:
         plan: The plan that needs them.
         train: Trains a recipe into a folder.
         announce: Told in one line what is trained.
+
+    Returns:
+        Path of the weights by place in the recipe, e.g. ``networks.classifier``.
     """
     found = {}
-    for label, network in plan.networks.items():
-        if network.keys.trained_by is None:
-            continue
-        recipe = training_recipe(plan, label, network)
-        folder = cache_root() / "trained" / f"{network.keys.trained_by.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
-        weights = folder / "weights" / "classifier.safetensors"
+    for part in wanted(plan):
+        name = part.planned.keys.trained_by
+        assert name is not None
+        recipe = training_recipe(plan, part)
+        folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
+        weights = folder / "weights" / part.file
         if not weights.is_file():
-            announce(f"networks.{label} has no weights yet: training them first by {network.keys.trained_by}, into {folder}")
+            announce(f"{part.label} has no weights yet: training them first by {name}, into {folder}")
             partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
             shutil.rmtree(partial, ignore_errors=True)
             try:
@@ -74,5 +114,5 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
                     partial.replace(folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-        found[label] = weights
+        found[part.label] = weights
     return found

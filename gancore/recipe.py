@@ -169,9 +169,13 @@ class HeadKeys:
 
     Attributes:
         weights: A safetensors file to start from.
+        trained_by: A recipe that trains these weights when they are not there yet.
+        inherits: Tables of this recipe that the training recipe takes over.
     """
 
     weights: str | None = None
+    trained_by: str | None = None
+    inherits: list[str] = attrs.field(factory=lambda: ["data"])
 
 
 @attrs.frozen(kw_only=True)
@@ -291,8 +295,8 @@ def read(
     _refuse_conflicts([base, *fragments])
     for fragment in fragments:
         table = merge(table, fragment.table)
-    for assignment in assignments:
-        table = merge(table, _assignment(assignment))
+    for text in assignments:
+        table = merge(table, assignment(text))
     if overrides:
         table = merge(table, overrides)
     title = " + ".join([name, *overlays])
@@ -341,7 +345,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _assignment(text: str) -> dict[str, Any]:
+def assignment(text: str) -> dict[str, Any]:
+    """Return the nested table of a ``KEY=VALUE``, whose key may have dots and whose value is TOML, or plain text.
+
+    Raises:
+        GancoreError: It is not of that form.
+    """
     key, equals, value = text.partition("=")
     words = [word.strip() for word in key.split(".")]
     if not equals or not all(words):

@@ -31,7 +31,7 @@ class Run:
     Args:
         plan: What to build.
         device: Where it computes.
-        weights: Weights files of frozen networks that were trained first, by label.
+        weights: Weights files of parts that were trained first, by their place, e.g. ``networks.classifier``.
 
     Attributes:
         plan: The plan.
@@ -103,14 +103,14 @@ class Run:
         self.networks: dict[str, Any] = {}
         for label, planned in self.plan.networks.items():
             network = self._make(f"networks.{label}", planned, context)
-            path = weights.get(label) or (planned.keys.weights and Path(planned.keys.weights).expanduser())
+            path = weights.get(f"networks.{label}") or (planned.keys.weights and Path(planned.keys.weights).expanduser())
             if path:
                 load_weights(network, Path(path), where=planned.part.where)
             if planned.keys.input_mean is not None and planned.keys.input_std is not None:
                 network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
             network = network.to(self.device, memory_format=torch.channels_last)
             self.networks[label] = network.train() if planned.trained else network.eval().requires_grad_(False)
-        self.heads = self._build_heads(context)
+        self.heads = self._build_heads(context, weights)
         self.attack: components.Attack | None = (
             None if self.plan.attack is None else self._make("attack", self.plan.attack, context)
         )
@@ -127,7 +127,7 @@ class Run:
         self.average = None if ema is None else MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start)
         distributed.broadcast(tensor for tensor in self.tensors().values() if tensor.device.type == self.device.type)
 
-    def _build_heads(self, context: Mapping[str, Any]) -> dict[str, nn.Module]:
+    def _build_heads(self, context: Mapping[str, Any], weights: Mapping[str, Path]) -> dict[str, nn.Module]:
         if "discriminator" not in self.networks:
             return {}
         discriminator = self.networks["discriminator"]
@@ -142,8 +142,9 @@ class Run:
         heads: dict[str, nn.Module] = {}
         for label, planned in self.plan.heads.items():
             heads[label] = self._make(f"heads.{label}", planned, {**context, **extra}).train()
-            if planned.keys.weights:
-                load_weights(heads[label], Path(planned.keys.weights).expanduser(), where=planned.part.where)
+            path = weights.get(f"heads.{label}") or (planned.keys.weights and Path(planned.keys.weights).expanduser())
+            if path:
+                load_weights(heads[label], Path(path), where=planned.part.where)
         return heads
 
     def _player(self, name: str) -> Player:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from gancore.builtin.networks.normalization import orthogonal_init
@@ -37,6 +39,8 @@ class AuxiliaryClassifier(Head):
         classes: Number of classes K, from core.
         spectral_norm: Spectral norm, as the discriminator has it unless set.
     """
+
+    gives_classes: ClassVar[bool] = True
 
     def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
         super().__init__()

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import gancore.builtin
 from gancore.errors import GancoreError
@@ -81,6 +84,8 @@ def _cases(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Cas
         yield from _term_cases(declared, name, module, settings.get(declared.name, {}))
     for kind in ("sampler", "attack"):
         for declared in plugin.components.get(kind, ()):
+            if getattr(_loaded(declared), "gradient", None) == "logits":
+                continue
             given = settings.get(declared.name, {})
             table = HostTable().with_part(f"{kind}s", "part", declared.full_name, **given)
             yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, name, module)
@@ -182,4 +187,20 @@ def _has_plan(recipe: str) -> None:
         if "has no `use`" not in str(error):
             raise
         return
-    make_plan(found, registry())
+    if found.parts["data", "data"].declared.full_name != "core/image-folder":
+        make_plan(found, registry())
+        return
+    # The reader's own images are not here; any two classes stand in for them.
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("one", "two"):
+            (Path(folder) / name).mkdir()
+            Image.new("RGB", (8, 8)).save(Path(folder) / name / "image.png")
+        make_plan(read(recipe, registry(), overrides={"data": {"path": folder}}), registry())
+
+
+def _loaded(declared: Declared) -> Any:
+    try:
+        return registry().load(declared)
+    except GancoreError:
+        # The case "resolves" reports it.
+        return None

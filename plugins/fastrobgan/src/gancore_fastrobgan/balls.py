@@ -1,0 +1,55 @@
+"""Norm balls: how a perturbation starts, moves, and is kept within its budget."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gancore import GancoreError
+
+Norm = Literal["linf", "l2"]
+WIDTH = 2.0
+"""Width of the range [-1, 1] of a pixel."""
+
+
+def check_budget(epsilon: float, what: str) -> None:
+    """Refuse a budget that the image range [-1, 1] can't hold.
+
+    Raises:
+        GancoreError: `epsilon` is negative, not finite, or above 2.
+    """
+    if not (0 <= epsilon <= WIDTH and math.isfinite(epsilon)):
+        raise GancoreError(
+            f"{what} has epsilon = {epsilon}; images are in [-1, 1], so it must be from 0 to {WIDTH:g} (8/255 of the pixel "
+            "range is 0.0627 here)."
+        )
+
+
+def norms(delta: Tensor) -> Tensor:
+    """Return the Euclidean norm of each perturbation (N, C, H, W), as (N, 1, 1, 1)."""
+    length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return length.view(-1, 1, 1, 1)
+
+
+def random_start(x: Tensor, epsilon: float, norm: Norm, noise: torch.Generator) -> Tensor:
+    """Return perturbations (N, C, H, W), uniform in the ball around each image of `x`."""
+    if norm == "linf":
+        return (torch.rand(x.shape, generator=noise, device=x.device, dtype=x.dtype) * 2 - 1) * epsilon
+    direction = torch.randn(x.shape, generator=noise, device=x.device, dtype=x.dtype)
+    radius = torch.rand((len(x), 1, 1, 1), generator=noise, device=x.device, dtype=x.dtype)
+    return epsilon * radius ** (1 / max(1, x[0].numel())) * direction / norms(direction).clamp_min(1e-12)
+
+
+def ascent(grad: Tensor, norm: Norm) -> Tensor:
+    """Return the steepest direction of length 1 in the norm, for each gradient (N, C, H, W); 0 where the gradient is 0."""
+    return grad.sign() if norm == "linf" else grad / norms(grad).clamp_min(torch.finfo(grad.dtype).tiny)
+
+
+def project(delta: Tensor, epsilon: float, norm: Norm) -> Tensor:
+    """Return the nearest perturbations (N, C, H, W) within the ball."""
+    if norm == "linf":
+        return delta.clamp(-epsilon, epsilon)
+    return delta * (epsilon / norms(delta).clamp_min(torch.finfo(delta.dtype).tiny)).clamp_max(1)

@@ -1,0 +1,194 @@
+"""RobGAN's networks: SN-GAN's ResNets without spectral norm and without projection (arXiv:1807.10454, and its public code)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gancore
+
+Width = Annotated[float, gancore.Range(0, open_low=True)]
+
+
+def _plan(image_size: int) -> tuple[list[int], list[bool], list[int], list[bool]]:
+    """Return maps and doublings of the generator, and maps and halvings of the discriminator, in units of 64 maps."""
+    if image_size < 8 or image_size > 128 or image_size & (image_size - 1):
+        raise gancore.GancoreError(f"RobGAN's networks make images of 8, 16, 32, 64 or 128 px, not {image_size}.")
+    if image_size <= 32:
+        doublings = int(math.log2(image_size)) - 2
+        return [16, 8, 4, 2, 1], [k < doublings for k in range(4)], [2] * 4, [True, True, False, False]
+    if image_size == 64:
+        return [16, 8, 4, 2, 1], [True] * 4, [1, 2, 4, 8, 16], [True] * 5
+    return [16, 16, 8, 4, 2, 1], [True] * 5, [1, 2, 4, 8, 16, 16], [True] * 5 + [False]
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose gain and bias are embeddings of the label, from 1 and 0.
+
+    Args:
+        maps: Number of maps C.
+        classes: Number of classes K.
+        momentum: Of the running statistics. The public code's 0.9 was meant for a library in which it says how much is
+            kept; in torch it says how much is replaced.
+    """
+
+    def __init__(self, maps: int, classes: int, momentum: float) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(maps, eps=2e-5, momentum=momentum, affine=False)
+        self.gain = nn.Embedding(classes, maps)
+        self.bias = nn.Embedding(classes, maps)
+        nn.init.ones_(self.gain.weight)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """Normalise maps (N, C, H, W) given labels (N,) int64."""
+        normed: Tensor = self.norm(x) * self.gain(label)[:, :, None, None] + self.bias(label)[:, :, None, None]
+        return normed
+
+
+def _convolution(inputs: int, outputs: int, size: int, *, bias: bool, gain: float) -> nn.Conv2d:
+    convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=bias)
+    nn.init.xavier_uniform_(convolution.weight, gain=gain)
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+    return convolution
+
+
+class _UpBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, classes: int, momentum: float, *, up: bool) -> None:
+        super().__init__()
+        self.up = up
+        self.convolution1 = _convolution(inputs, outputs, 3, bias=True, gain=math.sqrt(2))
+        self.convolution2 = _convolution(outputs, outputs, 3, bias=True, gain=math.sqrt(2))
+        self.norm1 = ConditionalNorm(inputs, classes, momentum)
+        self.norm2 = ConditionalNorm(outputs, classes, momentum)
+        self.shortcut = _convolution(inputs, outputs, 1, bias=True, gain=1)
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        residual = F.relu(self.norm1(x, label))
+        # A 1 x 1 convolution commutes with repeating pixels, and costs a quarter before it.
+        x = self.shortcut(x)
+        if self.up:
+            residual, x = F.interpolate(residual, scale_factor=2.0), F.interpolate(x, scale_factor=2.0)
+        residual = self.convolution2(F.relu(self.norm2(self.convolution1(residual), label)))
+        out: Tensor = residual + x
+        return out
+
+
+class RobGANGenerator(gancore.Generator):
+    """RobGAN's generator: linear layer, residual blocks with conditional batch norm, tanh.
+
+    At 32 px and width 1 it has 12,272,515 parameters for 10 classes. Weights start by Glorot's rule.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: 8, 16, 32, 64 or 128, from core.
+        classes: Number of classes K, from core.
+        latent_dim: Width of the latent, from core.
+        width: Multiplies the numbers of maps; 1 is 64 in the last block.
+        momentum: Of the batch norms' running statistics; the public code's is 0.9, see `ConditionalNorm`.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        classes: int,
+        latent_dim: int,
+        width: Width = 1.0,
+        momentum: Annotated[float, gancore.Range(0, 1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        units, ups, _, _ = _plan(image_size)
+        maps = [max(1, round(64 * width * unit)) for unit in units]
+        self.linear = nn.Linear(latent_dim, maps[0] * 16)
+        nn.init.xavier_uniform_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        self.blocks = nn.ModuleList(
+            _UpBlock(a, b, classes, momentum, up=up) for (a, b), up in zip(pairwise(maps), ups, strict=True)
+        )
+        self.norm = nn.BatchNorm2d(maps[-1])
+        self.last = _convolution(maps[-1], channels, 3, bias=True, gain=1)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        if label is None:
+            raise gancore.GancoreError("RobGAN's generator makes images of given classes, so it needs labels.")
+        x = self.linear(z).unflatten(1, (-1, 4, 4))
+        for block in self.blocks:
+            x = block(x, label)
+        image: Tensor = self.last(F.relu(self.norm(x))).tanh()
+        return image
+
+
+class _DownBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, *, down: bool, first: bool, norm: bool) -> None:
+        super().__init__()
+        self.down, self.first = down, first
+        shortcut = down or inputs != outputs
+        self.convolution1 = _convolution(inputs, outputs, 3, bias=False, gain=math.sqrt(2))
+        self.convolution2 = _convolution(outputs, outputs, 3, bias=False, gain=math.sqrt(2))
+        self.shortcut = _convolution(inputs, outputs, 1, bias=False, gain=1) if shortcut else None
+        self.norm1 = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(outputs) if norm else nn.Identity()
+        self.norm3 = nn.BatchNorm2d(outputs) if norm and shortcut else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.norm1(self.convolution1(x if self.first else F.relu(x)))
+        residual = self.norm2(self.convolution2(F.relu(residual)))
+        if self.first and self.down:
+            x = F.avg_pool2d(x, 2)
+        if self.shortcut is not None:
+            x = self.norm3(self.shortcut(x))
+        if self.down:
+            residual, x = F.avg_pool2d(residual, 2), x if self.first else F.avg_pool2d(x, 2)
+        out: Tensor = residual + x
+        return out
+
+
+class PlainDiscriminator(gancore.Discriminator):
+    """RobGAN's discriminator without batch norm, as its 64 px networks and Fast-RobGAN have it: residual blocks, sum pooling.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: 8, 16, 32, 64 or 128, from core.
+        width: Multiplies the numbers of maps; 1 is 128 maps at 32 px.
+    """
+
+    NORM = False
+
+    def __init__(self, *, channels: int, image_size: int, width: Width = 1.0) -> None:
+        super().__init__()
+        _, _, units, downs = _plan(image_size)
+        maps = [channels, *(max(1, round(64 * width * unit)) for unit in units)]
+        self.blocks = nn.Sequential(
+            *(
+                _DownBlock(a, b, down=down, first=number == 0, norm=self.NORM)
+                for number, ((a, b), down) in enumerate(zip(pairwise(maps), downs, strict=True))
+            )
+        )
+        self.features = maps[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to features (N, F)."""
+        maps: Tensor = self.blocks(x)
+        return F.relu(maps).sum((2, 3))
+
+
+class RobGANDiscriminator(PlainDiscriminator):
+    """RobGAN's discriminator with batch norm: residual blocks, sum pooling; 1,056,395 parameters with its heads at 32 px.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: 8, 16, 32, 64 or 128, from core.
+        width: Multiplies the numbers of maps; 1 is 128 maps at 32 px.
+    """
+
+    NORM = True
+    batch_statistics = True

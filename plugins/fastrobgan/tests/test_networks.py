@@ -1,0 +1,119 @@
+"""RobGAN's networks: layer by layer the public code's, by weights that a formula gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gancore_fastrobgan.networks import ConditionalNorm, PlainDiscriminator, RobGANDiscriminator, RobGANGenerator
+from torch import Tensor, nn
+
+from gancore import GancoreError
+from tests.formulas import formula_values, grid_img
+
+Load = Callable[[str], dict[str, Any]]
+
+OWN = {
+    "c1": "convolution1",
+    "c2": "convolution2",
+    "c_sc": "shortcut",
+    "b1": "norm1",
+    "b2": "norm2",
+    "b_sc": "norm3",
+    "avg_mean": "norm.running_mean",
+    "avg_var": "norm.running_var",
+    "gammas": "gain",
+    "betas": "bias",
+}
+
+
+def fill(module: nn.Module, names: Any, translate: dict[str, str], first_block: int) -> dict[str, Tensor]:
+    """Write the formula's values under the public code's names, and return those that our module does not have."""
+    state = dict(module.state_dict())
+    left = {}
+    for j, entry in enumerate(names):
+        name, shape = str(entry).split()
+        value = formula_values(name, tuple(int(n) for n in shape.split("x")), j).float()
+        words = name.split(".")
+        if words[-1] in ("gamma_", "beta_"):
+            continue
+        if words[0].startswith("block"):
+            words[0] = f"blocks.{int(words[0].removeprefix('block')) - first_block}"
+        own = ".".join(translate.get(word, word) for word in words)
+        if own in state:
+            state[own].copy_(value)
+        else:
+            left[own] = value
+    return left
+
+
+def test_the_generator_is_the_public_one(parity: Load) -> None:
+    vectors = parity("robgan_networks")
+    network = RobGANGenerator(channels=3, image_size=32, classes=10, latent_dim=8, width=4 / 64, momentum=0.9)
+    left = fill(network, vectors["G_names"], {**OWN, "l1": "linear", "b6": "norm", "l6": "last"}, 2)
+    assert not left
+    z, y = torch.as_tensor(vectors["z"]), torch.as_tensor(vectors["y"])
+    torch.testing.assert_close(network.train()(z, y), torch.as_tensor(vectors["G_train"]), rtol=1e-4, atol=1e-5)
+    mean = network.blocks[0].norm1.norm.running_mean  # type: ignore[union-attr]
+    torch.testing.assert_close(mean, torch.as_tensor(vectors["G_first_avg_mean_after1"]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.eval()(z, y), torch.as_tensor(vectors["G_eval_after_train1"]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_the_discriminator_is_the_public_one(parity: Load, norm: bool) -> None:
+    vectors = parity("robgan_networks")
+    cls = RobGANDiscriminator if norm else PlainDiscriminator
+    network = cls(channels=3, image_size=32, width=8 / 64)
+    left = fill(network, vectors["D_names" if norm else "Dnobn_names"], OWN, 1)
+    assert left.keys() == {"l5.weight", "l5.bias", "l_y.weight", "l_y.bias"}
+    x = grid_img(4, 3, 32, 32)
+    for mode in ("eval", "train") if norm else ("",):
+        network.train(mode == "train")
+        features = network(x)
+        prefix = f"D_{mode}" if norm else "Dnobn"
+        logit = features @ left["l5.weight"].T + left["l5.bias"]
+        classes = features @ left["l_y.weight"].T + left["l_y.bias"]
+        torch.testing.assert_close(logit[:, 0], torch.as_tensor(vectors[f"{prefix}_bin"]), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(classes, torch.as_tensor(vectors[f"{prefix}_cls"]), rtol=1e-4, atol=1e-4)
+
+
+def test_conditional_norm_is_the_public_one(parity: Load) -> None:
+    vectors = parity("robgan_networks")
+    norm = ConditionalNorm(6, 10, 0.9)
+    norm.gain.weight.data.copy_(torch.as_tensor(vectors["cbn_gammas"]))
+    norm.bias.weight.data.copy_(torch.as_tensor(vectors["cbn_betas"]))
+    x, y = torch.as_tensor(vectors["cbn_x"]), torch.as_tensor(vectors["y"])
+    torch.testing.assert_close(norm(x, y), torch.as_tensor(vectors["cbn_train"]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.norm.running_mean, torch.as_tensor(vectors["cbn_avg_mean1"]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.norm.running_var, torch.as_tensor(vectors["cbn_avg_var1"]), rtol=1e-4, atol=1e-5)
+    norm(x, y)  # the vectors' evaluation comes after a second pass
+    torch.testing.assert_close(norm.eval()(x, y), torch.as_tensor(vectors["cbn_eval"]), rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_are_the_public_ones(parity: Load) -> None:
+    vectors = parity("robgan_networks")
+    generator = RobGANGenerator(channels=3, image_size=32, classes=10, latent_dim=128)
+    discriminator = RobGANDiscriminator(channels=3, image_size=32)
+    heads = discriminator.features * 11 + 11
+    assert sum(p.numel() for p in generator.parameters()) == vectors["G64_params"]
+    assert sum(p.numel() for p in discriminator.parameters()) + heads == vectors["D64_params"]
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128])
+def test_every_size_makes_and_sees_its_images(size: int) -> None:
+    generator = RobGANGenerator(channels=2, image_size=size, classes=3, latent_dim=5, width=1 / 32)
+    images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
+    assert images.shape == (2, 2, size, size)
+    for cls in (RobGANDiscriminator, PlainDiscriminator):
+        network = cls(channels=2, image_size=size, width=1 / 32)
+        assert network(images).shape == (2, network.features)
+
+
+def test_other_sizes_and_missing_labels_are_refused() -> None:
+    with pytest.raises(GancoreError, match="not 48"):
+        PlainDiscriminator(channels=3, image_size=48)
+    generator = RobGANGenerator(channels=1, image_size=8, classes=2, latent_dim=4, width=0.05)
+    with pytest.raises(GancoreError, match="needs labels"):
+        generator(torch.randn(1, 4))
