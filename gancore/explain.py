@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
 
-from gancore.loops import Alternating
 from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, plan_phase
+
+if TYPE_CHECKING:
+    from gancore.run import Run
 
 
 def explain(plan: Plan) -> str:
@@ -91,23 +94,62 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"  one backward, one step of {plan.optimizers[phase.player][0]}"
 
 
+class _Recorder:
+    """Stands in for a run, and writes down which phases a loop asks for, on which batch."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.phases: list[tuple[str, int]] = []
+
+    def fresh(self) -> int:
+        self.batches += 1
+        return self.batches
+
+    def renew(self, _batch: int) -> int:
+        return self.fresh()
+
+    def phase(self, player: str, batch: int) -> None:
+        self.phases.append((player, batch))
+
+
+def _turns(plan: Plan) -> tuple[list[tuple[str, int]], str]:
+    """Return the phases of an iteration, each with a number for its batch, and a note where they are not known."""
+    recorder = _Recorder()
+    try:
+        plan.loop.iteration(cast("Run", recorder))
+    except Exception:  # a loop may ask more of a run than a stand-in has
+        return [
+            (player, number) for number, player in enumerate(plan.players)
+        ], " (with each phase once; the loop may repeat them)"
+    return recorder.phases, ""
+
+
 def _counts(plan: Plan) -> Iterator[str]:
-    turns = dict.fromkeys(plan.players, 1)
-    if isinstance(plan.loop, Alternating):
-        turns[DISCRIMINATOR] = plan.loop.discriminator_steps
+    turns, note = _turns(plan)
+    phases = {player: plan_phase(plan, player, plan.terms) for player in plan.players}
     forwards: Counter[str] = Counter()
-    for player, number in turns.items():
-        phase = plan_phase(plan, player, plan.terms)
-        for side in phase.generators:
-            forwards[plan.sides[side]] += number
-        forwards[DISCRIMINATOR] += number * len(phase.forwards)
+    backwards: Counter[str] = Counter()
+    attacked = 0
+    made = set()
+    for player, batch in turns:
+        phase = phases[player]
+        backwards[player] += 1
+        attacked += bool(phase.attacked)
+        for side, grad in phase.generators.items():
+            # Images without a graph are made once for a batch, however often it is replayed.
+            if grad or (side, batch) not in made:
+                forwards[plan.sides[side]] += 1
+            if not grad:
+                made.add((side, batch))
+        forwards[DISCRIMINATOR] += len(phase.forwards)
         for network in phase.networks:
-            forwards[network.network] += number
-    yield "Per iteration" + (
-        "" if isinstance(plan.loop, Alternating) else " (with each phase once; the loop may repeat phases)"
-    )
+            forwards[network.network] += 1
+    yield f"Per iteration{note}"
     yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
-    yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in turns.items())
+    yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in backwards.items())
+    if plan.attack is not None:
+        extra = "at no cost" if plan.attack.cls.gradient == "shared" else "with passes of its own beside these"
+        yield f"  attacks      {attacked}, {extra}"
     yield "  collectives  one flat all-reduce per backward under torchrun"
 
 

@@ -126,7 +126,9 @@ def test_lists_name_everything_that_is_installed() -> None:
     assert "core/linear" not in run("components", "loss").output
     assert "core/linear" in run("components").output
     assert "cbgan/cifar10-100 " in run("recipes").output
-    assert re.search(r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, \d+ recipes$", run("plugins").output, re.MULTILINE)
+    assert re.search(
+        r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
+    )
 
 
 def test_doctor_says_what_is_here() -> None:

@@ -75,6 +75,16 @@ class Nothing(gancore.LossTerm):
         return real_adversarial.square().mean()
 
 
+class Untouchable(gancore.LossTerm):
+    """A game on raw logits that does not say what an attack on it raises."""
+
+    def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+        return (fake_adversarial - real_adversarial).mean()
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return -fake_adversarial.mean()
+
+
 class Difference(gancore.Sampler):
     """A share alpha of the fake batch is data of the classes to avoid (DSGAN, appendix C), drawn from the batch itself."""
 

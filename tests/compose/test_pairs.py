@@ -1,0 +1,133 @@
+"""Composition: every pair of shipped fragments trains, and resumes to the last bit, or is refused in a sentence."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+
+from gancore import GancoreError, checkpoint, toml
+from gancore.plan import make_plan
+from gancore.recipe import read
+from gancore.registry import registry
+from gancore.run import Run
+from tests.hosts import CPU, same, steps
+
+BASE = "cbgan/digits-lt-baseline"
+SMALL = [
+    "run.batch_size=8",
+    "run.iterations=4",
+    "run.precision=float32",
+    "networks.generator.width=0.05",
+    "networks.discriminator.width=0.05",
+    "networks.annotator=false",
+    "metrics=false",
+]
+
+FRAGMENTS = sorted(
+    name
+    for name, path in registry().recipes().items()
+    if str(toml.read(path).get("summary", "")).startswith("Fragment")
+    and toml.read(path).keys() & {"losses", "attacks", "loop", "heads", "optimizers"}
+)
+
+REFUSED = {
+    ("fastrobgan/free", "fastrobgan/no-attack"): "they set attacks.free.epsilon",
+    ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
+    ("fastrobgan/acgan-loss", "fastrobgan/loss"): "they set losses.adversarial.use",
+    ("fastrobgan/loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.use",
+}
+"""Pairs that can't be, and a part of the sentence that says so."""
+
+ALONE_REFUSED = {
+    "fastrobgan/no-attack": "attacks.free has no `use`",
+    "fastrobgan/no-uniform": "uniform",
+    "fastrobgan/acgan-loss": "which nothing in this recipe provides",
+    "fastrobgan/robgan-loss": "which nothing in this recipe provides",
+}
+"""Fragments that stand on another one."""
+
+
+def build(*fragments: str) -> Run:
+    recipe = read(BASE, registry(), overlays=fragments, assignments=SMALL)
+    plan = make_plan(recipe, registry())
+    weights = {}
+    if "classifier" in plan.networks:
+        # Its training is not what is tested; any weights will do.
+        weights["networks.classifier"] = _classifier(plan.networks["classifier"].settings)
+    return Run(plan, CPU, weights)
+
+
+def _classifier(settings: dict[str, object]) -> Path:
+    from gancore.builtin.networks.small_cnn import SmallCNN
+    from gancore.weights import write_tensors
+
+    torch.manual_seed(0)
+    network = SmallCNN(channels=1, image_size=8, classes=10, **settings)  # type: ignore[arg-type]
+    path = _FOLDER / "classifier.safetensors"
+    write_tensors(path, network.state_dict(), {})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path) -> None:
+    global _FOLDER
+    _FOLDER = tmp_path
+
+
+def resumes(fragments: tuple[str, ...], folder: Path) -> list[str]:
+    whole = steps(build(*fragments), 4)
+    half = steps(build(*fragments), 2)
+    checkpoint.save(half, folder)
+    again = build(*fragments)
+    checkpoint.load(again, checkpoint.checkpoints(folder)[-1])
+    return same(whole, steps(again, 2))
+
+
+def refused(fragments: tuple[str, ...]) -> str | None:
+    """Return the sentence that refuses fragments, or None where they are taken."""
+    try:
+        build(*fragments)
+    except GancoreError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("name", FRAGMENTS)
+def test_each_fragment_alone(name: str, tmp_path: Path) -> None:
+    if name in ALONE_REFUSED:
+        with pytest.raises(GancoreError, match=ALONE_REFUSED[name]):
+            build(name)
+        return
+    assert resumes((name,), tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("pair", list(combinations(FRAGMENTS, 2)), ids=" + ".join)
+def test_each_pair_of_fragments(pair: tuple[str, str], tmp_path: Path) -> None:
+    sentences = [REFUSED[pair]] if pair in REFUSED else [ALONE_REFUSED[name] for name in pair if name in ALONE_REFUSED]
+    refusal = refused(pair)
+    if refusal is None:
+        assert pair not in REFUSED
+        assert resumes(pair, tmp_path / "run") == []
+    else:
+        assert any(sentence in refusal for sentence in sentences), refusal
+        assert "\n" not in refusal
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_order_of_fragments_does_not_matter(order: int) -> None:
+    pair = ("cbgan/class-balance", "fastrobgan/free")[::order]
+    assert same(steps(build("cbgan/class-balance", "fastrobgan/free"), 2), steps(build(*pair), 2)) == []
+
+
+def test_the_whole_of_two_papers_together(tmp_path: Path) -> None:
+    fragments = ("cbgan/class-balance", "fastrobgan/free", "fastrobgan/loss", "fastrobgan/no-anneal")
+    run = build(*fragments)
+    assert set(run.terms) == {"adversarial", "balance"}
+    assert run.attack is not None
+    before = run.attack.delta.clone()
+    steps(run, 2)
+    assert not torch.equal(run.attack.delta, before)
+    assert resumes(fragments, tmp_path / "run") == []
