@@ -81,20 +81,30 @@ def badge(run: int) -> str:
 
 
 def line_chart(
-    title: str, curves: Sequence[Curve], last: int, *, smooth: bool = False, log: bool = False, legend: bool = True
+    title: str,
+    curves: Sequence[Curve],
+    last: float,
+    *,
+    smooth: bool = False,
+    log: bool = False,
+    legend: bool = True,
+    over: str = "iteration",
 ) -> str:
-    """Return a chart of curves over iterations.
+    """Return a chart of curves, over iterations or another quantity.
 
     Values that are not finite are left out, and their number is written beside the title.
 
     Args:
         title: What is shown.
         curves: One per run; at least one with a finite value.
-        last: Where the horizontal axis ends, in iterations.
+        last: Where the horizontal axis ends.
         smooth: Show a moving average over one fortieth of the run, and the values themselves faintly.
         log: Use a logarithmic axis where all values are above 0 and the largest is 50 times the smallest or more.
         legend: Name the runs, also where there is one curve only.
+        over: What the horizontal axis counts.
     """
+    counts = over == "iteration"
+    last = max(last, 1) if counts else last
     finite = [attrs.evolve(c, points=[p for p in c.points if abs(p[1]) < LARGEST]) for c in curves]
     notes = _lost(curves, finite)
     shown, faint = finite, []
@@ -107,7 +117,7 @@ def line_chart(
     if axis.log:
         notes.append("logarithmic axis")
     left, body = _vertical(axis)
-    across = _across(left, max(last, 1))
+    across = _across(left, last)
 
     def path(curve: Curve, kind: str) -> str:
         places = [(across(x), _down(axis.place(y))) for x, y in _thinned(curve.points)]
@@ -122,13 +132,14 @@ def line_chart(
     marks = []
     for curve in shown if not smooth else []:
         if len(curve.points) <= 30:
-            tip = [f"{letter(curve.run)}, iteration {x:,.0f}: {full(y)}" for x, y in curve.points]
+            where = [f"{x:,.0f}" if counts else short(x) for x, _ in curve.points]
+            tip = [f"{letter(curve.run)}, {over} {x}: {full(y)}" for x, (_, y) in zip(where, curve.points, strict=True)]
             marks += [
                 _dot(across(x), _down(axis.place(y)), curve.run, text) for (x, y), text in zip(curve.points, tip, strict=True)
             ]
     clip = f"clip{round(10 * left)}"
     body += [
-        *_horizontal(left, max(last, 1)),
+        *_horizontal(left, last, over, whole=counts),
         # Equal ids on one page are harmless here: what they name is equal too.
         f'<clipPath id="{clip}"><rect x="{left - 4:.1f}" y="{_TOP - 4}" width="{_WIDTH - _RIGHT - left + 8:.1f}" '
         f'height="{_HEIGHT - _BOTTOM - _TOP + 8}"/></clipPath>',
@@ -304,18 +315,19 @@ def _vertical(axis: Axis, *, shares: bool = False) -> tuple[float, list[str]]:
     return left, drawn
 
 
-def _horizontal(left: float, last: float) -> Iterator[str]:
-    """Yield the ticks of iterations, and what they count."""
+def _horizontal(left: float, last: float, over: str, *, whole: bool) -> Iterator[str]:
+    """Yield the ticks of the horizontal axis, and what they count."""
     bottom, across = _HEIGHT - _BOTTOM, _across(left, last)
     yield f'<path class="axis" d="M{left:.1f} {bottom}H{_WIDTH - _RIGHT}"/>'
-    for tick in ticks(0, last, 7, whole=True):
+    found = ticks(0, last, 7, whole=whole)
+    for tick, spaced in zip(found, labels(found), strict=True):
         x = across(tick)
         yield f'<path class="axis" d="M{x:.1f} {bottom}v4"/>'
         # The last label must not reach beyond the drawing.
-        label = short(tick)
+        label = short(tick) if whole else spaced
         half = _CHARACTER * len(label) / 2
         yield f'<text x="{min(x, _WIDTH - half):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>'
-    yield f'<text x="{(left + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 5}" text-anchor="middle">iteration</text>'
+    yield f'<text x="{(left + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 5}" text-anchor="middle">{escape(over)}</text>'
 
 
 def _ends(curves: Sequence[Curve], axis: Axis, across: Callable[[float], float]) -> Iterator[str]:

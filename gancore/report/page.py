@@ -12,6 +12,7 @@ from gancore.report.numbers import TIMES, duration, full, short
 from gancore.report.parts import NOTHING, Shown, curves, details, named, table
 from gancore.report.reading import Entry, RunData, Value, number, picture
 from gancore.report.recipes import recipes_section
+from gancore.report.robustness import robustness_section
 from gancore.report.scoring import classes_section, list_charts, scores_section
 from gancore.report.style import CSS
 
@@ -31,6 +32,7 @@ def render(runs: Sequence[RunData]) -> str:
     sections = [
         ("Runs", _overview(shown)),
         ("Scores", scores_section(shown)),
+        ("Robustness", robustness_section(shown)),
         ("Classes", classes_section(shown)),
         ("Samples", _samples(shown)),
         ("Losses", _losses(shown)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -49,6 +50,23 @@ class Entry:
 
 
 @attrs.frozen
+class Attacked:
+    """A line of the attacks.
+
+    Attributes:
+        iteration: Iterations done.
+        natural: Accuracy without an attack.
+        accuracy: Epsilon and accuracy under the attack, by epsilon.
+        protocol: How the values were made.
+    """
+
+    iteration: int
+    natural: float
+    accuracy: Sequence[tuple[float, float]]
+    protocol: Mapping[str, Any]
+
+
+@attrs.frozen
 class RunData:
     """What a run's folder tells.
 
@@ -59,6 +77,7 @@ class RunData:
         environment: What the run was made with.
         log: Lines of the log, one per iteration at most, in order.
         scores: Scores, in order; several of one iteration where it was scored again.
+        attacks: Robust accuracies, in the order in which they were measured.
         samples: Iteration and file of every sample grid, in order.
         notes: What is missing or damaged, one sentence each.
     """
@@ -69,6 +88,7 @@ class RunData:
     environment: dict[str, Any]
     log: list[Entry]
     scores: list[Entry]
+    attacks: list[Attacked]
     samples: list[tuple[int, Path]]
     notes: list[str]
 
@@ -127,6 +147,7 @@ def read_run(path: Path) -> RunData:
         environment=_environment(folder, notes),
         log=sorted(log.values(), key=lambda entry: entry.iteration),
         scores=sorted(scores, key=lambda entry: entry.iteration),
+        attacks=_attacks(folder, notes),
         samples=_samples(folder, notes),
         notes=notes,
     )
@@ -241,6 +262,24 @@ def _score_entry(line: dict[str, Any]) -> Entry:
         protocols={k: v for k, v in _mapping(line.get("protocols")).items() if isinstance(v, dict)},
         better={k: v for k, v in _mapping(line.get("better")).items() if isinstance(v, str)},
     )
+
+
+def _attacks(folder: RunFolder, notes: list[str]) -> list[Attacked]:
+    if not folder.attacks.exists():
+        return []
+    found = []
+    for line in _lines(folder.attacks, notes):
+        natural = number(line.get("natural"))
+        points = []
+        for text, value in _mapping(line.get("accuracy")).items():
+            accuracy = number(value)
+            with contextlib.suppress(ValueError):
+                epsilon = number(float(text))
+                if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
+                    points.append((epsilon, accuracy))
+        if natural is not None and points:
+            found.append(Attacked(line["iteration"], natural, sorted(points), _mapping(line.get("protocol"))))
+    return found
 
 
 def _values(found: Any) -> dict[str, Value]:

@@ -290,6 +290,14 @@ def test_the_command_attacks_a_run(tmp_path: Path) -> None:
     assert entry["accuracy"]["0"] == entry["natural"]
     assert entry["protocol"]["settings"] == {"steps": 2}
     assert entry["protocol"]["attack"] == "fastrobgan/pgd"
+    with (tmp_path / "run/attacks.jsonl").open("a") as file:
+        file.write('{"iteration": 3, "natural": 0.5, "accuracy": {"x": 1, "0.1": "y"}}\n{"iter')
+    assert invoke("report", out).exit_code == 0
+    page = (tmp_path / "run/report.html").read_text()
+    assert "Accuracy under fastrobgan/pgd (steps 2)" in page
+    assert page.count("<th>epsilon 0.1</th>") == 1
+    assert ">epsilon</text>" in page
+    assert "The last line of attacks.jsonl is cut off" in page
     wrong = {
         ("--epsilon", "-0.1"): "epsilon = -0.1; images are in [-1, 1]",
         ("--epsilon", "3"): "epsilon = 3.0; images are in [-1, 1]",
