@@ -11,16 +11,13 @@ runs are not repeated.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.runs import Job, lines, seconds, train, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.prerequisites import cache_root
 
@@ -38,11 +35,10 @@ def main(sets: tuple[str, ...], seeds: int, jobs: int, assignments: tuple[str, .
     """Train, score, and print a table."""
     # The first run of each set trains the classifiers; the others then find them.
     for name in sets:
-        _train(name, "CBGAN", 0, (*assignments, "run.iterations=1", "evaluation.samples=250"), out / "classifiers" / name)
+        short = (*assignments, "run.iterations=1", "evaluation.samples=250")
+        train(_job(name, "CBGAN", 0, short, out / "classifiers" / name))
     todo = [(name, method, seed) for name in sets for seed in range(seeds) for method in METHODS]
-    with ThreadPoolExecutor(jobs) as pool:
-        for job in [pool.submit(_train, *key, assignments, _folder(out, *key)) for key in todo]:
-            job.result()
+    train_all([_job(*key, assignments, _folder(out, *key)) for key in todo], jobs)
     results = {name: {m: [_scores(_folder(out, name, m, s)) for s in range(seeds)] for m in METHODS} for name in sets}
     for name in sets:
         print(f"\n{name}, {seeds} seeds\n")
@@ -57,25 +53,15 @@ def _folder(out: Path, name: str, method: str, seed: int) -> Path:
     return out / f"{name}-{method}-{seed}"
 
 
-def _train(name: str, method: str, seed: int, assignments: Iterable[str], folder: Path) -> None:
-    if (folder / "weights" / "generator.safetensors").exists():
-        return
-    settings = [f"run.seed={seed}", "run.evaluate_every=0", *assignments]
-    command = [sys.executable, "-m", "gancore", "train", METHODS[method].format(name), "--with", f"cbgan/{name}-lt-cas"]
-    command += [word for setting in settings for word in ("--set", setting)]
-    command += ["--out", str(folder), *(["--resume"] if folder.exists() else [])]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    print(f"{name} {method} seed {seed} is done", flush=True)
+def _job(name: str, method: str, seed: int, assignments: Iterable[str], folder: Path) -> Job:
+    settings = (f"run.seed={seed}", "run.evaluate_every=0", *assignments)
+    return Job(folder, METHODS[method].format(name), (f"cbgan/{name}-lt-cas",), settings)
 
 
 def _scores(folder: Path) -> dict[str, Any]:
-    last = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])
+    last = lines(folder / "scores.jsonl")[-1]
     ids = {metric: protocol["id"] for metric, protocol in last["protocols"].items()}
-    seconds = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])["seconds"]
-    return {"iteration": last["iteration"], "seconds": seconds, "protocols": ids, **last["scores"]}
+    return {"iteration": last["iteration"], "seconds": seconds(folder), "protocols": ids, **last["scores"]}
 
 
 def _table(methods: dict[str, list[dict[str, Any]]]) -> str:
@@ -95,7 +81,7 @@ def _classifiers(sets: Iterable[str]) -> Iterable[str]:
         for kind in ("annotator", "classifier"):
             for folder in sorted((cache_root() / "trained").glob(f"cbgan-{name}-{kind}-*")):
                 if (folder / "scores.jsonl").exists():
-                    scores = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])["scores"]
+                    scores = lines(folder / "scores.jsonl")[-1]["scores"]
                     yield f"{folder.name}: accuracy on the balanced test set {scores['accuracy/accuracy']:.4f}"
 
 

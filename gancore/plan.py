@@ -243,7 +243,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
                 f"{recipe.name}: the loop {recipe.parts['loop', 'loop'].declared.full_name} trains {listed(players)}, but the "
                 f"recipe has no [networks.{player}]; add it, or layer this fragment over a whole recipe with --with."
             )
-    heads = {label: _load_head(part, registry) for label, part in recipe.group("heads").items()}
+    heads = {label: HeadPlan(part, *_split(part, registry, HeadKeys)) for label, part in recipe.group("heads").items()}
     _check_roles(recipe, networks, heads)
     plan = Plan(
         recipe=recipe,
@@ -299,17 +299,6 @@ def _split(part: Part, registry: Registry, keys: type[K]) -> tuple[type[Any], di
     return cls, check(cls, rest, where=part.where), keys(**{key: value for key, value in given.items() if key in own})
 
 
-def _one_source(part: Part, keys: NetworkKeys | HeadKeys) -> None:
-    if keys.weights and keys.trained_by:
-        raise GancoreError(f"{part.where} has both weights and trained_by; keep one of them.")
-
-
-def _load_head(part: Part, registry: Registry) -> HeadPlan:
-    cls, settings, keys = _split(part, registry, HeadKeys)
-    _one_source(part, keys)
-    return HeadPlan(part, cls, settings, keys)
-
-
 def _load_attack(part: Part, registry: Registry, networks: Mapping[str, NetworkPlan], players: Collection[str]) -> AttackPlan:
     cls, settings, keys = _split(part, registry, AttackKeys)
     classifiers = [player for player in players if issubclass(networks[player].cls, components.Classifier)]
@@ -338,7 +327,6 @@ def _load_network(part: Part, registry: Registry, players: Collection[str]) -> N
     trained = part.label in players
     if (keys.input_mean is None) != (keys.input_std is None):
         raise GancoreError(f"{part.where} needs both input_mean and input_std, or neither.")
-    _one_source(part, keys)
     return NetworkPlan(part, cls, settings, keys, trained)
 
 

@@ -40,14 +40,14 @@ class Wanted:
 
 
 def wanted(plan: Plan) -> list[Wanted]:
-    """Return everything in a plan that has a ``trained_by``."""
+    """Return everything in a plan that has a ``trained_by``, and no weights of its own."""
     found = []
     for label, network in plan.networks.items():
         roles = {GENERATOR: components.Generator, DISCRIMINATOR: components.Discriminator}
         role = next((name for name, kind in roles.items() if issubclass(network.cls, kind)), "classifier")
         found.append(Wanted(f"networks.{label}", network, f"{role}.safetensors"))
     found += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
-    return [part for part in found if part.planned.keys.trained_by is not None]
+    return [part for part in found if part.planned.keys.trained_by is not None and not part.planned.keys.weights]
 
 
 def training_recipe(plan: Plan, part: Wanted) -> Recipe:

@@ -150,7 +150,7 @@ class NetworkKeys:
 
     Attributes:
         weights: A safetensors file to start from.
-        trained_by: A recipe that trains these weights when they are not there yet.
+        trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
         inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``.
         input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalisation of its input.
         input_std: Per channel, on the [0, 1] scale.
@@ -169,7 +169,7 @@ class HeadKeys:
 
     Attributes:
         weights: A safetensors file to start from.
-        trained_by: A recipe that trains these weights when they are not there yet.
+        trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
         inherits: Tables of this recipe that the training recipe takes over.
     """
 

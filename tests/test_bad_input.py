@@ -126,15 +126,22 @@ SETTINGS = {
         ["networks.classifier.use=core/small-cnn", "networks.classifier.weights=nowhere.safetensors"],
         "there is no weights file nowhere.safetensors",
     ),
-    "weights and a recipe for them": (
-        ["networks.classifier.use=core/small-cnn", "networks.classifier.weights=x", "networks.classifier.trained_by=y"],
-        "has both weights and trained_by",
+    "a head's weights that are not there": (
+        ["heads.adversarial.weights=nowhere.safetensors"],
+        "there is no weights file nowhere",
     ),
     "a training recipe that is not there": (
         ["networks.classifier.use=core/small-cnn", "networks.classifier.trained_by=cbgan/nothing"],
         "there is no recipe 'cbgan/nothing'",
     ),
-    "a training recipe for a player": (["networks.generator.trained_by=x"], "is trained by this recipe's own loop"),
+    "a training recipe of another network": (
+        ["networks.generator.trained_by=cbgan/digits-annotator"],
+        "cbgan/digits-annotator trains no generator; choose another trained_by",
+    ),
+    "a training recipe without the head": (
+        ["heads.adversarial.trained_by=cbgan/digits-annotator"],
+        "cbgan/digits-annotator trains no head 'adversarial'",
+    ),
     "a table to inherit that does not exist": (
         [
             "networks.classifier.use=core/small-cnn",

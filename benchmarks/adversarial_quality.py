@@ -1,0 +1,118 @@
+"""How good are the samples after a given time? SN-GAN, RobGAN, Fast-RobGAN and its ablations, over wall-clock time.
+
+    GANCORE_DATA=DIR python -m benchmarks.adversarial_quality mnist [--seconds 60] [--seeds 3]
+
+Runs ``fastrobgan/<set>-small`` and its relatives, one process and one thread each, `--jobs` at a time. Every method gets the
+same training time: its iterations are what a short run's speed makes of `--seconds`, and its learning rate anneals over a
+third of them. The Frechet distance and the inception-like score are in the features of a small classifier
+(``<set>-small-annotator``) against the test set. Writes a table and the curves (`curves.html`). Finished runs are not repeated.
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import click
+
+from benchmarks.runs import Job, lines, seconds, train, train_all
+from benchmarks.tables import markdown, mean_and_deviation, write_json
+from gancore.folder import write_text
+from gancore.report.charts import Curve, line_chart
+from gancore.report.style import CSS
+
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "SN-GAN, projection": ("-sngan", ()),
+    "RobGAN": ("-robgan", ()),
+    "Fast-RobGAN": ("", ()),
+    "no perturbation": ("", ("fastrobgan/no-attack",)),
+    "no anneal": ("", ("fastrobgan/no-anneal",)),
+    "no KL to uniform": ("", ("fastrobgan/no-uniform",)),
+    "RobGAN's loss": ("", ("fastrobgan/robgan-loss",)),
+}
+SCORES = {"fid/fid": ("Frechet distance", 2), "inception_score/inception_score": ("inception-like score", 2)}
+CALIBRATION = 60
+EVALUATIONS = 8
+
+
+@click.command()
+@click.argument("sets", nargs=-1, required=True)
+@click.option("--seconds", "budget", default=60.0, show_default=True, help="Training time of each run.")
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/adversarial_quality"), show_default=True)
+def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path) -> None:
+    """Train, score, and print a table."""
+    results = {}
+    for name in sets:
+        iterations = {method: _iterations(name, method, budget, out) for method in METHODS}
+        train_all([_job(name, m, iterations[m], seed, out) for seed in range(seeds) for m in METHODS], jobs)
+        folders = {m: [_job(name, m, iterations[m], seed, out).folder for seed in range(seeds)] for m in METHODS}
+        results[name] = {m: [_curve(folder) for folder in folders[m]] for m in METHODS}
+        print(f"\n{name}, {seeds} seeds, {budget:g} s each\n")
+        print(_table(results[name], iterations))
+        write_text(out / f"{name}-curves.html", _page(name, results[name], budget))
+        print(f"curves: {out / f'{name}-curves.html'}")
+    write_json(out / "adversarial_quality.json", results)
+
+
+def _iterations(name: str, method: str, budget: float, out: Path) -> int:
+    """Return how many iterations a method makes in the budget, by a short run of its own."""
+    folder = out / "calibration" / f"{name}-{method.replace(' ', '-')}"
+    suffix, overlays = METHODS[method]
+    settings = (f"run.iterations={CALIBRATION}", "run.evaluate_every=0", "run.log_every=20", "evaluation.samples=250")
+    train(Job(folder, f"fastrobgan/{name}-small{suffix}", overlays, settings))
+    log = lines(folder / "log.jsonl")
+    speed: float = (log[-1]["iteration"] - log[0]["iteration"]) / (log[-1]["seconds"] - log[0]["seconds"])
+    return max(EVALUATIONS, round(speed * budget / EVALUATIONS) * EVALUATIONS)
+
+
+def _job(name: str, method: str, iterations: int, seed: int, out: Path) -> Job:
+    suffix, overlays = METHODS[method]
+    every = iterations // EVALUATIONS
+    settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"run.evaluate_every={every}"]
+    settings += [f"run.log_every={max(1, every // 10)}", "run.checkpoint_every=0", "run.sample_every=0"]
+    if not suffix and "fastrobgan/no-anneal" not in overlays:
+        settings += [f"optimizers.{player}.schedule.period={iterations / 3}" for player in ("generator", "discriminator")]
+    return Job(out / f"{name}-{method.replace(' ', '-')}-{seed}", f"fastrobgan/{name}-small{suffix}", overlays, settings)
+
+
+def _curve(folder: Path) -> list[dict[str, float]]:
+    """Return seconds of training and scores at each evaluation."""
+    total, last = seconds(folder), lines(folder / "log.jsonl")[-1]["iteration"]
+    return [
+        {"seconds": total * entry["iteration"] / last, **{key: entry["scores"][key] for key in SCORES}}
+        for entry in lines(folder / "scores.jsonl")
+    ]
+
+
+def _table(found: dict[str, list[list[dict[str, float]]]], iterations: dict[str, int]) -> str:
+    header = ["method", "iterations", "seconds"]
+    header += [f"{title} {when}" for title, _ in SCORES.values() for when in ("at half time", "at the end")]
+    rows = []
+    for method, curves in found.items():
+        cells = [str(iterations[method]), mean_and_deviation([curve[-1]["seconds"] for curve in curves], 0)]
+        for key, (_, digits) in SCORES.items():
+            half = [curve[len(curve) // 2 - 1][key] for curve in curves]
+            cells += [mean_and_deviation(half, digits), mean_and_deviation([curve[-1][key] for curve in curves], digits)]
+        rows.append([method, *cells])
+    return markdown(header, rows)
+
+
+def _page(name: str, found: dict[str, list[list[dict[str, float]]]], budget: float) -> str:
+    """Return the curves of the means over seeds as one HTML page."""
+    charts = []
+    for key, (title, _) in SCORES.items():
+        curves = []
+        for place, (method, runs) in enumerate(found.items()):
+            points = [
+                (statistics.mean(run[k]["seconds"] for run in runs), statistics.mean(run[k][key] for run in runs))
+                for k in range(min(map(len, runs)))
+            ]
+            curves.append(Curve(place, method, points))
+        charts.append(line_chart(f"{name}: {title}", curves, budget, log=True, over="seconds of training"))
+    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{CSS}</style>{"".join(charts)}</html>\n'
+
+
+if __name__ == "__main__":
+    main()
