@@ -248,12 +248,13 @@ def attack(
         opened, name, epsilons, settings=settings, classifier=classifier, samples=samples, split=split, seed=seed
     )
     folder = RunFolder.open(run)
-    entry = {"iteration": opened.iteration, "natural": found.natural, "accuracy": found.accuracy, "protocol": found.protocol}
-    folder.append(folder.attacks, entry)
+    entry = {"iteration": opened.iteration, "natural": found.natural, "accuracy": found.accuracy}
+    folder.append(folder.attacks, {**entry, "lipschitz": found.lipschitz, "protocol": found.protocol})
     click.echo(f"{found.protocol['classifier']}, {found.protocol['images']} images  (protocol {found.protocol['id']})")
     click.echo(f"  natural        {100 * found.natural:6.2f} %")
     for epsilon, value in found.accuracy.items():
         click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
+    click.echo(f"  local Lipschitz value {found.lipschitz:.4g}")
 
 
 @main.command()

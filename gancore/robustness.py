@@ -36,12 +36,14 @@ class Robustness:
     Attributes:
         natural: Accuracy on the images as they are.
         accuracy: Accuracy under the attack, by epsilon as text (so that it survives JSON).
+        lipschitz: Local Lipschitz value: mean over the images of the Euclidean norm of the cross entropy's gradient.
         protocol: Everything that makes two values comparable, with an ``id``.
         seconds: How long it took.
     """
 
     natural: float
     accuracy: dict[str, float]
+    lipschitz: float
     protocol: dict[str, Any]
     seconds: float
 
@@ -150,6 +152,18 @@ def attack_batches(
     return natural / total, {name: count / total for name, count in right.items()}, total
 
 
+def local_lipschitz(classify: Classify, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the mean of ||grad_x CE(classify(x), y)||_2 over all images (RobGAN, arXiv:1807.10454, section 3.1)."""
+    total, number = 0.0, 0
+    for images, labels in batches:
+        leaf = images.detach().requires_grad_()
+        loss = nn.functional.cross_entropy(classify(leaf), labels, reduction="sum")
+        (grad,) = torch.autograd.grad(loss, leaf)
+        total += torch.linalg.vector_norm(grad.flatten(1), dim=1).sum().item()
+        number += len(labels)
+    return total / max(1, number)
+
+
 def robust_accuracy(
     run: Run,
     attack: str,
@@ -182,7 +196,9 @@ def robust_accuracy(
     settings = dict(settings or {})
     attacks = {f"{e:g}": build_attack(run.plan.registry, attack, settings, run.context(), e).to(run.device) for e in epsilons}
     with classifier_of(run, classifier) as (chosen, classify, modules):
-        natural, accuracy, number = attack_batches(classify, _batches(run, split, samples, batch_size), attacks, seed)
+        batches = list(_batches(run, split, samples, batch_size))
+        natural, accuracy, number = attack_batches(classify, batches, attacks, seed)
+        lipschitz = local_lipschitz(classify, batches)
         weights = "+".join(fingerprint(module) for module in modules)
     protocol: dict[str, Any] = {
         "attack": run.plan.registry.component("attack", attack, where="gancore attack").full_name,
@@ -196,7 +212,7 @@ def robust_accuracy(
     text = json.dumps(protocol, sort_keys=True)
     name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
     protocol = {"id": name, **protocol, "classifier": chosen, "weights": weights}
-    return Robustness(natural, accuracy, protocol, time.perf_counter() - started)
+    return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
 
 
 def _batches(run: Run, split: str, samples: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -57,12 +57,14 @@ class Attacked:
         iteration: Iterations done.
         natural: Accuracy without an attack.
         accuracy: Epsilon and accuracy under the attack, by epsilon.
+        lipschitz: Local Lipschitz value, where it was measured.
         protocol: How the values were made.
     """
 
     iteration: int
     natural: float
     accuracy: Sequence[tuple[float, float]]
+    lipschitz: float | None
     protocol: Mapping[str, Any]
 
 
@@ -278,7 +280,8 @@ def _attacks(folder: RunFolder, notes: list[str]) -> list[Attacked]:
                 if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
                     points.append((epsilon, accuracy))
         if natural is not None and points:
-            found.append(Attacked(line["iteration"], natural, sorted(points), _mapping(line.get("protocol"))))
+            lipschitz, protocol = number(line.get("lipschitz")), _mapping(line.get("protocol"))
+            found.append(Attacked(line["iteration"], natural, sorted(points), lipschitz, protocol))
     return found
 
 

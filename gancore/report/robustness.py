@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from gancore.report.charts import Curve, line_chart
-from gancore.report.numbers import percent, short
+from gancore.report.numbers import full, percent, short
 from gancore.report.parts import NOTHING, Shown, details, table
 from gancore.report.reading import Attacked
 
@@ -30,12 +30,14 @@ def _group(runs: Sequence[Shown], name: str, found: Mapping[int, Attacked], prot
     attack = str(protocol.get("attack", "an attack"))
     settings = protocol.get("settings")
     given = ", ".join(f"{key} {value}" for key, value in settings.items()) if isinstance(settings, dict) else ""
-    title = f"Accuracy under {attack}" + (f" ({given})" if given else "")
+    title = f"Accuracy under {attack}" + (f" ({given})" if given else "") + f", {protocol.get('split', '')} images"
     budgets = sorted({epsilon for one in found.values() for epsilon, _ in one.accuracy})
     rows = [("no attack", [percent(found[run.place].natural) if run.place in found else NOTHING for run in runs])]
     for budget in budgets:
         values = [dict(found[run.place].accuracy).get(budget) if run.place in found else None for run in runs]
         rows.append((f"epsilon {short(budget)}", [NOTHING if value is None else percent(value) for value in values]))
+    values = [found[run.place].lipschitz if run.place in found else None for run in runs]
+    rows.append(("local Lipschitz value", [NOTHING if value is None else full(value) for value in values]))
     curves = []
     for run in runs:
         if run.place in found:

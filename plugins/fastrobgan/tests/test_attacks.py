@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from gancore_fastrobgan.attacks import FGSM, PGD, DeepFool, Free
 from gancore_fastrobgan.balls import norms, project, random_start
+from gancore_fastrobgan.external import External
 from gancore_fastrobgan.losses import SplitLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -248,6 +250,28 @@ def test_attacks_agree_with_foolbox(victim: nn.Module, norm: Any) -> None:
     deep = getattr(foolbox.attacks, f"{kind}DeepFoolAttack")(steps=50, candidates=10, overshoot=0.02, loss="logits")
     mine = DeepFool(norm=norm).fool(x, label, victim, noise())
     torch.testing.assert_close(mine, deep.run(model, x, label), rtol=1e-6, atol=1e-6)
+
+
+def test_an_attack_of_another_library_is_the_same_attack(victim: nn.Module) -> None:
+    pytest.importorskip("foolbox")
+    x = images()
+    label = victim(x).argmax(1)
+    theirs = External(
+        library="foolbox", name="LinfBasicIterativeAttack", epsilon=0.1, options={"abs_stepsize": 0.02, "steps": 7.0}
+    )
+    mine = PGD(epsilon=0.1, steps=7, step=0.02, start="zero")
+    a, b = (attack.fool(x, label, victim, noise()) for attack in (theirs, mine))
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    with pytest.raises(GancoreError, match="foolbox has no attack 'Nothing'"):
+        External(library="foolbox", name="Nothing")
+    with pytest.raises(GancoreError, match="refuses its options"):
+        External(library="foolbox", name="LinfPGD", options={"speed": 3}).fool(x, label, victim, noise())
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "autoattack", None)
+    with pytest.raises(GancoreError, match="pip install autoattack"):
+        External(library="autoattack", name="standard")
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 2.5, float("nan"), float("inf")])

@@ -22,7 +22,7 @@ from gancore.cli import main
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry
-from gancore.robustness import attack_batches, robust_accuracy
+from gancore.robustness import attack_batches, local_lipschitz, robust_accuracy
 from gancore.run import Run
 from tests import probe
 from tests.hosts import CPU, same, steps
@@ -242,6 +242,20 @@ def test_robust_accuracy_counts_what_it_says() -> None:
     assert accuracy == {"0.0": pytest.approx(5 / 6), "0.1": pytest.approx(3 / 6), "0.3": pytest.approx(1 / 6), "0.6": 0.0}
 
 
+def test_the_local_lipschitz_value_is_the_gradients_norm() -> None:
+    """For two logits (0, w.x) the loss of class 1 has the gradient -sigma(-w.x) w."""
+    torch.manual_seed(0)
+    w = torch.randn(4)
+
+    def classify(x: Tensor) -> Tensor:
+        return torch.stack([torch.zeros(len(x)), x.flatten(1) @ w], 1)
+
+    images = torch.randn(5, 1, 2, 2)
+    expected = (torch.sigmoid(-(images.flatten(1) @ w)) * w.norm()).mean()
+    batches = [(images[:3], torch.ones(3, dtype=torch.int64)), (images[3:], torch.ones(2, dtype=torch.int64))]
+    assert local_lipschitz(classify, batches) == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_an_attack_in_training_on_a_classifier(tmp_path: Path) -> None:
     table = {
         "run": GAME["run"],
@@ -294,7 +308,8 @@ def test_the_command_attacks_a_run(tmp_path: Path) -> None:
         file.write('{"iteration": 3, "natural": 0.5, "accuracy": {"x": 1, "0.1": "y"}}\n{"iter')
     assert invoke("report", out).exit_code == 0
     page = (tmp_path / "run/report.html").read_text()
-    assert "Accuracy under fastrobgan/pgd (steps 2)" in page
+    assert "Accuracy under fastrobgan/pgd (steps 2), test images" in page
+    assert page.count("local Lipschitz value") == 1
     assert page.count("<th>epsilon 0.1</th>") == 1
     assert ">epsilon</text>" in page
     assert "The last line of attacks.jsonl is cut off" in page

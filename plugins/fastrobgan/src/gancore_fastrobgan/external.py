@@ -1,0 +1,109 @@
+"""Attacks of other libraries (foolbox, torchattacks, AutoAttack), in evaluation, where they are installed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+import gancore
+from gancore_fastrobgan.balls import Norm, check_budget
+
+Library = Literal["foolbox", "torchattacks", "autoattack"]
+
+
+class External(gancore.Attack):
+    """An attack of another library, on images in [-1, 1].
+
+    Args:
+        library: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"``; it must be installed.
+        name: The attack's class (``LinfPGD``, ``CW``), or AutoAttack's version (``standard``, ``rand``).
+        options: Further arguments of the class; whole numbers are handed on as such.
+        epsilon: Radius of the ball, on the [-1, 1] scale, in [0, 2]; libraries that work on [0, 1] get half of it.
+        norm: Of the ball; only AutoAttack asks for it, elsewhere the class says it.
+
+    Raises:
+        GancoreError: The library is not installed, has no such attack, or refuses the options.
+    """
+
+    gradient: ClassVar[str] = "logits"
+
+    def __init__(
+        self,
+        *,
+        library: Library = "foolbox",
+        name: str = "LinfPGD",
+        options: dict[str, float] | None = None,
+        epsilon: float = 0.03125,
+        norm: Norm = "linf",
+    ) -> None:
+        super().__init__()
+        check_budget(epsilon, "the attack")
+        self.library: Library = library
+        self.name = name
+        self.options = {k: int(v) if float(v).is_integer() else v for k, v in (options or {}).items()}
+        self.epsilon = epsilon
+        self.norm: Norm = norm
+        module = _imported(library)
+        if library != "autoattack" and not hasattr(getattr(module, "attacks", module), name):
+            raise gancore.GancoreError(f"{library} has no attack {name!r}; see its documentation for the names.")
+
+    def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
+        """Return what the library makes of images (N, C, H, W) in [-1, 1]; torch's own generator is seeded from `noise`."""
+        seed = int(torch.randint(0, 2**31, (), generator=noise, device=noise.device))
+        with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            try:
+                found: Tensor = getattr(self, f"_{self.library}")(x, label, classify)
+            except TypeError as error:
+                raise gancore.GancoreError(f"{self.library}'s {self.name} refuses its options: {error}.") from error
+        return found.detach()
+
+    def _foolbox(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+        library = _imported("foolbox")
+        model = library.PyTorchModel(_Module(classify), bounds=(-1, 1), device=x.device)
+        _, clipped, _ = getattr(library.attacks, self.name)(**self.options)(model, x, label, epsilons=self.epsilon)
+        return clipped  # type: ignore[no-any-return]
+
+    def _torchattacks(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+        cls = getattr(_imported("torchattacks"), self.name)
+        budget = {"eps": self.epsilon / 2} if "eps" in inspect.signature(cls).parameters else {}
+        unit = (x + 1) / 2
+        attack = cls(_Module(lambda images: classify(images * 2 - 1)).to(x.device), **budget, **self.options)
+        return attack(unit.clamp(0, 1), label) * 2 - 1  # type: ignore[no-any-return]
+
+    def _autoattack(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+        cls = _imported("autoattack").AutoAttack
+        norm = "Linf" if self.norm == "linf" else "L2"
+        version = self.name if self.name in ("standard", "rand", "plus") else "standard"
+        model = _Module(lambda images: classify(images * 2 - 1))
+        attack = cls(
+            model, norm=norm, eps=self.epsilon / 2, version=version, device=str(x.device), verbose=False, **self.options
+        )
+        unit = ((x + 1) / 2).clamp(0, 1)
+        return attack.run_standard_evaluation(unit, label, bs=len(x)) * 2 - 1  # type: ignore[no-any-return]
+
+
+class _Module(nn.Module):
+    """A function as the module in evaluation mode that the libraries ask for."""
+
+    def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.classify = classify
+        # Some libraries look for the device of a parameter.
+        self.register_buffer("nothing", torch.zeros(0))
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(x)
+
+
+def _imported(library: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise gancore.GancoreError(f"the package {library} can't be imported ({error}); pip install {library}.") from error
