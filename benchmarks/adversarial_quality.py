@@ -18,7 +18,7 @@ import click
 from benchmarks.runs import Job, lines, seconds, train, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.folder import write_text
-from gancore.report.charts import Curve, line_chart
+from gancore.report.charts import Curve, badge, line_chart
 from gancore.report.style import CSS
 
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -51,7 +51,7 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path)
         results[name] = {m: [_curve(folder) for folder in folders[m]] for m in METHODS}
         print(f"\n{name}, {seeds} seeds, {budget:g} s each\n")
         print(_table(results[name], iterations))
-        write_text(out / f"{name}-curves.html", _page(name, results[name], budget))
+        write_text(out / f"{name}-curves.html", _page(name, results[name]))
         print(f"curves: {out / f'{name}-curves.html'}")
     write_json(out / "adversarial_quality.json", results)
 
@@ -99,9 +99,10 @@ def _table(found: dict[str, list[list[dict[str, float]]]], iterations: dict[str,
     return markdown(header, rows)
 
 
-def _page(name: str, found: dict[str, list[list[dict[str, float]]]], budget: float) -> str:
+def _page(name: str, found: dict[str, list[list[dict[str, float]]]]) -> str:
     """Return the curves of the means over seeds as one HTML page."""
-    charts = []
+    charts = ["".join(f"<p>{badge(place)} {method}</p>" for place, method in enumerate(found))]
+    longest = max(curve[-1]["seconds"] for runs in found.values() for curve in runs)
     for key, (title, _) in SCORES.items():
         curves = []
         for place, (method, runs) in enumerate(found.items()):
@@ -110,7 +111,7 @@ def _page(name: str, found: dict[str, list[list[dict[str, float]]]], budget: flo
                 for k in range(min(map(len, runs)))
             ]
             curves.append(Curve(place, method, points))
-        charts.append(line_chart(f"{name}: {title}", curves, budget, log=True, over="seconds of training"))
+        charts.append(line_chart(f"{name}: {title}", curves, longest, log=True, over="seconds of training"))
     return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{CSS}</style>{"".join(charts)}</html>\n'
 
 

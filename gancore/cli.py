@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OWN = ("train", "sample", "evaluate", "report", "recipes", "components", "plugins", "show", "explain", "new-plugin", "doctor")
+OWN = (
+    "train",
+    "sample",
+    "evaluate",
+    "attack",
+    "report",
+    "recipes",
+    "components",
+    "plugins",
+    "show",
+    "explain",
+    "new-plugin",
+    "doctor",
+)
 
 
 class Group(click.Group):

@@ -180,3 +180,9 @@ def test_ctrl_c_saves_and_prints_the_line_that_resumes(recipe: Path, tmp_path: P
     assert again[-3:] == ["--out", "runs/tiny", "--resume"]
     (saved,) = (tmp_path / "runs" / "tiny" / "checkpoints").iterdir()
     assert int(saved.stem) >= 2
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    from gancore.cli import OWN, main
+
+    assert set(OWN) == set(main.commands)
