@@ -139,10 +139,27 @@ def check(
         if setting.name in result:
             continue
         if context is not None and setting.name in context:
+            if not _takes(setting.annotation, context[setting.name]):
+                raise GancoreError(
+                    f"{where} has a setting {setting.name!r} ({setting.allowed}), a name under which gancore supplies "
+                    f"{context[setting.name]!r}; its author must rename it."
+                )
             result[setting.name] = context[setting.name]
         elif setting.required and not (context is None and setting.name in CONTEXT):
             raise GancoreError(f"{where} needs the setting {setting.name!r} ({setting.allowed}); add it to the recipe.")
     return result
+
+
+def _takes(annotation: Any, supplied: Any) -> bool:
+    """Return whether a setting of this type is what core supplies under its name, and no other thing of that name."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return _takes(inner[0], supplied)
+    if origin in (typing.Union, types.UnionType):
+        return any(_takes(one, supplied) for one in inner)
+    if origin is not None:
+        return isinstance(supplied, Sequence) and not isinstance(supplied, str)
+    return annotation in (Any, inspect.Parameter.empty) or type(supplied) is annotation
 
 
 def convert(value: Any, annotation: Any, *, where: str) -> Any:

@@ -102,3 +102,16 @@ def test_ranges_say_what_they_hold() -> None:
     assert describe(Annotated[int, Range(high=5)]) == "a whole number at most 5"
     assert Range(0, 1).holds(1.0)
     assert not Range(0, 1, open_high=True).holds(1.0)
+
+
+def test_a_setting_that_takes_a_name_of_core_for_another_thing_is_refused() -> None:
+    """``classes: float`` would silently become the number of classes."""
+
+    def weighted(*, classes: Annotated[float, Range(0)] = 0.5) -> None: ...
+
+    def honest(*, classes: Annotated[int, Range(1)] | None = None, class_counts: list[int]) -> None: ...
+
+    with pytest.raises(GancoreError, match="a name under which gancore supplies 10; its author must rename it"):
+        check(weighted, {}, where="x", context={"classes": 10})
+    assert check(weighted, {"classes": 0.1}, where="x", context={"classes": 10}) == {"classes": 0.1}
+    assert check(honest, {}, where="x", context={"classes": 10, "class_counts": [1]}) == {"classes": 10, "class_counts": [1]}

@@ -53,7 +53,7 @@ def test_the_split_loss_agrees_with_robgans_code(parity: Load) -> None:
     assert loss.attacked(**real).mean().item() == pytest.approx(ones, rel=1e-9)
     assert loss.generator(**fake).item() == pytest.approx(ones, rel=1e-9)
     assert loss.discriminator(**real, **fake).item() == pytest.approx(ones + zeros, rel=1e-9)
-    acgan = SplitLoss(fake=0.5, fake_classes=0.5)
+    acgan = SplitLoss(fake=0.5, fake_label=0.5)
     assert acgan.discriminator(**real, **fake).item() == pytest.approx(ones + vectors["nll_zeros_lam0.5"], rel=1e-9)
 
 
@@ -99,7 +99,7 @@ def test_the_divergence_is_0_for_uniform_and_log_k_for_certain_predictions() -> 
 
 def test_gradients_agree_with_finite_differences() -> None:
     values = drawn(1)
-    for term in (SplitLoss(fake_classes=0.5), FastLoss()):
+    for term in (SplitLoss(fake_label=0.5), FastLoss()):
         for method, names in (("discriminator", D_NAMES), ("generator", G_NAMES)):
             wanted = names[:-1] if isinstance(term, FastLoss) and method == "discriminator" else names
             floats = [name for name in wanted if values[name].is_floating_point()]

@@ -158,6 +158,50 @@ def test_free_training_is_the_loop_written_by_hand() -> None:
     assert same(steps(run, 2), hand) == []
 
 
+def test_robgan_is_the_loop_written_by_hand() -> None:
+    """An iteration of Algorithm 1 in plain PyTorch: two discriminator steps, three of PGD each, then the generator's."""
+    pgd = {"steps": 3, "step": 0.05, "start": "zero"}
+    table = merge(ROBGAN, {"attacks": {"pgd": pgd}, "loop": {"discriminator_steps": 2}})
+    run, hand = run_of(table), run_of(table)
+    generator, discriminator, heads = hand.networks["generator"], hand.networks["discriminator"], hand.heads
+    players, loss = hand.players, SplitLoss()
+    for _ in range(2):
+        batch = hand.fresh()
+        with torch.no_grad():
+            fake = generator(batch.z, batch.fake_label)
+        x = batch.real
+        for _step in range(3):
+            leaf = x.detach().requires_grad_()
+            features = discriminator(leaf)
+            logit, classes = heads["adversarial"](features, None), heads["classes"](features, None)
+            raised = 0.5 * F.softplus(-logit) + 0.5 * F.cross_entropy(classes, batch.real_label, reduction="none")
+            (grad,) = torch.autograd.grad(raised.sum(), leaf)
+            x = (batch.real + (leaf.detach() + 0.05 * grad.sign() - batch.real).clamp(-0.1, 0.1)).clamp(-1, 1)
+        features = discriminator(torch.cat([x, fake]))
+        logit, classes = heads["adversarial"](features, None), heads["classes"](features, None)
+        n = len(x)
+        value = loss.discriminator(
+            real_adversarial=logit[:n],
+            real_classes=classes[:n],
+            real_label=batch.real_label,
+            fake_adversarial=logit[n:],
+            fake_classes=classes[n:],
+            fake_label=batch.fake_label,
+        )
+        players["discriminator"].zero_grad()
+        value.backward(inputs=players["discriminator"].parameters)
+        players["discriminator"].step(hand.iteration)
+    batch = hand.renew(batch)
+    players["generator"].zero_grad()
+    features = discriminator(generator(batch.z, batch.fake_label))
+    logit, classes = heads["adversarial"](features, None), heads["classes"](features, None)
+    value = loss.generator(fake_adversarial=logit, fake_classes=classes, fake_label=batch.fake_label)
+    value.backward(inputs=players["generator"].parameters)
+    players["generator"].step(hand.iteration)
+    hand.iteration += 1
+    assert same(steps(run, 1), hand) == []
+
+
 def test_the_attack_raises_the_real_part_of_the_loss_and_leaves_no_gradient() -> None:
     run = run_of(ROBGAN)
     seen: list[Tensor] = []
@@ -385,5 +429,5 @@ def test_the_split_loss_and_the_plain_objective_are_one_without_classes() -> Non
     x, y = torch.randn(7), torch.randn(7)
     nothing = {"real_classes": torch.zeros(7, 3), "real_label": torch.zeros(7, dtype=torch.int64)}
     fakes = {"fake_classes": torch.zeros(7, 3), "fake_label": torch.zeros(7, dtype=torch.int64)}
-    got = SplitLoss(real=1, classes=0).discriminator(real_adversarial=x, fake_adversarial=y, **nothing, **fakes)
+    got = SplitLoss(real=1, label=0).discriminator(real_adversarial=x, fake_adversarial=y, **nothing, **fakes)
     torch.testing.assert_close(got, F.softplus(-x).mean() + F.softplus(y).mean())

@@ -17,24 +17,24 @@ class SplitLoss(gancore.LossTerm):
     """RobGAN's loss: the discriminator does not classify generated images (arXiv:1807.10454, Eq. 9; Fast-RobGAN, Eq. 2.2, 2.3).
 
     With l the logistic loss of D^b and CE the cross entropy of D^c:
-    L_D = real * l(x, 1) + classes * CE(x, y) + fake * l(G(z), 0) + fake_classes * CE(G(z), y_f);
-    L_G = real * l(G(z), 1) + classes * CE(G(z), y_f).
-    The defaults are the authors' code; the papers print 1 / 1 / 1. With ``fake = 0.5`` and ``fake_classes = 0.5`` it is the
+    L_D = real * l(x, 1) + label * CE(x, y) + fake * l(G(z), 0) + fake_label * CE(G(z), y_f);
+    L_G = real * l(G(z), 1) + label * CE(G(z), y_f).
+    The defaults are the authors' code; the papers print 1 / 1 / 1. With ``fake = 0.5`` and ``fake_label = 0.5`` it is the
     loss of AC-GAN (Eq. 8) that they compare with. An attack raises the part of real images.
 
     Args:
         real: Weight of the real/fake decision on real images, and of the generator's.
-        classes: Weight of the classes of real images, and of the generator's.
+        label: Weight of the classes of real images, and of the generator's.
         fake: Weight of the real/fake decision on generated images.
-        fake_classes: Weight of the classes of generated images in L_D.
+        fake_label: Weight of the classes of generated images in L_D.
     """
 
-    def __init__(self, *, real: Weight = 0.5, classes: Weight = 0.5, fake: Weight = 1.0, fake_classes: Weight = 0.0) -> None:
+    def __init__(self, *, real: Weight = 0.5, label: Weight = 0.5, fake: Weight = 1.0, fake_label: Weight = 0.0) -> None:
         super().__init__()
         self.real_weight = real
-        self.classes_weight = classes
+        self.label_weight = label
         self.fake_weight = fake
-        self.fake_classes_weight = fake_classes
+        self.fake_label_weight = fake_label
 
     def discriminator(
         self,
@@ -49,19 +49,19 @@ class SplitLoss(gancore.LossTerm):
         """Return the scalar L_D."""
         real = self.attacked(real_adversarial=real_adversarial, real_classes=real_classes, real_label=real_label).mean()
         loss = real + self.fake_weight * F.softplus(fake_adversarial).mean()
-        if self.fake_classes_weight:
-            loss = loss + self.fake_classes_weight * F.cross_entropy(fake_classes, fake_label)
+        if self.fake_label_weight:
+            loss = loss + self.fake_label_weight * F.cross_entropy(fake_classes, fake_label)
         return loss
 
     def generator(self, *, fake_adversarial: Tensor, fake_classes: Tensor, fake_label: Tensor) -> Tensor:
         """Return the scalar L_G."""
         fooled = F.softplus(-fake_adversarial).mean()
-        return self.real_weight * fooled + self.classes_weight * F.cross_entropy(fake_classes, fake_label)
+        return self.real_weight * fooled + self.label_weight * F.cross_entropy(fake_classes, fake_label)
 
     def attacked(self, *, real_adversarial: Tensor, real_classes: Tensor, real_label: Tensor) -> Tensor:
         """Return the part of L_D of each real image (N,)."""
         classes = F.cross_entropy(real_classes, real_label, reduction="none")
-        return self.real_weight * F.softplus(-real_adversarial) + self.classes_weight * classes
+        return self.real_weight * F.softplus(-real_adversarial) + self.label_weight * classes
 
 
 class FastLoss(gancore.LossTerm):
