@@ -3,9 +3,10 @@
     GANCORE_DATA=DIR python -m benchmarks.adversarial_quality mnist [--seconds 60] [--seeds 3]
 
 Runs ``fastrobgan/<set>-small`` and its relatives, one process and one thread each, `--jobs` at a time. Every method gets the
-same training time: its iterations are what a short run's speed makes of `--seconds`, and its learning rate anneals over a
-third of them. The Frechet distance and the inception-like score are in the features of a small classifier
-(``<set>-small-annotator``) against the test set. Writes a table and the curves (`curves.html`). Finished runs are not repeated.
+same training time: its iterations are what a short run's speed makes of `--seconds`; its learning rate anneals over a third of
+them, and the generator's moving average spans a twentieth. The Frechet distance and the inception-like score are in the
+features of a small classifier (``<set>-small-annotator``) against the test set. Writes a table and the curves
+(`<set>-curves.html`). Finished runs are not repeated.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path)
     """Train, score, and print a table."""
     results = {}
     for name in sets:
-        iterations = {method: _iterations(name, method, budget, out) for method in METHODS}
+        # The ablations cost the same as the method, so one measurement serves them all.
+        measured = {
+            suffix: _iterations(name, suffix, budget, jobs, out) for suffix in dict.fromkeys(s for s, _ in METHODS.values())
+        }
+        iterations = {method: measured[suffix] for method, (suffix, _) in METHODS.items()}
         train_all([_job(name, m, iterations[m], seed, out) for seed in range(seeds) for m in METHODS], jobs)
         folders = {m: [_job(name, m, iterations[m], seed, out).folder for seed in range(seeds)] for m in METHODS}
         results[name] = {m: [_curve(folder) for folder in folders[m]] for m in METHODS}
@@ -56,15 +61,19 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path)
     write_json(out / "adversarial_quality.json", results)
 
 
-def _iterations(name: str, method: str, budget: float, out: Path) -> int:
-    """Return how many iterations a method makes in the budget, by a short run of its own."""
-    folder = out / "calibration" / f"{name}-{method.replace(' ', '-')}"
-    suffix, overlays = METHODS[method]
+def _iterations(name: str, suffix: str, budget: float, jobs: int, out: Path) -> int:
+    """Return how many iterations a recipe makes in the budget, by short runs of it, as many at a time as there will be."""
     settings = (f"run.iterations={CALIBRATION}", "run.evaluate_every=0", "run.log_every=20", "evaluation.samples=250")
-    train(Job(folder, f"fastrobgan/{name}-small{suffix}", overlays, settings))
-    log = lines(folder / "log.jsonl")
-    speed: float = (log[-1]["iteration"] - log[0]["iteration"]) / (log[-1]["seconds"] - log[0]["seconds"])
-    return max(EVALUATIONS, round(speed * budget / EVALUATIONS) * EVALUATIONS)
+    recipe = f"fastrobgan/{name}-small{suffix}"
+    short = [Job(out / "calibration" / f"{name}{suffix}-{k}", recipe, (), (*settings, f"run.seed={k}")) for k in range(jobs)]
+    # The first run trains the annotator; the others find it.
+    train(short[0])
+    train_all(short[1:], jobs)
+    speeds: list[float] = []
+    for job in short:
+        log = lines(job.folder / "log.jsonl")
+        speeds.append((log[-1]["iteration"] - log[0]["iteration"]) / (log[-1]["seconds"] - log[0]["seconds"]))
+    return max(EVALUATIONS, round(statistics.mean(speeds) * budget / EVALUATIONS) * EVALUATIONS)
 
 
 def _job(name: str, method: str, iterations: int, seed: int, out: Path) -> Job:
@@ -72,6 +81,8 @@ def _job(name: str, method: str, iterations: int, seed: int, out: Path) -> Job:
     every = iterations // EVALUATIONS
     settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"run.evaluate_every={every}"]
     settings += [f"run.log_every={max(1, every // 10)}", "run.checkpoint_every=0", "run.sample_every=0"]
+    # The moving average spans a twentieth of each method's iterations, so that none is scored with less of it.
+    settings += [f"ema.start={iterations // 20}", f"ema.decay={1 - 20 / max(iterations, 40):.5f}"]
     if not suffix and "fastrobgan/no-anneal" not in overlays:
         settings += [f"optimizers.{player}.schedule.period={iterations / 3}" for player in ("generator", "discriminator")]
     return Job(out / f"{name}-{method.replace(' ', '-')}-{seed}", f"fastrobgan/{name}-small{suffix}", overlays, settings)

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from benchmarks.runs import Job, gancore, lines, train_all
+from benchmarks.runs import Job, attack, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 
 METHODS = {"neither": (False, False), "class balance": (True, False), "free": (False, True), "both": (True, True)}
@@ -60,10 +60,8 @@ def _job(name: str, method: str, seed: int, iterations: int, epsilon: float, out
 
 
 def _scores(folder: Path, samples: int) -> dict[str, Any]:
-    if not (folder / "attacks.jsonl").exists():
-        words = ("--epsilon", ",".join(EPSILONS), "--samples", str(samples), "--set", "steps=20", "--classifier", "classes")
-        gancore("attack", str(folder), *words)
-    return {**lines(folder / "scores.jsonl")[-1]["scores"], **lines(folder / "attacks.jsonl")[-1]}
+    accuracy = attack(folder, ",".join(EPSILONS), samples, "--classifier", "classes")
+    return {**lines(folder / "scores.jsonl")[-1]["scores"], "accuracy": accuracy}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,16 +20,22 @@ class Job:
     """A run to train.
 
     Attributes:
-        folder: Where it goes.
+        place: Where it goes, but for the digest of what it is, so that no figure of other settings is taken for its own.
         recipe: What is trained.
         overlays: Recipes layered over it.
         settings: ``KEY=VALUE`` texts.
     """
 
-    folder: Path
+    place: Path
     recipe: str
     overlays: Sequence[str] = ()
     settings: Sequence[str] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where the run lies."""
+        what = json.dumps([self.recipe, list(self.overlays), list(self.settings)])
+        return self.place.with_name(f"{self.place.name}-{_digest(what)}")
 
 
 def gancore(*words: str) -> str:
@@ -43,6 +50,21 @@ def gancore(*words: str) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
     return done.stdout
+
+
+def attack(folder: Path, epsilons: str, samples: int, *options: str) -> dict[str, float]:
+    """Return accuracies by epsilon under PGD of 20 steps, measured now unless they were, with the same words."""
+    words = ("--epsilon", epsilons, "--samples", str(samples), "--set", "steps=20", *options)
+    mark = folder / f"attacked-{_digest(json.dumps(words))}.json"
+    if not mark.exists():
+        gancore("attack", str(folder), *words)
+        mark.write_text(json.dumps(lines(folder / "attacks.jsonl")[-1]["accuracy"]))
+    found: dict[str, float] = json.loads(mark.read_text())
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def train(job: Job) -> None:

@@ -245,7 +245,7 @@ def attack(
 ) -> None:
     """Attack a run's classifier, or its discriminator's class head, and append the robust accuracy to the run."""
     from gancore.folder import RunFolder
-    from gancore.recipe import assignment
+    from gancore.recipe import assignment, merge
     from gancore.robustness import robust_accuracy
     from gancore.training import open_run
 
@@ -255,7 +255,9 @@ def attack(
         raise GancoreError(f"--epsilon {budgets!r} is no list of numbers; write it as 0.02,0.04,0.08.") from None
     settings: dict[str, Any] = {}
     for text in assignments:
-        settings |= assignment(text)
+        settings = merge(settings, assignment(text))
+    if "epsilon" in settings:
+        raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 0.02,0.04,0.08.")
     opened = open_run(run, _registry(), _device(device))
     found = robust_accuracy(
         opened, name, epsilons, settings=settings, classifier=classifier, samples=samples, split=split, seed=seed

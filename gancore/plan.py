@@ -379,12 +379,27 @@ def _load_term(part: Part, plan: Plan) -> Term:
     attacked = () if plan.attack is None else tuple(attacked_method(side) for side in plan.attack.keys.sides)
     wanted += [name for name in ("observe", *attacked) if callable(getattr(cls, name, None))]
     methods = {name: _needs(cls, name, part, plan) for name in wanted}
+    for name in attacked:
+        _check_attacked(name, methods.get(name, ()), part, plan)
     for view in cls.differentiates:
         if view.removesuffix("_view") not in {"real", *plan.sides, *cls.extra_views} or not view.endswith("_view"):
             raise GancoreError(
                 f"{part.where} differentiates {view!r}, which is no view; it may name real_view, fake_view or an extra view."
             )
     return Term(part.label, part, cls, keys, settings, methods)
+
+
+def _check_attacked(method: str, needs: Iterable[Need], part: Part, plan: Plan) -> None:
+    """Refuse what an attack does not compute: it passes images through its target alone, again and again."""
+    assert plan.attack is not None
+    target = plan.attack.target
+    for need in needs:
+        own = need.kind in ("head", "features") if target == DISCRIMINATOR else need.kind == "network" and need.label == target
+        if not own and need.kind not in ("batch", "images", "noise", "iteration"):
+            raise GancoreError(
+                f"{part.where} asks for {need.name!r} in its {method}, which an attack on the {target} does not compute; "
+                "it may ask for the target's own outputs, images and labels."
+            )
 
 
 def _needs(cls: type[components.LossTerm], method: str, part: Part, plan: Plan) -> tuple[Need, ...]:
@@ -470,8 +485,6 @@ def _check_whole(plan: Plan) -> None:
         where, target = plan.attack.part.where, plan.attack.target
         attacked = plan_phase(plan, target, plan.terms).attacked
         for side in plan.attack.keys.sides:
-            if side not in attacked:
-                raise GancoreError(f"{where} has no target: no loss term of the {target} looks at {side} images through it.")
             method = attacked_method(side)
             terms = [term for term in plan.terms.values() if target in term.methods]
             if plan.attack.cls.gradient == "own" and not any(method in term.methods for term in terms):
@@ -479,6 +492,8 @@ def _check_whole(plan: Plan) -> None:
                     f"{where} has nothing to raise: none of the losses {listed(term.label for term in terms)} says "
                     f"what an attack on {side} images raises ({method})."
                 )
+            if side not in attacked:
+                raise GancoreError(f"{where} has no target: no loss term of the {target} looks at {side} images through it.")
     for label, metric in plan.metrics.items():
         network = getattr(metric.cls, "network", None)
         chosen = metric.settings.get("network", network)
@@ -528,7 +543,12 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     differentiated &= viewed
     if plan.attack is not None and player == plan.attack.target:
         looked = viewed | {need.side for need in needs if need.kind in ("network", "embedding") and need.label == player}
-        attacked = tuple(side for side in plan.attack.keys.sides if side in looked)
+        raising = plan.attack.cls.gradient == "shared"
+        attacked = tuple(
+            side
+            for side in plan.attack.keys.sides
+            if side in looked and (raising or any(attacked_method(side) in term.methods for term in terms))
+        )
         if plan.attack.cls.gradient == "own":
             for term in terms:
                 for side in attacked:

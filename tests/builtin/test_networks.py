@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gancore import Classifier, Discriminator, GancoreError, Generator
@@ -313,3 +314,14 @@ def test_orthogonal_weights_hold_under_spectral_norm(name: str) -> None:
 def test_a_depth_that_is_not_6n_plus_2_is_refused() -> None:
     with pytest.raises(ValueError, match="6n"):
         cifar_resnet.CifarResNet(channels=3, classes=10, depth=30)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_residual_blocks_shortcut_starts_where_it_is_asked_to(raw: bool) -> None:
+    settings: dict[str, Any] = {"channels": 3, "image_size": 32, "width": 0.125, "spectral_norm": False, "activation": "relu"}
+    torch.manual_seed(0)
+    block = resnet_gan.ResNetDiscriminator(**settings, raw_shortcut=raw).blocks[1]
+    x = torch.randn(2, 16, 8, 8)
+    residual = block.convolution2(F.relu(block.convolution1(F.relu(x))))  # type: ignore[operator]
+    shortcut = block.shortcut(F.avg_pool2d(x if raw else F.relu(x), 2))  # type: ignore[operator]
+    torch.testing.assert_close(block(x), F.avg_pool2d(residual, 2) + shortcut)

@@ -17,6 +17,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("twin", f"{PARTS}:TwinAdversarial", "Loss with a second generator")
     yield gancore.Component("clip", f"{PARTS}:Clip", "A projection after a step")
     yield gancore.Component("nothing", f"{PARTS}:Nothing", "A term of value 0 without gradient")
+    yield gancore.Component("greedy", f"{PARTS}:Greedy", "Wants an attack to raise activations")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
 
 

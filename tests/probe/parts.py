@@ -85,6 +85,16 @@ class Untouchable(gancore.LossTerm):
         return -fake_adversarial.mean()
 
 
+class Greedy(gancore.LossTerm):
+    """Wants an attack to raise hidden activations."""
+
+    def discriminator(self, *, real_activations: list[Tensor]) -> Tensor:
+        return real_activations[0].square().mean()
+
+    def attacked(self, *, real_activations: list[Tensor]) -> Tensor:
+        return real_activations[0].flatten(1).square().mean(1)
+
+
 class Difference(gancore.Sampler):
     """A share alpha of the fake batch is data of the classes to avoid (DSGAN, appendix C), drawn from the batch itself."""
 

@@ -90,9 +90,11 @@ class ResNetGenerator(Generator):
 
 
 class _DownBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, activation: Activation, norm: bool, *, down: bool, first: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, activation: Activation, norm: bool, *, down: bool, first: bool, raw: bool
+    ) -> None:
         super().__init__()
-        self.first, self.down = first, down
+        self.first, self.down, self.raw = first, down, raw
         self.shortcut = spectral(nn.Conv2d(inputs, outputs, 1), norm) if down or inputs != outputs else None
         self.convolution1 = spectral(nn.Conv2d(inputs, outputs, 3, padding=1), norm)
         self.convolution2 = spectral(nn.Conv2d(outputs, outputs, 3, padding=1), norm)
@@ -100,9 +102,9 @@ class _DownBlock(nn.Module):
         self.activation2 = _activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The public code activates in place, so its shortcut starts from the activated input too.
-        x = self.activation1(x)
-        residual = self.convolution2(self.activation2(self.convolution1(x)))
+        activated = self.activation1(x)
+        residual = self.convolution2(self.activation2(self.convolution1(activated)))
+        x = x if self.raw else activated
         if self.down:
             # Averaging commutes with a 1 x 1 convolution, and makes it four times cheaper.
             residual, x = F.avg_pool2d(residual, 2), F.avg_pool2d(x, 2)
@@ -122,6 +124,8 @@ class ResNetDiscriminator(Discriminator):
         width: Multiplies the numbers of maps.
         spectral_norm: Spectral norm on every layer, one power iteration a turn.
         activation: LeakyReLU of slope 0.1, or ReLU.
+        raw_shortcut: Shortcuts start from a block's input, as Miyato et al. print and train it. CBGAN's public code activates
+            in place, so that its shortcuts start from the activated input; that is the default.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class ResNetDiscriminator(Discriminator):
         width: Width = 1.0,
         spectral_norm: bool = True,
         activation: Activation = "leaky_relu",
+        raw_shortcut: bool = False,
     ) -> None:
         super().__init__()
         self.spectral_norm = spectral_norm
@@ -141,7 +146,7 @@ class ResNetDiscriminator(Discriminator):
         maps = [channels, *(scaled(width, n) for n in plain)]
         self.blocks = nn.Sequential(
             *(
-                _DownBlock(a, b, activation, spectral_norm, down=k < halving, first=k == 0)
+                _DownBlock(a, b, activation, spectral_norm, down=k < halving, first=k == 0, raw=raw_shortcut)
                 for k, (a, b) in enumerate(pairwise(maps))
             )
         )

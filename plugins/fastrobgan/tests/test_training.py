@@ -366,6 +366,7 @@ def test_the_command_attacks_a_run(tmp_path: Path) -> None:
         ("--classifier", "classify"): "has no classifier 'classify'",
         ("--set", "steps=0"): "steps",
         ("--set", "stepps=3"): "stepps",
+        ("--set", "epsilon=3"): "budgets are given by --epsilon",
     }
     for words, sentence in wrong.items():
         done = invoke("attack", out, *words)
@@ -423,6 +424,29 @@ def test_an_attack_that_no_loss_serves_is_refused() -> None:
     heads = {"heads": {"adversarial": {"use": "core/linear"}, "classes": False}}
     with pytest.raises(GancoreError, match="has nothing to raise"):
         run_of(ROBGAN, heads, {"losses": {"adversarial": False, "twin": {"use": "probe/untouchable"}}})
+
+
+def test_an_attack_rests_while_no_active_term_serves_it() -> None:
+    """The loss that says what to raise takes part in every other iteration; a penalty trains D in all of them."""
+    penalty = {"losses": {"adversarial": {"every": 2}, "penalty": {"use": "core/gradient-penalty"}}}
+    run = run_of(ROBGAN, penalty, {"loop": {"discriminator_steps": 1}})
+    assert run.attack is not None
+    crafted = []
+    craft = run.attack.craft
+
+    def watched(x: Tensor, objective: Any, noise: torch.Generator) -> Tensor:
+        crafted.append(run.iteration)
+        return craft(x, objective, noise)
+
+    run.attack.craft = watched  # type: ignore[method-assign]
+    steps(run, 4)
+    assert crafted == [0, 2]
+
+
+def test_what_an_attack_does_not_compute_is_refused() -> None:
+    greedy = {"losses": {"greedy": {"use": "probe/greedy"}}}
+    with pytest.raises(GancoreError, match="asks for 'real_activations' in its attacked, which an attack on the discriminator"):
+        run_of(ROBGAN, greedy)
 
 
 def test_the_split_loss_and_the_plain_objective_are_one_without_classes() -> None:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import gancore
-from gancore_fastrobgan.balls import Norm, check_budget
+from gancore_fastrobgan.balls import Norm, check_budget, project
 
 Library = Literal["foolbox", "torchattacks", "autoattack"]
+VERSIONS = ("standard", "plus", "rand")
+"""AutoAttack's."""
 
 
 class External(gancore.Attack):
@@ -21,10 +23,11 @@ class External(gancore.Attack):
 
     Args:
         library: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"``; it must be installed.
-        name: The attack's class (``LinfPGD``, ``CW``), or AutoAttack's version (``standard``, ``rand``).
+        name: The attack's class (foolbox's ``LinfPGD``, torchattacks' ``PGD``), or AutoAttack's version: ``standard``, ``plus``
+            or ``rand``. Where a class has no budget of its own (``CW``), its result is cut to the ball.
         options: Further arguments of the class; whole numbers are handed on as such.
         epsilon: Radius of the ball, on the [-1, 1] scale, in [0, 2]; libraries that work on [0, 1] get half of it.
-        norm: Of the ball; only AutoAttack asks for it, elsewhere the class says it.
+        norm: Of the ball, for AutoAttack and for what is cut; elsewhere the class says it.
 
     Raises:
         GancoreError: The library is not installed, has no such attack, or refuses the options.
@@ -49,7 +52,8 @@ class External(gancore.Attack):
         self.epsilon = epsilon
         self.norm: Norm = norm
         module = _imported(library)
-        if library != "autoattack" and not hasattr(getattr(module, "attacks", module), name):
+        known = VERSIONS if library == "autoattack" else dir(module.attacks if library == "foolbox" else module)
+        if name not in known:
             raise gancore.GancoreError(f"{library} has no attack {name!r}; see its documentation for the names.")
 
     def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
@@ -58,32 +62,35 @@ class External(gancore.Attack):
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             torch.manual_seed(seed)
             try:
-                found: Tensor = getattr(self, f"_{self.library}")(x, label, classify)
-            except TypeError as error:
-                raise gancore.GancoreError(f"{self.library}'s {self.name} refuses its options: {error}.") from error
+                found: Tensor = getattr(self, f"_{self.library}")(x, label, classify, seed)
+            except (TypeError, ValueError, AssertionError, IndexError) as error:
+                detail = " ".join(str(error).split())[:200]
+                raise gancore.GancoreError(
+                    f"{self.library}'s {self.name} refuses its options or the classifier: {detail}."
+                ) from error
         return found.detach()
 
-    def _foolbox(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+    def _foolbox(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], seed: int) -> Tensor:
         library = _imported("foolbox")
         model = library.PyTorchModel(_Module(classify), bounds=(-1, 1), device=x.device)
         _, clipped, _ = getattr(library.attacks, self.name)(**self.options)(model, x, label, epsilons=self.epsilon)
         return clipped  # type: ignore[no-any-return]
 
-    def _torchattacks(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+    def _torchattacks(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], seed: int) -> Tensor:
         cls = getattr(_imported("torchattacks"), self.name)
         budget = {"eps": self.epsilon / 2} if "eps" in inspect.signature(cls).parameters else {}
         unit = (x + 1) / 2
         attack = cls(_Module(lambda images: classify(images * 2 - 1)).to(x.device), **budget, **self.options)
-        return attack(unit.clamp(0, 1), label) * 2 - 1  # type: ignore[no-any-return]
+        attack.set_device(x.device)
+        found: Tensor = attack(unit.clamp(0, 1), label) * 2 - 1
+        return found if budget else (x + project(found - x, self.epsilon, self.norm)).clamp(-1, 1)
 
-    def _autoattack(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor]) -> Tensor:
+    def _autoattack(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], seed: int) -> Tensor:
         cls = _imported("autoattack").AutoAttack
         norm = "Linf" if self.norm == "linf" else "L2"
-        version = self.name if self.name in ("standard", "rand", "plus") else "standard"
         model = _Module(lambda images: classify(images * 2 - 1))
-        attack = cls(
-            model, norm=norm, eps=self.epsilon / 2, version=version, device=str(x.device), verbose=False, **self.options
-        )
+        fixed = {"norm": norm, "eps": self.epsilon / 2, "version": self.name, "device": str(x.device), "verbose": False}
+        attack = cls(model, **fixed, seed=seed, **self.options)
         unit = ((x + 1) / 2).clamp(0, 1)
         return attack.run_standard_evaluation(unit, label, bs=len(x)) * 2 - 1  # type: ignore[no-any-return]
 
@@ -94,8 +101,8 @@ class _Module(nn.Module):
     def __init__(self, classify: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.classify = classify
-        # Some libraries look for the device of a parameter.
-        self.register_buffer("nothing", torch.zeros(0))
+        # torchattacks looks for the device of a parameter.
+        self.nothing = nn.Parameter(torch.zeros(0), requires_grad=False)
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
