@@ -257,15 +257,15 @@ def test_an_attack_of_another_library_is_the_same_attack(victim: nn.Module) -> N
     x = images()
     label = victim(x).argmax(1)
     theirs = External(
-        library="foolbox", name="LinfBasicIterativeAttack", epsilon=0.1, options={"abs_stepsize": 0.02, "steps": 7.0}
+        package="foolbox", name="LinfBasicIterativeAttack", epsilon=0.1, options={"abs_stepsize": 0.02, "steps": 7.0}
     )
     mine = PGD(epsilon=0.1, steps=7, step=0.02, start="zero")
     a, b = (attack.fool(x, label, victim, noise()) for attack in (theirs, mine))
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     with pytest.raises(GancoreError, match="foolbox has no attack 'Nothing'"):
-        External(library="foolbox", name="Nothing")
+        External(package="foolbox", name="Nothing")
     with pytest.raises(GancoreError, match="refuses its options"):
-        External(library="foolbox", name="LinfPGD", options={"speed": 3}).fool(x, label, victim, noise())
+        External(package="foolbox", name="LinfPGD", options={"speed": 3}).fool(x, label, victim, noise())
 
 
 def test_torchattacks_is_the_same_attack_and_is_cut_to_the_ball(victim: nn.Module) -> None:
@@ -273,18 +273,18 @@ def test_torchattacks_is_the_same_attack_and_is_cut_to_the_ball(victim: nn.Modul
     x = images()
     label = victim(x).argmax(1)
     options = {"alpha": 0.01, "steps": 7, "random_start": 0}
-    theirs = External(library="torchattacks", name="PGD", epsilon=0.1, options=options)
+    theirs = External(package="torchattacks", name="PGD", epsilon=0.1, options=options)
     mine = PGD(epsilon=0.1, steps=7, step=0.02, start="zero")
     a, b = (attack.fool(x, label, victim, noise()) for attack in (theirs, mine))
     torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
-    unbounded = External(library="torchattacks", name="CW", epsilon=0.05, norm="l2", options={"steps": 5})
+    unbounded = External(package="torchattacks", name="CW", epsilon=0.05, norm="l2", options={"steps": 5})
     assert norms(unbounded.fool(x, label, victim, noise()) - x).max() <= 0.05 + 1e-6
 
 
 def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "autoattack", None)
     with pytest.raises(GancoreError, match="pip install autoattack"):
-        External(library="autoattack", name="standard")
+        External(package="autoattack", name="standard")
 
 
 @pytest.mark.parametrize("epsilon", [-0.1, 2.5, float("nan"), float("inf")])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import gancore
 from gancore_fastrobgan.balls import Norm, check_budget, project
 
-Library = Literal["foolbox", "torchattacks", "autoattack"]
+Package = Literal["foolbox", "torchattacks", "autoattack"]
 VERSIONS = ("standard", "plus", "rand")
 """AutoAttack's."""
 
@@ -22,7 +22,7 @@ class External(gancore.Attack):
     """An attack of another library, on images in [-1, 1].
 
     Args:
-        library: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"``; it must be installed.
+        package: ``"foolbox"``, ``"torchattacks"`` or ``"autoattack"``; it must be installed.
         name: The attack's class (foolbox's ``LinfPGD``, torchattacks' ``PGD``), or AutoAttack's version: ``standard``, ``plus``
             or ``rand``. Where a class has no budget of its own (``CW``), its result is cut to the ball.
         options: Further arguments of the class; whole numbers are handed on as such.
@@ -38,7 +38,7 @@ class External(gancore.Attack):
     def __init__(
         self,
         *,
-        library: Library = "foolbox",
+        package: Package = "foolbox",
         name: str = "LinfPGD",
         options: dict[str, float] | None = None,
         epsilon: float = 0.03125,
@@ -46,15 +46,15 @@ class External(gancore.Attack):
     ) -> None:
         super().__init__()
         check_budget(epsilon, "the attack")
-        self.library: Library = library
+        self.package: Package = package
         self.name = name
         self.options = {k: int(v) if float(v).is_integer() else v for k, v in (options or {}).items()}
         self.epsilon = epsilon
         self.norm: Norm = norm
-        module = _imported(library)
-        known = VERSIONS if library == "autoattack" else dir(module.attacks if library == "foolbox" else module)
+        module = _imported(package)
+        known = VERSIONS if package == "autoattack" else dir(module.attacks if package == "foolbox" else module)
         if name not in known:
-            raise gancore.GancoreError(f"{library} has no attack {name!r}; see its documentation for the names.")
+            raise gancore.GancoreError(f"{package} has no attack {name!r}; see its documentation for the names.")
 
     def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
         """Return what the library makes of images (N, C, H, W) in [-1, 1]; torch's own generator is seeded from `noise`."""
@@ -62,11 +62,11 @@ class External(gancore.Attack):
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             torch.manual_seed(seed)
             try:
-                found: Tensor = getattr(self, f"_{self.library}")(x, label, classify, seed)
+                found: Tensor = getattr(self, f"_{self.package}")(x, label, classify, seed)
             except (TypeError, ValueError, AssertionError, IndexError) as error:
                 detail = " ".join(str(error).split())[:200]
                 raise gancore.GancoreError(
-                    f"{self.library}'s {self.name} refuses its options or the classifier: {detail}."
+                    f"{self.package}'s {self.name} refuses its options or the classifier: {detail}."
                 ) from error
         return found.detach()
 
@@ -109,8 +109,8 @@ class _Module(nn.Module):
         return self.classify(x)
 
 
-def _imported(library: str) -> Any:
+def _imported(package: str) -> Any:
     try:
-        return importlib.import_module(library)
+        return importlib.import_module(package)
     except ImportError as error:
-        raise gancore.GancoreError(f"the package {library} can't be imported ({error}); pip install {library}.") from error
+        raise gancore.GancoreError(f"the package {package} can't be imported ({error}); pip install {package}.") from error
