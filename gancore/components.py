@@ -9,7 +9,10 @@ looked up in the step's vocabulary (`gancore.plan`), as pytest looks up fixtures
 ``real``, ``real_label``        images of the data, (N, C, H, W) float32 in [-1, 1], and labels (N,) int64
 ``fake``                        the generator's images as they are, (N, C, H, W) in [-1, 1]
 ``negatives``                   images that the discriminator must call fake, from samplers; part of ``fake_view``
-``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order
+``<source>``, ``<source>_label``  images and labels of a further stream, ``[sources.<source>]`` in the recipe; what is written
+                                with ``real_`` below goes for ``<source>_`` too
+``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order; where
+                                it stands on a classifier's features (``on``), those, as (N, F, 1, 1)
 ``real_<head>``, ``fake_<head>``  the discriminator's heads on the views, float32; ``<head>`` is the head's recipe label
 ``<side>_features``             the discriminator's features (N, F); ``<side>_activations`` the list of hidden ones
 ``real_<net>``, ``fake_<net>``  output of another network (frozen, or a further player) on ``real`` or ``fake``;
@@ -29,7 +32,7 @@ component that names one of them gets it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -163,19 +166,37 @@ class Drawn:
         negatives: Images that the discriminator must call fake, or None. They *replace* as many generated images, so that
             the fake minibatch keeps its size (DSGAN, appendix C).
         negatives_label: Their labels.
+        negatives_share: None, or their share alpha of the discriminator's loss. Then there are as many of them as of real
+            images, and they replace none: the loss is (1 - alpha) times that of real against generated images plus alpha
+            times that of real images against negatives (DSGAN, Eq. 2).
+        partner: None, or images (N, C, H, W) that the real ones are blended with where the discriminator sees them: in the
+            space of images, or of the features that it stands on.
+        share: Share (N,) of each real image in its blend.
+        sources: Images and labels of each further stream of the recipe, as many as of real ones.
     """
 
     real: Tensor
     real_label: Tensor
     negatives: Tensor | None = None
     negatives_label: Tensor | None = None
+    negatives_share: float | None = None
+    partner: Tensor | None = None
+    share: Tensor | None = None
+    sources: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
 
 
 class Sampler(nn.Module):
-    """Which data take part, and what becomes of a drawn batch. Override any of the four methods."""
+    """Which data take part, and what becomes of a drawn batch. Override any of the methods.
+
+    `select` and `weights` are about the recipe's data, or about one of its sources where the recipe's key ``of`` names it.
+    """
 
     gives_negatives: ClassVar[bool] = False
     """Whether `draw` adds negatives to the batch."""
+
+    def reads(self) -> Collection[str]:
+        """Return the labels of the sources that `draw` reads; a recipe without one of them is refused."""
+        return ()
 
     def select(self, labels: Tensor, seed: int) -> Tensor:
         """Return the indices (M,) int64 of the items that take part, of `labels` (N,). Called once, on the CPU.
@@ -272,12 +293,14 @@ class DatasetInfo:
         channels: Number of channels C.
         image_size: Height and width, in pixels, after resizing.
         class_names: One name per class.
+        continuous: Whether `Dataset.load` gives float32 in [-1, 1] instead of 8-bit pixels (points in the plane).
     """
 
     classes: int
     channels: int
     image_size: int
     class_names: tuple[str, ...] = ()
+    continuous: bool = False
 
 
 class Dataset:
@@ -291,7 +314,8 @@ class Dataset:
     def load(self, split: str) -> tuple[Tensor, Tensor]:
         """Return images (N, C, H, W) uint8 and labels (N,) int64 of a split, ``"train"`` or ``"test"``.
 
-        The images may be a memory-mapped tensor; core moves them to the device where they fit.
+        Where `info` says that they are continuous, they are float32 in [-1, 1] instead. The images may be a memory-mapped
+        tensor; core moves them to the device where they fit.
         """
         raise NotImplementedError
 

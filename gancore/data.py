@@ -78,7 +78,7 @@ class ImageStore:
     """Images and labels that take part in the training, on the device where they fit.
 
     Args:
-        images: (N, C, H, W) uint8, possibly memory-mapped.
+        images: (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped.
         labels: (N,) int64.
         device: Where batches are wanted.
         augmentation: Mirroring and cropping.
@@ -131,8 +131,27 @@ class ImageStore:
         return images
 
 
+class ImageStream:
+    """An endless stream of batches from one store.
+
+    Args:
+        store: The images.
+        indices: Which of them make up each batch.
+    """
+
+    def __init__(self, store: ImageStore, indices: IndexStream) -> None:
+        self.store = store
+        self.indices = indices
+
+    def batch(self, draw: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of one draw, augmented."""
+        return self.store.batch(self.indices.indices(draw), noise)
+
+
 def to_unit(images: Tensor) -> Tensor:
-    """Return uint8 images as float32 in [-1, 1], channels last."""
+    """Return uint8 images as float32 in [-1, 1], channels last; images of floats are so already."""
+    if images.is_floating_point():
+        return images.contiguous(memory_format=torch.channels_last)
     return images.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
 
 

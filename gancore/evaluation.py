@@ -115,7 +115,7 @@ class Evaluator:
                 with torch.no_grad(), run.autocast():
                     images = network(z, label)
                 # Metrics see what a saved image would hold.
-                yield to_unit(to_uint8(images)), label
+                yield images.float() if run.plan.info.continuous else to_unit(to_uint8(images)), label
         finally:
             network.train(training)
 
@@ -154,7 +154,8 @@ class Evaluator:
         if hasattr(metric, "update"):
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples, "sample_seed": settings.seed, "weights": weights}
-            protocol |= {"batch_norm": "eval", "images_as": "8 bit", "fake_labels": "uniform"}
+            images_as = "float32" if info.continuous else "8 bit"
+            protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": "uniform"}
         if metric.network is not None:
             protocol["network"] = run.plan.networks[metric.network].part.declared.full_name
             if hasattr(metric, "update"):

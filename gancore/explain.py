@@ -42,8 +42,12 @@ def _parts(plan: Plan) -> Iterator[str]:
         rows.append((f"networks.{label}", network.part.declared.full_name, state))
     for label, head in plan.heads.items():
         rows.append((f"heads.{label}", head.part.declared.full_name, ""))
+    for label, stream in plan.sources.items():
+        note = "the data, as its samplers leave them" if stream.shared else "a further data set"
+        rows.append((f"sources.{label}", stream.part.declared.full_name, note))
     for label, sampler in plan.samplers.items():
-        rows.append((f"samplers.{label}", sampler.part.declared.full_name, ""))
+        note = "" if sampler.keys.of is None else f"selects from the source {sampler.keys.of}"
+        rows.append((f"samplers.{label}", sampler.part.declared.full_name, note))
     for label, term in plan.terms.items():
         sides = ", ".join(player for player in plan.players if player in term.methods)
         when = "" if term.keys.every == 1 else f", every {term.keys.every} iterations"
@@ -78,6 +82,9 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     for side in phase.attacked:
         assert plan.attack is not None
         yield f"  {side} is perturbed by attacks.{plan.attack.part.label}"
+    if plan.stands_on is not None and phase.views:
+        made = [side for side in phase.views if ":" not in side]
+        yield f"  D sees the features of {plan.stands_on}({', '.join(made)})"
     for forward in phase.forwards:
         note = "" if forward.grad else ", without graph"
         outputs = ", ".join(f"{side}_{head}" for head, sides in forward.heads.items() for side in sides)
@@ -144,6 +151,8 @@ def _counts(plan: Plan) -> Iterator[str]:
         forwards[DISCRIMINATOR] += len(phase.forwards)
         for network in phase.networks:
             forwards[network.network] += 1
+        if plan.stands_on is not None:
+            forwards[plan.stands_on] += sum(":" not in side for side in phase.views)
     yield f"Per iteration{note}"
     yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
     yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in backwards.items())

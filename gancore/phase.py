@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gancore.components import Drawn
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
 from gancore.random import derive, generator
@@ -20,32 +21,33 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class Batch:
-    """What a phase starts from.
+class Batch(Drawn):
+    """What a phase starts from: what samplers made of a drawn batch, with latents.
 
     Attributes:
-        real: Images (N, C, H, W) in [-1, 1], after samplers.
-        real_label: Labels (N,).
         z: Latents (N, latent_dim); None without a generator.
         fake_label: Labels (N,) for the generator.
-        negatives: Images that the discriminator must call fake, or None.
-        negatives_label: Their labels.
         generated: Images made without a graph, by side and number; a replay of the batch finds them again.
     """
 
-    real: Tensor
-    real_label: Tensor
     z: Tensor | None = None
     fake_label: Tensor | None = None
-    negatives: Tensor | None = None
-    negatives_label: Tensor | None = None
     generated: dict[tuple[str, int], Tensor] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.define
 class Values:
-    """The vocabulary's tensors of one phase, by what they are."""
+    """The vocabulary's tensors of one phase, by what they are.
 
+    Attributes:
+        share: Share of these values' losses in the player's loss.
+        joined: Whether negatives are a part of what the discriminator sees as generated.
+        blend: What the real images are blended with where the discriminator sees them, and their share in it.
+    """
+
+    share: float = 1.0
+    joined: bool = True
+    blend: tuple[Tensor, Tensor] | None = None
     batch: dict[str, Tensor | None] = attrs.field(factory=dict)
     images: dict[str, Tensor] = attrs.field(factory=dict)
     view: dict[str, Tensor] = attrs.field(factory=dict)
@@ -86,26 +88,30 @@ class Phase:
         # Dropout and the like draw from the global generator; seeding it here makes them a function of the turn.
         torch.manual_seed(derive(run.seed, "phase", run.iteration, run.turn, run.rank))
         player.zero_grad()
-        values = Values()
         with run.autocast():
-            self._make_images(batch, values)
-            seen, leaf = self._attack(values)
+            parts = self._make_images(batch)
+            seen, leaf = self._attack(parts[0])
+            attacked = [seen, *(self._attack(values)[0] if leaf is None else seen for values in parts[1:])]
             with _spectral_norm_once():
-                self._make_views(values, seen)
-                for forward in plan.forwards:
-                    self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
-                self._forward_networks(values, seen)
+                for values, sees in zip(parts, attacked, strict=True):
+                    self._make_views(values, sees)
+                    for forward in plan.forwards:
+                        self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
+                    self._forward_networks(values, sees)
         total: Tensor | None = None
         losses: dict[str, Tensor] = {}
         for label, term in self.terms.items():
-            losses[label] = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
+            for values in parts:
+                loss = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
+                loss = loss if len(parts) == 1 else values.share * loss
+                losses[label] = losses[label] + loss if label in losses else loss
             weighted = run.weights[label] * losses[label]
             total = weighted if total is None else total + weighted
         assert total is not None
         total.backward(inputs=[*player.parameters, *([leaf] if leaf is not None else [])])
         player.step(run.iteration)
         with torch.no_grad():
-            self._after_step(values, leaf)
+            self._after_step(parts[0], leaf)
         for label, loss in losses.items():
             run.losses[f"{plan.player}/{label}"] = loss.detach()
 
@@ -114,9 +120,28 @@ class Phase:
         run = self.run
         return generator(run.device, run.seed, *purpose, run.iteration, run.turn, run.rank)
 
-    def _make_images(self, batch: Batch, values: Values) -> None:
+    def _make_images(self, batch: Batch) -> list[Values]:
+        """Return the images of the turn, in two parts where negatives have a share of the loss of their own."""
+        if batch.negatives is None or batch.negatives_share is None or self.plan.player != DISCRIMINATOR:
+            return [self._part(batch, batch.negatives if self.plan.player == DISCRIMINATOR else None)]
+        generated = self._part(batch, None)
+        generated.share, generated.joined = 1 - batch.negatives_share, False
+        generated.batch["negatives"] = batch.negatives
+        avoided = Values(
+            share=batch.negatives_share,
+            joined=False,
+            blend=generated.blend,
+            batch={**generated.batch, "fake_label": batch.negatives_label},
+            images={**generated.images, "fake": batch.negatives},
+            label=dict(generated.label),
+        )
+        if batch.negatives_label is not None:
+            avoided.label["fake"] = batch.negatives_label
+        return [generated, avoided]
+
+    def _part(self, batch: Batch, negatives: Tensor | None) -> Values:
         run, plan = self.run, self.plan
-        negatives = batch.negatives if plan.player == DISCRIMINATOR else None
+        values = Values(blend=None if batch.partner is None or batch.share is None else (batch.partner, batch.share))
         number = len(batch.real) - (0 if negatives is None else len(negatives))
         z = None if batch.z is None else batch.z[:number]
         label = None if batch.fake_label is None else batch.fake_label[:number]
@@ -136,6 +161,9 @@ class Phase:
             label = torch.cat([label, batch.negatives_label])
         values.batch = {"z": z, "fake_label": label, "real_label": batch.real_label, "negatives": negatives}
         values.label = {"real": batch.real_label, **({} if label is None else dict.fromkeys(plan.generators, label))}
+        for source, (images, labels) in batch.sources.items():
+            values.images[source], values.label[source] = images, labels
+        return values
 
     def _attack(self, values: Values) -> tuple[dict[str, Tensor], Tensor | None]:
         """Return what the player sees of the attacked sides, and the leaf that a shared gradient is wanted on."""
@@ -166,20 +194,20 @@ class Phase:
         method = attacked_method(side)
         terms = [label for label in self.terms if method in self.run.plan.terms[label].methods]
         needs = [need for label in terms for need in self.run.plan.terms[label].methods[method]]
-        fixed = Values(batch=values.batch, images=values.images, label=values.label)
+        fixed = Values(batch=values.batch, images=values.images, label=values.label, blend=values.blend)
         others = tuple(sorted({need.side for need in needs if need.kind in ("head", "features")} - {side}))
         heads: dict[str, dict[str, tuple[str, ...]]] = {
             seen: {need.label: (seen,) for need in needs if need.kind == "head" and need.side == seen}
             for seen in (side, *others)
         }
         for other in others:
-            fixed.view[other] = self._view(self._with_negatives(values, other), other)
+            fixed.view[other] = self._view(self._with_negatives(values, other), other, values.blend)
             self._discriminate(fixed, (other,), heads[other], grad=False, activations=False)
 
         def objective(x: Tensor) -> Tensor:
             with self.run.autocast():
                 if self.plan.player == DISCRIMINATOR:
-                    fixed.view[side] = self._view(x, side)
+                    fixed.view[side] = self._view(x, side, values.blend)
                     self._discriminate(fixed, (side,), heads[side], grad=True, activations=False)
                 else:
                     fixed.network[self.plan.player, side] = self.run.networks[self.plan.player](x).float()
@@ -192,14 +220,27 @@ class Phase:
         return objective
 
     def _with_negatives(self, values: Values, side: str) -> Tensor:
-        negatives = values.batch["negatives"] if side == "fake" else None
+        negatives = values.batch["negatives"] if side == "fake" and values.joined else None
         images = values.images[side]
         return images if negatives is None else torch.cat([images, negatives])
 
-    def _view(self, images: Tensor, side: str) -> Tensor:
+    def _view(self, images: Tensor, side: str, blend: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Return what the discriminator sees of a side's images."""
+        view = self._seen(images, side)
+        if side != "real" or blend is None:
+            return view
+        partner, share = blend
+        share = share.view(-1, *(1,) * (view.ndim - 1))
+        return share * view + (1 - share) * self._seen(partner, "partner")
+
+    def _seen(self, images: Tensor, side: str) -> Tensor:
         for label, sampler in self.run.samplers.items():
             images = sampler.view(images, self.noise("view", label, side))
-        return images
+        on = self.run.plan.stands_on
+        if on is None:
+            return images
+        with torch.set_grad_enabled(images.requires_grad or self.plan.player == on):
+            return as_images(self.run.networks[on].embed(images))
 
     def _make_views(self, values: Values, seen: Mapping[str, Tensor]) -> None:
         for side in self.plan.views:
@@ -210,7 +251,8 @@ class Phase:
                 view = getattr(self.terms[label], method)(**self._arguments(label, method, values))
                 values.label[side] = values.label["real"]
             else:
-                view = self._view(seen[side] if side in seen else self._with_negatives(values, side), side)
+                images = seen[side] if side in seen else self._with_negatives(values, side)
+                view = self._view(images, side, values.blend)
             if side in self.plan.leaves and not view.requires_grad:
                 # The batch's own images, or those a replay will reuse, must not become leaves themselves.
                 view = view.detach().requires_grad_()
@@ -285,6 +327,11 @@ class Phase:
             run.attack.update(leaf.grad, values.images["real"])
         if run.average is not None and run.average_of == self.plan.player:
             run.average.update(run.iteration)
+
+
+def as_images(features: Tensor) -> Tensor:
+    """Return features (N, F) as float32 images (N, F, 1, 1), for a discriminator that stands on them."""
+    return features.float()[:, :, None, None]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import attrs
 from gancore import components
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.players import check_optimizer
-from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, TermKeys
+from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys
 from gancore.settings import check
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 BATCH_NAMES = ("z", "real", "real_label", "fake_label")
 
-OWN_KEYS = ("losses", "networks", "heads", "attacks")
+OWN_KEYS = ("losses", "networks", "heads", "attacks", "samplers")
 """Groups of parts with keys that core handles beside their own settings."""
 
-K = TypeVar("K", TermKeys, NetworkKeys, HeadKeys, AttackKeys)
-Kind = Literal["batch", "images", "view", "head", "features", "activations", "network", "embedding", "noise", "iteration"]
+K = TypeVar("K", TermKeys, NetworkKeys, HeadKeys, AttackKeys, SamplerKeys)
+Kind = Literal[
+    "batch", "images", "label", "view", "head", "features", "activations", "network", "embedding", "noise", "iteration"
+]
 
 
 @attrs.frozen
@@ -40,7 +42,7 @@ class Need:
     Attributes:
         name: The parameter.
         kind: Where its value comes from.
-        side: ``real``, ``fake``, a further generator's label, or a term's own extra view (``term:view``).
+        side: ``real``, ``fake``, a further generator's or a source's label, or a term's own extra view (``term:view``).
         label: The head or network that computes it.
     """
 
@@ -113,6 +115,25 @@ class HeadPlan:
 
 
 @attrs.frozen
+class SamplerPlan:
+    """A sampler to build, with the keys that core handles."""
+
+    part: Part
+    cls: type[components.Sampler]
+    settings: dict[str, Any]
+    keys: SamplerKeys
+
+
+@attrs.frozen
+class SourcePlan:
+    """A further stream of images: its data set, and whether that is the recipe's own, as its samplers leave it."""
+
+    part: Part
+    dataset: components.Dataset
+    shared: bool
+
+
+@attrs.frozen
 class Forward:
     """One forward of the discriminator's backbone.
 
@@ -177,6 +198,7 @@ class Plan:
         heads: The discriminator's heads.
         terms: The loss terms whose weight is not 0.
         samplers: The samplers, in order.
+        sources: The further streams of images.
         attack: The attack, if any.
         metrics: The metrics.
         loop: The update rule.
@@ -191,7 +213,8 @@ class Plan:
     networks: dict[str, NetworkPlan]
     heads: dict[str, HeadPlan]
     terms: dict[str, Term]
-    samplers: dict[str, Built]
+    samplers: dict[str, SamplerPlan]
+    sources: dict[str, SourcePlan]
     attack: AttackPlan | None
     metrics: dict[str, Built]
     loop: components.Loop
@@ -203,6 +226,24 @@ class Plan:
         """Sides whose images are generated -> the generator's label; the main generator's side is ``fake``."""
         others = {n: n for n, net in self.networks.items() if issubclass(net.cls, components.Generator)}
         return {"fake" if side == GENERATOR else side: label for side, label in others.items()}
+
+    @property
+    def stands_on(self) -> str | None:
+        """Label of the classifier whose features the discriminator sees, or None where it sees images."""
+        return self.networks[DISCRIMINATOR].keys.on if DISCRIMINATOR in self.networks else None
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What core knows for constructors before the data are read."""
+        settings = self.recipe.run
+        return {
+            "classes": self.info.classes,
+            "channels": self.info.channels,
+            "image_size": self.info.image_size,
+            "latent_dim": settings.latent_dim,
+            "batch_size": settings.batch_size,
+            "iterations": settings.iterations,
+        }
 
     def active(self, iteration: int) -> frozenset[str]:
         """Return the labels of the terms that take part in an iteration."""
@@ -224,7 +265,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     Raises:
         GancoreError: With one sentence, for anything that is wrong.
     """
-    built = {key: _load(part, registry) for key, part in recipe.parts.items() if part.group not in OWN_KEYS}
+    built = {key: _load(part, registry) for key, part in recipe.parts.items() if part.group not in OWN_KEYS and not part.shared}
 
     def group(name: str) -> dict[str, Built]:
         return {label: built[name, label] for label in recipe.group(name)}
@@ -253,7 +294,10 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         networks=networks,
         heads=heads,
         terms={},
-        samplers=group("samplers"),
+        samplers={
+            label: SamplerPlan(part, *_split(part, registry, SamplerKeys)) for label, part in recipe.group("samplers").items()
+        },
+        sources=_load_sources(recipe, built, dataset),
         attack=_load_attack(attacks[0], registry, networks, players) if attacks else None,
         metrics=group("metrics"),
         loop=loop,
@@ -271,7 +315,31 @@ def _load(part: Part, registry: Registry) -> Built:
     return Built(part, cls, check(cls, part.settings, where=part.where))
 
 
-def construct(built: Built | NetworkPlan | HeadPlan | AttackPlan | Term, context: Mapping[str, Any]) -> Any:
+def _load_sources(recipe: Recipe, built: Mapping[tuple[str, str], Built], data: components.Dataset) -> dict[str, SourcePlan]:
+    sources = {}
+    for label, part in recipe.group("sources").items():
+        dataset = data if part.shared else _construct(built["sources", label])
+        own, info = data.info, dataset.info
+        if (info.channels, info.image_size, info.continuous) != (own.channels, own.image_size, own.continuous):
+            raise GancoreError(
+                f"{part.where} has {_described(info)}, and the data have {_described(own)}; choose a set of the same shape, "
+                f"or set sources.{label}.image_size."
+            )
+        if info.classes > own.classes:
+            raise GancoreError(
+                f"{part.where} has {info.classes} classes, and the data have {own.classes}, which the networks are made for; "
+                "choose a set with no more classes."
+            )
+        sources[label] = SourcePlan(part, dataset, part.shared)
+    return sources
+
+
+def _described(info: components.DatasetInfo) -> str:
+    kind = "points" if info.continuous else "images"
+    return f"{kind} of {info.channels} x {info.image_size} x {info.image_size}"
+
+
+def construct(built: Built | SamplerPlan | NetworkPlan | HeadPlan | AttackPlan | Term, context: Mapping[str, Any]) -> Any:
     """Build a component from its settings and what core knows.
 
     Raises:
@@ -342,7 +410,19 @@ def _check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Col
             raise GancoreError(
                 f"{recipe.name}: the label of heads.{label} is taken by a network or the vocabulary; rename the head."
             )
+    for label, source in recipe.group("sources").items():
+        if label in {*networks, *heads, "real", "fake", "negatives", "noise", "iteration", "z"} or "_" in label:
+            raise GancoreError(
+                f"{source.where}: the label {label!r} is taken, or holds an underscore; the names {label} and {label}_label "
+                "shall mean its images alone, so rename the source."
+            )
     for label, network in networks.items():
+        on = network.keys.on
+        if on is not None and (label != DISCRIMINATOR or on not in networks):
+            what = f"the network {on!r} is not in the recipe" if label == DISCRIMINATOR else "only a discriminator can"
+            raise GancoreError(f"{network.part.where} can't stand on the features of another network: {what}; correct `on`.")
+        if on is not None and not issubclass(networks[on].cls, components.Classifier):
+            raise GancoreError(f"{network.part.where}: on = {on!r} is no classifier, so it has no features; name a classifier.")
         if not network.trained and not (network.keys.weights or network.keys.trained_by) and network.cls.frozen_needs_weights:
             raise GancoreError(
                 f"{network.part.where} is frozen in this recipe, so it needs trained weights: "
@@ -422,14 +502,16 @@ def resolve(name: str, plan: Plan, term: str = "", extra_views: Iterable[str] = 
     if name == "negatives":
         given = any(sampler.cls.gives_negatives for sampler in plan.samplers.values())
         return Need(name, "batch") if given else None
-    if name in plan.sides:
+    if name in plan.sides or name in plan.sources:
         return Need(name, "images", name)
-    for side in sorted(["real", *plan.sides, *extra_views], key=len, reverse=True):
+    for side in sorted(["real", *plan.sides, *plan.sources, *extra_views], key=len, reverse=True):
         if not name.startswith(f"{side}_"):
             continue
         what = name.removeprefix(f"{side}_")
         owned = side in extra_views
         full = f"{term}:{side}" if owned else side
+        if side in plan.sources and what == "label":
+            return Need(name, "label", full)
         if DISCRIMINATOR in plan.networks:
             if what in ("view", "features", "activations"):
                 kinds: dict[str, Kind] = {"view": "view", "features": "features", "activations": "activations"}
@@ -449,7 +531,8 @@ def vocabulary(plan: Plan) -> list[str]:
     names = ["iteration", "noise", "real", "real_label"]
     if GENERATOR in plan.networks:
         names += ["z", "fake_label", *plan.sides]
-    sides = ["real", *plan.sides]
+    names += [name for label in plan.sources for name in (label, f"{label}_label")]
+    sides = ["real", *plan.sides, *plan.sources]
     if DISCRIMINATOR in plan.networks:
         names += [f"{side}_{what}" for side in sides for what in ("view", "features", "activations", *plan.heads)]
     roles = components.Generator | components.Discriminator
@@ -463,6 +546,8 @@ def _missing(name: str, method: str, part: Part, plan: Plan, cls: type[component
     known = [*vocabulary(plan), *(f"{view}_{w}" for view in cls.extra_views for w in ("view", *plan.heads))]
     what = name.split("_", 1)[1] if name.startswith(("real_", "fake_", *cls.extra_views)) and "_" in name else ""
     remedy = f"add [heads.{what}] or [networks.{what}]" if what else "see `gancore explain` for the names it has"
+    if "_" in name and not what:
+        remedy = f"add a source of images, [sources.{name.split('_', 1)[0]}], if that is what it means, or {remedy}"
     if name == "negatives":
         remedy = "add a sampler that gives negatives"
     elif name.startswith("fake") and GENERATOR not in plan.networks:
@@ -494,6 +579,25 @@ def _check_whole(plan: Plan) -> None:
                 )
             if side not in attacked:
                 raise GancoreError(f"{where} has no target: no loss term of the {target} looks at {side} images through it.")
+    for sampler in plan.samplers.values():
+        of = sampler.keys.of
+        if of is None:
+            for label in construct(sampler, plan.context).reads():
+                if label not in plan.sources:
+                    raise GancoreError(
+                        f"{sampler.part.where} draws from the source {label!r}, which this recipe does not have "
+                        f"(its sources: {listed(plan.sources)}); add [sources.{label}]."
+                    )
+            continue
+        if of not in plan.sources:
+            raise GancoreError(
+                f"{sampler.part.where}: of = {of!r} names no source of this recipe{did_you_mean(of, plan.sources)} "
+                f"(its sources: {listed(plan.sources)}); add [sources.{of}]."
+            )
+        if sampler.cls.draw is not components.Sampler.draw or sampler.cls.view is not components.Sampler.view:
+            raise GancoreError(
+                f"{sampler.part.where} changes drawn batches, so it can't act on the source {of!r} alone; leave out `of`."
+            )
     for label, metric in plan.metrics.items():
         network = getattr(metric.cls, "network", None)
         chosen = metric.settings.get("network", network)
@@ -577,7 +681,7 @@ def _generators(plan: Plan, player: str, needs: Iterable[Need], viewed: Collecti
 
 
 def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
-    rank = {side: number for number, side in enumerate(["real", *plan.sides])}
+    rank = {side: number for number, side in enumerate(["real", *plan.sides, *plan.sources])}
     return tuple(sorted(sides, key=lambda side: (rank.get(side, len(rank)), side)))
 
 
@@ -595,7 +699,8 @@ def _forwards(
     for side in _ordered({need.side for need in needs}, plan):
         # An extra view is made from others, so it carries a graph wherever they do.
         extra = ":" in side
-        graph = player == DISCRIMINATOR or generators.get(side, False) or side in differentiated or (side == "real" and shared)
+        graph = player in (DISCRIMINATOR, plan.stands_on) or generators.get(side, False) or side in differentiated
+        graph = graph or (side == "real" and shared)
         graph = graph or (extra and any(generators.values()))
         alone = side if batch_statistics or side in differentiated else ""
         groups.setdefault((graph, alone), []).append(side)

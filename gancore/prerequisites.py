@@ -13,7 +13,7 @@ import attrs
 from gancore import components
 from gancore.errors import GancoreError, listed
 from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
-from gancore.recipe import TABLES, Recipe, check_table, merge, read_layer
+from gancore.recipe import TABLES, Recipe, assignment, check_table, merge, read_layer
 
 Train = Callable[[Recipe, Path], None]
 """Trains a recipe into a folder."""
@@ -72,6 +72,11 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
         if inherited in plan.recipe.table:
             overrides[inherited] = plan.recipe.table[inherited]
     table = merge(layer.table, overrides)
+    for text in planned.keys.trained_with:
+        try:
+            table = merge(table, assignment(text))
+        except GancoreError as error:
+            raise GancoreError(f"{planned.part.where}: trained_with: {error}") from error
     role = part.file.removesuffix(".safetensors")
     if role == "classifier":
         table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gancore.registry import Declared, Registry
 
 GROUPS = {
+    "sources": "dataset",
     "samplers": "sampler",
     "networks": "network",
     "heads": "head",
@@ -152,6 +153,8 @@ class NetworkKeys:
         weights: A safetensors file to start from.
         trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
         inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``.
+        trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
+        on: For a discriminator, the label of the classifier whose features it sees in place of images.
         input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalisation of its input.
         input_std: Per channel, on the [0, 1] scale.
     """
@@ -159,6 +162,8 @@ class NetworkKeys:
     weights: str | None = None
     trained_by: str | None = None
     inherits: list[str] = attrs.field(factory=lambda: ["data"])
+    trained_with: list[str] = attrs.field(factory=list)
+    on: str | None = None
     input_mean: list[float] | None = None
     input_std: list[Annotated[float, Range(0, open_low=True)]] | None = None
 
@@ -171,11 +176,13 @@ class HeadKeys:
         weights: A safetensors file to start from.
         trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
         inherits: Tables of this recipe that the training recipe takes over.
+        trained_with: ``KEY=VALUE`` texts that change the training recipe.
     """
 
     weights: str | None = None
     trained_by: str | None = None
     inherits: list[str] = attrs.field(factory=lambda: ["data"])
+    trained_with: list[str] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)
@@ -189,6 +196,17 @@ class AttackKeys:
     sides: list[Literal["real", "fake"]] = attrs.field(factory=lambda: ["real"])
 
 
+@attrs.frozen(kw_only=True)
+class SamplerKeys:
+    """Keys that every sampler takes.
+
+    Attributes:
+        of: Label of the source from which it selects; by default it selects from the data.
+    """
+
+    of: str | None = None
+
+
 @attrs.frozen
 class Part:
     """One component in its place in a recipe.
@@ -199,6 +217,7 @@ class Part:
         declared: The component.
         settings: Its settings as the recipe gives them.
         where: Names the place for errors.
+        shared: Whether it is a source that names no data set of its own, and so draws from the recipe's data.
     """
 
     group: str
@@ -206,6 +225,7 @@ class Part:
     declared: Declared
     settings: dict[str, Any]
     where: str
+    shared: bool = False
 
 
 @attrs.frozen
@@ -392,6 +412,9 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         for label, settings in table.get(group, {}).items():
             if not _LABEL.fullmatch(label):
                 raise GancoreError(f"{name}: the label {group}.{label} must be lower-case letters, digits and underscores.")
+            if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
+                parts[group, label] = _shared_source(label, settings, table.get("data", {}), registry, name)
+                continue
             parts[group, label] = _part(group, label, kind, settings, registry, name, table[group])
     for group, kind in SINGLE.items():
         settings = table.setdefault(group, {})
@@ -400,7 +423,8 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         parts[group, group] = _part(group, group, kind, settings, registry, name, table)
     # The resolved table names components in full, so that it means the same wherever it is read.
     for (group, label), part in parts.items():
-        (table[group] if group in SINGLE else table[group][label])["use"] = part.declared.full_name
+        if not part.shared:
+            (table[group] if group in SINGLE else table[group][label])["use"] = part.declared.full_name
     data = parts["data", "data"]
     own = {key: data.settings.pop(key) for key in list(data.settings) if key in attrs.fields_dict(Augmentation)}
     average = table.get("ema")
@@ -440,6 +464,16 @@ def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
         if table.get(key) is False:
             del table[key]
     return table
+
+
+def _shared_source(label: str, settings: Mapping[str, Any], data: Any, registry: Registry, name: str) -> Part:
+    if settings:
+        raise GancoreError(
+            f"{name}: sources.{label} has no `use`, so it draws from the recipe's own data and takes no {listed(settings)}; "
+            f'choose among its images by samplers with of = "{label}", or name another data set by `use`.'
+        )
+    part = _part("data", "data", "dataset", data, registry, name, {})
+    return attrs.evolve(part, group="sources", label=label, where=f"{name}: sources.{label}", shared=True)
 
 
 def _part(

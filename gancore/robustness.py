@@ -17,6 +17,7 @@ from gancore import components
 from gancore.data import to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.evaluation import fingerprint
+from gancore.phase import as_images
 from gancore.plan import DISCRIMINATOR
 from gancore.random import generator
 from gancore.settings import check
@@ -74,14 +75,17 @@ def classifier_of(run: Run, name: str | None) -> Iterator[tuple[str, Classify, l
             f"{run.recipe.name} has no classifier {chosen!r}{did_you_mean(chosen, known)} (it has: {listed(known)})."
         )
     modules = [run.networks[DISCRIMINATOR], run.heads[chosen]] if chosen in run.heads else [run.networks[chosen]]
+    below = run.networks[run.plan.stands_on] if chosen in run.heads and run.plan.stands_on is not None else None
+    modules += [] if below is None else [below]
 
     def classify(x: Tensor) -> Tensor:
         with run.autocast():
-            if len(modules) == 1:
-                logits: Tensor = modules[0](x)
+            if chosen in run.heads:
+                seen = x if below is None else as_images(below.embed(x))
+                logits = modules[1](modules[0](seen), torch.zeros(len(x), dtype=torch.int64, device=x.device))
             else:
-                logits = modules[1](modules[0](x), torch.zeros(len(x), dtype=torch.int64, device=x.device))
-        return logits.float()
+                logits = modules[0](x)
+        return torch.as_tensor(logits).float()
 
     modes = [module.training for module in modules]
     wanted = [(parameter, parameter.requires_grad) for module in modules for parameter in module.parameters()]

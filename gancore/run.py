@@ -8,21 +8,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor, nn
 
 from gancore import components, distributed
 from gancore.components import Drawn
-from gancore.data import ImageStore, IndexStream
+from gancore.data import ImageStore, ImageStream, IndexStream
 from gancore.devices import choose_precision
 from gancore.errors import GancoreError
 from gancore.memory import keep_freed_memory
 from gancore.phase import Batch, Phase
-from gancore.plan import GENERATOR, Plan, construct, plan_phase
+from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, construct, plan_phase
 from gancore.players import MovingAverage, Player
 from gancore.random import derive, generator
 from gancore.settings import settings_of
 from gancore.weights import load_weights
+
+Selection = tuple[Tensor, Tensor, Tensor | None]
+"""Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
 
 
 class Run:
@@ -73,18 +77,7 @@ class Run:
 
     def context(self, *, counts: bool = False) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
-        info, settings = self.plan.info, self.recipe.run
-        context: dict[str, Any] = {
-            "classes": info.classes,
-            "channels": info.channels,
-            "image_size": info.image_size,
-            "latent_dim": settings.latent_dim,
-            "batch_size": settings.batch_size,
-            "iterations": settings.iterations,
-        }
-        if counts:
-            context["class_counts"] = self.class_counts
-        return context
+        return {**self.plan.context, "class_counts": self.class_counts} if counts else self.plan.context
 
     def _make(self, label: str, built: Any, context: Mapping[str, Any]) -> Any:
         """Build a part with initial weights that are a function of the seed and its label alone."""
@@ -101,8 +94,11 @@ class Run:
             label: self._make(f"samplers.{label}", built, context) for label, built in self.plan.samplers.items()
         }
         self.networks: dict[str, Any] = {}
-        for label, planned in self.plan.networks.items():
-            network = self._make(f"networks.{label}", planned, context)
+        on = self.plan.stands_on
+        # What the discriminator stands on says how wide its input is, so it comes first.
+        for label, planned in sorted(self.plan.networks.items(), key=lambda item: item[0] != on):
+            inputs = {"channels": self.networks[on].features, "image_size": 1} if on and label == DISCRIMINATOR else {}
+            network = self._make(f"networks.{label}", planned, {**context, **inputs})
             path = weights.get(f"networks.{label}") or (planned.keys.weights and Path(planned.keys.weights).expanduser())
             if path:
                 load_weights(network, Path(path), where=planned.part.where)
@@ -158,17 +154,24 @@ class Run:
     # -- data ----------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def selection(self) -> tuple[Tensor, Tensor, Tensor | None]:
+    def selection(self) -> Selection:
         """Training images uint8, labels, and the relative frequency of each image, after the samplers' selection."""
-        images, labels = self.plan.dataset.load("train")
+        return self._select(*self.plan.dataset.load("train"), None, None)
+
+    def _select(self, images: Tensor, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
+        """Return what the samplers of the data (None) or of a source leave of some images."""
+        samplers = {label: sampler for label, sampler in self.samplers.items() if self.plan.samplers[label].keys.of == of}
         chosen = torch.arange(len(labels))
-        for label, sampler in self.samplers.items():
-            chosen = chosen[sampler.select(labels[chosen], self.seed).cpu()]
+        for label, sampler in samplers.items():
+            try:
+                chosen = chosen[sampler.select(labels[chosen], self.seed).cpu()]
+            except GancoreError as error:
+                raise GancoreError(f"{self.plan.samplers[label].part.where}: {error}") from error
             if len(chosen) == 0:
                 raise GancoreError(f"{self.plan.samplers[label].part.where} leaves no image of the {len(labels)}; select more.")
         labels = labels[chosen]
-        weights: Tensor | None = None
-        for sampler in self.samplers.values():
+        weights = None if weights is None else weights[chosen]
+        for sampler in samplers.values():
             given = sampler.weights(labels)
             if given is not None:
                 weights = given.cpu() if weights is None else weights * given.cpu()
@@ -181,36 +184,39 @@ class Run:
         """Training images per class, after samplers."""
         return torch.bincount(self.selection[1], minlength=self.plan.info.classes).tolist()
 
-    @cached_property
-    def store(self) -> ImageStore:
-        """The training images, on the device where they fit."""
-        images, labels, _ = self.selection
-        return ImageStore(images, labels, self.device, self.recipe.augmentation)
+    def _stream(self, selection: Selection, seed: int) -> ImageStream:
+        images, labels, weights = selection
+        store = ImageStore(images, labels, self.device, self.recipe.augmentation)
+        size, processes = self.recipe.run.batch_size, distributed.world_size()
+        return ImageStream(store, IndexStream(len(labels), size, seed, weights=weights, rank=self.rank, world_size=processes))
 
     @cached_property
-    def stream(self) -> IndexStream:
-        """Which images make up each batch."""
-        _, labels, weights = self.selection
-        return IndexStream(
-            len(labels),
-            self.recipe.run.batch_size,
-            self.seed,
-            weights=weights,
-            rank=self.rank,
-            world_size=distributed.world_size(),
-        )
+    def stream(self) -> ImageStream:
+        """The training images, batch by batch."""
+        return self._stream(self.selection, self.seed)
+
+    @cached_property
+    def sources(self) -> dict[str, ImageStream]:
+        """The further streams of images; one that shares the data begins with what the samplers leave of them."""
+        streams = {}
+        for label, source in self.plan.sources.items():
+            start = self.selection if source.shared else (*source.dataset.load("train"), None)
+            streams[label] = self._stream(self._select(*start, label), derive(self.seed, "source", label))
+        return streams
 
     def fresh(self) -> Batch:
         """Draw a new batch: images, labels, latents."""
         draw = self.draws
         self.draws += 1
-        noise = generator(self.device, self.seed, "augmentation", draw, self.rank)
-        images, labels = self.store.batch(self.stream.indices(draw), noise)
-        drawn = Drawn(images, labels)
+        drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, self.rank)))
+        if self.plan.sources:
+            drawn.sources = {
+                label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, self.rank))
+                for label, stream in self.sources.items()
+            }
         for label, sampler in self.samplers.items():
             drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, self.rank))
-        batch = Batch(drawn.real, drawn.real_label, negatives=drawn.negatives, negatives_label=drawn.negatives_label)
-        return self.renew(batch)
+        return self.renew(Batch(**attrs.asdict(drawn, recurse=False)))
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""
@@ -218,7 +224,7 @@ class Run:
         if GENERATOR in self.networks:
             z, label = self.latent(len(batch.real), "latent", self.latents, self.rank)
             self.latents += 1
-        return Batch(batch.real, batch.real_label, z, label, batch.negatives, batch.negatives_label)
+        return attrs.evolve(batch, z=z, fake_label=label, generated={})
 
     def latent(self, number: int, *purpose: str | int) -> tuple[Tensor, Tensor]:
         """Return latents (number, latent_dim) and labels (number,) that are uniform over the classes, for a purpose."""

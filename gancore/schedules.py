@@ -17,10 +17,12 @@ def constant() -> Factor:
     return lambda _iteration: 1.0
 
 
-def linear(*, iterations: Annotated[int, Range(1)], start: Annotated[int, Range(0)] = 0) -> Factor:
-    """Fall linearly from 1 at `start` to 0 at the end of the run (Miyato et al. 2018)."""
+def linear(
+    *, iterations: Annotated[int, Range(1)], start: Annotated[int, Range(0)] = 0, floor: Annotated[float, Range(0, 1)] = 0.0
+) -> Factor:
+    """Fall linearly from 1 at `start` towards 0 at the end of the run (Miyato et al. 2018), but not below `floor`."""
     span = max(1, iterations - start)
-    return lambda iteration: min(1.0, max(0.0, 1.0 - (iteration - start) / span))
+    return lambda iteration: min(1.0, max(floor, 1.0 - (iteration - start) / span))
 
 
 def exponential(

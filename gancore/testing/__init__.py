@@ -87,8 +87,7 @@ def _cases(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Cas
             if getattr(_loaded(declared), "gradient", None) == "logits":
                 continue
             given = settings.get(declared.name, {})
-            table = HostTable().with_part(f"{kind}s", "part", declared.full_name, **given)
-            yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, name, module)
+            yield f"{declared.name}: resumes bit-exactly", partial(_part_resumes, declared, kind, given, name, module)
     for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
 
@@ -177,6 +176,14 @@ def _resumes(table: HostTable, plugin: str, module: ModuleType) -> None:
         second.step()
     difference = bitwise_difference(whole, second)
     assert not difference, f"2 iterations, resume, 2 iterations differ from 4 in {difference}: keep the state in buffers"
+
+
+def _part_resumes(declared: Declared, kind: str, settings: Mapping[str, Any], plugin: str, module: ModuleType) -> None:
+    if kind == "sampler":
+        table = HostTable().for_sampler(registry().load(declared), declared.full_name, **settings)
+    else:
+        table = HostTable().with_part(f"{kind}s", "part", declared.full_name, **settings)
+    _resumes(table, plugin, module)
 
 
 def _has_plan(recipe: str) -> None:

@@ -11,6 +11,8 @@ from gancore.components import Classifier, Dataset, DatasetInfo, Discriminator, 
 class TinyGenerator(Generator):
     """One linear layer and tanh."""
 
+    frozen_needs_weights = False
+
     def __init__(self, *, channels: int, image_size: int, latent_dim: int) -> None:
         super().__init__()
         self.latent_dim = latent_dim

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancore.components import LossTerm
-from gancore.plan import make_plan
+import gancore.builtin
+from gancore.components import LossTerm, Sampler
+from gancore.plan import make_plan, parameters_of
 from gancore.recipe import check_table
 from gancore.registry import Registry
 from gancore.run import Run
+from gancore.settings import check
+from gancore.testing import host
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 10, "batch_size": 7, "latent_dim": 4, "precision": "float32"},
@@ -39,6 +42,14 @@ SUPERVISED: dict[str, Any] = {
 }
 
 
+PLAYERS = ("generator", "discriminator", "classifier")
+
+
+def host_registry() -> Registry:
+    """Return the registry of core and of the host alone."""
+    return Registry.of({"core": gancore.builtin, "host": host})
+
+
 @attrs.frozen
 class HostTable:
     """A recipe's table around the part under test.
@@ -55,7 +66,23 @@ class HostTable:
         """Return the host that a loss term needs, with the term in it under the label ``part``."""
         game = any(callable(getattr(cls, player, None)) for player in ("generator", "discriminator"))
         base = HostTable(copy.deepcopy(GAME if game else SUPERVISED), supervised=not game)
+        methods = [getattr(cls, player) for player in PLAYERS if callable(getattr(cls, player, None))]
+        names = {name for method in methods for name in parameters_of(method)}
+        if any(name.startswith("fake_") for name in names) and not game:
+            base = base.with_part("networks", "generator", "host/generator")
+        for name in names - {"real_label", "fake_label"}:
+            if name.endswith("_label"):
+                base = base.with_part("sources", name.removesuffix("_label"), None)
         return base.with_part("losses", "part", use, **settings)
+
+    def for_sampler(self, cls: type[Sampler], use: str, **settings: Any) -> HostTable:
+        """Return the host that a sampler needs: a game, with the sources that it reads."""
+        plan = make_plan(check_table(self.table, host_registry(), name="conformance"), host_registry())
+        sampler = cls(**check(cls, settings, where=use, context=plan.context))
+        base = self
+        for label in sampler.reads():
+            base = base.with_part("sources", label, None)
+        return base.with_part("samplers", "part", use, **settings)
 
     def with_part(self, group: str, label: str, use: str | None, **keys: Any) -> HostTable:
         """Return a copy with a part added, or with keys of a part changed."""
