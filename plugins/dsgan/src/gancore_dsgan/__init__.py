@@ -1,0 +1,82 @@
+"""DSGAN, the difference-seeking GAN (ICLR 2019 submission; arXiv:1912.12402): a gancore plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gancore
+
+GANCORE_API = 1
+
+DSGAN = "arXiv:1912.12402"
+
+
+@gancore.hookimpl
+def gancore_samplers() -> Iterator[gancore.Component]:
+    """Declare the sampler that makes a GAN seek a difference."""
+    target = "gancore_dsgan.samplers:Difference"
+    yield gancore.Component("difference", target, "Real is a wide distribution, and data to avoid are fake", cite=DSGAN)
+    yield gancore.Component("noise", "gancore_dsgan.samplers:Noise", "Real images with normal or uniform noise")
+
+
+@gancore.hookimpl
+def gancore_loss_terms() -> Iterator[gancore.Component]:
+    """Declare the losses of the two applications."""
+    losses = "gancore_dsgan.losses"
+    yield gancore.Component("semi-supervised", f"{losses}:SemiSupervised", "A classifier with K + 1 classes", cite=DSGAN)
+    yield gancore.Component("pull-away", f"{losses}:PullAway", "Generated features unlike each other", cite="arXiv:1609.03126")
+    yield gancore.Component("feature-matching", f"{losses}:FeatureMatching", "Equal mean features", cite="arXiv:1606.03498")
+    yield gancore.Component("confidence", f"{losses}:Confidence", "Generated images confidently classified", cite=DSGAN)
+
+
+@gancore.hookimpl
+def gancore_loops() -> Iterator[gancore.Component]:
+    """Declare the update rule of semi-supervised learning."""
+    loop = "gancore_dsgan.loops:SemiSupervised"
+    yield gancore.Component("semi-supervised", loop, "Critic and generator, then the classifier", cite=DSGAN)
+
+
+@gancore.hookimpl
+def gancore_networks() -> Iterator[gancore.Component]:
+    """Declare the networks of Tables 4 to 7."""
+    networks = "gancore_dsgan.networks"
+    for name, target, summary in (
+        ("mnist-generator", "MnistGenerator", "Generator of Table 4"),
+        ("mnist-classifier", "MnistClassifier", "Classifier of Table 4, with Gaussian noise"),
+        ("feature-critic", "FeatureCritic", "Discriminator of Tables 4 and 5, on features"),
+        ("conv-generator", "ConvGenerator", "Generator of Table 5"),
+        ("conv-classifier", "ConvClassifier", "Classifier of Table 6, for SVHN and CIFAR-10"),
+        ("plain-classifier", "PlainClassifier", "Classifier of Table 7, for adversarial training"),
+    ):
+        yield gancore.Component(name, f"{networks}:{target}", summary, cite=DSGAN)
+
+
+@gancore.hookimpl
+def gancore_datasets() -> Iterator[gancore.Component]:
+    """Declare points in the plane."""
+    sets = "gancore_dsgan.datasets"
+    yield gancore.Component("swiss-roll", f"{sets}:SwissRoll", "Points along a spiral")
+    yield gancore.Component("disc", f"{sets}:Disc", "Points in a disc whose centre is sparse, or dense")
+    yield gancore.Component("rings", f"{sets}:Rings", "Points on concentric rings, a class each")
+    yield gancore.Component("gaussian-grid", f"{sets}:GaussianGrid", "A square grid of Gaussians, a class each")
+
+
+@gancore.hookimpl
+def gancore_metrics() -> Iterator[gancore.Component]:
+    """Declare the scores of the case studies."""
+    metrics = "gancore_dsgan.metrics"
+    yield gancore.Component("low-density", f"{metrics}:LowDensity", "Share of samples where data are rare")
+    yield gancore.Component("novelty", f"{metrics}:Novelty", "A detector of unseen classes, by its AUROC")
+
+
+@gancore.hookimpl
+def gancore_commands() -> Iterator[gancore.Component]:
+    """Declare the command that draws a discriminator over the plane."""
+    yield gancore.Component("field", "gancore_dsgan.field:command", "Draw data, samples and discriminator of a run in 2-D")
+
+
+@gancore.hookimpl
+def gancore_recipes() -> Iterator[Path]:
+    """Say where the recipes lie."""
+    yield Path(__file__).with_name("recipes")

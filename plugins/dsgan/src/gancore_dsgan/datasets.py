@@ -1,0 +1,303 @@
+"""Points in the plane whose densities are known, for the case studies (arXiv:1912.12402, section 2.2)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import gancore
+
+SPLITS = ("train", "test")
+
+OUTERMOST = 0.8
+"""Radius of the roll's end and of the largest ring."""
+
+DEVIATIONS = 5
+"""Standard deviations of normal noise for which there must be room within [-1, 1]: 3e-7 of it lies beyond, on each side."""
+
+Points = Annotated[int, gancore.Range(4)]
+Seed = Annotated[int, gancore.Range(0)]
+Noise = Annotated[float, gancore.Range(0.005, (1 - OUTERMOST) / DEVIATIONS)]
+Floats = NDArray[np.float64]
+
+_CHUNK = 4_000_000
+"""Most pairs of a point and a place on the roll that are looked at at once."""
+
+
+class _Plane(gancore.Dataset):
+    """Points in the plane as images of two channels and one pixel.
+
+    Args:
+        samples: Number of training points; of test points there are a quarter.
+        seed: Of the points. A set is a function of its settings, whatever the run's seed.
+    """
+
+    def __init__(self, *, samples: Points = 20000, seed: Seed = 0) -> None:
+        self.samples = samples
+        self.seed = seed
+
+    @property
+    def info(self) -> gancore.DatasetInfo:
+        """What is known before a point is drawn."""
+        names = self._class_names()
+        return gancore.DatasetInfo(classes=len(names), channels=2, image_size=1, class_names=names, continuous=True)
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return points (N, 2, 1, 1) float32 in [-1, 1] and labels (N,) int64 of ``"train"`` or ``"test"``.
+
+        The classes take turns. The same settings give the same points on every machine.
+
+        Raises:
+            GancoreError: There is no such split.
+        """
+        if split not in SPLITS:
+            raise gancore.GancoreError(
+                f"Points in the plane have the splits 'train' and 'test', not {split!r}; name one of them."
+            )
+        number = self.samples if split == "train" else self.samples // 4
+        labels = np.arange(number) % self.info.classes
+        points = self._draw(labels, np.random.default_rng([self.seed, SPLITS.index(split)]))
+        # The normal noise's last tail, for which `DEVIATIONS` leaves no room.
+        images = torch.from_numpy(points).float().clamp_(-1, 1)
+        return images[:, :, None, None], torch.from_numpy(labels)
+
+    def density(self, points: Tensor) -> Tensor:
+        """Return the density of all classes together, per unit of area, at points (M, 2): (M,) float64.
+
+        Raises:
+            GancoreError: The points are of another shape.
+        """
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise gancore.GancoreError(f"A density in the plane needs points of the shape (M, 2), not {tuple(points.shape)}.")
+        return self._density(points.detach().double())
+
+    def _class_names(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+        """Return a point of each label: (N, 2)."""
+        raise NotImplementedError
+
+    def _density(self, points: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class SwissRoll(_Plane):
+    """Points along a spiral, with normal noise: one class.
+
+    The spiral's radius grows in proportion to its angle, from 1.5 pi onwards, to 0.8 at its end. The points lie evenly along
+    its length, so that data are rare beside it and nowhere on it.
+
+    Args:
+        samples: Number of training points; of test points there are a quarter.
+        seed: Of the points. A set is a function of its settings, whatever the run's seed.
+        turns: Turns of the spiral, from 0.25 to 4.
+        noise: Standard deviation of the noise, in each direction.
+    """
+
+    START = 1.5 * math.pi
+
+    def __init__(
+        self,
+        *,
+        samples: Points = 20000,
+        seed: Seed = 0,
+        turns: Annotated[float, gancore.Range(0.25, 4)] = 1.5,
+        noise: Noise = 0.02,
+    ) -> None:
+        super().__init__(samples=samples, seed=seed)
+        self.turns = turns
+        self.noise = noise
+
+    def _class_names(self) -> tuple[str, ...]:
+        return ("roll",)
+
+    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+        along = random.random(len(labels))
+        return self._curve(along) + self.noise * random.standard_normal((len(labels), 2))
+
+    def _density(self, points: Tensor) -> Tensor:
+        # The roll is a chain of short pieces of one length, and a piece's noise is that of its middle. Pieces of a quarter
+        # of the noise's deviation are far below what can be seen; only the two ends make an error at all.
+        pieces = math.ceil(4 * self._length / self.noise)
+        middles = torch.from_numpy(self._curve((np.arange(pieces) + 0.5) / pieces)).to(points.device)
+        found = [_normals(part, middles, self.noise) for part in points.split(max(1, _CHUNK // pieces))]
+        return torch.cat(found) if found else points.new_zeros(0)
+
+    @property
+    def _end(self) -> float:
+        return self.START + 2 * math.pi * self.turns
+
+    @property
+    def _length(self) -> float:
+        first, last = _spiral_length(np.array([self.START, self._end]))
+        return float(last - first) * OUTERMOST / self._end
+
+    def _curve(self, along: Floats) -> Floats:
+        """Return the places (N, 2) at shares (N,) of the spiral's length."""
+        # The length has no inverse in closed form; between so many angles the error is some 1e-9.
+        angles = np.linspace(self.START, self._end, 20001)
+        lengths = _spiral_length(angles)
+        angle = np.interp(lengths[0] + along * (lengths[-1] - lengths[0]), lengths, angles)
+        radius = OUTERMOST * angle / self._end
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+class Disc(_Plane):
+    """Points in a disc that is sparse in its centre, or dense: one class (arXiv:1912.12402, Fig. 3).
+
+    With t = r / radius the density is proportional to floor + (1 - floor) t^2 where the centre is sparse, and to
+    floor + (1 - floor) (1 - t^2) where it is dense.
+
+    Args:
+        samples: Number of training points; of test points there are a quarter.
+        seed: Of the points. A set is a function of its settings, whatever the run's seed.
+        centre: Whether the centre is sparse or dense.
+        radius: Of the disc, up to 0.9.
+        floor: The least density over the greatest; 1 is an even disc.
+    """
+
+    def __init__(
+        self,
+        *,
+        samples: Points = 20000,
+        seed: Seed = 0,
+        centre: Literal["sparse", "dense"] = "sparse",
+        radius: Annotated[float, gancore.Range(0, 0.9, open_low=True)] = 0.6,
+        floor: Annotated[float, gancore.Range(0, 1, open_low=True)] = 0.02,
+    ) -> None:
+        super().__init__(samples=samples, seed=seed)
+        self.centre = centre
+        self.radius = radius
+        self.floor = floor
+
+    def _class_names(self) -> tuple[str, ...]:
+        return ("disc",)
+
+    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+        # The share of the sparse disc within t^2 = s is (2 floor s + (1 - floor) s^2) / (1 + floor), whose root is written
+        # without a difference of near numbers. The dense disc is the same with 1 - s.
+        share = random.random(len(labels))
+        square = (1 + self.floor) * share / (self.floor + np.sqrt(self.floor**2 + (1 - self.floor**2) * share))
+        square = np.minimum(square, 1)  # It may be rounded up, and 1 - s must have a root.
+        radius = self.radius * np.sqrt(square if self.centre == "sparse" else 1 - square)
+        angle = 2 * math.pi * random.random(len(labels))
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+    def _density(self, points: Tensor) -> Tensor:
+        square = points.square().sum(1) / self.radius**2
+        rising = square if self.centre == "sparse" else 1 - square
+        height = (self.floor + (1 - self.floor) * rising) / (math.pi * self.radius**2 * (1 + self.floor) / 2)
+        return torch.where(square <= 1, height, 0.0)
+
+
+class Rings(_Plane):
+    """Points on concentric rings, with normal noise: one class for each ring, all equally frequent.
+
+    The k-th of K rings has the radius 0.8 k / K; the innermost is class 0.
+
+    Args:
+        samples: Number of training points; of test points there are a quarter.
+        seed: Of the points. A set is a function of its settings, whatever the run's seed.
+        rings: Number K of rings, up to 10.
+        noise: Standard deviation of the noise, in each direction.
+    """
+
+    def __init__(
+        self,
+        *,
+        samples: Points = 20000,
+        seed: Seed = 0,
+        rings: Annotated[int, gancore.Range(1, 10)] = 3,
+        noise: Noise = 0.02,
+    ) -> None:
+        super().__init__(samples=samples, seed=seed)
+        self.rings = rings
+        self.noise = noise
+
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(f"ring {k}" for k in range(1, self.rings + 1))
+
+    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+        radius = OUTERMOST * (labels + 1) / self.rings
+        angle = 2 * math.pi * random.random(len(labels))
+        ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        return ring + self.noise * random.standard_normal(ring.shape)
+
+    def _density(self, points: Tensor) -> Tensor:
+        # A ring of radius R with noise s, at the distance r: exp(-(r^2 + R^2) / 2 s^2) I0(r R / s^2) / (2 pi s^2). The
+        # scaled Bessel function keeps its factor exp(-r R / s^2), so that neither overflows.
+        distance = torch.linalg.vector_norm(points, dim=1)[:, None]
+        radius = OUTERMOST * torch.arange(1, self.rings + 1, dtype=torch.float64, device=points.device) / self.rings
+        variance = self.noise**2
+        near = torch.exp(-(distance - radius).square() / (2 * variance))
+        density: Tensor = (near * torch.special.i0e(distance * radius / variance)).mean(1) / (2 * math.pi * variance)
+        return density
+
+
+class GaussianGrid(_Plane):
+    """A square grid of normal distributions: one class for each, all equally frequent.
+
+    The centres reach from -extent to extent, from left to right and then upwards; class 0 lies at the lower left. A single
+    centre lies at 0.
+
+    Args:
+        samples: Number of training points; of test points there are a quarter.
+        seed: Of the points. A set is a function of its settings, whatever the run's seed.
+        side: Centres per side, up to 10.
+        spread: Standard deviation of each, in each direction.
+        extent: Of the outermost centres.
+
+    Raises:
+        GancoreError: extent + 5 spread is above 1, so that points would leave [-1, 1].
+    """
+
+    def __init__(
+        self,
+        *,
+        samples: Points = 20000,
+        seed: Seed = 0,
+        side: Annotated[int, gancore.Range(1, 10)] = 3,
+        spread: Annotated[float, gancore.Range(0, 0.2, open_low=True)] = 0.05,
+        extent: Annotated[float, gancore.Range(0, 0.95, open_low=True)] = 0.7,
+    ) -> None:
+        super().__init__(samples=samples, seed=seed)
+        reach = (extent if side > 1 else 0) + DEVIATIONS * spread
+        if reach > 1 + 1e-9:
+            raise gancore.GancoreError(
+                f"A grid of Gaussians needs room: extent + {DEVIATIONS} spread is {reach:g}, above 1; "
+                "set a smaller extent or spread."
+            )
+        self.side = side
+        self.spread = spread
+        self.extent = extent
+
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(f"column {k % self.side + 1}, row {k // self.side + 1}" for k in range(self.side**2))
+
+    def _centres(self) -> Floats:
+        at = np.linspace(-self.extent, self.extent, self.side) if self.side > 1 else np.zeros(1)
+        return np.stack([np.tile(at, self.side), np.repeat(at, self.side)], axis=1)
+
+    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+        return self._centres()[labels] + self.spread * random.standard_normal((len(labels), 2))
+
+    def _density(self, points: Tensor) -> Tensor:
+        return _normals(points, torch.from_numpy(self._centres()).to(points.device), self.spread)
+
+
+def _spiral_length(angle: Floats) -> Floats:
+    """Return the length of the spiral r = angle, from its centre."""
+    return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
+
+
+def _normals(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
+    """Return the density (M,) of an even mixture of round normal distributions, at points (M, 2)."""
+    # By products: in float64 their cancellation costs some 1e-12 of a density.
+    inner = torch.addmm(-centres.square().sum(1) / 2, points, centres.T).sub_(points.square().sum(1, keepdim=True) / 2)
+    return inner.div_(deviation**2).exp_().mean(1) / (2 * math.pi * deviation**2)

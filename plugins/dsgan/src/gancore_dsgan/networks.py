@@ -1,0 +1,317 @@
+"""DSGAN's networks, Tables 4 to 7 of arXiv:1912.12402: for MNIST, for SVHN and CIFAR-10, and for adversarial training.
+
+Their weight norm has a gain per output, which starts as the norm of the drawn weights, so that it changes nothing at first.
+The public code sets gains and biases from a batch of data instead (data-dependent initialisation), which is left out here.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+import gancore
+
+Count = Annotated[int, gancore.Range(1)]
+Width = Annotated[float, gancore.Range(0, open_low=True)]
+Deviation = Annotated[float, gancore.Range(0)]
+Probability = Annotated[float, gancore.Range(0, 1, open_high=True)]
+
+
+def _scaled(width: float, *units: int) -> list[int]:
+    return [max(8, round(unit * width)) for unit in units]
+
+
+def _normed(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain: float | None = None) -> nn.Module:
+    """Return a layer under weight norm, with weights from N(0, std^2), biases 0 and the gain given, or the weights' norm."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    # A transposed convolution keeps its outputs in the second dimension, and a gain belongs to an output.
+    weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
+    if gain is not None:
+        nn.init.constant_(layer.get_parameter("parametrizations.weight.original0"), gain)
+    return layer
+
+
+def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, valid: bool = False) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=0 if valid else size // 2)
+    return nn.Sequential(_normed(convolution, 0.05), nn.LeakyReLU(0.2))
+
+
+class _Noise(nn.Module):
+    """Adds Gaussian noise, in training mode only."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.std * torch.randn_like(x) if self.training and self.std else x
+
+
+class MnistGenerator(gancore.Generator):
+    """Generator of Table 4: two linear layers with batch norm and softplus, then one with weight norm and sigmoid.
+
+    The paper's images are in [0, 1], so the sigmoid is stretched to [-1, 1]. It draws z from U(0, 1); as batch norm follows
+    the first layer, which has no bias, any other uniform distribution does the same.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: Height and width, from core.
+        latent_dim: Width of the latent, from core; the paper's is 100.
+        hidden: Width of the two hidden layers.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, latent_dim: int, hidden: Count = 500) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.shape = (channels, image_size, image_size)
+        self.layers = nn.Sequential(
+            *(
+                layer
+                for a, b in pairwise((latent_dim, hidden, hidden))
+                for layer in (nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.Softplus())
+            ),
+            _normed(nn.Linear(hidden, math.prod(self.shape)), 0.1),
+        )
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]; labels are ignored."""
+        image: Tensor = 2 * self.layers(z).sigmoid() - 1
+        return image.view(-1, *self.shape)
+
+
+class MnistClassifier(gancore.Classifier):
+    """Classifier of Table 4: six linear layers with weight norm and ReLU, and Gaussian noise before each of them.
+
+    Images are mapped to the paper's [0, 1] first, on which scale its noise stands. The table has no noise before the last
+    layer, the public code has. The features are those without that noise.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: Height and width, from core.
+        classes: Number of classes K, from core.
+        width: Multiplies the widths of the hidden layers; 1 is 1000, 500, 250, 250, 250. None is below 8.
+        input_noise: Standard deviation of the noise on the images, in [0, 1].
+        noise: Standard deviation of the noise before every later layer.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        classes: int,
+        width: Width = 1.0,
+        input_noise: Deviation = 0.3,
+        noise: Deviation = 0.5,
+    ) -> None:
+        super().__init__()
+        widths = [channels * image_size**2, *_scaled(width, 1000, 500, 250, 250, 250)]
+        self.layers = nn.Sequential(
+            *(
+                layer
+                for number, (a, b) in enumerate(pairwise(widths))
+                for layer in (_Noise(noise if number else input_noise), _normed(nn.Linear(a, b), 0.1), nn.ReLU())
+            )
+        )
+        self.last = nn.Sequential(_Noise(noise), _normed(nn.Linear(widths[-1], classes), 0.1))
+        self.features = widths[-1]
+        self.classes = classes
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to features (N, F)."""
+        features: Tensor = self.layers((x.flatten(1) + 1) / 2)
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        logits: Tensor = self.last(features)
+        return logits
+
+
+class FeatureCritic(gancore.Discriminator):
+    """Discriminator of Tables 4 and 5, on a classifier's features: linear layers of 400, 200 and 100 with ReLU, no norm.
+
+    The tables' last layer is the head.
+
+    Args:
+        channels: Width of the features that it sees (N, F, 1, 1), from core.
+        image_size: 1 for features, from core.
+        width: Multiplies the widths of the layers. None is below 8.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, width: Width = 1.0) -> None:
+        super().__init__()
+        widths = [channels * image_size**2, *_scaled(width, 400, 200, 100)]
+        self.layers = nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())))
+        self.features = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a classifier's features (N, F, 1, 1), or images (N, C, H, W), to features (N, 100 at width 1)."""
+        features: Tensor = self.layers(x.flatten(1))
+        return features
+
+
+class ConvGenerator(gancore.Generator):
+    """Generator of Table 5: a linear layer and three transposed convolutions of 5 x 5, each of which doubles the size.
+
+    Batch norm and ReLU follow all but the last, which has weight norm and tanh. As with `MnistGenerator`, batch norm makes
+    any uniform distribution of z do what the paper's U(0, 1) does.
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: A multiple of 8, from core; the paper's is 32.
+        latent_dim: Width of the latent, from core; the paper's is 100.
+        width: Multiplies the numbers of maps; 1 is 512, 256, 128. None is below 8.
+    """
+
+    def __init__(self, *, channels: int, image_size: int, latent_dim: int, width: Width = 1.0) -> None:
+        super().__init__()
+        base = image_size // 8
+        if base < 1 or image_size % 8:
+            raise gancore.GancoreError(
+                f"DSGAN's convolutional generator makes images whose size is a multiple of 8, not {image_size}."
+            )
+        self.latent_dim = latent_dim
+        maps = _scaled(width, 512, 256, 128)
+        start = maps[0] * base**2
+        layers = [
+            layer
+            for a, b in pairwise(maps)
+            for layer in (nn.ConvTranspose2d(a, b, 5, 2, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
+        ]
+        # The public code's 0.1 for this layer is the deviation that its outputs start with. A rectified standard normal has
+        # mean square 1/2, and at stride 2 a weight reaches every fourth pixel: what comes out has deviation gain / sqrt(8).
+        last = _normed(nn.ConvTranspose2d(maps[-1], channels, 5, 2, 2, 1), 0.05, gain=0.1 * math.sqrt(8))
+        self.layers = nn.Sequential(
+            nn.Linear(latent_dim, start, bias=False),
+            nn.BatchNorm1d(start),
+            nn.ReLU(),
+            nn.Unflatten(1, (maps[0], base, base)),
+            *layers,
+            last,
+            nn.Tanh(),
+        )
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]; labels are ignored."""
+        image: Tensor = self.layers(z)
+        return image
+
+
+class ConvClassifier(gancore.Classifier):
+    """Classifier of Table 6: nine convolutions with weight norm and leaky ReLU in three blocks, and global average pooling.
+
+    The defaults are CIFAR-10's; SVHN has ``maps = 64``, ``input_dropout = 0.15`` and ``channelwise = true``. As in the public
+    code, the third block's first convolution isn't padded (8 x 8 becomes 6 x 6 at 32 px). Noise is on the scale of images in
+    [-1, 1].
+
+    Args:
+        channels: Channels of an image, from core.
+        image_size: At least 9, from core; the paper's is 32.
+        classes: Number of classes K, from core.
+        maps: Number of maps in the first block; the other two have twice as many.
+        input_noise: Standard deviation of the noise on the images.
+        input_dropout: Probability with which a channel of the images is dropped.
+        dropout: Probability of dropout after the first and the second block.
+        channelwise: Whether that drops whole maps instead of single values.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int,
+        image_size: int,
+        classes: int,
+        maps: Count = 96,
+        input_noise: Deviation = 0.05,
+        input_dropout: Probability = 0.2,
+        dropout: Probability = 0.5,
+        channelwise: bool = False,
+    ) -> None:
+        super().__init__()
+        if image_size < 9:
+            raise gancore.GancoreError(f"DSGAN's convolutional classifier needs images of at least 9 px, not {image_size}.")
+        drop = nn.Dropout2d if channelwise else nn.Dropout
+        wide = 2 * maps
+        self.layers = nn.Sequential(
+            _Noise(input_noise),
+            nn.Dropout2d(input_dropout),
+            _convolution(channels, maps),
+            _convolution(maps, maps),
+            _convolution(maps, maps, stride=2),
+            drop(dropout),
+            _convolution(maps, wide),
+            _convolution(wide, wide),
+            _convolution(wide, wide, stride=2),
+            drop(dropout),
+            _convolution(wide, wide, valid=True),
+            _convolution(wide, wide, 1),
+            _convolution(wide, wide, 1),
+        )
+        self.last = _normed(nn.Linear(wide, classes), 0.05)
+        self.features = wide
+        self.classes = classes
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to features (N, F)."""
+        maps: Tensor = self.layers(x)
+        return maps.mean((2, 3))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        logits: Tensor = self.last(features)
+        return logits
+
+
+class PlainClassifier(gancore.Classifier):
+    """Classifier of Table 7, for adversarial training: six convolutions, global average pooling, four linear layers.
+
+    All have weight norm, and all but the last leaky ReLU. The features are what is pooled, so that `classify` isn't linear.
+    Images are halved first, for the paper's are in [-0.5, 0.5]. The paper doesn't speak of padding; here convolutions of
+    stride 1 keep the size.
+
+    Args:
+        channels: Channels of an image, from core.
+        classes: Number of classes K, from core.
+        maps: Number of maps of the first two convolutions; all that follows is twice as wide.
+        dropout: Probability of dropout after the second and the fourth convolution: 0.5 in the table, none in the text.
+    """
+
+    def __init__(self, *, channels: int, classes: int, maps: Count = 96, dropout: Probability = 0.0) -> None:
+        super().__init__()
+        wide = 2 * maps
+        self.layers = nn.Sequential(
+            _convolution(channels, maps),
+            _convolution(maps, maps, stride=2),
+            nn.Dropout(dropout),
+            _convolution(maps, wide),
+            _convolution(wide, wide, stride=2),
+            nn.Dropout(dropout),
+            _convolution(wide, wide),
+            _convolution(wide, wide, 1),
+        )
+        # Here 0.05 would halve the signal in every layer; 0.1, as in the MNIST classifier, keeps it (He's rule says 0.102).
+        self.linear = nn.ModuleList(_normed(nn.Linear(wide, wide), 0.1) for _ in range(3))
+        self.last = _normed(nn.Linear(wide, classes), 0.1)
+        self.features = wide
+        self.classes = classes
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to features (N, F), the pooled maps."""
+        maps: Tensor = self.layers(x / 2)
+        return maps.mean((2, 3))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        for linear in self.linear:
+            features = F.leaky_relu(linear(features), 0.2)
+        logits: Tensor = self.last(features)
+        return logits

@@ -1,0 +1,109 @@
+"""The sampler that makes any GAN seek the difference of two distributions."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import attrs
+import torch
+from torch import Tensor
+
+import gancore
+
+
+class Difference(gancore.Sampler):
+    """Calls a wide distribution real, and a mixture of generated images and of data to avoid fake (DSGAN, Eq. 1, 2).
+
+    Write p_d for the data to avoid, p_w for the wide distribution (the paper's p_d with a bar) and p_g for what is generated.
+    The game's optimum has (1 - alpha) p_g + alpha p_d = p_w where that can be (Theorem 1): images of p_w that p_d lacks.
+    p_d is the recipe's source `avoid`; p_w is made of the recipe's data, and of p_d where it is a blend.
+
+    By default the fake minibatch holds floor(alpha N) images of p_d in place of as many generated ones (appendix C). With
+    ``weighting = "expectation"`` it holds N generated ones and N of p_d, and their losses have the weights 1 - alpha and
+    alpha (Eq. 2), at the price of a second forward of the real images.
+
+    Args:
+        alpha: Share of p_d in the mixture, in [0, 1).
+        weighting: How the mixture is made: by numbers in the minibatch, or by weights in the loss.
+        wide: What p_w is: the data as they are; the data with normal or uniform noise; or, for each image x of the data, a
+            blend b x + (1 - b) x' with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
+            discriminator sees (Eq. 8, as the authors' code has it).
+        scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
+        beta: Largest share b of a blend, in [0, 1].
+        avoid: Label of the source that gives p_d.
+        partner: Label of the source that gives x' of a blend.
+    """
+
+    gives_negatives: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        alpha: Annotated[float, gancore.Range(0, 1, open_high=True)] = 0.8,
+        weighting: Literal["mixture", "expectation"] = "mixture",
+        wide: Literal["data", "normal", "uniform", "blend"] = "data",
+        scale: Annotated[float, gancore.Range(0)] = 0.1,
+        beta: Annotated[float, gancore.Range(0, 1)] = 0.3,
+        avoid: str = "avoid",
+        partner: str = "partner",
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.weighting = weighting
+        self.wide = wide
+        self.scale = scale
+        self.beta = beta
+        self.avoid = avoid
+        self.partner = partner
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the labels of the sources that it draws from."""
+        return (self.avoid, self.partner) if self.wide == "blend" else (self.avoid,)
+
+    def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
+        """Return the batch with its real images made wide, and with negatives.
+
+        Args:
+            batch: With N images of the data and N of each source.
+            noise: For the noise or the blend.
+        """
+        avoided, labels = batch.sources[self.avoid]
+        if self.weighting == "mixture":
+            # As many as the public code takes: the product rounded down, saved from 0.7 * 10 = 6.999...
+            number = int(self.alpha * len(batch.real) + 1e-9)
+            batch = attrs.evolve(batch, negatives=avoided[:number], negatives_label=labels[:number])
+        else:
+            batch = attrs.evolve(batch, negatives=avoided, negatives_label=labels, negatives_share=self.alpha)
+        if self.wide == "blend":
+            share = self.beta * torch.rand(len(batch.real), generator=noise, device=batch.real.device)
+            return attrs.evolve(batch, partner=batch.sources[self.partner][0], share=share)
+        if self.wide == "data":
+            return batch
+        return attrs.evolve(batch, real=noisy(batch.real, self.wide, self.scale, noise))
+
+
+class Noise(gancore.Sampler):
+    """Adds noise to the real images: the second baseline of section 5.2, trained on noisy inputs.
+
+    Args:
+        kind: Normal or uniform noise.
+        scale: Images in [-1, 1]: standard deviation of the normal noise, half the range of the uniform one.
+    """
+
+    def __init__(
+        self, *, kind: Literal["normal", "uniform"] = "uniform", scale: Annotated[float, gancore.Range(0)] = 0.1
+    ) -> None:
+        super().__init__()
+        self.kind: Literal["normal", "uniform"] = kind
+        self.scale = scale
+
+    def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
+        """Return the batch with noise on its real images."""
+        return attrs.evolve(batch, real=noisy(batch.real, self.kind, self.scale, noise))
+
+
+def noisy(images: Tensor, kind: Literal["normal", "uniform"], scale: float, noise: torch.Generator) -> Tensor:
+    """Return images plus noise of a standard deviation (normal) or of half a range (uniform)."""
+    drawn = torch.empty_like(images)
+    drawn = drawn.normal_(generator=noise) if kind == "normal" else drawn.uniform_(-1, 1, generator=noise)
+    return images + scale * drawn
