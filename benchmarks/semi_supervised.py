@@ -1,0 +1,71 @@
+"""How many of MNIST's 10,000 test images does a classifier get wrong that learnt from 100 labels?
+
+    GANCORE_DATA=DIR python -m benchmarks.semi_supervised [--iterations 6000] [--seeds 3]
+
+DSGAN with the mixture trick and with Eq. 2's weights, a generator by feature matching, and the labels alone; the same
+classifier, one process and one thread each, `--jobs` at a time. Each seed has labels of its own. The paper trains for 600,000
+iterations; here the learning rates fall over the last third of `--iterations`. Finished runs are not repeated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from benchmarks.runs import Job, lines, seconds, train_all
+from benchmarks.tables import markdown, mean_and_deviation, write_json
+
+METHODS = {
+    "DSGAN, mixture (appendix C)": "dsgan/mnist-semi-small",
+    "DSGAN, weights (Eq. 2)": "dsgan/mnist-semi-small-weighted",
+    "feature matching": "dsgan/mnist-semi-small-matching",
+    "100 labels alone": "dsgan/mnist-100-labels",
+}
+ALONE = "dsgan/mnist-100-labels"
+IMAGES = 10_000
+
+
+@click.command()
+@click.option("--iterations", default=6000, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
+@click.option("--method", "only", multiple=True, type=click.Choice(list(METHODS)), help="Some methods alone.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/semi_supervised"), show_default=True)
+def main(iterations: int, seeds: int, jobs: int, only: tuple[str, ...], out: Path) -> None:
+    """Train, score, and print a table."""
+    methods = {method: recipe for method, recipe in METHODS.items() if not only or method in only}
+    todo = {method: [_job(recipe, seed, iterations, out) for seed in range(seeds)] for method, recipe in methods.items()}
+    train_all([todo[method][seed] for seed in range(seeds) for method in todo], jobs)
+    errors = {method: [_errors(job.folder) for job in jobs] for method, jobs in todo.items()}
+    rows = [
+        [
+            method,
+            str(lines(todo[method][0].folder / "scores.jsonl")[-1]["iteration"]),
+            mean_and_deviation([seconds(job.folder) for job in todo[method]], 0),
+            mean_and_deviation(found, 1),
+            ", ".join(f"{errors:.0f}" for errors in found),
+        ]
+        for method, found in errors.items()
+    ]
+    print(f"\nMNIST, 100 labels, {seeds} seeds\n")
+    print(markdown(["method", "iterations", "seconds", "test errors of 10,000", "each"], rows))
+    write_json(out / "semi_supervised.json", errors)
+
+
+def _job(recipe: str, seed: int, iterations: int, out: Path) -> Job:
+    settings = [f"run.seed={seed}"]
+    if recipe != ALONE:
+        players = ["generator", "classifier"] if recipe.endswith("matching") else ["generator", "discriminator", "classifier"]
+        settings += [f"run.iterations={iterations}", f"run.evaluate_every={iterations // 4}", "run.sample_every=0"]
+        settings += [f"optimizers.{player}.schedule.start={iterations * 2 // 3}" for player in players]
+    return Job(out / f"{recipe.split('/')[1]}-{seed}", recipe, (), settings)
+
+
+def _errors(folder: Path) -> float:
+    accuracy: float = lines(folder / "scores.jsonl")[-1]["scores"]["accuracy/accuracy"]
+    return round(IMAGES * (1 - accuracy), 6)
+
+
+if __name__ == "__main__":
+    main()
