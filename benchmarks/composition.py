@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from benchmarks.runs import Job, attack, lines, train_all
+from benchmarks.runs import PGD_20, Job, attack, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 
 METHODS = {"neither": (False, False), "class balance": (True, False), "free": (False, True), "both": (True, True)}
@@ -60,7 +60,7 @@ def _job(name: str, method: str, seed: int, iterations: int, epsilon: float, out
 
 
 def _scores(folder: Path, samples: int) -> dict[str, Any]:
-    accuracy = attack(folder, ",".join(EPSILONS), samples, "--classifier", "classes")
+    accuracy = attack(folder, ",".join(EPSILONS), samples, *PGD_20, "--classifier", "classes")
     return {**lines(folder / "scores.jsonl")[-1]["scores"], "accuracy": accuracy}
 
 

@@ -52,9 +52,13 @@ def gancore(*words: str) -> str:
     return done.stdout
 
 
+PGD_20 = ("--set", "steps=20")
+"""Options of `gancore attack` for PGD of 20 steps with a random start."""
+
+
 def attack(folder: Path, epsilons: str, samples: int, *options: str) -> dict[str, float]:
-    """Return accuracies by epsilon under PGD of 20 steps, measured now unless they were, with the same words."""
-    words = ("--epsilon", epsilons, "--samples", str(samples), "--set", "steps=20", *options)
+    """Return accuracies by epsilon under an attack, measured now unless they were, with the same words."""
+    words = ("--epsilon", epsilons, "--samples", str(samples), *(options or PGD_20))
     mark = folder / f"attacked-{_digest(json.dumps(words))}.json"
     if not mark.exists():
         gancore("attack", str(folder), *words)

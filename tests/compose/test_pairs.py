@@ -30,7 +30,7 @@ FRAGMENTS = sorted(
     name
     for name, path in registry().recipes().items()
     if str(toml.read(path).get("summary", "")).startswith("Fragment")
-    and toml.read(path).keys() & {"losses", "attacks", "loop", "heads", "optimizers"}
+    and toml.read(path).keys() & {"losses", "attacks", "loop", "heads", "optimizers", "sources"}
 )
 
 REFUSED = {

@@ -1,0 +1,107 @@
+"""Is a classifier more robust after fine-tuning on generated images of low density? (DSGAN, section 5.2, Fig. 7, 9, 10).
+
+    GANCORE_DATA=DIR python -m benchmarks.low_density_robustness mnist-small [--weights 1,3,10]
+
+Baselines: the classifier trained further on clean images, and on images with uniform noise of three ranges. Ours: fine-tuned
+on clean images and on generated ones (`dsgan/<set>-robust`), at three ranges and several weights w of the entropy. Each starts
+from the same classifier and takes as many iterations. Attacks on the first `--samples` test images: FGSM and PGD (20 steps,
+random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the budget. Ranges are the paper's, on the [-0.5, 0.5] scale;
+budgets are on the [-1, 1] scale. One process and one thread each, `--jobs` at a time. Finished runs are not repeated. Writes
+a table and the curves (`<set>-curves.html`).
+"""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import click
+
+from benchmarks.runs import Job, attack, seconds, train, train_all
+from benchmarks.tables import markdown, mean_and_deviation, write_json
+from gancore.folder import write_text
+from gancore.report.charts import Curve, badge, line_chart
+from gancore.report.style import CSS
+
+RANGES = (0.01, 0.03, 0.05)
+ATTACKS = {
+    "FGSM": (("--attack", "fastrobgan/fgsm"), "0,0.05,0.1,0.2,0.3"),
+    "PGD": (("--attack", "fastrobgan/pgd", "--set", "steps=20"), "0,0.05,0.1,0.2,0.3"),
+    "DeepFool l2": (("--attack", "fastrobgan/deepfool", "--set", "norm=l2"), "0,0.5,1,2,3"),
+    "DeepFool linf": (("--attack", "fastrobgan/deepfool", "--set", "norm=linf"), "0,0.05,0.1,0.2,0.3"),
+}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--weights", default="1,3,10", show_default=True, help="The entropy's weights w.")
+@click.option("--seeds", default=1, show_default=True)
+@click.option("--samples", default=500, show_default=True)
+@click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
+@click.option("--set", "assignments", multiple=True, help="Further settings of the third stage.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/low_density_robustness"), show_default=True)
+def main(name: str, weights: str, seeds: int, samples: int, jobs: int, assignments: tuple[str, ...], out: Path) -> None:
+    """Train, attack, and print a table."""
+    todo = {
+        method: [_seeded(job, seed, assignments) for seed in range(seeds)] for method, job in _jobs(name, weights, out).items()
+    }
+    first = [jobs[0] for method, jobs in todo.items() if method.startswith("further")]
+    # It trains the classifier of the first stage; the others then find it.
+    train(first[0])
+    train_all([todo[method][seed] for seed in range(seeds) for method in todo], jobs)
+    results: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for title, (options, epsilons) in ATTACKS.items():
+        results[title] = {m: [attack(job.folder, epsilons, samples, *options) for job in of] for m, of in todo.items()}
+        header = ["classifier", "seconds", *next(iter(results[title].values()))[0]]
+        rows = [
+            [
+                method,
+                mean_and_deviation([seconds(job.folder) for job in todo[method]], 0),
+                *(mean_and_deviation([100 * run[e] for run in runs], 1) for e in runs[0]),
+            ]
+            for method, runs in results[title].items()
+        ]
+        print(f"\n{name}, {title}: accuracy in % by budget, {samples} images, {seeds} seeds\n")
+        print(markdown(header, rows))
+    write_text(out / f"{name}-curves.html", _page(results))
+    write_json(out / f"{name}.json", results)
+
+
+def _jobs(name: str, weights: str, out: Path) -> dict[str, Job]:
+    """Return each method's run, without its seed."""
+    jobs = {"further, clean images": Job(out / f"{name}-further", f"dsgan/{name}-further")}
+    for size in RANGES:
+        # The paper's images are in [-0.5, 0.5], core's in [-1, 1].
+        settings = [f"samplers.noise.scale={2 * size}"]
+        jobs[f"noisy images, r = {size}"] = Job(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", (), settings)
+    for size in RANGES:
+        for weight in weights.split(","):
+            settings = [f"losses.confidence.weight={weight}"]
+            settings.append(f'networks.generator.trained_with=["samplers.difference.scale={2 * size}"]')
+            job = Job(out / f"{name}-ours-{size}-{weight}", f"dsgan/{name}-robust", (), settings)
+            jobs[f"ours, r = {size}, w = {weight}"] = job
+    return jobs
+
+
+def _seeded(job: Job, seed: int, assignments: tuple[str, ...]) -> Job:
+    place = job.place.with_name(f"{job.place.name}-{seed}")
+    return Job(place, job.recipe, job.overlays, [*job.settings, f"run.seed={seed}", *assignments])
+
+
+def _page(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
+    """Return the curves of the means over seeds as one HTML page."""
+    methods = list(next(iter(results.values())))
+    shown = [m for m in methods if not m.startswith("ours") or m.endswith("w = 3")]
+    charts = ["".join(f"<p>{badge(place)} {method}</p>" for place, method in enumerate(shown))]
+    for title, found in results.items():
+        curves = []
+        for place, method in enumerate(shown):
+            runs = found[method]
+            points = [(float(e), 100 * statistics.mean(run[e] for run in runs)) for e in runs[0]]
+            curves.append(Curve(place, method, points))
+        charts.append(line_chart(f"{title}: accuracy, %", curves, max(x for x, _ in curves[0].points), over="budget"))
+    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{CSS}</style>{"".join(charts)}</html>\n'
+
+
+if __name__ == "__main__":
+    main()
