@@ -1,6 +1,6 @@
 """How good are the samples after a given time? SN-GAN, RobGAN, Fast-RobGAN and its ablations, over wall-clock time.
 
-    GANCORE_DATA=DIR python -m benchmarks.adversarial_quality mnist [--seconds 60] [--seeds 3]
+    GANCORE_DATA=DIR python -m benchmarks.adversarial_quality mnist [--seconds 60] [--seeds 3] [--set data.image_size=16]
 
 Runs ``fastrobgan/<set>-small`` and its relatives, one process and one thread each, `--jobs` at a time. Every method gets the
 same training time: its iterations are what a short run's speed makes of `--seconds`; its learning rate anneals over a third of
@@ -12,6 +12,7 @@ features of a small classifier (``<set>-small-annotator``) against the test set.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -41,18 +42,20 @@ EVALUATIONS = 8
 @click.option("--seconds", "budget", default=60.0, show_default=True, help="Training time of each run.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
+@click.option("--set", "assignments", multiple=True, help="Further settings, for all methods, e.g. data.image_size=16.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/adversarial_quality"), show_default=True)
-def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path) -> None:
+def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, assignments: tuple[str, ...], out: Path) -> None:
     """Train, score, and print a table."""
     results = {}
     for name in sets:
         # The ablations cost the same as the method, so one measurement serves them all.
         measured = {
-            suffix: _iterations(name, suffix, budget, jobs, out) for suffix in dict.fromkeys(s for s, _ in METHODS.values())
+            suffix: _iterations(name, suffix, budget, jobs, assignments, out)
+            for suffix in dict.fromkeys(s for s, _ in METHODS.values())
         }
         iterations = {method: measured[suffix] for method, (suffix, _) in METHODS.items()}
-        train_all([_job(name, m, iterations[m], seed, out) for seed in range(seeds) for m in METHODS], jobs)
-        folders = {m: [_job(name, m, iterations[m], seed, out).folder for seed in range(seeds)] for m in METHODS}
+        train_all([_job(name, m, iterations[m], seed, assignments, out) for seed in range(seeds) for m in METHODS], jobs)
+        folders = {m: [_job(name, m, iterations[m], seed, assignments, out).folder for seed in range(seeds)] for m in METHODS}
         results[name] = {m: [_curve(folder) for folder in folders[m]] for m in METHODS}
         print(f"\n{name}, {seeds} seeds, {budget:g} s each\n")
         print(_table(results[name], iterations))
@@ -61,11 +64,14 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, out: Path)
     write_json(out / "adversarial_quality.json", results)
 
 
-def _iterations(name: str, suffix: str, budget: float, jobs: int, out: Path) -> int:
+def _iterations(name: str, suffix: str, budget: float, jobs: int, assignments: Sequence[str], out: Path) -> int:
     """Return how many iterations a recipe makes in the budget, by short runs of it, as many at a time as there will be."""
     settings = (f"run.iterations={CALIBRATION}", "run.evaluate_every=0", "run.log_every=20", "evaluation.samples=250")
     recipe = f"fastrobgan/{name}-small{suffix}"
-    short = [Job(out / "calibration" / f"{name}{suffix}-{k}", recipe, (), (*settings, f"run.seed={k}")) for k in range(jobs)]
+    short = [
+        Job(out / "calibration" / f"{name}{suffix}-{k}", recipe, (), (*settings, f"run.seed={k}", *assignments))
+        for k in range(jobs)
+    ]
     # The first run trains the annotator; the others find it.
     train(short[0])
     train_all(short[1:], jobs)
@@ -76,7 +82,7 @@ def _iterations(name: str, suffix: str, budget: float, jobs: int, out: Path) -> 
     return max(EVALUATIONS, round(statistics.mean(speeds) * budget / EVALUATIONS) * EVALUATIONS)
 
 
-def _job(name: str, method: str, iterations: int, seed: int, out: Path) -> Job:
+def _job(name: str, method: str, iterations: int, seed: int, assignments: Sequence[str], out: Path) -> Job:
     suffix, overlays = METHODS[method]
     every = iterations // EVALUATIONS
     settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"run.evaluate_every={every}"]
@@ -85,6 +91,7 @@ def _job(name: str, method: str, iterations: int, seed: int, out: Path) -> Job:
     settings += [f"ema.start={iterations // 20}", f"ema.decay={1 - 20 / max(iterations, 40):.5f}"]
     if not suffix and "fastrobgan/no-anneal" not in overlays:
         settings += [f"optimizers.{player}.schedule.period={iterations / 3}" for player in ("generator", "discriminator")]
+    settings += assignments
     return Job(out / f"{name}-{method.replace(' ', '-')}-{seed}", f"fastrobgan/{name}-small{suffix}", overlays, settings)
 
 

@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.gl
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_component_and_recipe_that_a_page_names_exists(page: Path) -> None:
     known = {c.full_name for c in registry().components()} | set(registry().recipes())
-    named = set(re.findall(r"(?<![\w/.-])((?:core|cbgan|fastrobgan)/[a-z0-9][a-z0-9-]*)(?![\w./{<*-])", page.read_text()))
+    named = set(re.findall(r"(?<![\w/.-])((?:core|cbgan|fastrobgan|dsgan)/[a-z0-9][a-z0-9-]*)(?![\w./{<*-])", page.read_text()))
     assert named - known == set()
 
 

@@ -144,7 +144,7 @@ def test_weight_norm_has_one_gain_per_output(network: tuple[str, Callable[[], nn
         others = [k for k in range(direction.ndim) if k != outputs]
         assert gain.numel() == direction.shape[outputs]
         norm = direction.square().sum(others, keepdim=True).sqrt()
-        if not isinstance(layer, nn.ConvTranspose2d):
+        if network[0] == "mnist":
             torch.testing.assert_close(gain, norm)
         with torch.no_grad():
             gain.copy_(torch.rand_like(gain) + 0.5)
@@ -167,9 +167,28 @@ def test_weights_start_with_the_deviations_of_the_public_code() -> None:
         (MnistClassifier(channels=1, image_size=28, classes=10), 0.1),
         (ConvClassifier(channels=3, image_size=32, classes=10), 0.05),
     ):
-        weights = torch.cat([layer.weight.flatten() for layer in weight_normed(network).values()])  # type: ignore[operator]
+        drawn = "parametrizations.weight.original1"
+        weights = torch.cat([layer.get_parameter(drawn).flatten() for layer in weight_normed(network).values()])  # type: ignore[operator]
         assert weights.std().item() == pytest.approx(std, rel=0.01)
         assert abs(weights.mean().item()) < 0.01 * std
+
+
+@pytest.mark.parametrize("maps", [8, 96])
+def test_the_signal_keeps_its_size_at_any_width(maps: int) -> None:
+    torch.manual_seed(0)
+    for network in (
+        ConvClassifier(channels=3, image_size=32, classes=10, maps=maps),
+        PlainClassifier(channels=3, classes=10, maps=maps),
+    ):
+        network.eval()
+        sizes: list[float] = []
+        for layer in network.modules():
+            if isinstance(layer, nn.LeakyReLU):
+                layer.register_forward_hook(
+                    lambda _, __, output, sizes=sizes: sizes.append(output.square().mean().sqrt().item())
+                )
+        network(torch.randn(16, 3, 32, 32))
+        assert all(0.3 < size / sizes[0] < 3 for size in sizes)
 
 
 def test_conv_generator_starts_near_grey() -> None:

@@ -287,6 +287,15 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         External(package="autoattack", name="standard")
 
 
+def test_a_euclidean_budget_may_be_longer_than_a_pixels_range() -> None:
+    x = torch.zeros(2, 1, 4, 4)
+    moved = PGD(epsilon=3.0, norm="l2", clamp=False).craft(x, lambda images: images.sum((1, 2, 3)), torch.Generator())
+    assert torch.allclose(moved.flatten(1).norm(dim=1), torch.tensor(3.0))
+    for epsilon in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(GancoreError, match="must be 0 or more, and finite"):
+            PGD(epsilon=epsilon, norm="l2")
+
+
 @pytest.mark.parametrize("epsilon", [-0.1, 2.5, float("nan"), float("inf")])
 def test_a_budget_that_no_image_can_hold_is_refused(epsilon: float) -> None:
     for make in (lambda: PGD(epsilon=epsilon), lambda: Free(channels=1, image_size=2, batch_size=1, epsilon=epsilon)):

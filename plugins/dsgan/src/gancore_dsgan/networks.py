@@ -1,7 +1,8 @@
 """DSGAN's networks, Tables 4 to 7 of arXiv:1912.12402: for MNIST, for SVHN and CIFAR-10, and for adversarial training.
 
-Their weight norm has a gain per output, which starts as the norm of the drawn weights, so that it changes nothing at first.
-The public code sets gains and biases from a batch of data instead (data-dependent initialisation), which is left out here.
+Their weight norm has a gain per output. The public code sets gains and biases from a batch of data (data-dependent
+initialisation), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
+or, in the classifiers of convolutions, at a value that keeps the signal's size.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ def _scaled(width: float, *units: int) -> list[int]:
     return [max(8, round(unit * width)) for unit in units]
 
 
+KEEPS = math.sqrt(2 / (1 + 0.2**2))
+"""Gain by which a weight-normed layer before a leaky ReLU keeps the signal's size, at any width (He et al. 2015, Eq. 15).
+
+The public code scales the layers by the data instead; left at the norm of weights from N(0, 0.05^2), a narrow network's signal
+would vanish.
+"""
+
+
 def _normed(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain: float | None = None) -> nn.Module:
     """Return a layer under weight norm, with weights from N(0, std^2), biases 0 and the gain given, or the weights' norm."""
     nn.init.normal_(layer.weight, std=std)
@@ -41,7 +50,7 @@ def _normed(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain:
 
 def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, valid: bool = False) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=0 if valid else size // 2)
-    return nn.Sequential(_normed(convolution, 0.05), nn.LeakyReLU(0.2))
+    return nn.Sequential(_normed(convolution, 0.05, KEEPS), nn.LeakyReLU(0.2))
 
 
 class _Noise(nn.Module):
@@ -256,7 +265,7 @@ class ConvClassifier(gancore.Classifier):
             _convolution(wide, wide, 1),
             _convolution(wide, wide, 1),
         )
-        self.last = _normed(nn.Linear(wide, classes), 0.05)
+        self.last = _normed(nn.Linear(wide, classes), 0.05, 1.0)
         self.features = wide
         self.classes = classes
 
@@ -298,9 +307,8 @@ class PlainClassifier(gancore.Classifier):
             _convolution(wide, wide),
             _convolution(wide, wide, 1),
         )
-        # Here 0.05 would halve the signal in every layer; 0.1, as in the MNIST classifier, keeps it (He's rule says 0.102).
-        self.linear = nn.ModuleList(_normed(nn.Linear(wide, wide), 0.1) for _ in range(3))
-        self.last = _normed(nn.Linear(wide, classes), 0.1)
+        self.linear = nn.ModuleList(_normed(nn.Linear(wide, wide), 0.05, KEEPS) for _ in range(3))
+        self.last = _normed(nn.Linear(wide, classes), 0.05, 1.0)
         self.features = wide
         self.classes = classes
 

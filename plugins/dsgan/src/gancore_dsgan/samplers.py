@@ -26,10 +26,10 @@ class Difference(gancore.Sampler):
         alpha: Share of p_d in the mixture, in [0, 1).
         weighting: How the mixture is made: by numbers in the minibatch, or by weights in the loss.
         wide: What p_w is: the data as they are; the data with normal or uniform noise; or, for each image x of the data, a
-            blend b x + (1 - b) x' with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
-            discriminator sees (Eq. 8, as the authors' code has it).
+            blend b x' + (1 - b) x with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
+            discriminator sees (Eq. 8; the authors' code draws b so, and the paper's x' is a labelled image).
         scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
-        beta: Largest share b of a blend, in [0, 1].
+        beta: Largest share b of the partner in a blend, in [0, 1].
         avoid: Label of the source that gives p_d.
         partner: Label of the source that gives x' of a blend.
     """
@@ -75,7 +75,7 @@ class Difference(gancore.Sampler):
         else:
             batch = attrs.evolve(batch, negatives=avoided, negatives_label=labels, negatives_share=self.alpha)
         if self.wide == "blend":
-            share = self.beta * torch.rand(len(batch.real), generator=noise, device=batch.real.device)
+            share = 1 - self.beta * torch.rand(len(batch.real), generator=noise, device=batch.real.device)
             return attrs.evolve(batch, partner=batch.sources[self.partner][0], share=share)
         if self.wide == "data":
             return batch

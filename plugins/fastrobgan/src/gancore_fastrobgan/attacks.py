@@ -21,7 +21,7 @@ class PGD(gancore.Attack):
     direction is the sign of the gradient (``linf``) or the gradient over its norm (``l2``).
 
     Args:
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images, in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
         steps: Number K of steps.
         step: Length of a step; by default 2.5 * epsilon / steps.
         norm: Of the ball.
@@ -45,7 +45,7 @@ class PGD(gancore.Attack):
         restarts: Annotated[int, gancore.Range(1)] = 1,
     ) -> None:
         super().__init__()
-        check_budget(epsilon, "the attack")
+        check_budget(epsilon, norm, "the attack")
         if restarts > 1 and start == "zero":
             raise gancore.GancoreError(f'{restarts} restarts from one image are one; set start = "uniform" or restarts = 1.')
         self.epsilon = epsilon
@@ -91,7 +91,7 @@ class FGSM(PGD):
     """Fast gradient sign method: one step of length epsilon from the image (Goodfellow et al. 2015, arXiv:1412.6572).
 
     Args:
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images, in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
         norm: Of the ball.
         clamp: Keep the result in [-1, 1].
     """
@@ -111,7 +111,7 @@ class Free(gancore.Attack):
         channels: Channels of an image, from core.
         image_size: Height and width, from core.
         batch_size: Images in a batch, from core.
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images, in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
         step: Length of a step; by default epsilon, as in the papers.
         norm: Of the ball.
         start: delta at random in the ball (the thesis), or 0 (the public code of free adversarial training).
@@ -135,7 +135,7 @@ class Free(gancore.Attack):
         clamp: bool = True,
     ) -> None:
         super().__init__()
-        check_budget(epsilon, "the attack")
+        check_budget(epsilon, norm, "the attack")
         self.epsilon = epsilon
         self.step = epsilon if step is None else step
         self.norm: Norm = norm
@@ -169,7 +169,7 @@ class DeepFool(gancore.Attack):
     It needs logits, so it attacks classifiers, in evaluation.
 
     Args:
-        epsilon: Radius of the ball that the result is cut to, on the [-1, 1] scale, in [0, 2]; None leaves it as found.
+        epsilon: Radius of the ball that the result is cut to, on the [-1, 1] scale (l_inf: in [0, 2]); None leaves it as found.
         norm: In which the step is smallest.
         steps: Most repetitions.
         overshoot: The perturbation is lengthened by this share.
@@ -191,7 +191,7 @@ class DeepFool(gancore.Attack):
     ) -> None:
         super().__init__()
         if epsilon is not None:
-            check_budget(epsilon, "the attack")
+            check_budget(epsilon, norm, "the attack")
         self.epsilon = epsilon
         self.norm: Norm = norm
         self.steps = steps

@@ -15,13 +15,15 @@ WIDTH = 2.0
 """Width of the range [-1, 1] of a pixel."""
 
 
-def check_budget(epsilon: float, what: str) -> None:
-    """Refuse a budget that the image range [-1, 1] can't hold.
+def check_budget(epsilon: float, norm: Norm, what: str) -> None:
+    """Refuse a budget that the image range [-1, 1] can't hold; how long a Euclidean one may be depends on the image's size.
 
     Raises:
-        GancoreError: `epsilon` is negative, not finite, or above 2.
+        GancoreError: `epsilon` is negative or not finite, or above 2 where the norm is l_inf.
     """
-    if not (0 <= epsilon <= WIDTH and math.isfinite(epsilon)):
+    if norm == "l2" and not (epsilon >= 0 and math.isfinite(epsilon)):
+        raise GancoreError(f"{what} has epsilon = {epsilon}; the radius of a ball of l2 must be 0 or more, and finite.")
+    if norm == "linf" and not 0 <= epsilon <= WIDTH:
         raise GancoreError(
             f"{what} has epsilon = {epsilon}; images are in [-1, 1], so it must be from 0 to {WIDTH:g} (8/255 of the pixel "
             "range is 0.0627 here)."

@@ -45,7 +45,7 @@ class External(gancore.Attack):
         norm: Norm = "linf",
     ) -> None:
         super().__init__()
-        check_budget(epsilon, "the attack")
+        check_budget(epsilon, norm, "the attack")
         self.package: Package = package
         self.name = name
         self.options = {k: int(v) if float(v).is_integer() else v for k, v in (options or {}).items()}
