@@ -2,7 +2,7 @@
 
 Their weight norm has a gain per output. The public code sets gains and biases from a batch of data (data-dependent
 initialisation), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
-or, in the classifiers of convolutions, at a value that keeps the signal's size.
+or, in the classifiers, at a value that keeps the signal's size.
 """
 
 from __future__ import annotations
@@ -36,8 +36,17 @@ would vanish.
 """
 
 
-def _normed(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain: float | None = None) -> nn.Module:
-    """Return a layer under weight norm, with weights from N(0, std^2), biases 0 and the gain given, or the weights' norm."""
+def _normed(
+    layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain: float | None = None, *, learns: bool = True
+) -> nn.Module:
+    """Return a layer under weight norm, with weights from N(0, std^2) and biases 0.
+
+    Args:
+        layer: The layer.
+        std: Deviation of its weights.
+        gain: Initial gain of each output; by default the norm of its weights.
+        learns: Whether the gain is trained.
+    """
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -45,12 +54,15 @@ def _normed(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain:
     weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
     if gain is not None:
         nn.init.constant_(layer.get_parameter("parametrizations.weight.original0"), gain)
+    layer.get_parameter("parametrizations.weight.original0").requires_grad_(learns)
     return layer
 
 
-def _convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1, *, valid: bool = False) -> nn.Sequential:
+def _convolution(
+    inputs: int, outputs: int, size: int = 3, stride: int = 1, *, valid: bool = False, learns: bool = True
+) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=0 if valid else size // 2)
-    return nn.Sequential(_normed(convolution, 0.05, KEEPS), nn.LeakyReLU(0.2))
+    return nn.Sequential(_normed(convolution, 0.05, KEEPS, learns=learns), nn.LeakyReLU(0.2))
 
 
 class _Noise(nn.Module):
@@ -96,11 +108,16 @@ class MnistGenerator(gancore.Generator):
         return image.view(-1, *self.shape)
 
 
+def _hidden(inputs: int, outputs: int) -> nn.Module:
+    return _normed(nn.Linear(inputs, outputs), 0.1, math.sqrt(2), learns=False)
+
+
 class MnistClassifier(gancore.Classifier):
     """Classifier of Table 4: six linear layers with weight norm and ReLU, and Gaussian noise before each of them.
 
     Images are mapped to the paper's [0, 1] first, on which scale its noise stands. The table has no noise before the last
-    layer, the public code has. The features are those without that noise.
+    layer, the public code has. The features are those without that noise. The gains of the hidden layers keep the signal's
+    size (He et al. 2015) and are not trained, for a network that could raise them would drown the noise.
 
     Args:
         channels: Channels of an image, from core.
@@ -127,10 +144,10 @@ class MnistClassifier(gancore.Classifier):
             *(
                 layer
                 for number, (a, b) in enumerate(pairwise(widths))
-                for layer in (_Noise(noise if number else input_noise), _normed(nn.Linear(a, b), 0.1), nn.ReLU())
+                for layer in (_Noise(noise if number else input_noise), _hidden(a, b), nn.ReLU())
             )
         )
-        self.last = nn.Sequential(_Noise(noise), _normed(nn.Linear(widths[-1], classes), 0.1))
+        self.last = nn.Sequential(_Noise(noise), _normed(nn.Linear(widths[-1], classes), 0.1, 1.0))
         self.features = widths[-1]
         self.classes = classes
 
@@ -253,17 +270,17 @@ class ConvClassifier(gancore.Classifier):
         self.layers = nn.Sequential(
             _Noise(input_noise),
             nn.Dropout2d(input_dropout),
-            _convolution(channels, maps),
-            _convolution(maps, maps),
-            _convolution(maps, maps, stride=2),
+            _convolution(channels, maps, learns=False),
+            _convolution(maps, maps, learns=False),
+            _convolution(maps, maps, stride=2, learns=False),
             drop(dropout),
-            _convolution(maps, wide),
-            _convolution(wide, wide),
-            _convolution(wide, wide, stride=2),
+            _convolution(maps, wide, learns=False),
+            _convolution(wide, wide, learns=False),
+            _convolution(wide, wide, stride=2, learns=False),
             drop(dropout),
-            _convolution(wide, wide, valid=True),
-            _convolution(wide, wide, 1),
-            _convolution(wide, wide, 1),
+            _convolution(wide, wide, valid=True, learns=False),
+            _convolution(wide, wide, 1, learns=False),
+            _convolution(wide, wide, 1, learns=False),
         )
         self.last = _normed(nn.Linear(wide, classes), 0.05, 1.0)
         self.features = wide
