@@ -78,7 +78,7 @@ def test_classifiers_embed_and_classify(name: str) -> None:
     classifier = CLASSIFIERS[name]()
     x, label = torch.rand(6, 2, 12, 12) * 2 - 1, torch.tensor([0, 1, 2, 0, 1, 2])
     nn.functional.cross_entropy(classifier(x), label).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in classifier.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in classifier.parameters() if p.requires_grad)
     classifier.eval()
     features = classifier.embed(x)
     assert features.shape == (6, classifier.features) == (6, FEATURES[name])
@@ -346,3 +346,14 @@ def test_conv_classifier_refuses_small_images() -> None:
     with pytest.raises(GancoreError, match=r"^[^.]*at least 9 px, not 8\.$"):
         ConvClassifier(channels=3, image_size=8, classes=10)
     assert ConvClassifier(channels=3, image_size=9, classes=10, maps=2)(torch.rand(2, 3, 9, 9)).shape == (2, 10)
+
+
+def test_gains_between_noise_are_not_trained() -> None:
+    for classifier, trained in (
+        (MnistClassifier(channels=1, image_size=28, classes=10), 1),
+        (ConvClassifier(channels=3, image_size=32, classes=10), 1),
+        (PlainClassifier(channels=3, classes=10), 10),
+    ):
+        gains = [parameter for name, parameter in classifier.named_parameters() if name.endswith("original0")]
+        assert sum(gain.requires_grad for gain in gains) == trained
+        assert classifier.state_dict().keys() >= {name for name, _ in classifier.named_parameters()}

@@ -1,0 +1,613 @@
+"""The samplers: parity with the authors' code, the paper's propositions on a line of cells, and what a batch becomes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import attrs
+import gancore_dsgan
+import numpy as np
+import pytest
+import torch
+from gancore_dsgan.samplers import Difference, Noise
+from scipy.optimize import minimize
+from scipy.special import log_softmax, rel_entr, softmax
+from torch import Tensor, nn
+
+import gancore
+import gancore.builtin
+from gancore import GancoreError
+from gancore.components import DatasetInfo, Drawn
+from gancore.phase import Batch
+from gancore.plan import make_plan
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
+from gancore.run import Run
+from gancore.testing import host
+from tests.hosts import CPU
+
+Load = Callable[[str], dict[str, Any]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+# -- the plugin of this module -----------------------------------------------------------------------------------------
+
+
+class Six(gancore.Dataset):
+    """Vectors of six numbers, as the parity vectors have them."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(4, 6, 1, continuous=True)
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        noise = torch.Generator().manual_seed(len(split))
+        return torch.rand(40, 6, 1, 1, generator=noise) * 2 - 1, torch.arange(40) % 4
+
+
+class Cells(gancore.Dataset):
+    """The numbers of twenty cells."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(1, 1, 1, continuous=True)
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        return torch.arange(20.0).view(20, 1, 1, 1), torch.zeros(20, dtype=torch.int64)
+
+
+class Straight(gancore.Generator):
+    """Makes an image of a latent by taking it as it is."""
+
+    def __init__(self, *, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.nothing = nn.Parameter(torch.zeros(()))
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return z[:, :, None, None] + self.nothing
+
+
+class Table(gancore.Discriminator):
+    """A logit for each cell."""
+
+    features = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(20, 1, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits[x.flatten().long()]
+
+
+class Flat(gancore.Discriminator):
+    """An image as it is."""
+
+    def __init__(self, *, channels: int, image_size: int) -> None:
+        super().__init__()
+        self.features = channels * image_size**2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class Same(gancore.Head):
+    """The feature itself, in double precision as far as core lets it."""
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        return features.squeeze(1)
+
+
+def _declared(**targets: str) -> Iterator[gancore.Component]:
+    for name, target in targets.items():
+        yield gancore.Component(name, f"{__name__}:{target}", target)
+
+
+@gancore.hookimpl
+def gancore_datasets() -> Iterator[gancore.Component]:
+    yield from _declared(six="Six", cells="Cells")
+
+
+@gancore.hookimpl
+def gancore_networks() -> Iterator[gancore.Component]:
+    yield from _declared(straight="Straight", table="Table", flat="Flat")
+
+
+@gancore.hookimpl
+def gancore_heads() -> Iterator[gancore.Component]:
+    yield from _declared(same="Same")
+
+
+REGISTRY = Registry.of({"core": gancore.builtin, "host": host, "dsgan": gancore_dsgan, "toy": sys.modules[__name__]})
+
+
+def run_of(table: dict[str, Any], *tables: dict[str, Any]) -> Run:
+    for over in tables:
+        table = merge(table, over)
+    return Run(make_plan(check_table(table, REGISTRY, name="test"), REGISTRY), CPU)
+
+
+# -- what a batch becomes ----------------------------------------------------------------------------------------------
+
+
+def noise(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch_of(number: int) -> Drawn:
+    """Return a batch whose images tell where they are from: data 0.1, avoid 0.2, partner 0.3, and then their place."""
+
+    def images(base: float) -> Tensor:
+        return (base + torch.arange(number) / 1e4).view(-1, 1, 1, 1).expand(-1, 2, 3, 3).clone()
+
+    label = torch.arange(number)
+    sources = {"avoid": (images(0.2), label + 1000), "partner": (images(0.3), label + 2000)}
+    return Drawn(images(0.1), label, sources=sources)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "size", "expected"),
+    [(0.8, 10, 8), (0.5, 10, 5), (0.7, 10, 7), (0.29, 100, 29), (0.8, 64, 51), (0.8, 1, 0), (0.0, 10, 0), (0.999, 100, 99)],
+)
+def test_the_minibatch_holds_floor_of_alpha_n_images_to_avoid(alpha: float, size: int, expected: int) -> None:
+    batch = batch_of(size)
+    drawn = Difference(alpha=alpha).draw(batch, noise())
+    assert drawn.negatives is not None
+    assert drawn.negatives_label is not None
+    assert torch.equal(drawn.negatives, batch.sources["avoid"][0][:expected])
+    assert torch.equal(drawn.negatives_label, torch.arange(expected) + 1000)
+    assert drawn.negatives_share is None
+    assert drawn.partner is None
+    assert torch.equal(drawn.real, batch.real)
+    assert torch.equal(drawn.real_label, batch.real_label)
+
+
+def test_weighting_by_expectation_keeps_all_images_and_says_the_share() -> None:
+    batch = batch_of(10)
+    drawn = Difference(alpha=0.6, weighting="expectation").draw(batch, noise())
+    assert drawn.negatives is not None
+    assert torch.equal(drawn.negatives, batch.sources["avoid"][0])
+    assert drawn.negatives_share == 0.6
+
+
+def test_the_sources_have_the_names_that_the_settings_give() -> None:
+    sampler = Difference(wide="blend", avoid="a", partner="b")
+    assert sampler.reads() == ("a", "b")
+    assert Difference(avoid="a", partner="b").reads() == ("a",)
+    batch = batch_of(6)
+    batch.sources = {"a": batch.sources["partner"], "b": batch.sources["avoid"]}
+    drawn = sampler.draw(batch, noise())
+    assert drawn.negatives is not None
+    assert drawn.negatives.min() > 0.25
+    assert drawn.partner is not None
+    assert torch.equal(drawn.partner, batch.sources["b"][0])
+
+
+def test_a_blend_draws_the_partners_share_up_to_beta_for_each_image() -> None:
+    drawn = Difference(wide="blend", beta=0.3).draw(batch_of(4000), noise())
+    assert drawn.partner is not None
+    assert drawn.share is not None
+    share = 1 - drawn.share
+    assert share.shape == (4000,)
+    assert 0 <= share.min() < 0.001
+    assert 0.299 < share.max() <= 0.3
+    assert share.mean().item() == pytest.approx(0.15, abs=0.005)
+    assert torch.equal(drawn.real, batch_of(4000).real)
+    none = Difference(wide="blend", beta=0.0).draw(batch_of(8), noise())
+    assert none.share is not None
+    assert (none.share == 1).all()
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+@pytest.mark.parametrize("scale", [0.0, 0.05, 0.5])
+def test_noise_widens_real_images_alone(kind: Any, scale: float) -> None:
+    batch = batch_of(3000)
+    before = copy.deepcopy(batch)
+    wide = Difference(wide=kind, scale=scale).draw(batch, noise(3))
+    plain = Noise(kind=kind, scale=scale).draw(batch, noise(3))
+    assert torch.equal(wide.real, plain.real)
+    assert plain.negatives is None
+    assert torch.equal(batch.real, before.real)
+    assert torch.equal(wide.sources["avoid"][0], before.sources["avoid"][0])
+    assert wide.negatives is not None
+    assert torch.equal(wide.negatives, before.sources["avoid"][0][:2400])
+    delta = (wide.real - batch.real).flatten()
+    if kind == "uniform":
+        assert delta.abs().max() <= scale + 1e-6
+        assert delta.abs().max() >= 0.99 * scale
+    assert delta.std().item() == pytest.approx(scale / (math.sqrt(3) if kind == "uniform" else 1), rel=0.02)
+    assert delta.mean().item() == pytest.approx(0, abs=0.02 * scale + 1e-7)
+    if scale:
+        # Every value has noise of its own, and another draw another noise.
+        assert delta.unique().numel() > 0.5 * delta.numel()
+        assert not torch.equal(Noise(kind=kind, scale=scale).draw(batch, noise(4)).real, plain.real)
+
+
+WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "alpha of 1": ({"alpha": 1.0}, ["alpha must be a number in [0, 1), not 1"]),
+    "alpha below 0": ({"alpha": -0.1}, ["alpha must be a number in [0, 1), not -0.1"]),
+    "alpha of nan": ({"alpha": math.nan}, ["alpha must be a number in [0, 1)"]),
+    "alpha as a text": ({"alpha": "most"}, ["alpha", "'most'"]),
+    "beta above 1": ({"beta": 1.1, "wide": "blend"}, ["beta must be a number in [0, 1], not 1.1"]),
+    "beta below 0": ({"beta": -0.5}, ["beta must be a number in [0, 1], not -0.5"]),
+    "a negative scale": ({"scale": -0.1}, ["scale must be a number at least 0, not -0.1"]),
+    "an unknown distribution": ({"wide": "unifrom"}, ["wide", "did you mean 'uniform'?"]),
+    "an unknown weighting": ({"weighting": "expectaton"}, ["weighting", "did you mean 'expectation'?"]),
+    "no source to avoid": ({"avoid": "ones"}, ["'ones'", "its sources: avoid", "add [sources.ones]"]),
+    "no partner": ({"wide": "blend"}, ["'partner'", "add [sources.partner]"]),
+    "of": ({"of": "avoid"}, ["leave out `of`"]),
+}
+
+GAME: dict[str, Any] = {
+    "run": {"iterations": 8, "batch_size": 10, "latent_dim": 3, "precision": "float32"},
+    "data": {"use": "toy/six"},
+    "networks": {"generator": {"use": "host/generator"}, "discriminator": {"use": "host/discriminator"}},
+    "heads": {"adversarial": {"use": "core/linear"}},
+    "losses": {"adversarial": {"use": "core/wasserstein"}},
+    "sources": {"avoid": {}},
+    "samplers": {"difference": {"use": "dsgan/difference"}},
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_bad_setting_is_refused_in_a_sentence(kind: str) -> None:
+    settings, pieces = WRONG[kind]
+    with pytest.raises(GancoreError) as caught:
+        run_of(GAME, {"samplers": {"difference": settings}})
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    for piece in ["samplers.difference", *pieces]:
+        assert piece in text, text
+    with pytest.raises(GancoreError, match=r"samplers.noise \(dsgan/noise\): scale must be a number at least 0"):
+        run_of(GAME, {"samplers": {"noise": {"use": "dsgan/noise", "scale": -1}}})
+
+
+# -- parity ------------------------------------------------------------------------------------------------------------
+
+ON: dict[str, Any] = {
+    "networks": {
+        "generator": {"use": "host/generator"},
+        "classifier": {"use": "core/mlp-classifier", "hidden": 8, "depth": 1},
+        "discriminator": {"use": "core/mlp-discriminator", "hidden": 5, "depth": 1, "on": "classifier"},
+    },
+    "losses": {
+        "penalty": {"use": "core/gradient-penalty", "weight": 10.0},
+        "classes": {"use": "dsgan/semi-supervised", "entropy": 0.1},
+    },
+    "loop": {"use": "dsgan/semi-supervised"},
+    "sources": {"avoid": {}, "partner": {}, "labelled": {}},
+}
+
+
+@attrs.frozen
+class Original:
+    """The game of the parity vectors, with their weights."""
+
+    run: Run
+    vectors: dict[str, Any]
+    alpha: float
+
+    def tensor(self, name: str) -> Tensor:
+        return torch.as_tensor(self.vectors[name]).float()
+
+    def images(self, name: str) -> Tensor:
+        return self.tensor(name)[:, :, None, None]
+
+    def expected(self, name: str) -> Tensor:
+        return self.tensor(f"a{self.alpha}_{name}")
+
+    def number(self) -> int:
+        return int(self.vectors[f"a{self.alpha}_n_d"])
+
+    def batch(self) -> Batch:
+        """Return what the sampler makes of the vectors, with theirs for the share that it draws.
+
+        The authors' mixture begins with the images to avoid, gancore's with the generated ones. The penalty goes from the
+        i-th real one to the i-th of the mixture, so the real ones are turned round as the mixture is.
+        """
+        label = torch.zeros(10, dtype=torch.int64)
+        avoid, partner, real = self.images("x_d"), self.images("x1"), self.images("x2")
+        turned = self.turn(torch.arange(10)) if self.turns else torch.arange(10)
+        drawn = Drawn(real[turned], label, sources={"avoid": (avoid, label), "partner": (partner[turned], label)})
+        drawn = self.run.samplers["difference"].draw(drawn, noise())
+        share = 1 - self.expected("beta").flatten()[turned]
+        batch = Batch(**attrs.asdict(drawn, recurse=False))
+        if drawn.partner is not None:
+            batch.share = share
+        return attrs.evolve(batch, z=self.tensor("z"), fake_label=label)
+
+    @property
+    def turns(self) -> bool:
+        sampler: Any = self.run.samplers["difference"]
+        return bool(sampler.weighting == "mixture")
+
+    def turn(self, rows: Tensor) -> Tensor:
+        """Return rows in gancore's order of the mixture."""
+        return torch.cat([rows[self.number() :], rows[: self.number()]])
+
+    def views(self) -> list[Tensor]:
+        found: list[Tensor] = []
+        discriminator = self.run.networks["discriminator"]
+        discriminator.register_forward_pre_hook(lambda _m, inputs: found.append(inputs[0].detach()[:, :, 0, 0]))
+        return found
+
+
+@pytest.fixture(params=[0.8, 0.5])
+def original(request: pytest.FixtureRequest, parity: Load) -> Original:
+    return original_of(parity("dsgan"), request.param, "mixture")
+
+
+def original_of(vectors: dict[str, Any], alpha: float, weighting: str) -> Original:
+    settings = {"alpha": alpha, "wide": "blend", "weighting": weighting}
+    found = Original(run_of(GAME, ON, {"samplers": {"difference": settings}}), vectors, alpha)
+    networks = found.run.networks
+    weights = {
+        "ge_g": networks["generator"].linear,
+        "cl_a": networks["classifier"].layers[0],
+        "cl_o": networks["classifier"].linear,
+        "cr_m_0": networks["discriminator"].layers[0],
+        "cr_m_2": found.run.heads["adversarial"].linear,
+    }
+    with torch.no_grad():
+        for name, layer in weights.items():
+            layer.weight.copy_(found.tensor(f"{name}_weight"))
+            layer.bias.copy_(found.tensor(f"{name}_bias"))
+    return found
+
+
+def close(found: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_critic_sees_the_blend_and_the_mixture_of_the_authors_code(original: Original) -> None:
+    seen = original.views()
+    batch = original.batch()
+    assert batch.negatives is not None
+    assert len(batch.negatives) == original.number()
+    original.run.phase("discriminator", batch)
+    joined = seen[0]
+    close(joined[:10], original.turn(original.expected("p_dbar_feat")))
+    close(joined[10:], original.turn(original.expected("mix_feat")))
+
+
+def test_the_critics_loss_and_gradient_are_those_of_the_authors_code(original: Original) -> None:
+    run = original.run
+    penalty: Any = run.terms["penalty"]
+    # Their number is the share of the real feature.
+    share = 1 - original.turn(original.tensor("gp_alpha"))[:, :, None, None]
+    penalty.interpolate = lambda *, real_view, fake_view, noise: real_view + share * (fake_view - real_view)
+    run.phase("discriminator", original.batch())
+    critic, gradient_penalty = run.losses["discriminator/adversarial"], run.losses["discriminator/penalty"]
+    close(critic, original.expected("critic_w"))
+    close(gradient_penalty, original.expected("gp"))
+    close(critic + 10 * gradient_penalty, original.expected("d_loss"))
+    gradient = run.networks["discriminator"].layers[0].weight.grad
+    assert gradient is not None
+    close(gradient, original.expected("grad_cr0"))
+    assert all(parameter.grad is None for parameter in run.networks["classifier"].parameters())
+
+
+def test_the_generators_loss_and_gradient_are_those_of_the_authors_code(original: Original) -> None:
+    """The gradient goes through the critic and through the classifier, neither of which gets any."""
+    run = original.run
+    run.phase("generator", original.batch())
+    close(run.losses["generator/adversarial"], original.tensor("g_loss"))
+    gradient = run.networks["generator"].linear.weight.grad
+    assert gradient is not None
+    close(gradient, original.tensor("g_grad_w"))
+    for player in ("discriminator", "classifier"):
+        assert all(parameter.grad is None for parameter in run.players[player].parameters)
+
+
+@pytest.mark.parametrize("alpha", [0.8, 0.5])
+def test_weights_in_place_of_numbers_are_equation_2(parity: Load, alpha: float) -> None:
+    original = original_of(parity("dsgan"), alpha, "expectation")
+    run = original.run
+    run.phase("discriminator", original.batch())
+    close(run.losses["discriminator/adversarial"], original.expected("weighted_eq2"))
+
+
+def test_the_classifiers_loss_in_the_game_is_that_of_the_authors_code(original: Original) -> None:
+    run = original.run
+    batch = original.batch()
+    label = torch.as_tensor(original.vectors["y_lab"])
+    batch.sources = {**batch.sources, "labelled": (original.images("x_lab"), label)}
+    batch.real = original.images("x_d")
+    run.phase("classifier", batch)
+    close(run.losses["classifier/classes"], original.tensor("c_loss_lgan1_le0_1"))
+
+
+# -- theory, on a line of twenty cells ---------------------------------------------------------------------------------
+
+LINE: dict[str, Any] = {
+    "run": {"iterations": 5000, "batch_size": 200, "latent_dim": 1, "precision": "float32"},
+    "data": {"use": "toy/cells"},
+    "networks": {"generator": {"use": "toy/straight"}, "discriminator": {"use": "toy/table"}},
+    "heads": {"adversarial": {"use": "toy/same"}},
+    "losses": {"adversarial": {"use": "core/minimax"}},
+    "sources": {"avoid": {}},
+    "samplers": {"difference": {"use": "dsgan/difference"}},
+    "optimizers": {"discriminator": {"use": "sgd", "lr": 4.0, "momentum": 0.9}},
+}
+
+
+def counted(counts: Floats) -> Tensor:
+    """Return as many images of each cell as there are counts."""
+    cells = torch.arange(20).repeat_interleave(torch.as_tensor(counts).round().long())
+    return cells.float().view(-1, 1, 1, 1)
+
+
+def shaped(*pieces: tuple[int, int]) -> Floats:
+    """Return the distribution that is even on each piece (number of cells, counts per cell)."""
+    counts = np.concatenate([np.full(number, float(count)) for number, count in pieces])
+    assert len(counts) == 20
+    found: Floats = counts / counts.sum()
+    return found
+
+
+def optimum(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float, weighting: str) -> tuple[Floats, float]:
+    """Return D at the optimum, cell by cell, and the game's value there, by training D in a run on exact proportions.
+
+    The fake minibatch of the mixture has (1 - alpha) N generated images; a batch has 200 real ones.
+    """
+    run = run_of(LINE, {"samplers": {"difference": {"alpha": alpha, "weighting": weighting}}})
+    label = torch.zeros(200, dtype=torch.int64)
+    made = 200 if weighting == "expectation" else 200 - round(alpha * 200)
+    avoided = 200 if weighting == "expectation" else 200 - made
+    for share, number in ((p_w, 200), (p_d, avoided), (p_g, made)):
+        assert np.allclose(share * number, np.round(share * number)), "the proportions would not be exact"
+    # What follows the images that the sampler takes is of a cell that nothing else has, so that taking it would show.
+    avoid = torch.cat([counted(p_d * avoided), torch.full((200 - avoided, 1, 1, 1), 19.0)])
+    z = torch.cat([counted(p_g * made).flatten(1), torch.full((200 - made, 1), 19.0)])
+    drawn = Drawn(counted(p_w * 200), label, sources={"avoid": (avoid, label)})
+    drawn = run.samplers["difference"].draw(drawn, noise())
+    batch = attrs.evolve(Batch(**attrs.asdict(drawn, recurse=False)), z=z, fake_label=label)
+    for _ in range(1500):
+        run.phase("discriminator", batch)
+    table = run.networks["discriminator"].logits.detach().flatten()
+    return table.sigmoid().numpy(), -float(run.losses["discriminator/adversarial"])
+
+
+def criterion(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float) -> float:
+    """Return the game's value at the best D: -log 4 and twice the Jensen-Shannon divergence."""
+    mixture = (1 - alpha) * p_g + alpha * p_d
+    middle = (p_w + mixture) / 2
+    return float(-math.log(4) + rel_entr(p_w, middle).sum() + rel_entr(mixture, middle).sum())
+
+
+P_W = shaped((10, 14), (9, 6), (1, 6))
+P_D = shaped((10, 10), (10, 0))
+REACHED = (P_W - 0.5 * P_D) / 0.5
+GENERATED: dict[str, Floats] = {
+    "reachable": REACHED,
+    "even": shaped((20, 1)),
+    "p_w": P_W,
+    "p_d": P_D,
+    "nothing there": shaped((5, 0), (10, 2), (5, 0)),
+}
+
+
+@pytest.mark.parametrize("weighting", ["mixture", "expectation"])
+@pytest.mark.parametrize("kind", GENERATED)
+def test_the_best_discriminator_is_proposition_1s(kind: str, weighting: str) -> None:
+    p_g = GENERATED[kind]
+    found, value = optimum(P_W, P_D, p_g, 0.5, weighting)
+    expected = P_W / (P_W + 0.5 * p_g + 0.5 * P_D)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert value == pytest.approx(criterion(P_W, P_D, p_g, 0.5), abs=2e-5 if (p_g == 0).any() else 1e-6)
+    if kind == "reachable":
+        assert value == pytest.approx(-math.log(4), abs=1e-6)
+    else:
+        assert value > -math.log(4) + 1e-3
+
+
+def best(p_w: Floats, p_d: Floats, alpha: float) -> Floats:
+    """Return the p_g at which the criterion is least over all distributions."""
+
+    def value(logits: Floats) -> tuple[float, Floats]:
+        p_g = softmax(logits)
+        mixture = (1 - alpha) * p_g + alpha * p_d
+        slope = (1 - alpha) * np.log(2 * mixture / (p_w + mixture))
+        return criterion(p_w, p_d, p_g, alpha), p_g * (slope - (p_g * slope).sum())
+
+    found = minimize(value, np.zeros(20), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-10})
+    assert np.isfinite(log_softmax(found.x)).all()
+    result: Floats = softmax(found.x)
+    return result
+
+
+def test_the_best_generator_makes_the_difference_where_that_can_be() -> None:
+    """Theorem 1: the least value is -log 4, where (1 - alpha) p_g + alpha p_d = p_w."""
+    for alpha in (0.2, 0.5):
+        expected = (P_W - alpha * P_D) / (1 - alpha)
+        assert (expected >= 0).all()
+        found = best(P_W, P_D, alpha)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert criterion(P_W, P_D, found, alpha) == pytest.approx(-math.log(4), abs=1e-7)
+
+
+@pytest.mark.parametrize("alpha", [0.8, 0.9])
+def test_the_best_generator_leaves_out_the_data_to_avoid_where_they_outweigh(alpha: float) -> None:
+    """Proposition 2: with alpha p_d >= p_w on the support of p_d, the support of p_g lies in that of p_w less p_d's."""
+    p_w, p_d = shaped((4, 10), (10, 9), (6, 5)), shaped((4, 1), (16, 0))
+    support = p_d > 0
+    assert (alpha * p_d >= p_w)[support].all()
+    found = best(p_w, p_d, alpha)
+    assert found[support].sum() < 1e-3
+    np.testing.assert_allclose(found[~support], p_w[~support] / p_w[~support].sum(), atol=1e-3)
+    assert criterion(p_w, p_d, found, alpha) > -math.log(4) + 1e-3
+    # Short of the condition, some of p_d's support stays.
+    assert best(p_w, p_d, 0.1)[support].sum() > 0.05
+
+
+def test_no_other_discriminator_does_better_than_the_best() -> None:
+    """The value that D reaches in a run bounds what any other table of logits has there."""
+    _, value = optimum(P_W, P_D, GENERATED["even"], 0.5, "mixture")
+    random = np.random.default_rng(0)
+    for spread in (0.01, 0.3, 3.0):
+        mixture = 0.5 * GENERATED["even"] + 0.5 * P_D
+        d = P_W / (P_W + mixture)
+        logit = np.log(d / (1 - d)) + spread * random.normal(size=20)
+        other = -(P_W * np.logaddexp(0, -logit) + mixture * np.logaddexp(0, logit)).sum()
+        assert other < value + 1e-6
+
+
+# -- the two weightings ------------------------------------------------------------------------------------------------
+
+
+def linear_critic(weighting: str, number: int, seed: int, alpha: float = 0.8) -> tuple[float, Tensor]:
+    """Return loss and gradient of a linear critic on a batch drawn from the data."""
+    table = {
+        "run": {"batch_size": number, "seed": seed},
+        "networks": {"discriminator": {"use": "toy/flat"}},
+        "samplers": {"difference": {"alpha": alpha, "weighting": weighting}},
+    }
+    run = run_of(GAME, table)
+    with torch.no_grad():
+        weight = run.heads["adversarial"].linear.weight
+        weight.copy_(torch.linspace(-1, 1, 6)[None])
+        run.networks["generator"].linear.weight.copy_(torch.linspace(-1, 1, 18).view(6, 3))
+        run.networks["generator"].linear.bias.fill_(0.3)
+    run.phase("discriminator", run.fresh())
+    assert weight.grad is not None
+    return run.losses["discriminator/adversarial"].item(), weight.grad
+
+
+def test_both_weightings_agree_in_expectation() -> None:
+    (loss, gradient), (weighted, gradient_weighted) = (linear_critic(w, 20000, 0) for w in ("mixture", "expectation"))
+    assert weighted == pytest.approx(loss, abs=0.02)
+    torch.testing.assert_close(gradient_weighted, gradient, atol=0.01, rtol=0)
+    # Another alpha is farther away than that.
+    _, other = linear_critic("expectation", 20000, 0, alpha=0.5)
+    assert (other - gradient).abs().max() > 0.05
+
+
+def test_weighting_by_expectation_has_less_variance() -> None:
+    """At 10 images a batch, 0.8 of them to avoid, the mixture has but two generated ones."""
+    spread = {}
+    for weighting in ("mixture", "expectation"):
+        spread[weighting] = torch.stack([linear_critic(weighting, 10, seed)[1] for seed in range(40)]).var(0).mean().item()
+    assert spread["expectation"] < spread["mixture"]
+
+
+def test_weighting_by_expectation_is_the_mixture_where_numbers_are_in_proportion() -> None:
+    """Twice the same five images to avoid, and generated ones that are all alike: then both have the same sums."""
+    found = []
+    for weighting in ("mixture", "expectation"):
+        settings = {"alpha": 0.5, "weighting": weighting}
+        run = run_of(GAME, {"samplers": {"difference": settings}, "losses": {"adversarial": {"use": "core/minimax"}}})
+        batch = run.fresh()
+        five = run.sources["avoid"].batch(3, noise())[0][:5]
+        assert batch.negatives is not None
+        assert batch.z is not None
+        batch.z = batch.z[:1].expand(10, -1)
+        batch.negatives = five if weighting == "mixture" else torch.cat([five, five])
+        run.phase("discriminator", batch)
+        gradients = [p.grad for p in run.players["discriminator"].parameters if p.grad is not None]
+        found.append((run.losses["discriminator/adversarial"], torch.cat([g.flatten() for g in gradients])))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
