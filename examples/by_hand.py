@@ -4,12 +4,13 @@ This is what the recipe ::
 
     [data]                   use = "core/digits"
     [samplers.long_tail]     use = "core/long-tail"          ratio = 20
-    [samplers.difference]    a share alpha of the fake batch is data (DSGAN, appendix C)
+    [sources.avoid]          the data again, in an order of their own
+    [samplers.difference]    use = "dsgan/difference"        alpha = 0.25   wide = "normal"
     [networks.*]             SNDCGAN of width 0.25, and a frozen classifier
     [losses.adversarial]     use = "core/relativistic"
     [losses.balance]         use = "cbgan/class-balance"     weight = 10   cycle = 3
-    [attacks.free]           one perturbation for the whole training (Shafahi et al. 2019)
-    [loop]                   the discriminator sees each batch `replays` times
+    [attacks.free]           use = "fastrobgan/free"         epsilon = 0.02
+    [loop]                   use = "fastrobgan/free-replay"  replays = 2
     [ema]                    decay = 0.9
 
 does, written out: no framework, one file, top to bottom. The test suite trains both and asks for the same weights to the
@@ -42,7 +43,8 @@ LATENT = 16
 CLASSES = 10
 SIZE = 8
 RATIO = 20.0
-ALPHA = 0.25  # share of the fake batch that is data
+ALPHA = 0.25  # share of the fake batch that is data, which the generator shall avoid
+SPREAD = 0.1  # standard deviation of the noise that makes the real images wider than the data
 EPSILON = 0.02  # l_inf radius of the perturbation, images in [-1, 1]
 REPLAYS = 2
 BALANCE = 10.0  # weight of the class-balancing regularizer
@@ -84,7 +86,7 @@ def train(iterations: int) -> dict[str, Tensor]:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(SEED, "weights", "attack"))
-        delta = torch.empty(BATCH, 1, SIZE, SIZE).uniform_(-EPSILON, EPSILON)
+        delta = (torch.rand(BATCH, 1, SIZE, SIZE) * 2 - 1) * EPSILON
 
     # Class statistics (CBGAN Eq. 5, 6): effective frequency N, this cycle's counts c, weights w of mean 1.
     N = torch.full((CLASSES,), 50.0, dtype=torch.float64)
@@ -92,9 +94,11 @@ def train(iterations: int) -> dict[str, Tensor]:
     w = torch.ones(CLASSES, dtype=torch.float64)
 
     for iteration in range(iterations):
-        # One batch of real data; some of it serves as negatives.
+        # One batch of data, widened by noise, is real (DSGAN, Eq. 1); data of another order are negatives (appendix C).
         real = batch_of(images, draw=iteration)
-        negatives = real[torch.randperm(BATCH, generator=noise("sampler", "difference", iteration, 0))[: int(ALPHA * BATCH)]]
+        spread = torch.empty_like(real).normal_(generator=noise("sampler", "difference", iteration, 0))
+        real = real + SPREAD * spread
+        negatives = batch_of(images, draw=iteration, seed=derive(SEED, "source", "avoid"))[: int(ALPHA * BATCH)]
         number = BATCH - len(negatives)
 
         # --- discriminator: the same batch several times, one backward each for D and for the perturbation
@@ -111,7 +115,8 @@ def train(iterations: int) -> dict[str, Tensor]:
             loss.backward(inputs=[*d_parameters, seen])
             d_optimizer.step()
             assert seen.grad is not None
-            delta = (delta + EPSILON * seen.grad.sign()).clamp(-EPSILON, EPSILON)
+            grad = seen.grad * ((real + delta).abs() <= 1)
+            delta = (delta + EPSILON * grad.sign()).clamp(-EPSILON, EPSILON)
 
         # --- generator: fresh latents, the same real images, undisturbed
         z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration + 1, 0))
@@ -146,11 +151,11 @@ def train(iterations: int) -> dict[str, Tensor]:
     return {**state, "delta": delta, "N": N, "c": c, "w": w}
 
 
-def batch_of(images: Tensor, draw: int) -> Tensor:
+def batch_of(images: Tensor, draw: int, seed: int = SEED) -> Tensor:
     """Return batch number `draw` of an endless stream in which every image comes once per epoch."""
     position = draw * BATCH
     epochs = range(position // len(images), (position + BATCH - 1) // len(images) + 1)
-    order = torch.cat([torch.randperm(len(images), generator=noise("epoch", epoch)) for epoch in epochs])
+    order = torch.cat([torch.randperm(len(images), generator=generator("cpu", seed, "epoch", epoch)) for epoch in epochs])
     start = position % len(images)
     picked = images[order[start : start + BATCH]]
     return (picked.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)

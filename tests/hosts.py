@@ -6,6 +6,8 @@ import functools
 from typing import Any
 
 import gancore_cbgan
+import gancore_dsgan
+import gancore_fastrobgan
 import torch
 
 import gancore.builtin
@@ -41,8 +43,9 @@ FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"us
 
 @functools.cache
 def registry() -> Registry:
-    """Return core, cbgan, the probe plugin and the conformance suite's host."""
-    return Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "probe": probe, "host": host})
+    """Return core, this repository's plugins, the probe plugin and the conformance suite's host."""
+    papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan}
+    return Registry.of({"core": gancore.builtin, **papers, "probe": probe, "host": host})
 
 
 def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: str = "test") -> Plan:

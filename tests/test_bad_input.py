@@ -73,7 +73,7 @@ SETTINGS = {
     "a label in capitals": (["losses.Big.use=core/hinge"], "label losses.Big must be lower-case letters"),
     "an unknown component": (["losses.adversarial.use=hnige"], "uses the loss 'hnige'", "did you mean 'hinge'?"),
     "a component of another kind": (["losses.adversarial.use=core/linear"], "is a head, not a loss"),
-    "a component of a missing plugin": (["losses.x.use=dsgan/difference"], "try `pip install gancore-plugin-dsgan`"),
+    "a component of a missing plugin": (["losses.x.use=absent/difference"], "try `pip install gancore-plugin-absent`"),
     "use as a number": (["losses.adversarial.use=3"], "losses.adversarial.use must be a text, not 3"),
     "an unknown setting": (
         ["loop.discriminator_step=2"],

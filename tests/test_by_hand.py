@@ -18,8 +18,9 @@ RECIPE = {
     "data": {"use": "core/digits"},
     "samplers": {
         "long_tail": {"use": "core/long-tail", "ratio": 20.0},
-        "difference": {"use": "probe/difference", "alpha": 0.25},
+        "difference": {"use": "dsgan/difference", "alpha": 0.25, "wide": "normal", "scale": 0.1},
     },
+    "sources": {"avoid": {}},
     "networks": {
         "generator": {"use": "core/sndcgan-generator", "width": 0.25},
         "discriminator": {"use": "core/sndcgan-discriminator", "width": 0.25},
@@ -30,8 +31,8 @@ RECIPE = {
         "adversarial": {"use": "core/relativistic"},
         "balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 3},
     },
-    "attacks": {"free": {"use": "probe/free", "epsilon": 0.02}},
-    "loop": {"use": "probe/replay", "replays": 2},
+    "attacks": {"free": {"use": "fastrobgan/free", "epsilon": 0.02}},
+    "loop": {"use": "fastrobgan/free-replay", "replays": 2},
     "ema": {"decay": 0.9},
 }
 

@@ -50,8 +50,8 @@ ALONE_REFUSED = {
 """Fragments that stand on another one."""
 
 
-def build(*fragments: str) -> Run:
-    recipe = read(BASE, registry(), overlays=fragments, assignments=SMALL)
+def build(*fragments: str, base: str = BASE) -> Run:
+    recipe = read(base, registry(), overlays=fragments, assignments=SMALL)
     plan = make_plan(recipe, registry())
     weights = {}
     if "classifier" in plan.networks:
@@ -77,11 +77,11 @@ def _folder(tmp_path: Path) -> None:
     _FOLDER = tmp_path
 
 
-def resumes(fragments: tuple[str, ...], folder: Path) -> list[str]:
-    whole = steps(build(*fragments), 4)
-    half = steps(build(*fragments), 2)
+def resumes(fragments: tuple[str, ...], folder: Path, base: str = BASE) -> list[str]:
+    whole = steps(build(*fragments, base=base), 4)
+    half = steps(build(*fragments, base=base), 2)
     checkpoint.save(half, folder)
-    again = build(*fragments)
+    again = build(*fragments, base=base)
     checkpoint.load(again, checkpoint.checkpoints(folder)[-1])
     return same(whole, steps(again, 2))
 
@@ -120,6 +120,17 @@ def test_each_pair_of_fragments(pair: tuple[str, str], tmp_path: Path) -> None:
 def test_the_order_of_fragments_does_not_matter(order: int) -> None:
     pair = ("cbgan/class-balance", "fastrobgan/free")[::order]
     assert same(steps(build("cbgan/class-balance", "fastrobgan/free"), 2), steps(build(*pair), 2)) == []
+
+
+@pytest.mark.parametrize("base", ["cbgan/digits-lt", "fastrobgan/digits-small", "fastrobgan/digits-small-robgan"])
+def test_a_difference_over_other_papers_recipes(base: str, tmp_path: Path) -> None:
+    run = build("dsgan/difference", base=base)
+    batch = run.fresh()
+    assert batch.negatives is not None
+    assert len(batch.negatives) == 6  # 0.8 of 8, rounded down
+    alone = steps(build(base=base), 2)
+    assert same(alone, steps(build("dsgan/difference", base=base), 2)) != []
+    assert resumes(("dsgan/difference",), tmp_path / "run", base) == []
 
 
 def test_the_whole_of_two_papers_together(tmp_path: Path) -> None:
