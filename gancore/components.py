@@ -194,6 +194,12 @@ class Sampler(nn.Module):
     gives_negatives: ClassVar[bool] = False
     """Whether `draw` adds negatives to the batch."""
 
+    gives_share: bool = False
+    """Whether those negatives have a share of the loss of their own, for the counts of ``gancore explain``."""
+
+    gives_partner: bool = False
+    """Whether `draw` blends the real images with others, for the counts of ``gancore explain``."""
+
     def reads(self) -> Collection[str]:
         """Return the labels of the sources that `draw` reads; a recipe without one of them is refused."""
         return ()

@@ -101,7 +101,7 @@ class ImageStore:
         if device.type != "cuda":
             return False
         free, _ = torch.cuda.mem_get_info(device)
-        return images.numel() < cls.RESIDENT_SHARE * free
+        return images.numel() * images.element_size() < cls.RESIDENT_SHARE * free
 
     def batch(self, indices: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Return images (N, C, H, W) float32 in [-1, 1], channels last, and labels (N,).

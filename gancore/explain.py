@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, plan_phase
+from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, construct, plan_phase
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -104,6 +104,8 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
 class _Recorder:
     """Stands in for a run, and writes down which phases a loop asks for, on which batch."""
 
+    iteration = 0
+
     def __init__(self) -> None:
         self.batches = 0
         self.phases: list[tuple[str, int]] = []
@@ -138,6 +140,7 @@ def _counts(plan: Plan) -> Iterator[str]:
     backwards: Counter[str] = Counter()
     attacked = 0
     made = set()
+    samplers = [construct(sampler, plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
     for player, batch in turns:
         phase = phases[player]
         backwards[player] += 1
@@ -148,11 +151,14 @@ def _counts(plan: Plan) -> Iterator[str]:
                 forwards[plan.sides[side]] += 1
             if not grad:
                 made.add((side, batch))
-        forwards[DISCRIMINATOR] += len(phase.forwards)
+        # A share of the negatives' own is a second part of the discriminator's turn, on other fake images.
+        parts = 2 if player == DISCRIMINATOR and any(sampler.gives_share for sampler in samplers) else 1
+        forwards[DISCRIMINATOR] += parts * len(phase.forwards)
         for network in phase.networks:
-            forwards[network.network] += 1
+            forwards[network.network] += parts
         if plan.stands_on is not None:
-            forwards[plan.stands_on] += sum(":" not in side for side in phase.views)
+            blended = "real" in phase.views and any(sampler.gives_partner for sampler in samplers)
+            forwards[plan.stands_on] += parts * (sum(":" not in side for side in phase.views) + blended)
     yield f"Per iteration{note}"
     yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
     yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in backwards.items())

@@ -321,9 +321,11 @@ def _load_sources(recipe: Recipe, built: Mapping[tuple[str, str], Built], data: 
         dataset = data if part.shared else _construct(built["sources", label])
         own, info = data.info, dataset.info
         if (info.channels, info.image_size, info.continuous) != (own.channels, own.image_size, own.continuous):
+            resized = attrs.evolve(info, image_size=own.image_size)
+            remedy = f", or set sources.{label}.image_size" if _described(resized) == _described(own) else ""
             raise GancoreError(
-                f"{part.where} has {_described(info)}, and the data have {_described(own)}; choose a set of the same shape, "
-                f"or set sources.{label}.image_size."
+                f"{part.where} has {_described(info)}, and the data have {_described(own)}; "
+                f"choose a set of the same shape{remedy}."
             )
         if info.classes > own.classes:
             raise GancoreError(
@@ -461,11 +463,10 @@ def _load_term(part: Part, plan: Plan) -> Term:
     methods = {name: _needs(cls, name, part, plan) for name in wanted}
     for name in attacked:
         _check_attacked(name, methods.get(name, ()), part, plan)
+    views = {f"{side}_view" for side in ("real", *plan.sides, *plan.sources, *cls.extra_views)}
     for view in cls.differentiates:
-        if view.removesuffix("_view") not in {"real", *plan.sides, *cls.extra_views} or not view.endswith("_view"):
-            raise GancoreError(
-                f"{part.where} differentiates {view!r}, which is no view; it may name real_view, fake_view or an extra view."
-            )
+        if view not in views:
+            raise GancoreError(f"{part.where} differentiates {view!r}, which is no view; it may name {listed(views)}.")
     return Term(part.label, part, cls, keys, settings, methods)
 
 

@@ -73,10 +73,7 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
             overrides[inherited] = plan.recipe.table[inherited]
     table = merge(layer.table, overrides)
     for text in planned.keys.trained_with:
-        try:
-            table = merge(table, assignment(text))
-        except GancoreError as error:
-            raise GancoreError(f"{planned.part.where}: trained_with: {error}") from error
+        table = merge(table, assignment(text, f"{planned.part.where}: trained_with"))
     role = part.file.removesuffix(".safetensors")
     if role == "classifier":
         table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})

@@ -365,8 +365,12 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def assignment(text: str) -> dict[str, Any]:
+def assignment(text: str, where: str = "--set") -> dict[str, Any]:
     """Return the nested table of a ``KEY=VALUE``, whose key may have dots and whose value is TOML, or plain text.
+
+    Args:
+        text: The assignment.
+        where: Names the place for errors.
 
     Raises:
         GancoreError: It is not of that form.
@@ -374,7 +378,7 @@ def assignment(text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     words = [word.strip() for word in key.split(".")]
     if not equals or not all(words):
-        raise GancoreError(f"--set {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
+        raise GancoreError(f"{where} {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
     result: Any = toml.value(value.strip())
     for word in reversed(words):
         result = {word: result}

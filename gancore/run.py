@@ -186,7 +186,9 @@ class Run:
 
     def _stream(self, selection: Selection, seed: int) -> ImageStream:
         images, labels, weights = selection
-        store = ImageStore(images, labels, self.device, self.recipe.augmentation)
+        # A source that leaves nothing of the data out needs no second copy of them on the device.
+        shared = seed != self.seed and images is self.selection[0]
+        store = self.stream.store if shared else ImageStore(images, labels, self.device, self.recipe.augmentation)
         size, processes = self.recipe.run.batch_size, distributed.world_size()
         return ImageStream(store, IndexStream(len(labels), size, seed, weights=weights, rank=self.rank, world_size=processes))
 

@@ -95,6 +95,7 @@ def train(
     for path in newest:
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
+    _ = run.stream, run.sources
     describe = environment(run)
     if run.rank == 0:
         folder.create(recipe.table, describe)

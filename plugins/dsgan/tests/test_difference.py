@@ -380,7 +380,7 @@ def test_the_critics_loss_and_gradient_are_those_of_the_authors_code(original: O
     penalty: Any = run.terms["penalty"]
     # Their number is the share of the real feature.
     share = 1 - original.turn(original.tensor("gp_alpha"))[:, :, None, None]
-    penalty.interpolate = lambda *, real_view, fake_view, noise: real_view + share * (fake_view - real_view)
+    penalty.interpolate = lambda *, real_view, fake_view, **_: real_view + share * (fake_view - real_view)
     run.phase("discriminator", original.batch())
     critic, gradient_penalty = run.losses["discriminator/adversarial"], run.losses["discriminator/penalty"]
     close(critic, original.expected("critic_w"))
@@ -432,7 +432,7 @@ LINE: dict[str, Any] = {
     "losses": {"adversarial": {"use": "core/minimax"}},
     "sources": {"avoid": {}},
     "samplers": {"difference": {"use": "dsgan/difference"}},
-    "optimizers": {"discriminator": {"use": "sgd", "lr": 4.0, "momentum": 0.9}},
+    "optimizers": {"discriminator": {"use": "sgd", "lr": 20.0, "momentum": 0.9}},
 }
 
 
@@ -467,7 +467,7 @@ def optimum(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float, weighting: str)
     drawn = Drawn(counted(p_w * 200), label, sources={"avoid": (avoid, label)})
     drawn = run.samplers["difference"].draw(drawn, noise())
     batch = attrs.evolve(Batch(**attrs.asdict(drawn, recurse=False)), z=z, fake_label=label)
-    for _ in range(1500):
+    for _ in range(400):
         run.phase("discriminator", batch)
     table = run.networks["discriminator"].logits.detach().flatten()
     return table.sigmoid().numpy(), -float(run.losses["discriminator/adversarial"])
@@ -499,7 +499,9 @@ def test_the_best_discriminator_is_proposition_1s(kind: str, weighting: str) -> 
     found, value = optimum(P_W, P_D, p_g, 0.5, weighting)
     expected = P_W / (P_W + 0.5 * p_g + 0.5 * P_D)
     np.testing.assert_allclose(found, expected, atol=1e-3)
-    assert value == pytest.approx(criterion(P_W, P_D, p_g, 0.5), abs=2e-5 if (p_g == 0).any() else 1e-6)
+    # Where nothing is called fake, the best logit is infinite.
+    infinite = (p_g + P_D == 0).any()
+    assert value == pytest.approx(criterion(P_W, P_D, p_g, 0.5), abs=2e-4 if infinite else 1e-6)
     if kind == "reachable":
         assert value == pytest.approx(-math.log(4), abs=1e-6)
     else:

@@ -55,6 +55,8 @@ class Difference(gancore.Sampler):
         self.beta = beta
         self.avoid = avoid
         self.partner = partner
+        self.gives_share = weighting == "expectation"
+        self.gives_partner = wide == "blend"
 
     def reads(self) -> tuple[str, ...]:
         """Return the labels of the sources that it draws from."""

@@ -1,0 +1,371 @@
+"""The recipes' mechanics, small: they train, resume to the last bit, train what they need first, and refuse bad input."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancore import GancoreError, checkpoint
+from gancore.cli import main
+from gancore.evaluation import sample
+from gancore.explain import explain
+from gancore.plan import make_plan
+from gancore.prerequisites import training_recipe, wanted
+from gancore.recipe import read
+from gancore.registry import registry
+from gancore.run import Run
+from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
+from gancore.training import train
+from tests.hosts import CPU, same, steps
+
+PLANE = (
+    "run.iterations=6",
+    "run.batch_size=32",
+    "run.log_every=2",
+    "run.sample_every=3",
+    "run.checkpoint_every=3",
+    "run.evaluate_every=3",
+    "run.keep_checkpoints=0",
+    "data.samples=400",
+    "networks.generator.hidden=16",
+    "networks.discriminator.hidden=16",
+    "evaluation.samples=64",
+)
+SEMI = (
+    "run.batch_size=20",
+    "run.precision=float32",
+    "data.use=core/digits",
+    "networks.generator.hidden=16",
+    "networks.classifier.width=0.05",
+)
+CRITIC = ("networks.discriminator.width=0.1",)
+DIGITS = ("run.iterations=2", "run.batch_size=8", "run.precision=float32", "data.use=core/digits", "data.image_size=8")
+
+
+def run_of(name: str, *texts: str) -> Run:
+    return Run(make_plan(read(name, registry(), assignments=texts), registry()), CPU)
+
+
+@pytest.mark.parametrize("name", ["swiss-roll", "disc"])
+def test_a_difference_in_the_plane_trains_and_resumes_to_the_last_bit(name: str, tmp_path: Path) -> None:
+    recipe = read(f"dsgan/{name}", registry(), assignments=PLANE)
+    whole = train(recipe, registry(), tmp_path / "whole", device=CPU)
+    done = train(recipe, registry(), tmp_path / "run", device=CPU)
+    assert same(whole, done) == []
+    paths = checkpoint.checkpoints(tmp_path / "run")
+    assert [path.name for path in paths] == ["00000003.safetensors", "00000006.safetensors"]
+    last = paths[1].read_bytes()
+    paths[1].unlink()
+    again = train(recipe, registry(), tmp_path / "run", device=CPU, resume=True)
+    assert same(whole, again) == []
+    assert checkpoint.checkpoints(tmp_path / "run")[1].read_bytes() == last
+    assert all(value.isfinite() for value in again.losses.values())
+
+
+def test_the_roll_is_widened_and_its_points_are_avoided() -> None:
+    run = run_of("dsgan/swiss-roll", *PLANE)
+    batch = run.fresh()
+    known = {tuple(point) for point in run.plan.dataset.load("train")[0].flatten(1).tolist()}
+    assert not {tuple(point) for point in batch.real.flatten(1).tolist()} & known
+    assert batch.negatives is not None
+    assert len(batch.negatives) == 25
+    assert {tuple(point) for point in batch.negatives.flatten(1).tolist()} <= known
+    seen: list[int] = []
+    run.networks["generator"].register_forward_hook(lambda _m, _i, output: seen.append(len(output)))
+    run.step()
+    assert seen == [7] * 5 + [32]
+
+
+def test_a_difference_in_the_plane_learns_its_boundary() -> None:
+    """Points of the disc p_d against p_d with much noise: DSGAN's samples lie farther out than those of a plain GAN."""
+    words = [text for text in PLANE if not text.startswith(("run.iterations", "networks", "run.batch_size"))]
+    words += ["run.iterations=300", "run.batch_size=128", "samplers.difference.scale=0.3", "data.centre=dense"]
+    words += ["networks.generator.hidden=32", "networks.discriminator.hidden=32"]
+    outside = {}
+    for alpha in (0.0, 0.8):
+        run = steps(run_of("dsgan/disc", *words, f"samplers.difference.alpha={alpha}"), 300)
+        images, _ = sample(run, 1000, weights="live")
+        outside[alpha] = (images.flatten(1).norm(dim=1) > 0.6).float().mean().item()
+    assert outside[0.8] > outside[0.0] + 0.15
+
+
+# -- semi-supervised learning ------------------------------------------------------------------------------------------
+
+KINDS = {
+    "critic": ("dsgan/mnist-semi", (*SEMI, *CRITIC)),
+    "weighted": ("dsgan/mnist-semi-weighted", (*SEMI, *CRITIC)),
+    "now and then": ("dsgan/mnist-semi", (*SEMI, *CRITIC, "loop.game_every=2", "loop.critic_steps=2")),
+    "matching": ("dsgan/mnist-semi-matching", SEMI),
+    "small": ("dsgan/mnist-semi-small", (*SEMI, *CRITIC)),
+}
+each = pytest.mark.parametrize("kind", KINDS)
+
+
+@each
+def test_semi_supervised_learning_trains_and_resumes_to_the_last_bit(kind: str) -> None:
+    name, texts = KINDS[kind]
+    whole = steps(run_of(name, *texts), 5)
+    first = steps(run_of(name, *texts), 3)
+    saved = {key: tensor.detach().clone().contiguous() for key, tensor in first.tensors().items()}
+    second = run_of(name, *texts)
+    second.restore(saved, first.counters())
+    assert same(whole, steps(second, 2)) == []
+    assert all(value.isfinite() for value in whole.losses.values())
+    untrained = run_of(name, *texts)
+    for player in whole.players:
+        pairs = zip(whole.players[player].parameters, untrained.players[player].parameters, strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs), f"the {player} has not moved"
+
+
+@each
+def test_semi_supervised_learning_keeps_gradients_apart_and_never_waits(kind: str) -> None:
+    name, texts = KINDS[kind]
+    assert gradients_elsewhere(run_of(name, *texts)) == []
+    run = steps(run_of(name, *texts), 1)
+    with NoSynchronisation():
+        run.step()
+
+
+def test_the_labelled_images_are_the_same_few_of_each_class_and_all_are_unlabelled() -> None:
+    name, texts = KINDS["critic"]
+    run = run_of(name, *texts, "run.batch_size=100")
+    batches = [run.fresh() for _ in range(20)]
+    labelled = {tuple(x.tolist()) for batch in batches for x in batch.sources["labelled"][0].flatten(1)}
+    assert len(labelled) == 100
+    labels = torch.cat([batch.sources["labelled"][1] for batch in batches])
+    assert torch.bincount(labels).tolist() == [200] * 10
+    unlabelled = {tuple(x.tolist()) for batch in batches for x in batch.real.flatten(1)}
+    assert len(unlabelled) > 1000
+    another = run_of(name, *texts, "run.batch_size=100", "run.seed=1").fresh()
+    assert {tuple(x.tolist()) for x in another.sources["labelled"][0].flatten(1)} != labelled
+
+
+def test_the_phases_of_an_iteration_are_those_of_the_authors_code() -> None:
+    """Critic on features of blends, generator against it through the classifier, classifier on three kinds of images."""
+    name, texts = KINDS["critic"]
+    quiet = ("networks.classifier.input_noise=0", "networks.classifier.noise=0")
+    run = run_of(name, *texts, *quiet, "samplers.difference.alpha=0.75")
+    classifier, discriminator, generator = (run.networks[n] for n in ("classifier", "discriminator", "generator"))
+    head = run.heads["adversarial"]
+    batch = run.fresh()
+    seen: list[Tensor] = []
+    hook = discriminator.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach().clone()))
+    run.phase("discriminator", batch)
+    hook.remove()
+    assert batch.partner is not None
+    assert batch.share is not None
+    assert batch.negatives is not None
+    share = batch.share[:, None]
+    wide = share * classifier.embed(batch.real) + (1 - share) * classifier.embed(batch.partner)
+    torch.testing.assert_close(seen[0][:20, :, 0, 0], wide)
+    # Of 20 images 15 are to be avoided.
+    torch.testing.assert_close(seen[0][25:, :, 0, 0], classifier.embed(batch.negatives))
+    torch.testing.assert_close(seen[0][20:25, :, 0, 0], classifier.embed(batch.generated["fake", 5]))
+
+    batch = run.fresh()
+    fake = generator(batch.z, batch.fake_label)
+    expected = -head(discriminator(classifier.embed(fake)[:, :, None, None]), None).mean()
+    run.phase("generator", batch)
+    assert run.losses["generator/adversarial"].item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+
+    batch = run.fresh()
+    images, labels = batch.sources["labelled"]
+    with torch.no_grad():
+        fake = generator(batch.z, batch.fake_label)
+        real, made = (torch.logsumexp(classifier(x), 1) for x in (batch.real, fake))
+        expected = F.cross_entropy(classifier(images), labels)
+        expected = expected + (F.softplus(-real).mean() + F.softplus(made).mean()) / 2
+    before = [p.detach().clone() for p in run.players["generator"].parameters]
+    run.phase("classifier", batch)
+    assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.players["generator"].parameters, strict=True))
+
+
+def test_the_game_is_played_now_and_then_and_the_classifier_always() -> None:
+    name, texts = KINDS["now and then"]
+    run = run_of(name, *texts)
+    turns: list[str] = []
+    phase = run.phase
+    run.phase = lambda player, batch: (turns.append(player[0]), phase(player, batch))[1]  # type: ignore[method-assign]
+    rounds = []
+    for _ in range(4):
+        turns.clear()
+        run.step()
+        rounds.append("".join(turns))
+    assert rounds == ["ddgc", "c", "ddgc", "c"]
+    assert run.draws == 10
+
+
+def test_a_few_labels_and_the_rest_teach_the_digits() -> None:
+    name, texts = KINDS["critic"]
+    faster = ("run.batch_size=50", "run.iterations=250", "networks.classifier.width=0.1", "samplers.labels.count=20")
+    starts = [f"optimizers.{player}.schedule.start=200" for player in ("generator", "discriminator", "classifier")]
+    run = steps(run_of(name, *texts, *faster, *starts), 250)
+    images, labels = run.plan.dataset.load("test")
+    classifier = run.networks["classifier"].eval()
+    with torch.no_grad():
+        right = classifier(images.float() / 127.5 - 1).argmax(1) == labels
+    assert right.float().mean() > 0.6
+
+
+@pytest.mark.parametrize("kind", ["critic", "matching"])
+def test_explain_describes_a_semi_supervised_game(kind: str) -> None:
+    name, texts = KINDS[kind]
+    text = explain(make_plan(read(name, registry(), assignments=texts), registry()))
+    assert "classes(labelled_classifier, labelled_label, real_classifier, fake_classifier)" in text
+    assert "selects from the source labelled" in text
+    assert ("D sees the features of classifier(real, fake)" in text) == (kind == "critic")
+
+
+# -- adversarial training ----------------------------------------------------------------------------------------------
+
+
+def quick(*texts: str) -> str:
+    return "[" + ", ".join(f"'{text}'" for text in texts) + "]"
+
+
+ROBUST = (
+    *DIGITS,
+    "networks.classifier.maps=8",
+    "networks.classifier.trained_with=" + quick("run.iterations=2", "run.batch_size=8"),
+)
+
+
+def stages(*texts: str) -> list[str]:
+    """Return the settings of the third stage, whose first two are as short."""
+    inner = '["run.iterations=2", "run.batch_size=8"]'
+    second = ["run.iterations=2", "run.batch_size=8", f"networks.classifier.trained_with={inner}"]
+    second += ["networks.classifier.maps=8", *texts]
+    return [*ROBUST, "networks.generator.trained_with=" + quick(*second)]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in an empty folder with an empty cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    return lambda *words: CliRunner().invoke(main, list(words), catch_exceptions=False)
+
+
+def sets(*texts: str) -> list[str]:
+    return [word for text in texts for word in ("--set", text)]
+
+
+def test_three_stages_train_each_other_once(command: Callable[..., Result], tmp_path: Path) -> None:
+    done = command("train", "dsgan/mnist-small-robust", "--out", "run", *sets(*stages()))
+    assert done.exit_code == 0, done.output
+    folders = sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "cache" / "trained").iterdir())
+    # Both later stages begin with the same classifier.
+    assert folders == ["dsgan-mnist-small-classifier", "dsgan-mnist-small-low-density"]
+    # Another range of the noise is another generator, and the same classifier.
+    done = command("train", "dsgan/mnist-small-robust", "--out", "two", *sets(*stages("samplers.difference.scale=0.02")))
+    assert done.exit_code == 0, done.output
+    counts = Counter(path.name.rsplit("-", 1)[0] for path in (tmp_path / "cache" / "trained").iterdir())
+    assert counts == {"dsgan-mnist-small-classifier": 1, "dsgan-mnist-small-low-density": 2}
+
+
+def test_the_generator_of_low_density_is_frozen_and_its_images_are_classified() -> None:
+    recipe = read("dsgan/mnist-small-robust", registry(), assignments=ROBUST)
+    plan = make_plan(recipe, registry())
+    assert sorted(part.label for part in wanted(plan)) == ["networks.classifier", "networks.generator"]
+    run = Run(plan, CPU)
+    assert not run.networks["generator"].training
+    assert not any(parameter.requires_grad for parameter in run.networks["generator"].parameters())
+    batch = run.fresh()
+    with torch.no_grad():
+        p = run.networks["classifier"](run.networks["generator"](batch.z)).softmax(1)
+        plain = F.cross_entropy(run.networks["classifier"](batch.real), batch.real_label)
+    run.phase("classifier", batch)
+    assert run.losses["classifier/confidence"].item() == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-4)
+    assert run.losses["classifier/classes"].item() == pytest.approx(plain.item(), rel=1e-5)
+    assert recipe.parts["losses", "confidence"].settings["weight"] == 3.0
+
+
+def test_the_second_stage_plays_on_the_features_of_the_first() -> None:
+    plan = make_plan(read("dsgan/mnist-small-robust", registry(), assignments=stages()), registry())
+    (second,) = [training_recipe(plan, part) for part in wanted(plan) if part.label == "networks.generator"]
+    plan = make_plan(second, registry())
+    assert plan.stands_on == "classifier"
+    run = Run(plan, CPU)
+    before = {name: value.clone() for name, value in run.networks["classifier"].state_dict().items()}
+    steps(run, 1)
+    assert run.networks["discriminator"].layers[0].in_features == run.networks["classifier"].features
+    assert all(torch.equal(before[name], value) for name, value in run.networks["classifier"].state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["mnist-small-noisy", "mnist-small-further"])
+def test_the_baselines_have_no_generator(name: str) -> None:
+    run = run_of(f"dsgan/{name}", *ROBUST)
+    assert "generator" not in run.networks
+    assert [part.label for part in wanted(run.plan)] == ["networks.classifier"]
+    images = {tuple(image) for image in (run.plan.dataset.load("train")[0].float() / 127.5 - 1).flatten(1).tolist()}
+    clean = {tuple(image) for image in run.fresh().real.flatten(1).tolist()} <= images
+    assert clean == (name == "mnist-small-further")
+    steps(run, 1)
+    assert sorted(run.losses) == ["classifier/classes"]
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+WRONG: dict[str, tuple[str, tuple[str, ...], list[str]]] = {
+    "more labels than there are": (
+        "dsgan/mnist-semi",
+        ("samplers.labels.count=500",),
+        ["samplers.labels (core/per-class)", "count = 500", "lower count"],
+    ),
+    "labels of a source that is gone": (
+        "dsgan/mnist-semi",
+        ("sources.labelled=false",),
+        ["labelled"],
+    ),
+    "no partner": ("dsgan/mnist-semi", ("sources.partner=false",), ["samplers.difference", "add [sources.partner]"]),
+    "nothing to avoid": ("dsgan/mnist-semi", ("sources.avoid=false",), ["samplers.difference", "add [sources.avoid]"]),
+    "labelled images that nobody names": (
+        "dsgan/mnist-semi",
+        ("sources.labelled=false", "samplers.labels=false"),
+        ["losses.classes", "'labelled_classifier'", "[sources.labelled]"],
+    ),
+    "a critic on nothing": (
+        "dsgan/mnist-semi",
+        ("networks.discriminator.on=classifer",),
+        ["networks.discriminator", "'classifer'", "correct `on`"],
+    ),
+    "no critic's steps beside a critic": ("dsgan/mnist-semi", ("loop.critic_steps=0",), []),
+    "a critic's steps without a critic": ("dsgan/mnist-semi-matching", ("loop.critic_steps=1",), ["discriminator"]),
+    "a game never": ("dsgan/mnist-semi", ("loop.game_every=0",), ["game_every must be a whole number at least 1, not 0"]),
+    "half a step": ("dsgan/mnist-semi", ("loop.critic_steps=0.5",), ["critic_steps", "0.5"]),
+    "a negative entropy": ("dsgan/mnist-semi", ("losses.classes.entropy=-1",), ["losses.classes", "entropy", "-1"]),
+    "a negative game": ("dsgan/mnist-semi", ("losses.classes.adversarial=-1",), ["losses.classes", "adversarial", "-1"]),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_bad_recipe_is_refused_in_a_sentence(kind: str) -> None:
+    name, texts, pieces = WRONG[kind]
+    settings = (*SEMI, *(() if "matching" in name else CRITIC), *texts)
+    with pytest.raises(GancoreError) as caught:
+        run_of(name, *settings).fresh()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith("."), text
+    for piece in pieces:
+        assert piece in text, text
+
+
+def test_the_command_says_it_in_one_line_and_leaves_nothing(command: Callable[..., Result], tmp_path: Path) -> None:
+    for texts, piece in (
+        (("samplers.difference.alpha=1",), "alpha must be a number in [0, 1), not 1"),
+        (("samplers.labels.count=500",), "lower count"),
+    ):
+        done = command("train", "dsgan/mnist-semi", "--out", "run", *sets(*SEMI, *CRITIC, *texts))
+        assert done.exit_code == 2
+        (line,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+        assert piece in line
+        assert not (tmp_path / "run").exists()
