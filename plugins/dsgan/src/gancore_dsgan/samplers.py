@@ -16,7 +16,7 @@ class Difference(gancore.Sampler):
 
     Write p_d for the data to avoid, p_w for the wide distribution (the paper's p_d with a bar) and p_g for what is generated.
     The game's optimum has (1 - alpha) p_g + alpha p_d = p_w where that can be (Theorem 1): images of p_w that p_d lacks.
-    p_d is the recipe's source `avoid`; p_w is made of the recipe's data, and of p_d where it is a blend.
+    p_d is the recipe's source `avoid`; p_w is made of the recipe's data, and of the source `partner` where it is a blend.
 
     By default the fake minibatch holds floor(alpha N) images of p_d in place of as many generated ones (appendix C). With
     ``weighting = "expectation"`` it holds N generated ones and N of p_d, and their losses have the weights 1 - alpha and
