@@ -3,25 +3,30 @@
     GANCORE_DATA=DIR python -m benchmarks.adversarial_quality mnist [--seconds 60] [--seeds 3] [--set data.image_size=16]
 
 Runs ``fastrobgan/<set>-small`` and its relatives, one process and one thread each, `--jobs` at a time. Every method gets the
-same training time: its iterations are what a short run's speed makes of `--seconds`; its learning rate anneals over a third of
-them, and the generator's moving average spans a twentieth. The Frechet distance and the inception-like score are in the
-features of a small classifier (``<set>-small-annotator``) against the test set. Writes a table and the curves
-(`<set>-curves.html`). Finished runs are not repeated.
+same training time: its iterations are what the processor's time of an iteration, measured first, makes of `--seconds`; its
+learning rate anneals over a third of them, and the generator's moving average spans a twentieth. The Frechet distance and
+the inception-like score are in the features of a small classifier (``<set>-small-annotator``) against the test set. Writes a
+table and the curves (`<set>-curves.html`). Finished runs are not repeated.
 """
 
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import torch
 
-from benchmarks.runs import Job, lines, seconds, train, train_all
+from benchmarks.runs import Job, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.folder import write_text
+from gancore.recipe import read
+from gancore.registry import registry
 from gancore.report.charts import Curve, badge, line_chart
 from gancore.report.style import CSS
+from gancore.training import build
 
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "SN-GAN, projection": ("-sngan", ()),
@@ -33,7 +38,8 @@ METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "RobGAN's loss": ("", ("fastrobgan/robgan-loss",)),
 }
 SCORES = {"fid/fid": ("Frechet distance", 2), "inception_score/inception_score": ("inception-like score", 2)}
-CALIBRATION = 60
+CPU = torch.device("cpu")
+ROUNDS, STEPS = 5, 4
 EVALUATIONS = 8
 
 
@@ -48,15 +54,11 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, assignment
     """Train, score, and print a table."""
     results = {}
     for name in sets:
-        # The ablations cost the same as the method, so one measurement serves them all.
-        measured = {
-            suffix: _iterations(name, suffix, budget, jobs, assignments, out)
-            for suffix in dict.fromkeys(s for s, _ in METHODS.values())
-        }
-        iterations = {method: measured[suffix] for method, (suffix, _) in METHODS.items()}
+        costs = _costs(name, assignments)
+        iterations = {m: max(1, round(budget / costs[s] / EVALUATIONS)) * EVALUATIONS for m, (s, _) in METHODS.items()}
         train_all([_job(name, m, iterations[m], seed, assignments, out) for seed in range(seeds) for m in METHODS], jobs)
         folders = {m: [_job(name, m, iterations[m], seed, assignments, out).folder for seed in range(seeds)] for m in METHODS}
-        results[name] = {m: [_curve(folder) for folder in folders[m]] for m in METHODS}
+        results[name] = {m: [_curve(folder, costs[METHODS[m][0]]) for folder in folders[m]] for m in METHODS}
         print(f"\n{name}, {seeds} seeds, {budget:g} s each\n")
         print(_table(results[name], iterations))
         write_text(out / f"{name}-curves.html", _page(name, results[name]))
@@ -64,22 +66,24 @@ def main(sets: tuple[str, ...], budget: float, seeds: int, jobs: int, assignment
     write_json(out / "adversarial_quality.json", results)
 
 
-def _iterations(name: str, suffix: str, budget: float, jobs: int, assignments: Sequence[str], out: Path) -> int:
-    """Return how many iterations a recipe makes in the budget, by short runs of it, as many at a time as there will be."""
-    settings = (f"run.iterations={CALIBRATION}", "run.evaluate_every=0", "run.log_every=20", "evaluation.samples=250")
-    recipe = f"fastrobgan/{name}-small{suffix}"
-    short = [
-        Job(out / "calibration" / f"{name}{suffix}-{k}", recipe, (), (*settings, f"run.seed={k}", *assignments))
-        for k in range(jobs)
-    ]
-    # The first run trains the annotator; the others find it.
-    train(short[0])
-    train_all(short[1:], jobs)
-    speeds: list[float] = []
-    for job in short:
-        log = lines(job.folder / "log.jsonl")
-        speeds.append((log[-1]["iteration"] - log[0]["iteration"]) / (log[-1]["seconds"] - log[0]["seconds"]))
-    return max(EVALUATIONS, round(statistics.mean(speeds) * budget / EVALUATIONS) * EVALUATIONS)
+def _costs(name: str, assignments: Sequence[str]) -> dict[str, float]:
+    """Return the processor's seconds of an iteration of each recipe, on one thread: medians of rounds in which they take turns.
+
+    The ablations cost the same as the method, so one measurement serves them all. Other work on the machine does not count.
+    """
+    torch.set_num_threads(1)
+    found = registry()
+    suffixes = list(dict.fromkeys(suffix for suffix, _ in METHODS.values()))
+    runs = {s: build(read(f"fastrobgan/{name}-small{s}", found, assignments=assignments), found, CPU) for s in suffixes}
+    spent: dict[str, list[float]] = {suffix: [] for suffix in suffixes}
+    for _ in range(ROUNDS + 1):
+        for suffix, run in runs.items():
+            started = time.process_time()
+            for _ in range(STEPS):
+                run.step()
+            spent[suffix].append((time.process_time() - started) / STEPS)
+    # The first round warms up.
+    return {suffix: statistics.median(values[1:]) for suffix, values in spent.items()}
 
 
 def _job(name: str, method: str, iterations: int, seed: int, assignments: Sequence[str], out: Path) -> Job:
@@ -95,13 +99,10 @@ def _job(name: str, method: str, iterations: int, seed: int, assignments: Sequen
     return Job(out / f"{name}-{method.replace(' ', '-')}-{seed}", f"fastrobgan/{name}-small{suffix}", overlays, settings)
 
 
-def _curve(folder: Path) -> list[dict[str, float]]:
-    """Return seconds of training and scores at each evaluation."""
-    total, last = seconds(folder), lines(folder / "log.jsonl")[-1]["iteration"]
-    return [
-        {"seconds": total * entry["iteration"] / last, **{key: entry["scores"][key] for key in SCORES}}
-        for entry in lines(folder / "scores.jsonl")
-    ]
+def _curve(folder: Path, cost: float) -> list[dict[str, float]]:
+    """Return seconds of training, at the cost of an iteration, and scores at each evaluation."""
+    scores = lines(folder / "scores.jsonl")
+    return [{"seconds": cost * entry["iteration"], **{key: entry["scores"][key] for key in SCORES}} for entry in scores]
 
 
 def _table(found: dict[str, list[list[dict[str, float]]]], iterations: dict[str, int]) -> str:
@@ -109,7 +110,7 @@ def _table(found: dict[str, list[list[dict[str, float]]]], iterations: dict[str,
     header += [f"{title} {when}" for title, _ in SCORES.values() for when in ("at half time", "at the end")]
     rows = []
     for method, curves in found.items():
-        cells = [str(iterations[method]), mean_and_deviation([curve[-1]["seconds"] for curve in curves], 0)]
+        cells = [str(iterations[method]), f"{curves[0][-1]['seconds']:.0f}"]
         for key, (_, digits) in SCORES.items():
             half = [curve[len(curve) // 2 - 1][key] for curve in curves]
             cells += [mean_and_deviation(half, digits), mean_and_deviation([curve[-1][key] for curve in curves], digits)]
