@@ -23,7 +23,6 @@ from gancore.folder import write_text
 from gancore.report.charts import Curve, badge, line_chart
 from gancore.report.style import CSS
 
-RANGES = (0.01, 0.03, 0.05)
 ATTACKS = {
     "FGSM": (("--attack", "fastrobgan/fgsm"), "0,0.05,0.1,0.2,0.3"),
     "PGD": (("--attack", "fastrobgan/pgd", "--set", "steps=20"), "0,0.05,0.1,0.2,0.3"),
@@ -36,14 +35,27 @@ ATTACKS = {
 @click.argument("name")
 @click.option("--weights", default="1,3,10", show_default=True, help="The entropy's weights w.")
 @click.option("--seeds", default=1, show_default=True)
+@click.option("--ranges", default="0.01,0.03,0.05", show_default=True, help="The noise's ranges r.")
 @click.option("--samples", default=500, show_default=True)
+@click.option("--deepfool-samples", default=100, show_default=True, help="Of DeepFool, which is slow.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--set", "assignments", multiple=True, help="Further settings of the third stage.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/low_density_robustness"), show_default=True)
-def main(name: str, weights: str, seeds: int, samples: int, jobs: int, assignments: tuple[str, ...], out: Path) -> None:
+def main(
+    name: str,
+    weights: str,
+    seeds: int,
+    ranges: str,
+    samples: int,
+    deepfool_samples: int,
+    jobs: int,
+    assignments: tuple[str, ...],
+    out: Path,
+) -> None:
     """Train, attack, and print a table."""
     todo = {
-        method: [_seeded(job, seed, assignments) for seed in range(seeds)] for method, job in _jobs(name, weights, out).items()
+        method: [_seeded(job, seed, assignments) for seed in range(seeds)]
+        for method, job in _jobs(name, ranges.split(","), weights.split(","), out).items()
     }
     first = [jobs[0] for method, jobs in todo.items() if method.startswith("further")]
     # It trains the classifier of the first stage; the others then find it.
@@ -51,7 +63,8 @@ def main(name: str, weights: str, seeds: int, samples: int, jobs: int, assignmen
     train_all([todo[method][seed] for seed in range(seeds) for method in todo], jobs)
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for title, (options, epsilons) in ATTACKS.items():
-        results[title] = {m: [attack(job.folder, epsilons, samples, *options) for job in of] for m, of in todo.items()}
+        images = deepfool_samples if title.startswith("DeepFool") else samples
+        results[title] = {m: [attack(job.folder, epsilons, images, *options) for job in of] for m, of in todo.items()}
         header = ["classifier", "seconds", *next(iter(results[title].values()))[0]]
         rows = [
             [
@@ -61,23 +74,23 @@ def main(name: str, weights: str, seeds: int, samples: int, jobs: int, assignmen
             ]
             for method, runs in results[title].items()
         ]
-        print(f"\n{name}, {title}: accuracy in % by budget, {samples} images, {seeds} seeds\n")
+        print(f"\n{name}, {title}: accuracy in % by budget, {images} images, {seeds} seeds\n")
         print(markdown(header, rows))
     write_text(out / f"{name}-curves.html", _page(results))
     write_json(out / f"{name}.json", results)
 
 
-def _jobs(name: str, weights: str, out: Path) -> dict[str, Job]:
+def _jobs(name: str, ranges: list[str], weights: list[str], out: Path) -> dict[str, Job]:
     """Return each method's run, without its seed."""
     jobs = {"further, clean images": Job(out / f"{name}-further", f"dsgan/{name}-further")}
-    for size in RANGES:
+    for size in ranges:
         # The paper's images are in [-0.5, 0.5], core's in [-1, 1].
-        settings = [f"samplers.noise.scale={2 * size}"]
+        settings = [f"samplers.noise.scale={2 * float(size)}"]
         jobs[f"noisy images, r = {size}"] = Job(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", (), settings)
-    for size in RANGES:
-        for weight in weights.split(","):
+    for size in ranges:
+        for weight in weights:
             settings = [f"losses.confidence.weight={weight}"]
-            settings.append(f'networks.generator.trained_with=["samplers.difference.scale={2 * size}"]')
+            settings.append(f'networks.generator.trained_with=["samplers.difference.scale={2 * float(size)}"]')
             job = Job(out / f"{name}-ours-{size}-{weight}", f"dsgan/{name}-robust", (), settings)
             jobs[f"ours, r = {size}, w = {weight}"] = job
     return jobs
