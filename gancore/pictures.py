@@ -151,7 +151,19 @@ def save_grid(images: Tensor, path: Path, columns: int | None = None, padding: i
     Raises:
         GancoreError: As `grid` does, or the file can't be written.
     """
-    picture = grid(images, columns, padding, scale)
+    save_picture(grid(images, columns, padding, scale), path)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as a PNG file, all or nothing; missing folders are made.
+
+    Args:
+        picture: The picture.
+        path: The file.
+
+    Raises:
+        GancoreError: The file can't be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

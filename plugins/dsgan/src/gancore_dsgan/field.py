@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -242,6 +241,7 @@ def command(run: Path, out: Path | None, points: int, size: int, device: str) ->
     from gancore import evaluation
     from gancore.data import to_unit
     from gancore.devices import choose_device
+    from gancore.pictures import save_picture
     from gancore.registry import registry
     from gancore.training import open_run
 
@@ -252,17 +252,5 @@ def command(run: Path, out: Path | None, points: int, size: int, device: str) ->
     chosen = torch.linspace(0, len(images) - 1, min(points, len(images)), dtype=torch.float64).round().long()
     generated, _ = evaluation.sample(opened, points)
     path = out or run / "field.png"
-    _save(draw(field, to_unit(images[chosen]).flatten(1), generated.flatten(1), size=size), path)
+    save_picture(draw(field, to_unit(images[chosen]).flatten(1), generated.flatten(1), size=size), path)
     click.echo(f"The field is in {path}")
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG file, all or nothing; missing folders are made."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise gancore.GancoreError(f"{path} can't be written: {error.strerror or error}; choose another file.") from error
