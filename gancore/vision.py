@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import library as operators
 
 from gancore.errors import GancoreError
 
@@ -24,8 +25,8 @@ _SCHEMAS = {
 }
 """Operators for which torchvision registers a shape function without looking whether they exist (0.21 to 0.28)."""
 
-_declared: list[torch.library.Library] = []
-"""Declarations live as long as their library object, so it is kept."""
+_declared: list[operators.Library] = []
+"""Declarations live as long as the object that made them, so it is kept."""
 
 
 @cache
@@ -57,10 +58,10 @@ def _declare_missing_operators() -> None:
     missing = [name for name in _SCHEMAS if not hasattr(torch.ops.torchvision, name)]
     if not missing:
         return
-    library: Any = torch.library.Library("torchvision", "FRAGMENT")
+    declaration: Any = operators.Library("torchvision", "FRAGMENT")
     for name in missing:
-        library.define(name + _SCHEMAS[name])
-    _declared.append(library)
+        declaration.define(name + _SCHEMAS[name])
+    _declared.append(declaration)
 
 
 def _forget_half_imported() -> None:

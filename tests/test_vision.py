@@ -16,10 +16,10 @@ from gancore.vision import torchvision
 
 # A stand-in for torchvision's package, as its registration behaves beside a torch that its extension does not fit.
 BROKEN = """
-import torch
+from torch import library as operators
 from torchvision import helper
-torch.library.register_fake("torchvision::nms")(lambda dets, scores, iou_threshold: dets)
-torch.library.register_fake("torchvision::qnms")(lambda dets, scores, iou_threshold: dets)
+operators.register_fake("torchvision::nms")(lambda dets, scores, iou_threshold: dets)
+operators.register_fake("torchvision::qnms")(lambda dets, scores, iou_threshold: dets)
 """
 WHOLE = "from torchvision import helper"
 HELPER = "import builtins; builtins.executed = getattr(builtins, 'executed', 0) + 1"
