@@ -1,6 +1,6 @@
 """Is a fine-tuned discriminator more robust than Madry's training of the same classifier?
 
-    GANCORE_DATA=DIR python -m benchmarks.robust_accuracy mnist [--iterations 1000] [--seeds 3]
+    GANCORE_DATA=DIR python -m benchmarks.robust_accuracy mnist [--iterations 1000] [--gan-iterations 600] [--seeds 3]
 
 ``fastrobgan/<set>-small-fine-tune`` starts from the discriminator of ``<set>-small-robgan`` and learns on real and generated
 images; ``<set>-small-madry`` trains the same classifier from scratch on real images, and attacks as many batches as RobGAN and
@@ -34,6 +34,7 @@ BOTH = "fine-tuned, real and generated (RobGAN)"
 @click.option("--epsilon", "trained", default=0.2, show_default=True, help="Of the attack in training.")
 @click.option("--epsilons", default=",".join(EPSILONS), show_default=True, help="Of the attack in evaluation.")
 @click.option("--gan-iterations", default=600, show_default=True, help="Of RobGAN.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change every recipe, as in gancore train.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/robust_accuracy"), show_default=True)
 def main(
     sets: tuple[str, ...],
@@ -45,18 +46,19 @@ def main(
     trained: float,
     epsilons: str,
     gan_iterations: int,
+    settings: tuple[str, ...],
     out: Path,
 ) -> None:
     """Train, attack, and print a table."""
     results = {}
     for name in sets:
-        few = ["samplers.few.use=core/per-class", f"samplers.few.count={per_class}"] if per_class else []
-        gans = [_gan(name, seed, gan_iterations, few, out) for seed in range(seeds)]
+        common = [*settings, *(["samplers.few.use=core/per-class", f"samplers.few.count={per_class}"] if per_class else [])]
+        gans = [_gan(name, seed, gan_iterations, common, out) for seed in range(seeds)]
         train_all(gans, jobs)
         # RobGAN attacks five batches an iteration, and fine-tuning on both kinds of images two.
         numbers = {MADRY: 2 * iterations + 5 * gan_iterations, REAL: 2 * iterations, BOTH: iterations}
         found = {
-            method: [_tuned(name, method, seed, number, trained, few, gans[seed].folder, out) for seed in range(seeds)]
+            method: [_tuned(name, method, seed, number, trained, common, gans[seed].folder, out) for seed in range(seeds)]
             for method, number in numbers.items()
         }
         train_all([found[method][seed] for seed in range(seeds) for method in found], jobs)
@@ -85,13 +87,13 @@ def main(
     write_json(out / "robust_accuracy.json", results)
 
 
-def _gan(name: str, seed: int, iterations: int, few: list[str], out: Path) -> Job:
-    settings = [f"run.seed={seed}", f"run.iterations={iterations}", "run.evaluate_every=0", *few]
+def _gan(name: str, seed: int, iterations: int, common: list[str], out: Path) -> Job:
+    settings = [f"run.seed={seed}", f"run.iterations={iterations}", "run.evaluate_every=0", *common]
     return Job(out / f"{name}-gan-{seed}", f"fastrobgan/{name}-small-robgan", (), settings)
 
 
-def _tuned(name: str, method: str, seed: int, iterations: int, epsilon: float, few: list[str], gan: Path, out: Path) -> Job:
-    settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"attacks.pgd.epsilon={epsilon}", *few]
+def _tuned(name: str, method: str, seed: int, iterations: int, epsilon: float, common: list[str], gan: Path, out: Path) -> Job:
+    settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"attacks.pgd.epsilon={epsilon}", *common]
     settings.append(f"attacks.pgd.step={epsilon * 2 / 5:g}")
     recipe = f"fastrobgan/{name}-small-{'madry' if method == MADRY else 'fine-tune'}"
     if method != MADRY:

@@ -31,11 +31,14 @@ IMAGES = 10_000
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--method", "only", multiple=True, type=click.Choice(list(METHODS)), help="Some methods alone.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change every recipe, as in gancore train.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/semi_supervised"), show_default=True)
-def main(iterations: int, seeds: int, jobs: int, only: tuple[str, ...], out: Path) -> None:
+def main(iterations: int, seeds: int, jobs: int, only: tuple[str, ...], settings: tuple[str, ...], out: Path) -> None:
     """Train, score, and print a table."""
     methods = {method: recipe for method, recipe in METHODS.items() if not only or method in only}
-    todo = {method: [_job(recipe, seed, iterations, out) for seed in range(seeds)] for method, recipe in methods.items()}
+    todo = {
+        method: [_job(recipe, seed, iterations, settings, out) for seed in range(seeds)] for method, recipe in methods.items()
+    }
     train_all([todo[method][seed] for seed in range(seeds) for method in todo], jobs)
     errors = {method: [_errors(job.folder) for job in jobs] for method, jobs in todo.items()}
     rows = [
@@ -53,8 +56,8 @@ def main(iterations: int, seeds: int, jobs: int, only: tuple[str, ...], out: Pat
     write_json(out / "semi_supervised.json", errors)
 
 
-def _job(recipe: str, seed: int, iterations: int, out: Path) -> Job:
-    settings = [f"run.seed={seed}"]
+def _job(recipe: str, seed: int, iterations: int, common: tuple[str, ...], out: Path) -> Job:
+    settings = [*common, f"run.seed={seed}"]
     if recipe != ALONE:
         players = ["generator", "classifier"] if recipe.endswith("matching") else ["generator", "discriminator", "classifier"]
         settings += [f"run.iterations={iterations}", f"run.evaluate_every={iterations // 4}", "run.sample_every=0"]
