@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Metric,
         Network,
         Sampler,
+        Translator,
     )
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "Network",
     "Range",
     "Sampler",
+    "Translator",
     "hookimpl",
 ]
 

@@ -49,7 +49,8 @@ class LossTerm(nn.Module):
 
     Implement a method named after each player whose loss it enters, usually ``discriminator(self, *, ...)``,
     ``generator(self, *, ...)``, or both, with keyword-only parameters from the vocabulary. Return a scalar. Core multiplies
-    it by ``weight`` and adds; ``weight``, ``every``, ``start`` and ``stop`` belong to every term and are handled by core.
+    it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop`` and ``reads`` belong to every term and are handled by
+    core.
 
     A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute.
 
@@ -90,6 +91,20 @@ class Generator(Network):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]; unconditional ones ignore labels."""
+        raise NotImplementedError
+
+
+class Translator(Generator):
+    """Image to image: a generator that makes its images out of the batch's real ones; for samples, out of the data's."""
+
+    def forward(self, z: Tensor, label: Tensor | None = None, *, images: Tensor | None = None) -> Tensor:
+        """Call `translate`; core gives `images`."""
+        if images is None:
+            raise ValueError(f"{type(self).__name__} translates images, and was given none")
+        return self.translate(images, z, label)
+
+    def translate(self, images: Tensor, z: Tensor, label: Tensor | None) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1], with latents (N, latent_dim) and labels (N,), to images of the same shape."""
         raise NotImplementedError
 
 

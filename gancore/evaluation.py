@@ -12,9 +12,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.components import Metric
+from gancore.components import Metric, Translator
 from gancore.data import to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.phase import generate
 from gancore.plan import construct, parameters_of
 
 if TYPE_CHECKING:
@@ -108,12 +109,14 @@ class Evaluator:
         network = run.generator(settings.weights)
         training = network.training
         network.eval()
+        given = run.plan.dataset.load(settings.split)[0] if isinstance(network, Translator) else None
         try:
             for start in range(0, settings.samples, settings.batch_size):
                 number = min(settings.batch_size, settings.samples - start)
                 z, label = run.latent(number, "evaluation", settings.seed, start)
+                sources = None if given is None else _evenly(given, settings.samples, start, number).to(run.device)
                 with torch.no_grad(), run.autocast():
-                    images = network(z, label)
+                    images = generate(network, z, label, None if sources is None else to_unit(sources))
                 # Metrics see what a saved image would hold.
                 yield images.float() if run.plan.info.continuous else to_unit(to_uint8(images)), label
         finally:
@@ -201,9 +204,20 @@ def sample(
     z, _ = run.latent(number, "samples", seed)
     wanted = torch.tensor(list(classes) or list(range(known)), device=run.device)
     label = wanted[torch.arange(number, device=run.device) % len(wanted)]
+    given = run.selection[0] if isinstance(network, Translator) else None
     training = network.training
     network.eval()
-    with torch.no_grad(), run.autocast():
-        images = torch.cat([network(*pair) for pair in zip(z.split(250), label.split(250), strict=True)])
+    pieces = []
+    for start in range(0, number, 250):
+        part = slice(start, start + 250)
+        sources = None if given is None else _evenly(given, number, start, len(z[part])).to(run.device)
+        with torch.no_grad(), run.autocast():
+            pieces.append(generate(network, z[part], label[part], None if sources is None else to_unit(sources)))
     network.train(training)
-    return images.float().cpu(), label.cpu()
+    return torch.cat(pieces).float().cpu(), label.cpu()
+
+
+def _evenly(images: Tensor, total: int, start: int, number: int) -> Tensor:
+    """Return images `start` to `start + number` of `total` that lie evenly over a set, whose order may be by class."""
+    places = torch.arange(start, start + number) * len(images) // total
+    return images[places]

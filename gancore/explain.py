@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from gancore.components import Translator
 from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, construct, plan_phase
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _phases(plan: Plan) -> Iterator[str]:
 def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"Phase of the {phase.player}"
     for side, grad in phase.generators.items():
-        yield f"  {side} = {plan.sides[side]}(z, label){'' if grad else ', without graph'}"
+        given = "z, label, images of real" if issubclass(plan.networks[plan.sides[side]].cls, Translator) else "z, label"
+        yield f"  {side} = {plan.sides[side]}({given}){'' if grad else ', without graph'}"
     for side in phase.attacked:
         assert plan.attack is not None
         yield f"  {side} is perturbed by attacks.{plan.attack.part.label}"
@@ -105,6 +107,7 @@ class _Recorder:
     """Stands in for a run, and writes down which phases a loop asks for, on which batch."""
 
     iteration = 0
+    networks: ClassVar[dict[str, Any]] = {}
 
     def __init__(self) -> None:
         self.batches = 0

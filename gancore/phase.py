@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.components import Drawn
+from gancore.components import Drawn, Translator
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
 from gancore.random import derive, generator
@@ -150,11 +150,11 @@ class Phase:
             assert z is not None
             network = run.networks[run.plan.sides[side]]
             if grad:
-                values.images[side] = network(z, label).float()
+                values.images[side] = generate(network, z, label, batch.real[:number]).float()
                 continue
             if (side, number) not in batch.generated:
                 with torch.no_grad():
-                    batch.generated[side, number] = network(z, label).float()
+                    batch.generated[side, number] = generate(network, z, label, batch.real[:number]).float()
             values.images[side] = batch.generated[side, number]
         if negatives is not None and label is not None:
             assert batch.negatives_label is not None
@@ -327,6 +327,12 @@ class Phase:
             run.attack.update(leaf.grad, values.images["real"])
         if run.average is not None and run.average_of == self.plan.player:
             run.average.update(run.iteration)
+
+
+def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:
+    """Return a generator's images; one that translates makes them out of `images`."""
+    made: Tensor = network(z, label, images=images) if isinstance(network, Translator) else network(z, label)
+    return made
 
 
 def as_images(features: Tensor) -> Tensor:

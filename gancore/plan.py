@@ -460,7 +460,8 @@ def _load_term(part: Part, plan: Plan) -> Term:
     wanted = [*names, *cls.extra_views.values()]
     attacked = () if plan.attack is None else tuple(attacked_method(side) for side in plan.attack.keys.sides)
     wanted += [name for name in ("observe", *attacked) if callable(getattr(cls, name, None))]
-    methods = {name: _needs(cls, name, part, plan) for name in wanted}
+    methods = {name: _needs(cls, name, part, plan, keys.reads) for name in wanted}
+    _check_reads(keys.reads, cls, wanted, part)
     for name in attacked:
         _check_attacked(name, methods.get(name, ()), part, plan)
     views = {f"{side}_view" for side in ("real", *plan.sides, *plan.sources, *cls.extra_views)}
@@ -483,19 +484,49 @@ def _check_attacked(method: str, needs: Iterable[Need], part: Part, plan: Plan) 
             )
 
 
-def _needs(cls: type[components.LossTerm], method: str, part: Part, plan: Plan) -> tuple[Need, ...]:
+def _check_reads(reads: Mapping[str, str], cls: type[components.LossTerm], methods: Iterable[str], part: Part) -> None:
+    """Refuse a `reads` that changes nothing, which is a slip of the pen."""
+    names = {name for method in methods for name in parameters_of(getattr(cls, method)) if "_" in name}
+    named = {name.split("_", 1)[1].removesuffix("_features") for name in names}
+    for label in reads:
+        if label not in named:
+            raise GancoreError(
+                f"{part.where}: reads replaces {label!r}, which no parameter of it names{did_you_mean(label, named)} "
+                f"(they name: {listed(named)})."
+            )
+
+
+def _needs(cls: type[components.LossTerm], method: str, part: Part, plan: Plan, reads: Mapping[str, str]) -> tuple[Need, ...]:
     needs = []
     for name, required in parameters_of(getattr(cls, method)).items():
-        need = resolve(name, plan, part.label, tuple(cls.extra_views))
+        need = resolve(name, plan, part.label, tuple(cls.extra_views), reads)
         if need is not None:
             needs.append(need)
         elif required:
-            raise GancoreError(_missing(name, method, part, plan, cls))
+            raise GancoreError(_missing(_read_as(name, reads), method, part, plan, cls))
     return tuple(needs)
 
 
-def resolve(name: str, plan: Plan, term: str = "", extra_views: Iterable[str] = ()) -> Need | None:
-    """Return what a parameter's name stands for in this recipe, or None."""
+def _read_as(name: str, reads: Mapping[str, str]) -> str:
+    """Return the name that a parameter would have, had its author named what the recipe reads in its place."""
+    side, _, what = name.partition("_")
+    network = what.removesuffix("_features")
+    return f"{side}_{reads[network]}{what.removeprefix(network)}" if network in reads else name
+
+
+def resolve(
+    name: str, plan: Plan, term: str = "", extra_views: Iterable[str] = (), reads: Mapping[str, str] | None = None
+) -> Need | None:
+    """Return what a parameter's name stands for in this recipe, or None.
+
+    Args:
+        name: The parameter.
+        plan: The recipe's plan, with everything but its terms.
+        term: Label of the term that asks.
+        extra_views: Views of its own.
+        reads: Networks and heads that the term names -> those to read in their place.
+    """
+    reads = reads or {}
     if name in ("noise", "iteration"):
         return Need(name, "noise" if name == "noise" else "iteration")
     if name in BATCH_NAMES and (name.startswith("real") or GENERATOR in plan.networks):
@@ -517,13 +548,14 @@ def resolve(name: str, plan: Plan, term: str = "", extra_views: Iterable[str] = 
             if what in ("view", "features", "activations"):
                 kinds: dict[str, Kind] = {"view": "view", "features": "features", "activations": "activations"}
                 return Need(name, kinds[what], full)
-            if what in plan.heads:
-                return Need(name, "head", full, what)
-        network = what.removesuffix("_features")
+            if reads.get(what, what) in plan.heads:
+                return Need(name, "head", full, reads.get(what, what))
+        plain = what.removesuffix("_features")
+        network = reads.get(plain, plain)
         found = plan.networks.get(network)
         usable = found is not None and not owned and not issubclass(found.cls, components.Generator | components.Discriminator)
-        if found is not None and usable and (what == network or issubclass(found.cls, components.Classifier)):
-            return Need(name, "embedding" if what != network else "network", full, network)
+        if found is not None and usable and (what == plain or issubclass(found.cls, components.Classifier)):
+            return Need(name, "embedding" if what != plain else "network", full, network)
     return None
 
 

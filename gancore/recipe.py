@@ -132,12 +132,15 @@ class TermKeys:
         every: Take part only in every so-manieth iteration.
         start: First iteration in which it takes part.
         stop: First iteration in which it no longer does.
+        reads: Networks and heads that its parameters name -> those of the recipe to read in their place, e.g.
+            ``{classifier = "vgg"}`` for a term that asks for ``fake_classifier``.
     """
 
     weight: float = 1.0
     every: _Count = 1
     start: Annotated[int, Range(0)] = 0
     stop: Annotated[int, Range(0)] | None = None
+    reads: dict[str, str] = attrs.field(factory=dict)
 
     def active(self, iteration: int) -> bool:
         """Return whether the term takes part in an iteration."""

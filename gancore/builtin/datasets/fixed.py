@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ class TorchvisionSet(Dataset):
     folder: ClassVar[str]
     marker: ClassVar[str]
     """What the folder holds when the set is there, a path below it."""
-    channels: ClassVar[int] = 3
+    channels: int = 3
     native_size: ClassVar[int] = 32
     class_names: ClassVar[tuple[str, ...]]
 
@@ -127,12 +127,22 @@ class Cifar100(_Cifar):
 
 class _Mnist(TorchvisionSet):
     reader: ClassVar[str]
-    channels = 1
     native_size = 28
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        image_size: ImageSize | None = None,
+        channels: Literal[1, 3] = 1,
+        download: bool = False,
+    ) -> None:
+        super().__init__(root=root, image_size=image_size, download=download)
+        self.channels = channels
 
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
         found = getattr(sets, self.reader)(str(folder), train=split == "train", download=self.download)
-        return found.data.unsqueeze(1), found.targets.long()
+        return found.data.unsqueeze(1).expand(-1, self.channels, -1, -1), found.targets.long()
 
 
 class Mnist(_Mnist):
@@ -141,6 +151,7 @@ class Mnist(_Mnist):
     Args:
         root: Folder that holds ``mnist/``, in place of GANCORE_DATA.
         image_size: Pixels a side; other than 28, images are resized.
+        channels: 1, or 3 for equal red, green and blue, beside networks for colour.
         download: Fetch the set where it is missing.
     """
 
@@ -157,6 +168,7 @@ class FashionMnist(_Mnist):
     Args:
         root: Folder that holds ``fashion-mnist/``, in place of GANCORE_DATA.
         image_size: Pixels a side; other than 28, images are resized.
+        channels: 1, or 3 for equal red, green and blue, beside networks for colour.
         download: Fetch the set where it is missing.
     """
 
