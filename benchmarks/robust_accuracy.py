@@ -4,8 +4,9 @@
 
 ``fastrobgan/<set>-small-fine-tune`` starts from the discriminator of ``<set>-small-robgan`` and learns on real and generated
 images; ``<set>-small-madry`` trains the same classifier from scratch on real images, and attacks as many batches as RobGAN and
-its fine-tuning together. A third row fine-tunes on real images alone, with as many attacked batches as fine-tuning on both,
-which tells the generated images' part from the start's. The seconds are those of training, the GAN's included. The attack of
+its fine-tuning together. A second row trains it for the attacked batches of the fine-tuning alone, as if the discriminator came
+for nothing; a third fine-tunes on real images alone, with as many attacked batches as fine-tuning on both, which tells the
+generated images' part from the start's. The seconds are those of training, the GAN's included. The attack of
 the evaluation is PGD of 20 steps with a random start, on `--samples` test images.
 """
 
@@ -20,6 +21,7 @@ from benchmarks.tables import markdown, mean_and_deviation, write_json
 
 EPSILONS = ("0", "0.02", "0.04", "0.08", "0.2")
 MADRY = "Madry's training, from scratch"
+SHORT = "Madry's training, as long as fine-tuning"
 REAL = "fine-tuned, real images alone"
 BOTH = "fine-tuned, real and generated (RobGAN)"
 
@@ -56,7 +58,7 @@ def main(
         gans = [_gan(name, seed, gan_iterations, common, out) for seed in range(seeds)]
         train_all(gans, jobs)
         # RobGAN attacks five batches an iteration, and fine-tuning on both kinds of images two.
-        numbers = {MADRY: 2 * iterations + 5 * gan_iterations, REAL: 2 * iterations, BOTH: iterations}
+        numbers = {MADRY: 2 * iterations + 5 * gan_iterations, SHORT: 2 * iterations, REAL: 2 * iterations, BOTH: iterations}
         found = {
             method: [_tuned(name, method, seed, number, trained, common, gans[seed].folder, out) for seed in range(seeds)]
             for method, number in numbers.items()
@@ -65,7 +67,8 @@ def main(
         results[name] = {method: [attack(job.folder, epsilons, samples) for job in of] for method, of in found.items()}
         times = {
             method: [
-                seconds(job.folder) + (0 if method == MADRY else seconds(gans[seed].folder)) for seed, job in enumerate(of)
+                seconds(job.folder) + (0 if method in (MADRY, SHORT) else seconds(gans[seed].folder))
+                for seed, job in enumerate(of)
             ]
             for method, of in found.items()
         }
@@ -79,12 +82,20 @@ def main(
             for method, runs in results[name].items()
         ]
         gains = [
-            mean_and_deviation([100 * (b[e] - a[e]) for a, b in zip(results[name][MADRY], results[name][BOTH], strict=True)], 2)
-            for e in results[name][MADRY][0]
+            [
+                f"RobGAN against {against}, paired",
+                "",
+                *(_gain(results[name][against], results[name][BOTH], e) for e in results[name][MADRY][0]),
+            ]
+            for against in (MADRY, SHORT)
         ]
         print(f"\n{name}: accuracy in % under PGD, {seeds} seeds\n")
-        print(markdown(header, [*rows, ["RobGAN against Madry, paired", "", *gains]]))
+        print(markdown(header, [*rows, *gains]))
     write_json(out / "robust_accuracy.json", results)
+
+
+def _gain(before: list[dict[str, float]], after: list[dict[str, float]], epsilon: str) -> str:
+    return mean_and_deviation([100 * (b[epsilon] - a[epsilon]) for a, b in zip(before, after, strict=True)], 2)
 
 
 def _gan(name: str, seed: int, iterations: int, common: list[str], out: Path) -> Job:
@@ -95,8 +106,8 @@ def _gan(name: str, seed: int, iterations: int, common: list[str], out: Path) ->
 def _tuned(name: str, method: str, seed: int, iterations: int, epsilon: float, common: list[str], gan: Path, out: Path) -> Job:
     settings = [f"run.seed={seed}", f"run.iterations={iterations}", f"attacks.pgd.epsilon={epsilon}", *common]
     settings.append(f"attacks.pgd.step={epsilon * 2 / 5:g}")
-    recipe = f"fastrobgan/{name}-small-{'madry' if method == MADRY else 'fine-tune'}"
-    if method != MADRY:
+    recipe = f"fastrobgan/{name}-small-{'madry' if method in (MADRY, SHORT) else 'fine-tune'}"
+    if method not in (MADRY, SHORT):
         weights = gan.resolve() / "weights"
         for part, file in (("networks.discriminator", "discriminator"), ("heads.classes", "heads.classes")):
             settings.append(f"{part}.weights={weights / file}.safetensors")
