@@ -82,20 +82,18 @@ def main(
             for method, runs in results[name].items()
         ]
         gains = [
-            [
-                f"RobGAN against {against}, paired",
-                "",
-                *(_gain(results[name][against], results[name][BOTH], e) for e in results[name][MADRY][0]),
-            ]
+            [f"{tuned}, against {against}", "", *(_gain(results[name], against, tuned, e) for e in results[name][MADRY][0])]
             for against in (MADRY, SHORT)
+            for tuned in (REAL, BOTH)
         ]
         print(f"\n{name}: accuracy in % under PGD, {seeds} seeds\n")
         print(markdown(header, [*rows, *gains]))
     write_json(out / "robust_accuracy.json", results)
 
 
-def _gain(before: list[dict[str, float]], after: list[dict[str, float]], epsilon: str) -> str:
-    return mean_and_deviation([100 * (b[epsilon] - a[epsilon]) for a, b in zip(before, after, strict=True)], 2)
+def _gain(found: dict[str, list[dict[str, float]]], before: str, after: str, epsilon: str) -> str:
+    pairs = zip(found[before], found[after], strict=True)
+    return mean_and_deviation([100 * (b[epsilon] - a[epsilon]) for a, b in pairs], 2)
 
 
 def _gan(name: str, seed: int, iterations: int, common: list[str], out: Path) -> Job:
