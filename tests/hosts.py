@@ -8,6 +8,7 @@ from typing import Any
 import gancore_cbgan
 import gancore_dsgan
 import gancore_fastrobgan
+import gancore_uap
 import torch
 
 import gancore.builtin
@@ -44,7 +45,7 @@ FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"us
 @functools.cache
 def registry() -> Registry:
     """Return core, this repository's plugins, the probe plugin and the conformance suite's host."""
-    papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan}
+    papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan, "uap": gancore_uap}
     return Registry.of({"core": gancore.builtin, **papers, "probe": probe, "host": host})
 
 

@@ -226,7 +226,7 @@ def test_a_bad_recipe(run: Callable[..., Result], tmp_path: Path, kind: str) -> 
     ("name", "sentence"),
     [
         ("cbgan/digits-tl", "there is no recipe 'cbgan/digits-tl'; did you mean 'cbgan/digits-lt'?"),
-        ("uap/prior", "try `pip install gancore-plugin-uap`"),
+        ("ambient/prior", "try `pip install gancore-plugin-ambient`"),
         ("nowhere.toml", "nowhere.toml can't be read"),
         (".", "there is no recipe '.'"),
         ("binary.toml", "binary.toml is not a text file in UTF-8"),

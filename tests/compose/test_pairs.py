@@ -38,6 +38,7 @@ REFUSED = {
     ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
     ("fastrobgan/acgan-loss", "fastrobgan/loss"): "they set losses.adversarial.use",
     ("fastrobgan/loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.use",
+    ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",
 }
 """Pairs that can't be, and a part of the sentence that says so."""
 
@@ -46,6 +47,7 @@ ALONE_REFUSED = {
     "fastrobgan/no-uniform": "uniform",
     "fastrobgan/acgan-loss": "which nothing in this recipe provides",
     "fastrobgan/robgan-loss": "which nothing in this recipe provides",
+    "uap/prior": "which nothing in this recipe provides",
 }
 """Fragments that stand on another one."""
 

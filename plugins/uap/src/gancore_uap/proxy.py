@@ -1,0 +1,448 @@
+"""The proxy set: images that a prior GAN generates in its last cycles, on disk and as a data set (CBGAN A.7)."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import attrs
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import gancore
+from gancore import checkpoint
+from gancore.builtin.datasets.common import check_split, expanded
+from gancore.components import DatasetInfo
+from gancore.data import to_uint8, to_unit
+from gancore.folder import write_text
+from gancore.phase import generate
+from gancore.weights import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from gancore.run import Run
+
+FORMAT = 1
+SUMMARY = "proxy.json"
+SETTINGS = "settings.json"
+"""Beside the cycles from the first one on: what the set will be, so that no other set's cycles are taken for its own."""
+
+Form = Literal["safetensors", "png"]
+Shape = tuple[int, int, int]
+
+_BATCH = 250
+_PICTURE = re.compile(r"(\d{5,})-c(\d+)\.png")
+
+
+@attrs.frozen
+class ProxySummary:
+    """What a proxy set holds, as its ``proxy.json`` says.
+
+    Attributes:
+        channels: Channels C of an image.
+        image_size: Height and width.
+        classes: Classes K of the classifier that labelled the images.
+        form: ``safetensors`` or ``png``.
+        cycles: Iteration at which each cycle ended.
+        counts: For each cycle, images of each class.
+        about: How the set was made.
+    """
+
+    channels: int
+    image_size: int
+    classes: int
+    form: Form
+    cycles: list[int]
+    counts: list[list[int]]
+    about: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(map(sum, self.counts))
+
+    @property
+    def distinct(self) -> list[int]:
+        """Distinct predicted classes of each cycle."""
+        return [sum(count > 0 for count in counts) for counts in self.counts]
+
+    @property
+    def distinct_so_far(self) -> list[int]:
+        """Distinct predicted classes of all cycles up to each (CBGAN Fig. 7)."""
+        seen = np.cumsum(np.asarray(self.counts, dtype=np.int64).reshape(len(self.counts), -1), axis=0)
+        return [int(row) for row in (seen > 0).sum(axis=1)]
+
+    @classmethod
+    def read(cls, folder: Path) -> ProxySummary:
+        """Return the summary of a proxy set.
+
+        Raises:
+            GancoreError: There is none, or it is damaged.
+        """
+        path = folder / SUMMARY
+        if not path.is_file():
+            what = "is not finished" if folder.is_dir() else "does not exist"
+            raise gancore.GancoreError(f"the proxy set {folder} {what} (there is no {path}); make it by `gancore uap prior`.")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["format"] != FORMAT:
+                raise ValueError(f"format {found['format']}")
+            cycles = [(int(one["cycle"]), [int(n) for n in one["counts"]]) for one in found["cycles"]]
+            numbers = {key: int(found[key]) for key in ("channels", "image_size", "classes")}
+            form, about = found["form"], dict(found["about"])
+            _check_numbers(numbers, form, cycles)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise gancore.GancoreError(f"{path} is damaged ({error}); make the proxy set anew in another folder.") from error
+        return cls(**numbers, form=form, cycles=[c for c, _ in cycles], counts=[n for _, n in cycles], about=about)
+
+
+def _check_numbers(numbers: Mapping[str, int], form: Any, cycles: Sequence[tuple[int, list[int]]]) -> None:
+    """Raise `ValueError` where a summary says what no set can be."""
+    for key, value in numbers.items():
+        if value < 1:
+            raise ValueError(f"{key} is {value}")
+    if form not in get_args(Form):
+        raise ValueError(f"form is {form!r}")
+    for cycle, counts in cycles:
+        if len(counts) != numbers["classes"] or min(counts) < 0:
+            raise ValueError(f"cycle {cycle} does not count {numbers['classes']} classes")
+
+
+class Writer:
+    """Streams a proxy set to disk, cycle by cycle, each whole or not at all.
+
+    A set that was begun is gone on with where it is the same one: of the same form, size, classes and `about`.
+
+    Args:
+        folder: Where the set goes; cycles that lie there already are kept.
+        form: One safetensors file a cycle, or a folder of PNG files, whose names end with the predicted class.
+        channels: Channels C of an image.
+        image_size: Height and width.
+        classes: Classes K of the classifier that labels the images.
+        about: How the set is made; anything that JSON holds.
+
+    Raises:
+        GancoreError: The form is unknown or does not go with the channels, or the folder holds another proxy set.
+    """
+
+    def __init__(
+        self, folder: Path, *, form: Form, channels: int, image_size: int, classes: int, about: Mapping[str, Any]
+    ) -> None:
+        self.folder = folder
+        self.form: Form = form
+        self.shape = (channels, image_size, image_size)
+        self.classes = classes
+        self.about = dict(about)
+        if form not in get_args(Form):
+            raise gancore.GancoreError(f"a proxy set is kept as 'safetensors' or 'png', not as {form!r}; choose one of them.")
+        if form == "png" and channels not in (1, 3):
+            raise gancore.GancoreError(f"PNG files have 1 or 3 channels, and the images {channels}; keep them as safetensors.")
+        self._counts: dict[int, list[int]] = {}
+        self._begun = self._find()
+        # Left by a run that was killed in the middle of a cycle.
+        for part in folder.glob(".cycle-*.part"):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def _settings(self) -> dict[str, Any]:
+        channels, image_size, _ = self.shape
+        numbers = {"channels": channels, "image_size": image_size, "classes": self.classes}
+        return {"format": FORMAT, **numbers, "form": self.form, "about": self.about}
+
+    def _find(self) -> bool:
+        """Return whether the folder holds this set already, finished or not."""
+        path = next((self.folder / name for name in (SUMMARY, SETTINGS) if (self.folder / name).is_file()), None)
+        if path is None:
+            return False
+        try:
+            found = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise gancore.GancoreError(f"{path} is damaged ({error}); choose another --out.") from error
+        # By way of JSON, which has no tuples.
+        for key, value in json.loads(json.dumps(self._settings())).items():
+            if found.get(key) != value:
+                raise gancore.GancoreError(
+                    f"{self.folder} holds another proxy set ({key} is {found.get(key)!r} there and {value!r} here); "
+                    "choose another --out."
+                )
+        return True
+
+    def has(self, cycle: int) -> bool:
+        """Return whether a cycle lies there, whole and sound; one that is damaged is to be added again."""
+        if cycle not in self._counts and self._begun:
+            try:
+                _, labels = _read(self.folder, self.form, cycle, self.shape, self.classes)
+            except gancore.GancoreError:
+                return False
+            self._counts[cycle] = self._counted(labels)
+        return cycle in self._counts
+
+    def add(self, cycle: int, images: Tensor, labels: Tensor) -> None:
+        """Write a cycle, in place of one that lies there.
+
+        Args:
+            cycle: Iteration at which it ended.
+            images: (n, C, H, W) uint8, n of 1 or more.
+            labels: Predicted classes (n,) int64, in [0, K).
+
+        Raises:
+            GancoreError: They are of another shape, type or range, or the folder can't be written.
+        """
+        path = _place(self.folder, self.form, cycle)
+        problem = _problem(images, labels, self.shape, self.classes)
+        if problem:
+            raise gancore.GancoreError(f"{path} can't be written: {problem}; give what the proxy set was made for.")
+        if self.form == "safetensors":
+            write_tensors(path, {"images": images, "labels": labels}, {"kind": "proxy", "cycle": cycle})
+        else:
+            self._write_pictures(path, images, labels)
+        self._counts[cycle] = self._counted(labels)
+        if not self._begun:
+            self._write(self.folder / SETTINGS, self._settings())
+            self._begun = True
+
+    @staticmethod
+    def _write(path: Path, content: Mapping[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(content) + "\n")
+        except OSError as error:
+            raise gancore.GancoreError(
+                f"{path} can't be written: {error.strerror}; free space or choose another --out."
+            ) from error
+
+    def _write_pictures(self, path: Path, images: Tensor, labels: Tensor) -> None:
+        part = path.with_name(f".{path.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        try:
+            part.mkdir(parents=True)
+            for number, (image, label) in enumerate(zip(images.cpu(), labels.tolist(), strict=True)):
+                pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
+                Image.fromarray(pixels).save(part / f"{number:05d}-c{label}.png")
+            if path.exists():
+                shutil.rmtree(path)
+            part.replace(path)
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            raise gancore.GancoreError(
+                f"{path} can't be written: {error.strerror}; free space or choose another --out."
+            ) from error
+
+    def _counted(self, labels: Tensor) -> list[int]:
+        counts: list[int] = torch.bincount(labels.cpu(), minlength=self.classes).tolist()
+        return counts
+
+    def finish(self, cycles: Sequence[int]) -> ProxySummary:
+        """Write ``proxy.json``, which makes the set whole, and return the summary of some cycles, in this order.
+
+        Raises:
+            GancoreError: A cycle is missing or damaged, or the file can't be written.
+        """
+        for cycle in cycles:
+            if cycle not in self._counts:
+                _, labels = _read(self.folder, self.form, cycle, self.shape, self.classes)
+                self._counts[cycle] = self._counted(labels)
+        channels, image_size, _ = self.shape
+        counts = [self._counts[cycle] for cycle in cycles]
+        summary = ProxySummary(channels, image_size, self.classes, self.form, list(cycles), counts, self.about)
+        listed = [{"cycle": c, "counts": n} for c, n in zip(cycles, counts, strict=True)]
+        self._write(self.folder / SUMMARY, {**self._settings(), "cycles": listed})
+        return summary
+
+
+class ProxySet(gancore.Dataset):
+    """The images of `gancore uap prior`, labelled by the classes that its classifier predicts.
+
+    It has no test images of its own: both splits are all images.
+
+    Args:
+        path: The folder, ``OUT/proxy``; a relative one counts from where the command is started.
+    """
+
+    def __init__(self, *, path: str) -> None:
+        self.folder = expanded(path)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What ``proxy.json`` says.
+
+        Raises:
+            GancoreError: There is none, it is damaged, or the set is empty.
+        """
+        found = self._summary()
+        return DatasetInfo(found.classes, found.channels, found.image_size)
+
+    def _summary(self) -> ProxySummary:
+        found = ProxySummary.read(self.folder)
+        if not found.images:
+            raise gancore.GancoreError(f"the proxy set {self.folder} is empty; make it anew by `gancore uap prior`.")
+        return found
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return images (N, C, H, W) uint8 and predicted classes (N,) int64, cycle by cycle.
+
+        Raises:
+            GancoreError: As `info`, there is no such split, or a cycle is missing, damaged, or not what ``proxy.json`` says.
+        """
+        check_split(split)
+        found = self._summary()
+        shape = (found.channels, found.image_size, found.image_size)
+        # Filled piece by piece: joining the cycles afterwards would take twice the memory.
+        images = torch.empty((found.images, *shape), dtype=torch.uint8)
+        labels = torch.empty(found.images, dtype=torch.int64)
+        start = 0
+        for cycle, counts in zip(found.cycles, found.counts, strict=True):
+            part, of = _read(self.folder, found.form, cycle, shape, found.classes)
+            if torch.bincount(of, minlength=found.classes).tolist() != counts:
+                raise _damaged(self.folder, found.form, cycle, f"is not what {SUMMARY} says")
+            images[start : start + len(of)], labels[start : start + len(of)] = part, of
+            start += len(of)
+        return images, labels
+
+
+def _place(folder: Path, form: Form, cycle: int) -> Path:
+    return folder / (f"cycle-{cycle:08d}.safetensors" if form == "safetensors" else f"cycle-{cycle:08d}")
+
+
+def _damaged(folder: Path, form: Form, cycle: int, what: str) -> gancore.GancoreError:
+    path, summary = _place(folder, form, cycle), folder / SUMMARY
+    return gancore.GancoreError(f"{path} of the proxy set {what}; delete it and {summary}, and repeat `gancore uap prior`.")
+
+
+def _problem(images: Tensor, labels: Tensor, shape: Shape, classes: int) -> str:
+    """Return what is wrong with a cycle's images and predicted classes; an empty text where nothing is."""
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape or images.dtype != torch.uint8 or not len(images):
+        return f"its images are {tuple(images.shape)} {images.dtype}, not 8-bit ones of {shape}"
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        return f"its labels are {tuple(labels.shape)} {labels.dtype} for {len(images)} images"
+    if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        return f"a label lies outside the {classes} classes"
+    return ""
+
+
+def _read(folder: Path, form: Form, cycle: int, shape: Shape, classes: int) -> tuple[Tensor, Tensor]:
+    path = _place(folder, form, cycle)
+    if not path.exists():
+        raise gancore.GancoreError(f"the proxy set lacks {path}; delete {folder / SUMMARY} and repeat `gancore uap prior`.")
+    try:
+        if form == "safetensors":
+            tensors, _ = read_tensors(path)
+            images, labels = tensors["images"], tensors["labels"]
+        else:
+            images, labels = _read_pictures(path, shape)
+    except Exception as error:
+        # Decoders of damaged files raise whatever they stumble over.
+        raise _damaged(folder, form, cycle, f"is damaged ({str(error).rstrip('.')})") from error
+    problem = _problem(images, labels, shape, classes)
+    if problem:
+        raise _damaged(folder, form, cycle, f"does not fit: {problem}")
+    return images, labels
+
+
+def _read_pictures(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:
+    matches = [match for match in (_PICTURE.fullmatch(file.name) for file in path.iterdir()) if match]
+    names = {int(match[1]): match for match in matches}
+    if sorted(names) != list(range(len(matches))):
+        raise ValueError("its pictures are not numbered without a gap")
+    channels, image_size, _ = shape
+    images = np.empty((len(names), image_size, image_size, channels), dtype=np.uint8)
+    for number, match in names.items():
+        with Image.open(path / match[0]) as picture:
+            # Checked here, since as many pixels of another form would fit.
+            if picture.size != (image_size, image_size) or picture.mode != ("L" if channels == 1 else "RGB"):
+                raise ValueError(f"{match[0]} is {picture.size[0]} x {picture.size[1]} {picture.mode}, not of {shape}")
+            images[number] = np.asarray(picture).reshape(image_size, image_size, channels)
+    labels = torch.tensor([int(names[number][2]) for number in range(len(names))], dtype=torch.int64)
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))), labels
+
+
+@torch.no_grad()
+def sample_cycles(
+    run: Run,
+    checkpoints: Sequence[Path],
+    images: int,
+    classify: Callable[[Tensor], Tensor],
+    writer: Writer,
+    *,
+    progress: Callable[[str], None],
+) -> ProxySummary:
+    """Sample the generator, as it was at the end of each cycle, into a proxy set.
+
+    The live generator, not its average: the point of the cycles is that they differ.
+
+    Args:
+        run: The prior's run; it is left as its last checkpoint has it.
+        checkpoints: One for each cycle, as `gancore.checkpoint.checkpoints` finds them.
+        images: Images of each, 1 or more.
+        classify: Maps images (N, C, H, W) in [-1, 1] to logits (N, K); a network does so in eval mode.
+        writer: Where they go; cycles that it has are passed over.
+        progress: Told a line for each cycle.
+
+    Raises:
+        GancoreError: There is no checkpoint, or one is damaged; the data are no images; or classifier and writer disagree.
+    """
+    if not checkpoints:
+        raise gancore.GancoreError(f"{run.recipe.name} has no cycles; set run.checkpoint_every to the length of a cycle.")
+    if run.plan.info.continuous:
+        raise gancore.GancoreError(f"{run.recipe.name} generates points in the plane, no images; choose a prior of images.")
+    if images < 1:
+        raise gancore.GancoreError(f"a proxy set needs 1 image of each cycle or more, and {images} are asked for.")
+    training = isinstance(classify, nn.Module) and classify.training
+    if isinstance(classify, nn.Module):
+        classify.eval()
+    try:
+        return _sample_cycles(run, checkpoints, images, classify, writer, progress)
+    finally:
+        if isinstance(classify, nn.Module):
+            classify.train(training)
+
+
+def _sample_cycles(
+    run: Run,
+    checkpoints: Sequence[Path],
+    images: int,
+    classify: Callable[[Tensor], Tensor],
+    writer: Writer,
+    progress: Callable[[str], None],
+) -> ProxySummary:
+    cycles = []
+    for path in checkpoints:
+        cycle = int(path.stem)
+        cycles.append(cycle)
+        if writer.has(cycle):
+            continue
+        checkpoint.load(run, path)
+        made = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
+        logits = torch.cat([classify(to_unit(part.to(run.device))).cpu() for part in made.split(_BATCH)])
+        if logits.shape[1] != writer.classes:
+            raise gancore.GancoreError(
+                f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
+            )
+        labels = logits.argmax(dim=1)
+        writer.add(cycle, made, labels)
+        progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
+    return writer.finish(cycles)
+
+
+def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
+    """Return the batch (N, C, H, W) uint8 of a cycle's images that begins at `start`, on the CPU."""
+    network = run.generator("live")
+    number = min(_BATCH, images - start)
+    z, label = run.latent(number, "proxy", cycle, start)
+    sources = None
+    if getattr(network, "translates", False):
+        # Evenly over the data, whose order may be by class.
+        given = run.selection[0]
+        sources = to_unit(given[torch.arange(start, start + number) * len(given) // images].to(run.device))
+    training = network.training
+    network.eval()
+    try:
+        with run.autocast():
+            made = generate(network, z, label, sources)
+    finally:
+        network.train(training)
+    return to_uint8(made).cpu()

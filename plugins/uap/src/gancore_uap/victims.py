@@ -1,0 +1,147 @@
+"""Victims: the classifiers that a perturbation is crafted on, or tested on, by the name of a recipe, a file or a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from gancore import GancoreError, toml
+from gancore.components import Classifier, Dataset
+from gancore.errors import listed
+from gancore.evaluation import fingerprint
+from gancore.plan import make_plan
+from gancore.recipe import check_table, read_layer
+from gancore.settings import settings_of
+from gancore.training import Progress, build
+
+if TYPE_CHECKING:
+    from gancore.registry import Registry
+
+LABEL = "classifier"
+"""The recipe label of a victim; those after the first have a number: ``classifier2``."""
+
+
+@attrs.frozen
+class Victim:
+    """A classifier ready to be asked.
+
+    Attributes:
+        name: What it is called in tables.
+        network: The frozen network, in eval mode, on images in [-1, 1].
+        classes: Number of classes K.
+        fingerprint: Changes when any weight does.
+        dataset: The image set that it was opened for.
+    """
+
+    name: str
+    network: nn.Module
+    classes: int
+    fingerprint: str
+    dataset: Dataset
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to logits (N, K) float32."""
+        logits: Tensor = self.network(images)
+        return logits.float()
+
+
+def short_name(spec: str) -> str:
+    """Return what a victim is called: the last part of its recipe's or folder's name."""
+    return re.sub(r"\.toml$", "", Path(spec).name)
+
+
+def label_of(place: int) -> str:
+    """Return the recipe label of the victim at a place, from 0."""
+    return LABEL if place == 0 else f"{LABEL}{place + 1}"
+
+
+def part_of(spec: str, registry: Registry) -> dict[str, Any]:
+    """Return the ``[networks.classifier]`` of a victim.
+
+    Args:
+        spec: The folder of a run, or the name or TOML file of a recipe that has a ``[networks.classifier]``.
+        registry: The installed plugins.
+
+    Raises:
+        GancoreError: There is no such run or recipe, or it has no classifier.
+    """
+    folder = Path(spec)
+    if folder.is_dir():
+        return _of_run(folder, registry)
+    table = read_layer(spec, registry).table
+    part = table.get("networks", {}).get(LABEL)
+    if not isinstance(part, Mapping):
+        raise GancoreError(f"the victim {spec} has no [networks.{LABEL}]; name a recipe or a run with a classifier.")
+    return dict(part)
+
+
+def _of_run(folder: Path, registry: Registry) -> dict[str, Any]:
+    if not (folder / "recipe.toml").is_file():
+        raise GancoreError(f"the victim {folder} holds no run (there is no recipe.toml in it); name a run of `gancore train`.")
+    table = toml.read(folder / "recipe.toml")
+    plan = make_plan(check_table(table, registry, name=str(folder / "recipe.toml")), registry)
+    trained = [label for label in plan.players if issubclass(plan.networks[label].cls, Classifier)]
+    if not trained:
+        raise GancoreError(
+            f"the victim {folder} trained {listed(plan.players)} and no classifier; name the run of a classifier."
+        )
+    label = trained[0]
+    weights = folder / "weights" / f"{label}.safetensors"
+    known = {key: plan.context[key] for key in ("classes", "channels", "image_size")}
+    # What core would take from the data of another recipe is that of the victim's own.
+    own = {key: value for key, value in known.items() if key in settings_of(plan.networks[label].cls)}
+    return {**own, **table["networks"][label], "weights": str(weights.resolve())}
+
+
+def networks_of(specs: Sequence[str], registry: Registry) -> dict[str, Any]:
+    """Return the ``[networks]`` of some victims, by recipe label."""
+    return {label_of(place): part_of(spec, registry) for place, spec in enumerate(specs)}
+
+
+def open_victim(spec: str, data: Mapping[str, Any], registry: Registry, device: torch.device, progress: Progress) -> Victim:
+    """Return a victim for images of some data, trained first where its recipe says how and no weights are there yet.
+
+    Args:
+        spec: As for `part_of`.
+        data: The ``[data]`` whose images it shall classify; no image is read.
+        registry: The installed plugins.
+        device: Where it computes.
+        progress: Told what is trained.
+
+    Raises:
+        GancoreError: There is no such victim, its weights are missing or do not fit, or it does not take such images.
+    """
+    table = {
+        "run": {"latent_dim": 1, "precision": "float32"},
+        "data": dict(data),
+        "networks": {"generator": {"use": "uap/direct"}, LABEL: part_of(spec, registry)},
+        "losses": {"fooling": {"use": "uap/fooling"}},
+        "loop": {"use": "uap/crafting"},
+    }
+    run = build(check_table(table, registry, name=spec), registry, device, progress)
+    network = run.networks[LABEL]
+    return Victim(short_name(spec), network, network.classes, fingerprint(network), run.plan.dataset)
+
+
+def open_victims(
+    specs: Sequence[str], data: Mapping[str, Any], registry: Registry, device: torch.device, progress: Progress
+) -> dict[str, Victim]:
+    """Return victims by name; of two that would be called alike, each is called by its whole spec.
+
+    Raises:
+        GancoreError: As `open_victim`, or one is named twice.
+    """
+    names = [short_name(spec) for spec in specs]
+    found: dict[str, Victim] = {}
+    for spec, name in zip(specs, names, strict=True):
+        chosen = name if names.count(name) == 1 else spec
+        if chosen in found:
+            raise GancoreError(f"the victim {spec} is named twice; name each once.")
+        found[chosen] = attrs.evolve(open_victim(spec, data, registry, device, progress), name=chosen)
+    return found

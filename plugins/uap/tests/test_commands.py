@@ -1,0 +1,338 @@
+"""The command group as a person uses it: the whole run on the embedded digits, its stages, and bad input."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from gancore_uap.files import Perturbation
+from PIL import Image
+
+from gancore.cli import main
+
+DIGITS = ["--victim", "uap/digits-classifier"]
+QUICK = ["--set", "run.iterations=20", "--set", "run.checkpoint_every=5", "--images", "30", "--cycles", "3"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GANCORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(main, ["uap", *map(str, words)])
+
+
+def well(*words: str | Path) -> str:
+    result = call(*words)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(*words: str | Path) -> str:
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, result.output
+    assert "Traceback" not in result.output
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, cache: Any) -> tuple[Path, str]:
+    """The plugin's demo, whole, as its README has it."""
+    out = tmp_path_factory.mktemp("demo") / "uap"
+    words = ["uap/digits-prior", "--method", "uap/digits-direct", *DIGITS, "--target", "digits", "--epsilon", "16/255,32/255"]
+    return out, well("run", *words, "--out", out)
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory, cache: Any) -> Path:
+    """A prior of seconds, and its proxy set."""
+    out = tmp_path_factory.mktemp("prior")
+    well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", out)
+    return out
+
+
+def test_the_demo_fools_more_than_noise_of_its_budget(demo):
+    out, text = demo
+    scores = json.loads((out / "evaluation" / "evaluation.json").read_text())["scores"]
+    crafted = scores["uap"]["digits-classifier"]
+    (noise,) = [of["digits-classifier"] for row, of in scores.items() if row.startswith("noise")]
+    assert crafted["fooling_rate"] > noise["fooling_rate"] + 0.08
+    assert crafted["accuracy"] > 0.9
+    assert crafted["images"] == 355
+    assert f"{100 * crafted['fooling_rate']:.2f}" in text
+
+
+def test_the_demo_writes_what_it_says(demo):
+    out, _ = demo
+    for name in ("classes.png", "uap.png", "uap.safetensors", "evaluation/transfer.png", "evaluation/examples.png"):
+        assert (out / name).stat().st_size > 0
+    for picture in out.rglob("*.png"):
+        with Image.open(picture) as image:
+            image.verify()
+    budgets = json.loads((out / "evaluation" / "evaluation.json").read_text())["budgets"]["digits-classifier"]
+    assert [float(e) for e in budgets] == pytest.approx([0, 16 / 255, 32 / 255, 64 / 255], abs=1e-6)
+
+
+def test_the_target_is_not_read_before_the_scores(demo):
+    """Nothing of the crafting knows the digits: its images are the proxy set's, whose GAN saw drawn shapes."""
+    out, _ = demo
+    gan = tomllib.loads((out / "gan" / "recipe.toml").read_text())
+    crafting = tomllib.loads((out / "crafting" / "recipe.toml").read_text())
+    assert gan["data"]["use"] == "uap/shapes"
+    assert crafting["data"]["use"] == "uap/proxy"
+    for recipe in (gan, crafting):
+        assert not recipe["sources"]
+
+
+def test_a_perturbation_says_how_it_was_made_and_keeps_its_budget(demo):
+    out, _ = demo
+    found = Perturbation.load(out / "uap.safetensors")
+    levels = found.delta * 255
+    assert torch.equal(levels.round(), levels.double().round().float())
+    assert float(levels.abs().max()) <= 64 + 1e-4
+    assert float(levels.abs().max()) > 32
+    assert found.about["victims"].keys() == {"digits-classifier"}
+    assert found.about["data"] == "uap/proxy"
+    assert found.about["images"] == 10 * 1024
+
+
+def test_a_finished_run_is_not_repeated(demo):
+    out, before = demo
+    stamps = {path: path.stat().st_mtime_ns for path in [*out.glob("proxy/*"), *out.glob("gan/checkpoints/*")]}
+    saved = (out / "uap.safetensors").read_bytes()
+    words = ["uap/digits-prior", "--method", "uap/digits-direct", *DIGITS, "--target", "digits", "--epsilon", "16/255,32/255"]
+    text = well("run", *words, "--out", out)
+    assert "already" in text
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert (out / "uap.safetensors").read_bytes() == saved
+    assert text.splitlines()[-6:] == before.splitlines()[-6:]
+
+
+def test_a_stopped_prior_goes_on_to_the_same_proxy_set(prior, tmp_path):
+    well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
+    # As if it had been stopped while sampling: the summary and a cycle are missing.
+    (tmp_path / "proxy" / "proxy.json").unlink()
+    cycles = sorted((tmp_path / "proxy").glob("cycle-*"))
+    cycles[-1].unlink()
+    kept = cycles[0].stat().st_mtime_ns
+    well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
+    assert cycles[0].stat().st_mtime_ns == kept
+    for path in cycles:
+        assert path.read_bytes() == (prior / "proxy" / path.name).read_bytes()
+
+
+def test_a_proxy_set_of_pictures_is_the_same_set(prior, tmp_path):
+    well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--format", "png", "--out", tmp_path)
+    pictures = sorted(tmp_path.glob("proxy/cycle-*/*.png"))
+    assert len(pictures) == 90
+    from gancore_uap.proxy import ProxySet
+
+    one, two = ProxySet(path=str(prior / "proxy")).load("train"), ProxySet(path=str(tmp_path / "proxy")).load("train")
+    assert torch.equal(one[0], two[0])
+    assert torch.equal(one[1], two[1])
+
+
+def test_several_victims_are_fooled_at_once(prior, tmp_path):
+    second = tmp_path / "second.toml"
+    second.write_text(
+        '[networks.classifier]\nuse = "core/mlp-classifier"\nclasses = 10\nchannels = 1\nimage_size = 8\n'
+        'trained_by = "cbgan/digits-annotator"\ninherits = []\n'
+    )
+    both = [*DIGITS, "--victim", second]
+    words = ["--proxy", prior / "proxy", "--set", "run.iterations=3", "--set", "losses.fooling.target=3"]
+    well("craft", "uap/direct", *both, *words, "--out", tmp_path / "both")
+    losses = tomllib.loads((tmp_path / "both" / "crafting" / "recipe.toml").read_text())["losses"]
+    # What is set for one victim goes for all.
+    assert losses["fooling"]["target"] == losses["fooling2"]["target"] == 3
+    assert losses["fooling2"]["reads"] == {"classifier": "classifier2"}
+    assert Perturbation.load(tmp_path / "both" / "uap.safetensors").about["victims"].keys() == {"digits-classifier", "second"}
+    losses = json.loads((tmp_path / "both" / "crafting" / "log.jsonl").read_text().splitlines()[-1])["losses"]
+    assert losses.keys() == {"generator/fooling", "generator/fooling2"}
+    text = well(
+        *("evaluate", tmp_path / "both" / "uap.safetensors", *both, "--target", "digits", "--samples", "50"),
+        *("--out", tmp_path / "scores"),
+    )
+    assert "digits-classifier" in text
+    assert "second" in text
+
+
+def test_a_run_of_a_classifier_is_a_victim(prior, tmp_path):
+    trained = CliRunner().invoke(
+        main, ["train", "cbgan/digits-annotator", "--set", "run.iterations=40", "--out", str(tmp_path / "mine")]
+    )
+    assert trained.exit_code == 0, trained.output
+    words = ["--victim", tmp_path / "mine", "--proxy", prior / "proxy", "--set", "run.iterations=2"]
+    well("craft", "uap/direct", *words, "--out", tmp_path / "out")
+    well(
+        *("evaluate", tmp_path / "out" / "uap.safetensors", "--victim", tmp_path / "mine", "--target", "digits"),
+        *("--out", tmp_path / "scores"),
+    )
+    scores = json.loads((tmp_path / "scores" / "evaluation.json").read_text())["scores"]["uap"]["mine"]
+    last = json.loads((tmp_path / "mine" / "scores.jsonl").read_text().splitlines()[-1])["scores"]["accuracy/accuracy"]
+    assert scores["accuracy"] == pytest.approx(last)
+
+
+def test_a_target_class_is_counted(cache, tmp_path):
+    words = ["--data", "digits", "--set", "run.iterations=150", "--set", "losses.fooling.target=8"]
+    words += ["--set", "networks.generator.epsilon=0.5"]
+    well("craft", "uap/direct", *DIGITS, *words, "--out", tmp_path)
+    well(
+        *("evaluate", tmp_path / "uap.safetensors", *DIGITS, "--target", "digits", "--target-class", "8"),
+        *("--out", tmp_path / "scores"),
+    )
+    scores = json.loads((tmp_path / "scores" / "evaluation.json").read_text())["scores"]["uap"]["digits-classifier"]
+    assert scores["targeted_success"] > 0.2
+    assert scores["dominant"][0][0] == 8
+
+
+def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
+    """Saved 8-bit images, perturbed outside of gancore, give the rate that the command prints."""
+    out, _ = demo
+    from gancore_uap.victims import open_victim
+
+    from gancore.builtin.datasets import Digits
+    from gancore.data import to_unit
+    from gancore.registry import registry
+    from gancore.training import Silent
+
+    images, _ = Digits().load("test")
+    delta = Perturbation.load(out / "uap.safetensors").delta.numpy()
+    changed = np.clip(images.numpy().astype(int) + np.rint(delta * 255).astype(int), 0, 255).astype(np.uint8)
+    for number in range(len(changed)):
+        Image.fromarray(changed[number, 0]).save(tmp_path / f"{number}.png")
+    read = np.stack([np.asarray(Image.open(tmp_path / f"{number}.png")) for number in range(len(changed))])
+    assert int(np.abs(read.astype(int) - images.numpy()[:, 0]).max()) <= 64
+    victim = open_victim("uap/digits-classifier", {"use": "digits"}, registry(), torch.device("cpu"), Silent())
+    with torch.no_grad():
+        clean, perturbed = (victim(to_unit(x)).argmax(1) for x in (images, torch.from_numpy(read)[:, None]))
+    scores = json.loads((out / "evaluation" / "evaluation.json").read_text())["scores"]["uap"]["digits-classifier"]
+    assert scores["fooling_rate"] == pytest.approx(float((clean != perturbed).double().mean()))
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_victim_of_other_classes_is_refused(prior, tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text(
+        '[networks.classifier]\nuse = "core/small-cnn"\nclasses = 7\nchannels = 1\nimage_size = 8\n'
+        f'weights = "{_weights(tmp_path)}"\n'
+    )
+    assert "classes" in refused("craft", "--victim", other, "--proxy", prior / "proxy", "--out", tmp_path / "out")
+
+
+def test_a_victim_with_fewer_classes_than_the_target_is_refused(demo, tmp_path):
+    out, _ = demo
+    from gancore.builtin.networks.small_cnn import SmallCNN
+    from gancore.weights import write_tensors
+
+    write_tensors(tmp_path / "five.safetensors", SmallCNN(channels=1, image_size=8, classes=5).state_dict(), {})
+    five = tmp_path / "five.toml"
+    five.write_text(
+        '[networks.classifier]\nuse = "core/small-cnn"\nclasses = 5\nchannels = 1\nimage_size = 8\n'
+        f'weights = "{tmp_path / "five.safetensors"}"\n'
+    )
+    words = ["--victim", five, "--target", "digits", "--out", tmp_path / "scores"]
+    assert "classes" in refused("evaluate", out / "uap.safetensors", *words)
+
+
+def _weights(folder: Path) -> Path:
+    from gancore.builtin.networks.small_cnn import SmallCNN
+    from gancore.weights import write_tensors
+
+    path = folder / "ten.safetensors"
+    write_tensors(path, SmallCNN(channels=1, image_size=8, classes=10).state_dict(), {})
+    return path
+
+
+@pytest.mark.parametrize("epsilon", ["0", "-0.1", "1.5"])
+def test_a_budget_out_of_range_is_refused(prior, tmp_path, epsilon):
+    words = ["--proxy", prior / "proxy", "--set", f"networks.generator.epsilon={epsilon}", "--out", tmp_path / "out"]
+    text = refused("craft", "uap/direct", *DIGITS, *words)
+    assert "epsilon" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_or_missing_proxy_set_is_refused(prior, tmp_path):
+    words = ["craft", "uap/direct", *DIGITS, "--out", tmp_path / "out", "--proxy"]
+    assert str(tmp_path / "nothing") in refused(*words, tmp_path / "nothing")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    described = json.loads((prior / "proxy" / "proxy.json").read_text())
+    (empty / "proxy.json").write_text(json.dumps({**described, "cycles": []}))
+    assert "empty" in refused(*words, empty) or "no image" in refused(*words, empty)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prior_without_cycles_is_refused(tmp_path):
+    words = ["uap/digits-prior", *DIGITS, "--out", tmp_path / "out"]
+    assert "0 cycles" in refused("prior", *words, "--set", "run.checkpoint_every=0")
+    assert "4 cycles" in refused("prior", *words, "--set", "run.iterations=160")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_prior_without_a_classifier_is_refused(tmp_path):
+    words = ["--set", "networks.classifier=false", "--set", "losses.activation=false", "--set", "losses.balance=false"]
+    assert "--victim" in refused("prior", "uap/digits-prior", *words, "--out", tmp_path / "out")
+
+
+def test_another_recipe_in_the_same_folder_is_refused(prior):
+    words = [*QUICK, "--set", "run.seed=3", "--out", prior]
+    assert "another recipe" in refused("prior", "uap/digits-prior", *DIGITS, *words)
+
+
+def test_images_smaller_than_the_victims_input_are_refused(tmp_path):
+    from gancore.vision import torchvision
+    from gancore.weights import write_tensors
+
+    network = torchvision().models.squeezenet1_1(weights=None, num_classes=10)
+    write_tensors(tmp_path / "w.safetensors", network.state_dict(), {})
+    victim = tmp_path / "large.toml"
+    victim.write_text(
+        '[networks.classifier]\nuse = "uap/torchvision"\nmodel = "squeezenet1_1"\nclasses = 10\ninput_size = 64\n'
+        f'weights = "{tmp_path / "w.safetensors"}"\n'
+    )
+    text = refused("craft", "uap/direct", "--victim", victim, "--data", "uap/shapes", "--out", tmp_path / "out")
+    assert "64" in text
+    assert "32" in text
+
+
+def test_a_perturbation_of_another_size_is_refused(demo, tmp_path):
+    out, _ = demo
+    words = [*DIGITS, "--target", "digits", "--target-set", "image_size=16", "--out", tmp_path / "scores"]
+    text = refused("evaluate", out / "uap.safetensors", *words)
+    assert "8" in text
+    assert "16" in text
+
+
+def test_unknown_names_are_refused(prior, tmp_path, demo):
+    out, _ = demo
+    assert "uap/digits-clasifier" in refused("craft", "--victim", "uap/digits-clasifier", "--proxy", prior / "proxy")
+    assert "no [networks.classifier]" in refused("craft", "--victim", "uap/sgm", "--proxy", prior / "proxy")
+    assert "no run" in refused("craft", "--victim", tmp_path, "--proxy", prior / "proxy")
+    assert "no classifier" in refused("craft", "--victim", prior / "gan", "--proxy", prior / "proxy")
+    assert "not both" in refused("craft", *DIGITS)
+    assert "not both" in refused("craft", *DIGITS, "--proxy", prior / "proxy", "--data", "digits")
+    missing = refused("evaluate", tmp_path / "none.safetensors", *DIGITS, "--target", "digits")
+    assert str(tmp_path / "none.safetensors") in missing
+    assert "dijits" in refused("evaluate", out / "uap.safetensors", *DIGITS, "--target", "dijits")
+    words = [*DIGITS, "--target", "digits", "--epsilon", "ten"]
+    assert "--epsilon 'ten'" in refused("evaluate", out / "uap.safetensors", *words)
+    assert "named twice" in refused("evaluate", out / "uap.safetensors", *DIGITS, *DIGITS, "--target", "digits")
+
+
+def test_a_recipe_that_trains_no_perturbation_is_refused(prior, tmp_path):
+    words = ["--proxy", prior / "proxy", "--set", "run.iterations=1", "--out", tmp_path / "out"]
+    text = refused("craft", "cbgan/digits-lt-baseline", *DIGITS, *words)
+    assert "perturbation" in text
