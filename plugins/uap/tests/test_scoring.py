@@ -11,7 +11,16 @@ import pytest
 import torch
 from gancore_uap.budgets import from_levels, to_levels
 from gancore_uap.files import random_perturbation
-from gancore_uap.scoring import Fooling, fooling_rates, markdown, score, sweep, text_table, transfer_matrix
+from gancore_uap.scoring import (
+    Fooling,
+    accuracy_table,
+    fooling_rates,
+    markdown,
+    score,
+    sweep,
+    text_table,
+    transfer_matrix,
+)
 from torch import Tensor
 
 from gancore import GancoreError
@@ -202,7 +211,15 @@ def test_tables_hold_fooling_rates_in_percent_and_their_mean() -> None:
     assert fooling_rates(MATRIX) == (["ours", "noise"], ["vgg16", "a|b"], [[0.9616, 0.5], [0.0, 1.0]])
 
 
-@pytest.mark.parametrize("function", [markdown, text_table])
+def test_accuracies_stand_below_that_of_clean_images() -> None:
+    assert accuracy_table({"ours": {"a": entry(1), "b": Fooling(0.5, 0.8, 0.4, None, [], 100)}}) == (
+        "accuracy in %        a      b   mean\nno perturbation  90.00  80.00  85.00\nours             20.00  40.00  30.00\n"
+    )
+    aimed = {"ours": {"a": Fooling(0.5, 0.8, 0.4, 0.25, [], 100)}}
+    assert accuracy_table(aimed).splitlines()[-1].split() == ["taken", "for", "the", "target,", "ours", "25.00", "25.00"]
+
+
+@pytest.mark.parametrize("function", [markdown, text_table, accuracy_table])
 def test_tables_of_nothing_are_refused(function: Any) -> None:
     for empty in ({}, {"ours": {}}):
         with pytest.raises(GancoreError, match="at least one perturbation and one victim"):

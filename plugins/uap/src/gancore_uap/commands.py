@@ -234,8 +234,9 @@ def _judge(
     from gancore_uap.judging import judge
 
     found = judge(setting, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
-    click.echo("Fooling rate in %, the share of images whose predicted class changes:")
+    click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
     click.echo(scoring.text_table(found.matrix))
+    click.echo(scoring.accuracy_table(found.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
     return found
 

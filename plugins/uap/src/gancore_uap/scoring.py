@@ -193,7 +193,38 @@ def text_table(matrix: Matrix) -> str:
     Raises:
         GancoreError: There is no perturbation or no victim, or the victims differ between perturbations.
     """
-    rows = _cells(matrix)
+    return _text(_cells(matrix))
+
+
+def accuracy_table(matrix: Matrix) -> str:
+    """Return the accuracies in % as a table of text for terminals, that without a perturbation in the first row.
+
+    Where a target class was given, the share of images that are taken for it stands in further rows.
+
+    Args:
+        matrix: What `transfer_matrix` gave.
+
+    Raises:
+        GancoreError: As `text_table`.
+    """
+    names, victims, _ = fooling_rates(matrix)
+    clean = [matrix[names[0]][victim].accuracy for victim in victims]
+    rows = [("no perturbation", clean)]
+    rows += [(name, [matrix[name][victim].perturbed_accuracy for victim in victims]) for name in names]
+    cells = [["accuracy in %", *victims, "mean"], *[_percent(name, row) for name, row in rows]]
+    reached = {name: [matrix[name][victim].targeted_success for victim in victims] for name in names}
+    for name, shares in reached.items():
+        known = [share for share in shares if share is not None]
+        if len(known) == len(victims):
+            cells.append(_percent(f"taken for the target, {name}", known))
+    return _text(cells)
+
+
+def _percent(name: str, shares: Sequence[float]) -> list[str]:
+    return [name, *(f"{100 * share:.2f}" for share in [*shares, _mean(shares)])]
+
+
+def _text(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for name, *numbers in rows:
@@ -206,7 +237,7 @@ def _cells(matrix: Matrix) -> list[list[str]]:
     names, victims, rates = fooling_rates(matrix)
     return [
         ["fooling rate in %", *victims, "mean"],
-        *[[name, *(f"{100 * r:.2f}" for r in [*row, _mean(row)])] for name, row in zip(names, rates, strict=True)],
+        *[_percent(name, row) for name, row in zip(names, rates, strict=True)],
     ]
 
 
