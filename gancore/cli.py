@@ -27,6 +27,7 @@ OWN = (
     "sample",
     "evaluate",
     "attack",
+    "ablate",
     "report",
     "recipes",
     "components",
@@ -119,6 +120,16 @@ def _read(recipe: str, overlays: Sequence[str], assignments: Sequence[str]) -> R
     return read(recipe, _registry(), overlays=overlays, assignments=assignments)
 
 
+def _title(recipe: str, overlays: Sequence[str]) -> str:
+    """Return the name of a folder for what a recipe trains."""
+    return "+".join(Path(name).stem if name.endswith(".toml") else name.replace("/", "-") for name in (recipe, *overlays))
+
+
+def _again(command: str, recipe: str, overlays: Sequence[str], assignments: Sequence[str]) -> list[str]:
+    """Return the words of a command line that asks for the same recipe again."""
+    return [f"gancore {command}", recipe, *(f"--with {o}" for o in overlays), *(f"--set '{a}'" for a in assignments)]
+
+
 def _device(name: str) -> torch.device:
     from gancore.devices import choose_device
 
@@ -157,14 +168,12 @@ def train(
     from gancore.training import Interrupted
     from gancore.training import train as run_training
 
-    if out is None:
-        words = [Path(name).stem if name.endswith(".toml") else name.replace("/", "-") for name in (recipe, *overlays)]
-        out = Path("runs") / "+".join(words)
+    out = out or Path("runs") / _title(recipe, overlays)
     progress = Terminal()
     try:
         run_training(checked, _registry(), out, device=target, resume=resume, progress=progress)
     except Interrupted:
-        again = ["gancore train", recipe, *(f"--with {o}" for o in overlays), *(f"--set '{a}'" for a in assignments)]
+        again = _again("train", recipe, overlays, assignments)
         click.echo(f"Saved. To go on: {' '.join([*again, f'--out {out}', '--resume'])}")
         sys.exit(130)
     click.echo(f"The run is in {out}. To look at it: gancore report {out}")
@@ -270,6 +279,50 @@ def attack(
     for epsilon, value in found.accuracy.items():
         click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
     click.echo(f"  local Lipschitz value {found.lipschitz:.4g}")
+
+
+@main.command()
+@click.argument("recipe")
+@_recipe_options
+@click.option(
+    "--drop",
+    "drops",
+    metavar="PART",
+    multiple=True,
+    help="Part to do without, e.g. losses.balance; may be repeated.  [default: each loss term, attack and sampler]",
+)
+@click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each variant, from the recipe's seed on.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/RECIPE-ablation]")
+@_device_option
+@reports_errors
+def ablate(
+    recipe: str,
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    drops: tuple[str, ...],
+    seeds: int,
+    out: Path | None,
+    device: str,
+) -> None:
+    """Train a recipe whole and without each of some parts, for several seeds, and print the table of scores.
+
+    The adversarial loss is dropped only by name. Ctrl-C saves; the same command goes on, and repeats no finished run.
+    """
+    checked = _read(recipe, overlays, assignments)
+    target = _device(device)
+    from gancore.ablation import ablate as run_ablation
+    from gancore.progress import Terminal
+    from gancore.training import Interrupted
+
+    out = out or Path("runs") / f"{_title(recipe, overlays)}-ablation"
+    try:
+        table = run_ablation(checked, _registry(), out, drops=drops, seeds=seeds, device=target, progress=Terminal())
+    except Interrupted:
+        again = [*_again("ablate", recipe, overlays, assignments), *(f"--drop {part}" for part in drops)]
+        click.echo(f"Saved. To go on, the same command: {' '.join([*again, f'--seeds {seeds}', f'--out {out}'])}")
+        sys.exit(130)
+    click.echo(table.text())
+    click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
 
 
 @main.command()
