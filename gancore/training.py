@@ -84,7 +84,7 @@ def train(
 
     Raises:
         GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, or a loss that is no longer finite.
-        Interrupted: A signal came; the state is saved.
+        Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
     progress = progress or Silent()
     folder = RunFolder(out)
@@ -197,6 +197,9 @@ class _Training:
             self.progress.ended()
         self._export()
         self.observers("gancore_run_ended", run=run)
+        # A signal that came with the last iteration stops whatever would follow this training.
+        if self.stopped:
+            raise Interrupted
 
     def _iterate(self) -> None:
         run, settings = self.run, self.settings

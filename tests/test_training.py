@@ -130,6 +130,17 @@ def test_a_signal_saves_the_run_and_resume_goes_on_bit_exactly(
     assert same(trained(tmp_path / "run", resume=True), trained(tmp_path / "whole")) == []
 
 
+def test_a_signal_in_the_last_iteration_finishes_the_run_and_stops_what_would_follow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        _interrupt_at(patched, 8, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            trained(tmp_path / "run")
+    assert (tmp_path / "run" / "weights" / "generator.safetensors").is_file()
+    assert same(trained(tmp_path / "run", resume=True), trained(tmp_path / "whole")) == []
+
+
 def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     log = (tmp_path / "run" / "log.jsonl").read_text()
