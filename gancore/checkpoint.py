@@ -9,6 +9,7 @@ from gancore.errors import GancoreError
 from gancore.weights import read_tensors, write_tensors
 
 if TYPE_CHECKING:
+    from gancore.recipe import RunSettings
     from gancore.run import Run
 
 FORMAT = 1
@@ -19,14 +20,26 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
 
 
+def due(run: RunSettings, iteration: int) -> bool:
+    """Return whether a checkpoint belongs to an iteration by the recipe, and not because a run was stopped there."""
+    return iteration == run.iterations or (run.checkpoint_every > 0 and iteration % run.checkpoint_every == 0)
+
+
 def save(run: Run, folder: Path) -> Path:
-    """Write a checkpoint of the run's present state and remove those that the recipe does not keep."""
+    """Write a checkpoint of the run's present state and remove those that the recipe does not keep.
+
+    One that was written because the run was stopped takes no other's place, and goes when the next one is written.
+    """
     path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
     header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, **run.counters()}
     write_tensors(path, run.tensors(), header)
-    keep = run.recipe.run.keep_checkpoints
-    for old in checkpoints(folder)[:-keep] if keep else []:
-        old.unlink()
+    settings = run.recipe.run
+    found = checkpoints(folder)
+    regular = [other for other in found if due(settings, int(other.stem))]
+    kept = {path, *(regular[-settings.keep_checkpoints :] if settings.keep_checkpoints else regular)}
+    for other in found:
+        if other not in kept:
+            other.unlink()
     return path
 
 

@@ -144,7 +144,8 @@ def _check_folder(folder: RunFolder, recipe: Recipe, *, resume: bool) -> None:
     if not resume:
         raise GancoreError(f"{folder.path} already holds a run; go on with --resume, or choose another --out.")
     before, now = toml.dumps(toml.read(folder.recipe)), toml.dumps(recipe.table)
-    if before != now:
+    # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
+    if before != now and checkpoint.checkpoints(folder.path):
         lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)
         changed = "\n".join(line for line in lines if not line.startswith("@@"))
         raise GancoreError(

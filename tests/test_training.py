@@ -161,6 +161,29 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert [path.stem for path in checkpoint.checkpoints(tmp_path / "run")] == ["00000004", "00000006", "00000008"]
 
 
+def test_a_stop_between_checkpoints_takes_the_place_of_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"run": {"checkpoint_every": 2, "keep_checkpoints": 2}}
+    with monkeypatch.context() as patched:
+        _interrupt_at(patched, 5, signal.SIGINT)
+        with pytest.raises(Interrupted):
+            trained(tmp_path / "run", settings)
+    assert [path.stem for path in checkpoint.checkpoints(tmp_path / "run")] == ["00000002", "00000004", "00000005"]
+    trained(tmp_path / "run", settings, resume=True)
+    assert [path.stem for path in checkpoint.checkpoints(tmp_path / "run")] == ["00000006", "00000008"]
+
+
+def test_a_run_without_a_checkpoint_may_begin_anew_with_other_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "step", lambda _self: (_ for _ in ()).throw(GancoreError("a wrong setting")))
+        with pytest.raises(GancoreError, match="a wrong setting"):
+            trained(tmp_path / "run")
+    other = {"run": {"seed": 3}}
+    assert same(trained(tmp_path / "run", other, resume=True), trained(tmp_path / "whole", other)) == []
+    assert "seed = 3" in (tmp_path / "run" / "recipe.toml").read_text()
+    with pytest.raises(GancoreError, match="another recipe"):
+        trained(tmp_path / "run", resume=True)
+
+
 def test_a_damaged_checkpoint_is_named_with_the_one_to_go_back_to_and_nothing_is_lost(tmp_path: Path) -> None:
     out = tmp_path / "run"
     whole = trained(out, {"run": {"checkpoint_every": 4}})

@@ -97,6 +97,10 @@ def gancore_datasets() -> Iterator[Component]:
 def gancore_metrics() -> Iterator[Component]:
     """Yield scores."""
     yield Component("fid", f"{_METRICS}.frechet:FrechetDistance", "Frechet distance of features", "arXiv:1706.08500")
+    yield Component("kid", f"{_METRICS}.kernel:KernelDistance", "Kernel inception distance of features", "arXiv:1801.01401")
+    yield Component(
+        "prdc", f"{_METRICS}.manifold:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991"
+    )
     yield Component("inception-score", f"{_METRICS}.inception_score:InceptionScore", "Inception score", "arXiv:1606.03498")
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
     yield Component("cas", f"{_METRICS}.accuracy:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")

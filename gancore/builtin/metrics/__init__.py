@@ -1,1 +1,1 @@
-"""Scores that ship with core: Fréchet distance, Inception score, class histogram, accuracies."""
+"""Scores that ship with core: Fréchet and kernel distances, Inception score, precision and recall, histogram, accuracies."""

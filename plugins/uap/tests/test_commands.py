@@ -199,7 +199,7 @@ def test_a_target_class_is_counted(cache, tmp_path):
 def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     """Saved 8-bit images, perturbed outside of gancore, give the rate that the command prints."""
     out, _ = demo
-    from gancore_uap.victims import open_victim
+    from gancore_uap.victims import open_victims
 
     from gancore.builtin.datasets import Digits
     from gancore.data import to_unit
@@ -213,14 +213,181 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
         Image.fromarray(changed[number, 0]).save(tmp_path / f"{number}.png")
     read = np.stack([np.asarray(Image.open(tmp_path / f"{number}.png")) for number in range(len(changed))])
     assert int(np.abs(read.astype(int) - images.numpy()[:, 0]).max()) <= 64
-    victim = open_victim("uap/digits-classifier", {"use": "digits"}, registry(), torch.device("cpu"), Silent())
+    opened = open_victims(["uap/digits-classifier"], {"use": "digits"}, registry(), torch.device("cpu"), Silent())
+    victim = opened["digits-classifier"]
     with torch.no_grad():
         clean, perturbed = (victim(to_unit(x)).argmax(1) for x in (images, torch.from_numpy(read)[:, None]))
     scores = json.loads((out / "evaluation" / "evaluation.json").read_text())["scores"]["uap"]["digits-classifier"]
     assert scores["fooling_rate"] == pytest.approx(float((clean != perturbed).double().mean()))
 
 
+def _stopped_at(iteration: int, patch: pytest.MonkeyPatch) -> None:
+    """Have a Ctrl-C come at the end of an iteration of the prior's training."""
+    import os
+    import signal
+
+    from gancore.run import Run
+
+    step = Run.step
+
+    def stepped(self: Run) -> None:
+        step(self)
+        if self.iteration == iteration and "discriminator" in self.networks:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    patch.setattr(Run, "step", stepped)
+
+
+def test_a_prior_that_was_stopped_between_cycles_samples_the_same_cycles(prior, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        _stopped_at(13, patch)
+        result = call("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
+    assert result.exit_code == 130
+    assert "The same command goes on" in result.output
+    well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
+    names = sorted(path.name for path in (prior / "proxy").glob("cycle-*"))
+    assert names == [f"cycle-{end:08d}.safetensors" for end in (10, 15, 20)]
+    assert sorted(path.name for path in (tmp_path / "proxy").glob("cycle-*")) == names
+    for name in names:
+        assert (tmp_path / "proxy" / name).read_bytes() == (prior / "proxy" / name).read_bytes()
+
+
+def _victim(path: Path, seed: int, **keys: Any) -> Path:
+    """Write a victim of random weights, and return its recipe."""
+    from gancore.builtin.networks.small_cnn import SmallCNN
+    from gancore.weights import write_tensors
+
+    classes = keys.get("classes", 10)
+    torch.manual_seed(seed)
+    weights = path.with_suffix(".safetensors")
+    write_tensors(weights, SmallCNN(channels=1, image_size=8, classes=classes).state_dict(), {})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f'[networks.classifier]\nuse = "core/small-cnn"\nclasses = {classes}\nchannels = 1\nimage_size = 8\n'
+        f'weights = "{weights}"\n' + "".join(f"{key} = {value}\n" for key, value in keys.items() if key != "classes")
+    )
+    return path
+
+
+def test_a_named_victim_leaves_nothing_of_the_recipes_own(tmp_path):
+    own = _victim(tmp_path / "own.toml", 0, input_mean=[0.1], input_std=[0.3])
+    recipe = tmp_path / "prior.toml"
+    recipe.write_text('extends = "uap/digits-prior"\n' + own.read_text())
+    other = _victim(tmp_path / "other.toml", 1)
+    well("prior", recipe, "--victim", other, *QUICK, "--out", tmp_path / "out")
+    part = tomllib.loads((tmp_path / "out" / "gan" / "recipe.toml").read_text())["networks"]["classifier"]
+    assert part["weights"] == str(tmp_path / "other.safetensors")
+    assert not part.keys() & {"input_mean", "trained_by"}
+
+
+def test_the_balance_is_of_the_victims_classes(tmp_path):
+    victim = _victim(tmp_path / "seven.toml", 0, classes=7)
+    well("prior", "uap/digits-prior", "--victim", victim, *QUICK, "--out", tmp_path / "out")
+    balance = tomllib.loads((tmp_path / "out" / "gan" / "recipe.toml").read_text())["losses"]["balance"]
+    assert balance["classes"] == 7
+    assert json.loads((tmp_path / "out" / "proxy" / "proxy.json").read_text())["classes"] == 7
+
+
+def test_files_that_change_under_their_names_are_noticed(prior, tmp_path):
+    victim = _victim(tmp_path / "v.toml", 0)
+    words = ["craft", "uap/direct", "--victim", victim, "--proxy", prior / "proxy", "--set", "run.iterations=2"]
+    well(*words, "--out", tmp_path / "out")
+    saved = (tmp_path / "out" / "uap.safetensors").read_bytes()
+    well(*words, "--out", tmp_path / "out")
+    _victim(tmp_path / "v.toml", 1)
+    assert "weights changed since" in refused(*words, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "uap.safetensors").read_bytes() == saved
+
+
+def test_another_proxy_set_of_the_same_folder_is_noticed(prior, tmp_path):
+    import shutil
+
+    shutil.copytree(prior / "proxy", tmp_path / "proxy")
+    words = ["craft", "uap/direct", *DIGITS, "--proxy", tmp_path / "proxy", "--set", "run.iterations=2", "--out", tmp_path]
+    well(*words)
+    assert len(Perturbation.load(tmp_path / "uap.safetensors").about["proxy"]) == 16
+    path = tmp_path / "proxy" / "proxy.json"
+    path.write_text(path.read_text().replace('"uap/digits-prior"', '"another"'))
+    assert "proxy changed since" in refused(*words)
+
+
+def test_the_folder_of_a_proxy_set_may_be_spelt_in_two_ways(prior, tmp_path, monkeypatch):
+    words = ["craft", "uap/direct", *DIGITS, "--set", "run.iterations=2", "--out", tmp_path, "--proxy"]
+    well(*words, prior / "proxy")
+    monkeypatch.chdir(prior)
+    well(*words, "proxy")
+
+
+def test_victims_of_one_name_are_told_apart(prior, tmp_path):
+    one, two = _victim(tmp_path / "a" / "v.toml", 0), _victim(tmp_path / "b" / "v.toml", 1)
+    words = ["--victim", one, "--victim", two]
+    well("craft", "uap/direct", *words, "--proxy", prior / "proxy", "--set", "run.iterations=1", "--out", tmp_path)
+    found = Perturbation.load(tmp_path / "uap.safetensors").about["victims"]
+    assert found.keys() == {str(one), str(two)}
+    assert len(set(found.values())) == 2
+
+
+def test_classes_of_their_own_leave_the_fooling_rate(demo, tmp_path):
+    out, _ = demo
+    twenty = _victim(tmp_path / "twenty.toml", 0, classes=20)
+    words = [out / "uap.safetensors", "--victim", twenty, "--target", "digits", "--out", tmp_path / "scores"]
+    assert "--other-classes" in refused("evaluate", *words)
+    assert not (tmp_path / "scores" / "evaluation.json").exists()
+    assert "accuracy" not in well("evaluate", *words, "--other-classes")
+    scores = json.loads((tmp_path / "scores" / "evaluation.json").read_text())["scores"]["uap"]["twenty"]
+    assert scores["accuracy"] is None
+    assert 0 <= scores["fooling_rate"] <= 1
+
+
+def test_a_whole_run_checks_its_last_stage_first(tmp_path):
+    words = ["run", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path / "out", "--method", "uap/digits-direct"]
+    assert "dijits" in refused(*words, "--target", "dijits")
+    assert "uap/nope" in refused(*words, "--target", "digits", "--method", "uap/nope")
+    assert "named twice" in refused(*words, "--target", "digits", *DIGITS)
+    assert "epsilon = 4" in refused(*words, "--target", "digits", "--epsilon", "4,8")
+    assert "no class 99" in refused(*words, "--target", "digits", "--target-class", "99")
+    assert "no class 12" in refused(*words, "--target", "digits", "--method-set", "losses.fooling.target=12")
+    assert "trains no perturbation" in refused(*words, "--target", "digits", "--method", "cbgan/digits-lt-baseline")
+    assert not (tmp_path / "out").exists()
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def test_folders_that_cannot_be_written_are_refused_before_the_work(demo, tmp_path):
+    out, _ = demo
+    (tmp_path / "file").write_text("mine")
+    for bad in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert str(bad) in refused("evaluate", out / "uap.safetensors", *DIGITS, "--target", "digits", "--out", bad)
+    (tmp_path / "proxy").write_text("mine")
+    assert "proxy" in refused("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
+    assert not (tmp_path / "gan").exists()
+
+
+def test_points_in_the_plane_are_refused(demo, tmp_path):
+    out, _ = demo
+    assert "8 bits" in refused("craft", "uap/direct", *DIGITS, "--data", "dsgan/rings", "--out", tmp_path / "out")
+    words = [*DIGITS, "--target", "dsgan/rings", "--out", tmp_path / "scores"]
+    assert "8 bits" in refused("evaluate", out / "uap.safetensors", *words)
+
+
+def test_what_would_be_ignored_is_refused(prior, demo, tmp_path):
+    out, _ = demo
+    words = ["--proxy", prior / "proxy", "--data-set", "foo=1"]
+    assert "--data-set" in refused("craft", "uap/direct", *DIGITS, *words)
+    twice = [out / "uap.safetensors", out / "uap.safetensors"]
+    assert "named twice" in refused("evaluate", *twice, *DIGITS, "--target", "digits")
+
+
+def test_a_run_that_is_not_finished_is_no_victim(tmp_path):
+    import shutil
+
+    trained = CliRunner().invoke(
+        main, ["train", "cbgan/digits-annotator", "--set", "run.iterations=4", "--out", str(tmp_path / "mine")]
+    )
+    assert trained.exit_code == 0, trained.output
+    shutil.rmtree(tmp_path / "mine" / "weights")
+    assert "is not finished" in refused("craft", "--victim", tmp_path / "mine", "--data", "digits")
 
 
 def test_a_victim_of_other_classes_is_refused(prior, tmp_path):
@@ -277,8 +444,8 @@ def test_an_empty_or_missing_proxy_set_is_refused(prior, tmp_path):
 
 def test_a_prior_without_cycles_is_refused(tmp_path):
     words = ["uap/digits-prior", *DIGITS, "--out", tmp_path / "out"]
-    assert "0 cycles" in refused("prior", *words, "--set", "run.checkpoint_every=0")
-    assert "4 cycles" in refused("prior", *words, "--set", "run.iterations=160")
+    assert "0 of the 10 cycles" in refused("prior", *words, "--set", "run.checkpoint_every=0")
+    assert "4 of the 10 cycles" in refused("prior", *words, "--set", "run.iterations=160")
     assert not (tmp_path / "out").exists()
 
 

@@ -207,14 +207,14 @@ def test_torchvisions_own_weights(cache: Path) -> None:
     (cache / "checkpoints").mkdir()
     name = torchvision().models.SqueezeNet1_1_Weights.DEFAULT.url.rpartition("/")[2]
     torch.save(network.state_dict(), cache / "checkpoints" / name)
-    ours = PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3).eval()
+    ours = PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3, input_size=0).eval()
     assert (ours.classes, ours.features) == (1000, 1000)
     assert not PretrainedClassifier.frozen_needs_weights
     assert TorchvisionClassifier.frozen_needs_weights
     x = images()
     torch.testing.assert_close(ours(x), network(normalized(x)), rtol=1e-4, atol=1e-5)
     with pytest.raises(GancoreError, match="at least 224 px"):
-        PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3, input_size=224)
+        PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3)
 
 
 def test_weights_that_can_not_be_had(cache: Path) -> None:
@@ -222,11 +222,11 @@ def test_weights_that_can_not_be_had(cache: Path) -> None:
         r"weights of resnet18 can't be had from https://.*\.pth .*no route.*uap/torchvision with weights.*classes = 1000\.$"
     )
     with pytest.raises(GancoreError, match=message):
-        PretrainedClassifier(model="resnet18", image_size=32, channels=3)
+        PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
     (cache / "checkpoints").mkdir(exist_ok=True)
     name = torchvision().models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
     (cache / "checkpoints" / name).write_bytes(b"cut off")
     with pytest.raises(GancoreError, match="weights of resnet18 can't be had"):
-        PretrainedClassifier(model="resnet18", image_size=32, channels=3)
+        PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
     with pytest.raises(GancoreError, match="no classifier 'resnet'"):
         PretrainedClassifier(model="resnet", image_size=32, channels=3)

@@ -29,7 +29,8 @@ def group() -> None:
             --victim uap/digits-classifier --target digits
 
     does everything: a prior GAN on unrelated images with the victim in its loop, a proxy set from its cycles, a
-    perturbation, and its fooling rate. The other commands do one stage each. Each stage goes on where it was stopped.
+    perturbation, and its fooling rate. The other commands do one stage each. Training and sampling go on where they were
+    stopped, and what is finished is not repeated; scores are made anew.
 
     A VICTIM is the folder of a run that trained a classifier, or a recipe (a name, or a TOML file) with a
     [networks.classifier]; of several, all are fooled at once. DATA is a data set of `gancore components dataset`.
@@ -45,8 +46,8 @@ def _stoppable(command: F) -> F:
 
         try:
             return command(*args, **kwargs)
-        except Interrupted:
-            click.echo("Saved. The same command goes on from here.")
+        except (Interrupted, KeyboardInterrupt):
+            click.echo("Stopped; what was finished is saved. The same command goes on from here.")
             return sys.exit(130)
 
     return reports_errors(wrapped)  # type: ignore[return-value]
@@ -72,7 +73,7 @@ def _table(name: str, assignments: Sequence[str], option: str) -> dict[str, Any]
 
 
 def _numbers(text: str | None, option: str) -> list[float]:
-    """Return budgets that are written as levels: ``2,4,10`` or ``10/255``."""
+    """Return budgets on the [0, 1] scale, which are written as ``4/255,10/255`` or ``0.02,0.04``."""
     found = []
     for word in text.split(",") if text else []:
         above, _, below = word.partition("/")
@@ -95,6 +96,9 @@ _method = click.option("--method", default="uap/gap", show_default=True, help="A
 _split = click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 _samples = click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Images to test on.")
 _budgets = click.option("--epsilon", "epsilons", metavar="E,E,...", help="Further budgets to scale to, e.g. 4/255,8/255.")
+_foreign = click.option(
+    "--other-classes", "foreign", is_flag=True, help="The target's classes are not the victims': no accuracies."
+)
 _wanted = click.option("--target-class", "wanted", type=click.IntRange(0), help="Count how often images are taken for it.")
 
 
@@ -137,20 +141,14 @@ def prior(
 
     A cycle ends with each checkpoint, run.checkpoint_every; that of the class-balancing regularizer should be the same.
     """
-    from gancore_uap.pipeline import make_proxy
+    from gancore_uap.pipeline import make_proxy, plan_prior
 
     kinds: Any = form
-    make_proxy(
-        _setting(device),
-        recipe,
-        out,
-        victim=victim,
-        overlays=withs,
-        assignments=sets,
-        cycles=cycles,
-        images=images,
-        form=kinds,
+    setting = _setting(device)
+    planned = plan_prior(
+        setting, recipe, victim=victim, overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
     )
+    make_proxy(setting, planned, out)
 
 
 @group.command(short_help="Craft a perturbation that fools one or more victims.")
@@ -178,10 +176,20 @@ def craft(
     """Craft a perturbation (METHOD: uap/gap, uap/gap-small, uap/direct) that fools one or more victims."""
     if (proxy is None) == (data is None):
         raise GancoreError("a perturbation is crafted on one set of images: give --proxy FOLDER or --data DATA, not both.")
-    from gancore_uap.pipeline import craft as run_craft
+    if proxy is not None and data_sets:
+        raise GancoreError("--data-set changes the data of --data; a proxy set is what it is, so leave it out.")
+    from gancore_uap import pipeline
 
-    table = _table("uap/proxy", [], "--proxy") | {"path": str(proxy)} if data is None else _table(data, data_sets, "--data-set")
-    run_craft(_setting(device), method, out, victim_specs=victims, data=table, overlays=withs, assignments=sets)
+    table = _proxy(proxy) if data is None else _table(data, data_sets, "--data-set")
+    setting = _setting(device)
+    recipe = pipeline.plan_crafting(setting, method, victim_specs=victims, data=table, overlays=withs, assignments=sets)
+    pipeline.craft(setting, recipe, out, victim_specs=victims)
+
+
+def _proxy(folder: Path | None) -> dict[str, Any]:
+    """Return the ``[data]`` of a proxy set; the same one however its folder is spelt."""
+    assert folder is not None
+    return {"use": "uap/proxy", "path": str(folder.resolve())}
 
 
 @group.command(short_help="Score perturbations on victims with the target's images.")
@@ -193,6 +201,7 @@ def craft(
 @_samples
 @_budgets
 @_wanted
+@_foreign
 @_out("runs/uap/evaluation")
 @_device
 @_stoppable
@@ -205,6 +214,7 @@ def evaluate(
     samples: int,
     epsilons: str | None,
     wanted: int | None,
+    foreign: bool,
     out: Path,
     device: str,
 ) -> None:
@@ -215,6 +225,8 @@ def evaluate(
     from gancore_uap.files import Perturbation
     from gancore_uap.judging import Target
 
+    if len({path.resolve() for path in files}) < len(files):
+        raise GancoreError("a perturbation file is named twice; name each once.")
     # Files of one name are told apart by their folders.
     names = [path.stem for path in files]
     perturbations = {
@@ -223,7 +235,7 @@ def evaluate(
     }
     if len(perturbations) < len(files):
         perturbations = {str(path): Perturbation.load(path) for path in files}
-    target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted)
+    target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted, foreign=foreign)
     _judge(_setting(device), perturbations, out, victims, target, _numbers(epsilons, "--epsilon"))
 
 
@@ -236,7 +248,8 @@ def _judge(
     found = judge(setting, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
     click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
     click.echo(scoring.text_table(found.matrix))
-    click.echo(scoring.accuracy_table(found.matrix))
+    if not target.foreign:
+        click.echo(scoring.accuracy_table(found.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
     return found
 
@@ -258,6 +271,7 @@ def _judge(
 @_samples
 @_budgets
 @_wanted
+@_foreign
 @_out("runs/uap")
 @_device
 @_stoppable
@@ -278,6 +292,7 @@ def run(
     samples: int,
     epsilons: str | None,
     wanted: int | None,
+    foreign: bool,
     out: Path,
     device: str,
 ) -> None:
@@ -287,30 +302,20 @@ def run(
     """
     from gancore_uap import pipeline
     from gancore_uap.files import Perturbation
-    from gancore_uap.judging import Target
+    from gancore_uap.judging import Target, check_target
 
     budgets = _numbers(epsilons, "--epsilon")
-    target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted)
+    target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted, foreign=foreign)
     kinds: Any = form
     setting = _setting(device)
-    folder = pipeline.make_proxy(
-        setting,
-        recipe,
-        out,
-        victim=victims[0],
-        overlays=withs,
-        assignments=sets,
-        cycles=cycles,
-        images=images,
-        form=kinds,
+    # All that can be wrong is found before the first of the stages, which take long.
+    prior = pipeline.plan_prior(
+        setting, recipe, victim=victims[0], overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
     )
-    path = pipeline.craft(
-        setting,
-        method,
-        out,
-        victim_specs=victims,
-        data={"use": "uap/proxy", "path": str(folder)},
-        overlays=method_withs,
-        assignments=method_sets,
-    )
+    how: dict[str, Any] = {"victim_specs": victims, "overlays": method_withs, "assignments": method_sets}
+    pipeline.plan_crafting(setting, method, data=prior.recipe.table["data"], **how)
+    check_target(setting, victims, target, budgets)
+    folder = pipeline.make_proxy(setting, prior, out)
+    crafting = pipeline.plan_crafting(setting, method, data=_proxy(folder), **how)
+    path = pipeline.craft(setting, crafting, out, victim_specs=victims)
     _judge(setting, {"uap": Perturbation.load(path)}, out / "evaluation", victims, target, budgets)

@@ -15,11 +15,12 @@ from gancore import GancoreError
 from gancore.data import to_unit
 from gancore.folder import write_text
 from gancore.pictures import save_picture
+from gancore.plan import make_plan
 from gancore_uap import pictures, scoring
-from gancore_uap.budgets import apply_to_8bit
+from gancore_uap.budgets import apply_to_8bit, check_epsilon
 from gancore_uap.files import Perturbation, random_perturbation
-from gancore_uap.pipeline import Setting
-from gancore_uap.victims import Victim, open_victims
+from gancore_uap.pipeline import Setting, folder_for
+from gancore_uap.victims import Victim, names_of, open_victims, victim_recipe
 
 EXAMPLES = 8
 
@@ -34,6 +35,7 @@ class Target:
         samples: Images, evenly over the split; all of them where there are fewer.
         seed: Of the noise of equal budget.
         wanted: The class of targeted success, if any.
+        foreign: Whether its classes are not the victims'; then there is a fooling rate, and no accuracy.
     """
 
     data: Mapping[str, Any]
@@ -41,6 +43,7 @@ class Target:
     samples: int = 10_000
     seed: int = 0
     wanted: int | None = None
+    foreign: bool = False
 
 
 @attrs.frozen
@@ -65,7 +68,7 @@ def judge(
     target: Target,
     epsilons: Sequence[float] = (),
 ) -> Judgement:
-    """Score perturbations, and write ``evaluation.json``, ``transfer.png``, ``examples.png`` and ``budgets.png``.
+    """Score perturbations, and write ``evaluation.json`` and ``.md``, ``transfer.png``, ``examples.png``, ``budgets.png``.
 
     Below the perturbations stands noise of the same budget: for l_inf every value up or down by all of it.
 
@@ -82,35 +85,46 @@ def judge(
     """
     if not perturbations:
         raise GancoreError("there is no perturbation to judge; name one or more files of `gancore uap craft`.")
+    check_target(setting, victim_specs, target, epsilons)
+    scaled = {name: {e: one.scaled(e).delta for e in sorted(epsilons)} for name, one in perturbations.items()}
+    folder_for(out)
     victims = open_victims(victim_specs, target.data, setting.registry, setting.device, setting.progress)
     dataset = next(iter(victims.values())).dataset
+    for victim in victims.values():
+        _check_classes(victim, dataset.info.classes, target)
     images, labels = dataset.load(target.split)
     number = min(target.samples, len(labels))
     chosen = torch.arange(number) * len(labels) // number
-    images, labels = images[chosen], labels[chosen]
+    images = images[chosen]
+    labels = torch.zeros(number, dtype=torch.int64) if target.foreign else labels[chosen]
     rows = {**perturbations, **_noise(perturbations, target.seed)}
     deltas = {name: one.delta for name, one in rows.items()}
     matrix = scoring.transfer_matrix(victims, deltas, images, labels, target=target.wanted, device=setting.device)
     curves: dict[str, dict[float, float]] = {}
     for name, one in perturbations.items() if epsilons else ():
-        scaled = {f"{e:g}": one.scaled(e).delta for e in epsilons}
-        found = scoring.transfer_matrix(victims, scaled, images, labels, device=setting.device)
-        for victim in victims:
-            curve = f"{name} on {victim}" if len(perturbations) > 1 else victim
-            rates = {0.0: 0.0, one.epsilon: matrix[name][victim].fooling_rate}
-            rates |= {e: found[f"{e:g}"][victim].fooling_rate for e in epsilons}
+        deltas = {repr(e): delta for e, delta in scaled[name].items()}
+        for called, victim in victims.items():
+            found = scoring.sweep(victim, deltas, images, labels, device=setting.device)
+            curve = f"{name} on {called}" if len(perturbations) > 1 else called
+            rates = {0.0: 0.0, one.epsilon: matrix[name][called].fooling_rate}
+            rates |= {e: found[repr(e)].fooling_rate for e in scaled[name]}
             curves[curve] = dict(sorted(rates.items()))
-    out.mkdir(parents=True, exist_ok=True)
+    unknown = {"accuracy": None, "perturbed_accuracy": None} if target.foreign else {}
+    scores = {row: {victim: {**attrs.asdict(one), **unknown} for victim, one in of.items()} for row, of in matrix.items()}
     result = {
         "protocol": {**attrs.asdict(target), "images": number, "images_as": "8 bit", "victims": _fingerprints(victims)},
         "perturbations": {
             name: {"epsilon": one.epsilon, "norm": one.norm, "digest": one.digest, "about": one.about}
             for name, one in rows.items()
         },
-        "scores": {row: {victim: attrs.asdict(found) for victim, found in of.items()} for row, of in matrix.items()},
-        "budgets": {name: {f"{e:g}": rate for e, rate in curve.items()} for name, curve in curves.items()},
+        "scores": scores,
+        "budgets": {name: {repr(e): rate for e, rate in curve.items()} for name, curve in curves.items()},
     }
-    write_text(out / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    try:
+        write_text(out / "evaluation.json", json.dumps(result, indent=2) + "\n")
+        write_text(out / "evaluation.md", scoring.markdown(matrix))
+    except OSError as error:
+        raise GancoreError(f"the scores can't be written into {out}: {error.strerror}; choose another --out.") from error
     save_picture(pictures.matrix_picture(matrix), out / "transfer.png")
     if curves:
         save_picture(pictures.sweep_picture(curves), out / "budgets.png")
@@ -121,12 +135,46 @@ def judge(
     return Judgement(matrix, curves)
 
 
+def check_target(setting: Setting, victim_specs: Sequence[str], target: Target, epsilons: Sequence[float]) -> None:
+    """Refuse what can be seen to be wrong before anything is trained or read.
+
+    Raises:
+        GancoreError: Anything wrong with the data's settings, the victims, a class or a budget.
+    """
+    for epsilon in epsilons:
+        check_epsilon(epsilon, "--epsilon", "l2")
+    names_of(victim_specs)
+    for spec in victim_specs:
+        plan = make_plan(victim_recipe(spec, target.data, setting.registry), setting.registry)
+        if plan.info.continuous:
+            raise GancoreError(f"{target.data['use']} holds no images of 8 bits; choose a target that does.")
+        if target.wanted is not None and not target.foreign and target.wanted >= plan.info.classes:
+            raise GancoreError(
+                f"there is no class {target.wanted} to aim at: the target has the classes 0 to {plan.info.classes - 1}."
+            )
+
+
+def _check_classes(victim: Victim, classes: int, target: Target) -> None:
+    if victim.classes != classes and not target.foreign:
+        raise GancoreError(
+            f"the victim {victim.name} knows {victim.classes} classes, and the target has {classes}; choose a victim of the "
+            "target's classes, or give --other-classes to count changed predictions alone."
+        )
+    if target.wanted is not None and target.wanted >= victim.classes:
+        raise GancoreError(
+            f"the victim {victim.name} has no class {target.wanted} to aim at; its classes are 0 to {victim.classes - 1}."
+        )
+
+
 def _noise(perturbations: Mapping[str, Perturbation], seed: int) -> dict[str, Perturbation]:
     budgets = {(one.epsilon, one.norm): tuple(one.delta.shape) for one in perturbations.values()}
-    return {
-        f"noise, {norm} {epsilon * 255:.3g}/255": random_perturbation(shape, epsilon, norm, seed)
-        for (epsilon, norm), shape in budgets.items()
-    }
+    rows = {}
+    for (epsilon, norm), shape in budgets.items():
+        name = f"noise, {norm} {epsilon * 255:.3g}/255"
+        # Budgets that look alike when rounded keep rows of their own.
+        name = f"noise, {norm} {epsilon!r}" if name in rows else name
+        rows[name] = random_perturbation(shape, epsilon, norm, seed)
+    return rows
 
 
 def _fingerprints(victims: Mapping[str, Victim]) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +14,25 @@ import torch
 
 from gancore import GancoreError, checkpoint
 from gancore.evaluation import fingerprint
+from gancore.folder import write_text
 from gancore.pictures import save_picture
-from gancore.recipe import Recipe, merge, read
+from gancore.plan import Plan, make_plan
+from gancore.recipe import Recipe, check_table, merge, read
+from gancore.settings import settings_of
 from gancore.training import Progress, train
 from gancore_uap import pictures, proxy, victims
-from gancore_uap.budgets import whole_levels
+from gancore_uap.budgets import check_epsilon, whole_levels
 from gancore_uap.files import Perturbation
+from gancore_uap.losses import Fooling
+from gancore_uap.perturbations import Perturbed
 
 if TYPE_CHECKING:
     from gancore.registry import Registry
     from gancore.run import Run
+
+BALANCE = "cbgan/class-balance"
+RECORD = "made-from.json"
+"""What a stage was made from beyond its recipe: files whose content may change under one name."""
 
 
 @attrs.frozen
@@ -41,10 +52,41 @@ class Setting:
     say: Callable[[str], None]
 
 
-def make_proxy(
+@attrs.frozen
+class Prior:
+    """A prior GAN to train and to sample, checked.
+
+    Attributes:
+        recipe: What is trained.
+        cycles: Iterations at the end of the cycles to sample.
+        images: Images of each.
+        form: How the images are kept.
+        classes: Classes of the classifier in its loop, where its recipe says.
+    """
+
+    recipe: Recipe
+    cycles: list[int]
+    images: int
+    form: Literal["safetensors", "png"]
+    classes: int | None
+
+
+def folder_for(out: Path) -> Path:
+    """Return a folder, made where it is not there.
+
+    Raises:
+        GancoreError: It can't be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GancoreError(f"{out} can't be a folder of results: {error.strerror}; choose another --out.") from error
+    return out
+
+
+def plan_prior(
     setting: Setting,
     name: str,
-    out: Path,
     *,
     victim: str | None = None,
     overlays: Sequence[str] = (),
@@ -52,62 +94,127 @@ def make_proxy(
     cycles: int | None = None,
     images: int = 1024,
     form: Literal["safetensors", "png"] = "safetensors",
-) -> Path:
-    """Train a prior GAN, sample its last cycles into a proxy set, and return the set's folder.
+) -> Prior:
+    """Return a prior to train, checked, before anything is trained or written.
+
+    The class-balancing regularizer gets the classifier's classes, and the checkpoints' cycle where it has none of its own.
 
     Args:
         setting: Where to work.
         name: The recipe of the prior GAN.
-        out: Folder for ``gan/``, ``proxy/`` and ``classes.png``.
         victim: The classifier in the loop, in place of the recipe's.
         overlays: Recipes layered over it.
         assignments: ``KEY=VALUE`` texts.
-        cycles: Checkpoints to sample from, the last ones; by default as many as the recipe keeps.
+        cycles: Cycles to sample from, the last ones; by default as many checkpoints as the recipe keeps.
         images: Images of each.
         form: How the images are kept.
 
     Raises:
-        GancoreError: Anything wrong with the recipe or the folder, or the recipe has fewer cycles.
+        GancoreError: Anything wrong with the recipe, or it has fewer cycles, or no classifier.
     """
-    networks = {} if victim is None else {"networks": victims.networks_of([victim], setting.registry)}
     kept = [] if cycles is None else [f"run.keep_checkpoints={cycles}"]
-    recipe = read(name, setting.registry, overlays=overlays, assignments=[*assignments, *kept], overrides=networks)
-    cycles = recipe.run.keep_checkpoints
-    _check_cycles(recipe, cycles)
+    recipe = read(name, setting.registry, overlays=overlays, assignments=[*assignments, *kept])
+    if victim is not None:
+        recipe = _with_victims(recipe, [victim], setting.registry)
     if victims.LABEL not in recipe.group("networks"):
         raise GancoreError(f"{recipe.name} has no [networks.{victims.LABEL}] in its loop; add one with --victim.")
+    classes = _known_classes(make_plan(_without(recipe, setting.registry), setting.registry), victims.LABEL)
+    table = copy.deepcopy(recipe.table)
+    for label, part in recipe.group("losses").items():
+        if part.declared.full_name == BALANCE:
+            own = table["losses"][label]
+            own.setdefault("cycle", max(1, recipe.run.checkpoint_every))
+            if classes is not None and (victim is not None or "classes" not in own):
+                own["classes"] = classes
+    recipe = check_table(table, setting.registry, name=recipe.name, layers=recipe.layers)
+    make_plan(recipe, setting.registry)
+    return Prior(recipe, _cycles(recipe), images, form, classes)
+
+
+def _without(recipe: Recipe, registry: Registry) -> Recipe:
+    """Return a recipe without its balancing terms, whose settings are still to be found."""
+    table = copy.deepcopy(recipe.table)
+    for label, part in recipe.group("losses").items():
+        if part.declared.full_name == BALANCE:
+            del table["losses"][label]
+    return check_table(table, registry, name=recipe.name, layers=recipe.layers)
+
+
+def _with_victims(recipe: Recipe, specs: Sequence[str], registry: Registry) -> Recipe:
+    """Return a recipe with victims in place of its own classifiers of their labels, of which nothing is left."""
+    table = copy.deepcopy(recipe.table)
+    networks = victims.networks_of(specs, registry)
+    for label in networks:
+        table.get("networks", {}).pop(label, None)
+    return check_table(merge(table, {"networks": networks}), registry, name=recipe.name, layers=recipe.layers)
+
+
+def _known_classes(plan: Plan, label: str) -> int | None:
+    """Return a classifier's number of classes, or None where only the built network knows it."""
+    network = plan.networks[label]
+    if "classes" in network.settings:
+        return int(network.settings["classes"])
+    return plan.info.classes if "classes" in settings_of(network.cls) else None
+
+
+def _cycles(recipe: Recipe) -> list[int]:
+    run = recipe.run
+    ends = [*range(run.checkpoint_every, run.iterations, run.checkpoint_every)] if run.checkpoint_every else []
+    # The last iteration is a checkpoint too; without any other there is no cycle, but one long training.
+    ends = [*ends, run.iterations] if run.checkpoint_every else []
+    wanted = run.keep_checkpoints or len(ends)
+    if not ends or wanted > len(ends):
+        raise GancoreError(
+            f"{recipe.name} has {len(ends)} of the {wanted or 1} cycles to be sampled (run.checkpoint_every = "
+            f"{run.checkpoint_every}, run.iterations = {run.iterations}); set run.checkpoint_every to the length of a cycle, "
+            "or lower --cycles."
+        )
+    return ends[-wanted:]
+
+
+def make_proxy(setting: Setting, prior: Prior, out: Path) -> Path:
+    """Train a prior GAN, sample its last cycles into a proxy set, and return the set's folder.
+
+    Args:
+        setting: Where to work.
+        prior: What to train and to sample.
+        out: Folder for ``gan/``, ``proxy/`` and ``classes.png``.
+
+    Raises:
+        GancoreError: Anything wrong with data, weights or the folder, or it holds something else.
+    """
+    recipe = prior.recipe
     about = {
         "recipe": recipe.name,
         "digest": recipe.digest,
         "classifier": recipe.group("networks")[victims.LABEL].declared.full_name,
-        "sampled": [cycles, images, form],
+        "weights": _weights(recipe),
+        "sampled": [len(prior.cycles), prior.images, prior.form],
     }
-    folder = out / "proxy"
-    if _finished(folder, about):
+    folder = folder_for(out / "proxy")
+    if (folder / proxy.SUMMARY).is_file():
+        summary = proxy.ProxySummary.read(folder)
+        if _plain(about) != summary.about:
+            raise GancoreError(f"{folder} holds a proxy set of another recipe, or sampled otherwise; choose another --out.")
+        if not (out / "classes.png").exists():
+            _plot(summary, out / "classes.png")
         setting.say(f"The proxy set is in {folder} already.")
         return folder
-    run = train(
-        recipe,
-        setting.registry,
-        out / "gan",
-        device=setting.device,
-        resume=(out / "gan" / "recipe.toml").exists(),
-        progress=setting.progress,
-    )
+    _keep_record(out / "gan", {"weights": about["weights"]})
+    run = _train(setting, recipe, out / "gan")
     classifier = run.networks[victims.LABEL].eval()
     info = run.plan.info
     writer = proxy.Writer(
         folder,
-        form=form,
+        form=prior.form,
         channels=info.channels,
         image_size=info.image_size,
         classes=classifier.classes,
         about=about,
     )
-    found = checkpoint.checkpoints(out / "gan")[-cycles:]
-    summary = proxy.sample_cycles(run, found, images, classifier, writer, progress=setting.progress.announce)
-    plot = pictures.classes_picture(summary.cycles, summary.classes, each=summary.distinct, so_far=summary.distinct_so_far)
-    save_picture(plot, out / "classes.png")
+    ends = [out / "gan" / "checkpoints" / f"{end:08d}.safetensors" for end in prior.cycles]
+    summary = proxy.sample_cycles(run, ends, prior.images, classifier, writer, progress=setting.progress.announce)
+    _plot(summary, out / "classes.png")
     setting.say(
         f"{summary.images} images of {len(summary.cycles)} cycles, of {summary.distinct_so_far[-1]} of "
         f"{classifier.classes} classes, are in {folder}; the classes by cycle in {out / 'classes.png'}"
@@ -115,72 +222,101 @@ def make_proxy(
     return folder
 
 
-def _check_cycles(recipe: Recipe, cycles: int) -> None:
-    every, iterations = recipe.run.checkpoint_every, recipe.run.iterations
-    # The last iteration is a checkpoint too.
-    found = -(-iterations // every) if every else 0
-    if not 1 <= cycles <= found:
-        raise GancoreError(
-            f"{recipe.name} has {found} cycles (run.checkpoint_every = {every}, run.iterations = {iterations}), and "
-            f"{cycles or 'no'} ones are to be sampled; set run.checkpoint_every to the length of a cycle, and --cycles to at "
-            "least 1 and at most their number."
-        )
+def _plot(summary: proxy.ProxySummary, path: Path) -> None:
+    each, so_far = summary.distinct, summary.distinct_so_far
+    save_picture(pictures.classes_picture(summary.cycles, summary.classes, each=each, so_far=so_far), path)
 
 
-def _finished(folder: Path, about: Mapping[str, Any]) -> bool:
-    """Return whether a proxy set lies there; one of other settings is refused."""
-    path = folder / "proxy.json"
-    if not path.is_file():
-        return False
-    before = proxy.ProxySummary.read(folder).about
-    if json.loads(json.dumps(dict(about))) != before:
-        raise GancoreError(f"{folder} holds a proxy set of another recipe, or sampled otherwise; choose another --out.")
-    return True
+def _train(setting: Setting, recipe: Recipe, folder: Path) -> Run:
+    begun = (folder / "recipe.toml").exists()
+    return train(recipe, setting.registry, folder, device=setting.device, resume=begun, progress=setting.progress)
 
 
-def craft(
+def _weights(recipe: Recipe) -> dict[str, str]:
+    """Return a digest of each weights file that a recipe names."""
+    found = {}
+    for label, table in sorted(recipe.table.get("networks", {}).items()):
+        path = Path(str(table["weights"])).expanduser() if table.get("weights") else None
+        # One that is missing is reported where it is loaded.
+        if path is not None and path.is_file():
+            found[label] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def _keep_record(folder: Path, made_from: Mapping[str, Any]) -> None:
+    """Write down what a training is made from, beside its folder, or refuse to go on with one that was made from another."""
+    path = folder_for(folder.parent) / f"{folder.name}-{RECORD}"
+    if path.is_file() and checkpoint.checkpoints(folder):
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise GancoreError(f"{path} is damaged ({error}); choose another --out.") from error
+        if before != _plain(made_from):
+            changed = [key for key in {**before, **made_from} if before.get(key) != _plain(made_from).get(key)]
+            raise GancoreError(
+                f"{folder} was trained from other files of the same names ({', '.join(changed)} changed since); "
+                "choose another --out."
+            )
+        return
+    try:
+        write_text(path, json.dumps(made_from) + "\n")
+    except OSError as error:
+        raise GancoreError(f"{path} can't be written: {error.strerror}; choose another --out.") from error
+
+
+def plan_crafting(
     setting: Setting,
     method: str,
-    out: Path,
     *,
     victim_specs: Sequence[str],
     data: Mapping[str, Any],
     overlays: Sequence[str] = (),
     assignments: Sequence[str] = (),
-) -> Path:
-    """Craft a perturbation and return its file.
+) -> Recipe:
+    """Return the recipe of a crafting, checked, before anything is trained or written.
 
     Args:
         setting: Where to work.
         method: The recipe of the crafting, e.g. ``uap/gap``.
-        out: Folder for ``crafting/``, ``uap.safetensors`` and ``uap.png``.
         victim_specs: The classifiers to fool, all at once.
         data: The ``[data]`` to craft on.
         overlays: Recipes layered over it.
         assignments: ``KEY=VALUE`` texts.
 
     Raises:
-        GancoreError: Anything wrong with recipe, data, victims or folder.
+        GancoreError: Anything wrong with recipe, data or victims, or it trains no perturbation.
     """
-    overrides: dict[str, Any] = {"data": dict(data), "networks": victims.networks_of(victim_specs, setting.registry)}
-    recipe = read(method, setting.registry, overlays=overlays, assignments=assignments, overrides=overrides)
-    if len(victim_specs) > 1:
-        overrides["losses"] = _once_for_each(recipe, len(victim_specs))
-        recipe = read(method, setting.registry, overlays=overlays, assignments=assignments, overrides=overrides)
-    run = train(
-        recipe,
-        setting.registry,
-        out / "crafting",
-        device=setting.device,
-        resume=(out / "crafting" / "recipe.toml").exists(),
-        progress=setting.progress,
+    registry = setting.registry
+    names = victims.names_of(victim_specs)
+    recipe = _with_victims(
+        read(method, registry, overlays=overlays, assignments=assignments, overrides={"data": dict(data)}),
+        victim_specs,
+        registry,
     )
-    perturbation = from_run(run, [victims.short_name(spec) for spec in victim_specs])
-    path = out / "uap.safetensors"
-    perturbation.save(path)
-    save_picture(pictures.perturbation_picture(perturbation.delta), out / "uap.png")
-    setting.say(f"The perturbation is in {path}, its picture in {out / 'uap.png'}")
-    return path
+    if len(names) > 1:
+        table = merge(recipe.table, {"losses": _once_for_each(recipe, len(names))})
+        recipe = check_table(table, registry, name=recipe.name, layers=recipe.layers)
+    plan = make_plan(recipe, registry)
+    generator = plan.networks.get("generator")
+    if generator is None or not issubclass(generator.cls, Perturbed):
+        raise GancoreError(f"{recipe.name} trains no perturbation; craft by a recipe such as uap/gap or uap/direct.")
+    budget = {key: generator.settings.get(key, settings_of(generator.cls)[key].default) for key in ("epsilon", "norm")}
+    check_epsilon(budget["epsilon"], generator.part.where, budget["norm"])
+    if plan.info.continuous:
+        raise GancoreError(
+            f"{recipe.name}: a perturbation is crafted on images of 8 bits, and the data are none; choose others."
+        )
+    for term in plan.terms.values():
+        target = term.settings.get("target") if issubclass(term.cls, Fooling) else None
+        classes = _known_classes(plan, term.keys.reads.get(victims.LABEL, victims.LABEL)) if target is not None else None
+        if target is not None and classes is not None and target >= classes:
+            raise GancoreError(f"{term.part.where}: there is no class {target}; the victim has the classes 0 to {classes - 1}.")
+    return recipe
 
 
 def _once_for_each(recipe: Recipe, number: int) -> dict[str, Any]:
@@ -190,6 +326,35 @@ def _once_for_each(recipe: Recipe, number: int) -> dict[str, Any]:
         raise GancoreError(f"{recipe.name} has no [losses.fooling] to repeat for each victim; craft by uap/gap or uap/direct.")
     labels = [victims.label_of(place) for place in range(1, number)]
     return {f"fooling{place}": merge(fooling, {"reads": {victims.LABEL: label}}) for place, label in enumerate(labels, start=2)}
+
+
+def craft(setting: Setting, recipe: Recipe, out: Path, *, victim_specs: Sequence[str]) -> Path:
+    """Craft a perturbation and return its file.
+
+    Args:
+        setting: Where to work.
+        recipe: What `plan_crafting` gave.
+        out: Folder for ``crafting/``, ``uap.safetensors`` and ``uap.png``.
+        victim_specs: The classifiers to fool, as for `plan_crafting`.
+
+    Raises:
+        GancoreError: Anything wrong with data, weights or the folder, or it holds something else.
+    """
+    made_from: dict[str, Any] = {"weights": _weights(recipe)}
+    data = recipe.table["data"]
+    if recipe.parts["data", "data"].declared.full_name == "uap/proxy":
+        summary = Path(data["path"]) / proxy.SUMMARY
+        made_from["proxy"] = hashlib.blake2b(summary.read_bytes(), digest_size=8).hexdigest()
+    _keep_record(out / "crafting", made_from)
+    run = _train(setting, recipe, out / "crafting")
+    perturbation = from_run(run, victims.names_of(victim_specs))
+    if "proxy" in made_from:
+        perturbation = attrs.evolve(perturbation, about={**perturbation.about, "proxy": made_from["proxy"]})
+    path = out / "uap.safetensors"
+    perturbation.save(path)
+    save_picture(pictures.perturbation_picture(perturbation.delta), out / "uap.png")
+    setting.say(f"The perturbation is in {path}, its picture in {out / 'uap.png'}")
+    return path
 
 
 def from_run(run: Run, names: Sequence[str]) -> Perturbation:
@@ -203,7 +368,7 @@ def from_run(run: Run, names: Sequence[str]) -> Perturbation:
         GancoreError: The run trained no perturbation.
     """
     generator = run.generator()
-    if not hasattr(generator, "perturbation"):
+    if not isinstance(generator, Perturbed):
         raise GancoreError(f"{run.recipe.name} trains no perturbation; craft by a recipe such as uap/gap or uap/direct.")
     with torch.no_grad(), run.autocast():
         delta = generator.perturbation()[0].detach().float().cpu()

@@ -171,7 +171,8 @@ class PretrainedClassifier(TorchvisionClassifier):
         model: Name of the model, one of ``torchvision.models.list_models(module=torchvision.models)``.
         image_size: Height and width, from core. Most models take sizes other than those they were trained for.
         channels: Channels of an image, from core; must be 3.
-        input_size: Least size of images; smaller ones are refused. 0 takes any.
+        input_size: Least size of images; smaller ones are refused, by default those below what the weights were published
+            for (224 px for most). 0 takes any.
 
     Raises:
         GancoreError: There is no such model, it does not take such images, or its weights are not to be had.
@@ -179,9 +180,13 @@ class PretrainedClassifier(TorchvisionClassifier):
 
     frozen_needs_weights: ClassVar[bool] = False
 
-    def __init__(self, *, model: str, image_size: int, channels: int, input_size: Annotated[int, gancore.Range(0)] = 0) -> None:
-        classes = len(_published(model).meta["categories"])
-        super().__init__(model=model, classes=classes, image_size=image_size, channels=channels, input_size=input_size)
+    def __init__(
+        self, *, model: str, image_size: int, channels: int, input_size: Annotated[int, gancore.Range(0)] | None = None
+    ) -> None:
+        published = _published(model)
+        classes = len(published.meta["categories"])
+        least = published.transforms().crop_size[0] if input_size is None else input_size
+        super().__init__(model=model, classes=classes, image_size=image_size, channels=channels, input_size=least)
 
     def _build(self, model: str, classes: int, image_size: int) -> nn.Module:
         published = _published(model)

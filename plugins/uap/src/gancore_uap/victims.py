@@ -16,7 +16,7 @@ from gancore.components import Classifier, Dataset
 from gancore.errors import listed
 from gancore.evaluation import fingerprint
 from gancore.plan import make_plan
-from gancore.recipe import check_table, read_layer
+from gancore.recipe import Recipe, check_table, read_layer
 from gancore.settings import settings_of
 from gancore.training import Progress, build
 
@@ -51,9 +51,17 @@ class Victim:
         return logits.float()
 
 
-def short_name(spec: str) -> str:
-    """Return what a victim is called: the last part of its recipe's or folder's name."""
-    return re.sub(r"\.toml$", "", Path(spec).name)
+def names_of(specs: Sequence[str]) -> list[str]:
+    """Return what victims are called: the last part of the recipe's or folder's name, or all of it where two would be alike.
+
+    Raises:
+        GancoreError: One is named twice.
+    """
+    for spec in specs:
+        if list(specs).count(spec) > 1:
+            raise GancoreError(f"the victim {spec} is named twice; name each once.")
+    short = [re.sub(r"\.toml$", "", Path(spec).name) for spec in specs]
+    return [name if short.count(name) == 1 else spec for spec, name in zip(specs, short, strict=True)]
 
 
 def label_of(place: int) -> str:
@@ -93,6 +101,8 @@ def _of_run(folder: Path, registry: Registry) -> dict[str, Any]:
         )
     label = trained[0]
     weights = folder / "weights" / f"{label}.safetensors"
+    if not weights.is_file():
+        raise GancoreError(f"the victim {folder} is not finished; train it to the end with `gancore train ... --resume`.")
     known = {key: plan.context[key] for key in ("classes", "channels", "image_size")}
     # What core would take from the data of another recipe is that of the victim's own.
     own = {key: value for key, value in known.items() if key in settings_of(plan.networks[label].cls)}
@@ -104,18 +114,11 @@ def networks_of(specs: Sequence[str], registry: Registry) -> dict[str, Any]:
     return {label_of(place): part_of(spec, registry) for place, spec in enumerate(specs)}
 
 
-def open_victim(spec: str, data: Mapping[str, Any], registry: Registry, device: torch.device, progress: Progress) -> Victim:
-    """Return a victim for images of some data, trained first where its recipe says how and no weights are there yet.
-
-    Args:
-        spec: As for `part_of`.
-        data: The ``[data]`` whose images it shall classify; no image is read.
-        registry: The installed plugins.
-        device: Where it computes.
-        progress: Told what is trained.
+def victim_recipe(spec: str, data: Mapping[str, Any], registry: Registry) -> Recipe:
+    """Return a recipe of nothing but a victim and the data that it shall classify.
 
     Raises:
-        GancoreError: There is no such victim, its weights are missing or do not fit, or it does not take such images.
+        GancoreError: There is no such victim or data.
     """
     table = {
         "run": {"latent_dim": 1, "precision": "float32"},
@@ -124,24 +127,28 @@ def open_victim(spec: str, data: Mapping[str, Any], registry: Registry, device: 
         "losses": {"fooling": {"use": "uap/fooling"}},
         "loop": {"use": "uap/crafting"},
     }
-    run = build(check_table(table, registry, name=spec), registry, device, progress)
-    network = run.networks[LABEL]
-    return Victim(short_name(spec), network, network.classes, fingerprint(network), run.plan.dataset)
+    return check_table(table, registry, name=spec)
 
 
 def open_victims(
     specs: Sequence[str], data: Mapping[str, Any], registry: Registry, device: torch.device, progress: Progress
 ) -> dict[str, Victim]:
-    """Return victims by name; of two that would be called alike, each is called by its whole spec.
+    """Return victims by name, for images of some data, trained first where a recipe says how and no weights are there yet.
+
+    Args:
+        specs: As for `part_of`.
+        data: The ``[data]`` whose images they shall classify; no image is read.
+        registry: The installed plugins.
+        device: Where they compute.
+        progress: Told what is trained.
 
     Raises:
-        GancoreError: As `open_victim`, or one is named twice.
+        GancoreError: There is no such victim, its weights are missing or do not fit, it does not take such images, or one is
+            named twice.
     """
-    names = [short_name(spec) for spec in specs]
-    found: dict[str, Victim] = {}
-    for spec, name in zip(specs, names, strict=True):
-        chosen = name if names.count(name) == 1 else spec
-        if chosen in found:
-            raise GancoreError(f"the victim {spec} is named twice; name each once.")
-        found[chosen] = attrs.evolve(open_victim(spec, data, registry, device, progress), name=chosen)
+    found = {}
+    for spec, name in zip(specs, names_of(specs), strict=True):
+        run = build(victim_recipe(spec, data, registry), registry, device, progress)
+        network = run.networks[LABEL]
+        found[name] = Victim(name, network, network.classes, fingerprint(network), run.plan.dataset)
     return found

@@ -1,0 +1,181 @@
+"""Kernel distance between the features of real and of generated images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gancore.components import Metric
+from gancore.errors import GancoreError
+from gancore.random import generator
+from gancore.settings import Range
+
+
+class KernelDistance(Metric):
+    """Kernel inception distance: unbiased squared MMD, with a cubic kernel, of real and generated features.
+
+    Binkowski et al. 2018 (arXiv:1801.01401): the kernel is ``(x.y / F + 1)^3``, the estimate is the mean over random subsets,
+    equally large on both sides. Unlike the Fréchet distance it has no bias for few images, so it may be negative where the
+    two sets are alike. With ``core/inception`` as the network it is the KID; features of another classifier give another
+    scale, which the protocol keeps apart. Reports ``kid``, the mean over the subsets, and ``kid_std``, their sample
+    deviation: how much single subsets differ, which is next to nothing where a subset holds all images of both sides.
+
+    A function of the features and the settings; it leaves the global random state alone. All sums are in float64.
+
+    Args:
+        network: Label of the frozen classifier whose features (N, F) are compared.
+        subsets: Number of subsets, at least 2 (one has no deviation).
+        subset_size: Images of either side in a subset, drawn without replacement; the smaller number of images where there
+            are fewer.
+        seed: Of the subsets.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"kid": "lower"}
+
+    def __init__(
+        self,
+        *,
+        network: str = "annotator",
+        subsets: Annotated[int, Range(2)] = 100,
+        subset_size: Annotated[int, Range(2)] = 1000,
+        seed: Annotated[int, Range(0)] = 0,
+    ) -> None:
+        self.network = network
+        self.subsets = subsets
+        self.subset_size = subset_size
+        self.seed = seed
+        self._real = KeptFeatures("the real images")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the generated images."""
+        self._fake = KeptFeatures("the generated images")
+
+    def update_real(self, *, features: Tensor) -> None:
+        """Take in features (N, F) of real images."""
+        self._real.update(features)
+
+    def update(self, *, features: Tensor) -> None:
+        """Take in features (N, F) of generated images."""
+        self._fake.update(features)
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the kernel, the subsets and the kind of deviation."""
+        return {
+            "kernel": "(x.y / F + 1)^3",
+            "mmd": "unbiased, float64",
+            "subsets": self.subsets,
+            "subset_size": self.subset_size,
+            "seed": self.seed,
+            "deviation": "sample",
+        }
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``kid``, which may be just below 0, and ``kid_std``, 0 or more.
+
+        Raises:
+            GancoreError: Fewer than two images of either kind, features that are not finite, or of different widths.
+        """
+        try:
+            real, fake = of_one_width(self._real, self._fake, least=2)
+        except GancoreError as error:
+            raise GancoreError(f"Kernel distance on the features of {self.network!r}: {error}") from error
+        size = min(self.subset_size, len(real), len(fake))
+        # Drawn on the CPU, so that the subsets are the same on every device.
+        noise = generator("cpu", self.seed, "kernel-distance")
+        estimates = []
+        for _ in range(self.subsets):
+            # A subset at a time becomes float64; all features at once would need three times their memory.
+            x, y = (rows[torch.randperm(len(rows), generator=noise)[:size].to(rows.device)].double() for rows in (real, fake))
+            estimates.append(squared_mmd(x, y))
+        each = torch.stack(estimates)
+        return {"kid": float(each.mean()), "kid_std": float(each.std())}
+
+
+def squared_mmd(x: Tensor, y: Tensor) -> Tensor:
+    """Return the unbiased estimate of the squared MMD, a scalar, with the kernel ``(x.y / F + 1)^3``.
+
+    Gretton et al. 2012 ("A Kernel Two-Sample Test", JMLR 13): an item's kernel with itself is left out, so that equal
+    distributions have the mean 0, and single estimates may be negative.
+
+    Args:
+        x: Features (N, F) in float64, N at least 2.
+        y: Features (M, F) in float64, M at least 2.
+    """
+    within = sum(_kernel(one, one).fill_diagonal_(0).sum() / (len(one) * (len(one) - 1)) for one in (x, y))
+    return within - 2 * _kernel(x, y).mean()
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T).div_(x.shape[1]).add_(1).pow_(3)
+
+
+class KeptFeatures:
+    """Features that come in batches and are all needed at the end. Taking one in never waits for the device.
+
+    Args:
+        of: What the features are of, for errors, e.g. ``"the real images"``.
+    """
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+        self._batches: list[Tensor] = []
+
+    def update(self, features: Tensor) -> None:
+        """Take in a batch of features (N, F).
+
+        Raises:
+            GancoreError: The features are no matrix, or their width F is not that of the batches before.
+        """
+        if features.ndim != 2 or features.shape[1] == 0:
+            raise GancoreError(f"The features of {self.of} have the shape {tuple(features.shape)}; they must be (N, F).")
+        if self._batches and features.shape[1] != self._batches[0].shape[1]:
+            raise GancoreError(
+                f"The features of {self.of} change their width from {self._batches[0].shape[1]} to {features.shape[1]}; "
+                "give them one width."
+            )
+        self._batches.append(features.detach())
+
+    def all(self, least: int) -> Tensor:
+        """Return all features (N, F), in the order and the type in which they came.
+
+        Args:
+            least: The smallest N that will do.
+
+        Raises:
+            GancoreError: Fewer, or a feature that is not finite.
+        """
+        count = sum(map(len, self._batches))
+        if count < least:
+            raise GancoreError(
+                f"at least {least} images of each kind are needed, but there are {count} of {self.of}; give more."
+            )
+        if len(self._batches) > 1:
+            # Real features are asked for at every evaluation; the batches are put together once.
+            self._batches = [torch.cat(self._batches)]
+        (features,) = self._batches
+        if not bool(torch.isfinite(features).all()):
+            raise GancoreError(f"The features of {self.of} hold values that are not finite; check the network and its input.")
+        return features
+
+
+def of_one_width(real: KeptFeatures, fake: KeptFeatures, least: int) -> tuple[Tensor, Tensor]:
+    """Return all features of real (N, F) and of generated images (M, F).
+
+    Args:
+        real: Features of real images.
+        fake: Features of generated images.
+        least: The smallest N and M that will do.
+
+    Raises:
+        GancoreError: Fewer of either, a feature that is not finite, or two widths.
+    """
+    a, b = real.all(least), fake.all(least)
+    if a.shape[1] != b.shape[1]:
+        raise GancoreError(
+            f"The features of {real.of} have the width {a.shape[1]}, those of {fake.of} {b.shape[1]}; give them one width."
+        )
+    return a, b
