@@ -86,7 +86,6 @@ def main(
             f"networks.generator.width={width}",
             f"networks.discriminator.width={width}",
             f"losses.balance.cycle={cycle}",
-            "losses.balance.classes=1000",
             *extra,
         ]
         words = [word for text in texts for word in ("--set", text)]
@@ -120,7 +119,7 @@ def main(
     found = {}
     for name, words in tests.items():
         scored = out / f"evaluation-{name}"
-        resized = ["--target-set", f"image_size={SIZE}"]
+        resized = ["--target-set", f"image_size={SIZE}", "--other-classes"]
         gancore("uap", "evaluate", *files, "--victim", str(victim), *words, *resized, "--out", str(scored))
         found[name] = json.loads((scored / "evaluation.json").read_text())["scores"]
     rows = {title: f"crafted-{place}" for place, title in enumerate(sources)}
