@@ -48,6 +48,7 @@ def photographs(folder: Path, stride: int) -> int:
 @click.option("--images", default=200, show_default=True, help="Of each cycle.")
 @click.option("--width", default=0.25, show_default=True, help="Of the prior GAN's networks.")
 @click.option("--iterations", default=300, show_default=True, help="Of crafting.")
+@click.option("--levels", default=10, show_default=True, help="The budget, in levels of 255.")
 @click.option("--stride", default=24, show_default=True, help="Pixels between the pieces of a photograph.")
 @click.option("--samples", default=500, show_default=True, help="Enlarged test images of CIFAR-10.")
 @click.option("--seed", default=0, show_default=True)
@@ -61,6 +62,7 @@ def main(
     images: int,
     width: float,
     iterations: int,
+    levels: int,
     stride: int,
     samples: int,
     seed: int,
@@ -105,10 +107,11 @@ def main(
     }
     files = []
     for place, source in enumerate(sources.values()):
-        folder = out / f"crafted-{place}"
+        folder = out / f"crafted-{levels}-{place}"
         files.append(str(folder / "uap.safetensors"))
         if not Path(files[-1]).exists():
             texts = [f"run.iterations={iterations}", f"run.seed={seed}", "run.batch_size=16"]
+            texts.append(f"networks.generator.epsilon={levels / 255}")
             words = [word for text in texts for word in ("--set", text)]
             gancore("uap", "craft", "uap/gap-small", "--victim", str(victim), *source, *words, "--out", str(folder))
             print(f"perturbation {place} is done", flush=True)
@@ -118,17 +121,17 @@ def main(
     }
     found = {}
     for name, words in tests.items():
-        scored = out / f"evaluation-{name}"
+        scored = out / f"evaluation-{levels}-{name}"
         resized = ["--target-set", f"image_size={SIZE}", "--other-classes"]
         gancore("uap", "evaluate", *files, "--victim", str(victim), *words, *resized, "--out", str(scored))
         found[name] = json.loads((scored / "evaluation.json").read_text())["scores"]
-    rows = {title: f"crafted-{place}" for place, title in enumerate(sources)}
+    rows = {title: f"crafted-{levels}-{place}" for place, title in enumerate(sources)}
     (noise,) = [row for row in found["cifar10"] if row.startswith("noise")]
     table = [
         [title, *(f"{100 * found[name][row]['squeezenet1_1']['fooling_rate']:.1f}" for name in tests)]
         for title, row in {"noise of the same budget": noise, **rows}.items()
     ]
-    print(f"\nFooling rate in % of SqueezeNet 1.1, l_inf 10/255, {SIZE} px\n")
+    print(f"\nFooling rate in % of SqueezeNet 1.1, l_inf {levels}/255, {SIZE} px\n")
     print(markdown(["crafted on", f"{pieces} pieces of photographs", f"{samples} images of CIFAR-10, enlarged"], table))
     classes = []
     for title, name in (("GAN + AM", "activation"), ("GAN + AM + class balance (ours)", "ours")):
