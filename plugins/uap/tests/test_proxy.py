@@ -152,7 +152,7 @@ def test_a_cycle_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def prior(folder: Path) -> tuple[Any, list[Path]]:
-    run = run_of()
+    run = run_of({"run": {"checkpoint_every": 2}})
     for _ in range(2):
         steps(run, 2)
         checkpoint.save(run, folder)
