@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
                 f"{planned.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
             )
         if inherited in plan.recipe.table:
-            overrides[inherited] = plan.recipe.table[inherited]
+            given = plan.recipe.table[inherited]
+            overrides[inherited] = _selecting(plan, given) if inherited == "samplers" else given
     table = merge(layer.table, overrides)
     for text in planned.keys.trained_with:
         table = merge(table, assignment(text, f"{planned.part.where}: trained_with"))
@@ -83,6 +84,22 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
         what = f"head {label!r}" if group else label
         raise GancoreError(f"{planned.part.where}: {name} trains no {what}; choose another trained_by.")
     return recipe
+
+
+def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the samplers that say which of the data take part.
+
+    What another sampler does to a drawn batch (noise, negatives) is a part of the game, and may draw from sources that
+    only the game has; the data are what remains for a network that is trained beforehand.
+    """
+    base = components.Sampler
+    return {
+        label: table
+        for label, table in samplers.items()
+        if label in plan.samplers
+        and plan.samplers[label].keys.of is None
+        and (plan.samplers[label].cls.select is not base.select or plan.samplers[label].cls.weights is not base.weights)
+    }
 
 
 def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[str, Path]:

@@ -155,7 +155,8 @@ class NetworkKeys:
     Attributes:
         weights: A safetensors file to start from.
         trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
-        inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``.
+        inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``; of the samplers
+            those that say which images take part, for what is done to a drawn batch belongs to this recipe's game.
         trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
         on: For a discriminator, the label of the classifier whose features it sees in place of images.
         input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalisation of its input.

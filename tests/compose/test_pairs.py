@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gancore import GancoreError, checkpoint, toml
+from gancore import GancoreError, checkpoint, prerequisites, toml
 from gancore.plan import make_plan
 from gancore.recipe import read
 from gancore.registry import registry
@@ -144,3 +144,29 @@ def test_the_whole_of_two_papers_together(tmp_path: Path) -> None:
     steps(run, 2)
     assert not torch.equal(run.attack.delta, before)
     assert resumes(fragments, tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("fragment", FRAGMENTS)
+def test_what_a_recipe_trains_first_can_be_trained_whatever_is_laid_over_it(fragment: str) -> None:
+    try:
+        plan = make_plan(read("cbgan/digits-lt", registry(), overlays=[fragment]), registry())
+    except GancoreError:
+        pytest.skip("refused whole, as other tests ask")
+    parts = prerequisites.wanted(plan)
+    assert {part.label for part in parts} >= {"networks.classifier"}
+    for part in parts:
+        make_plan(prerequisites.training_recipe(plan, part), registry())
+
+
+def test_a_classifier_inherits_which_images_take_part_and_not_what_the_game_does_to_them() -> None:
+    plans = [
+        make_plan(read("cbgan/digits-lt", registry(), overlays=overlays), registry()) for overlays in ([], ["dsgan/difference"])
+    ]
+    recipes = [
+        prerequisites.training_recipe(plan, part)
+        for plan in plans
+        for part in prerequisites.wanted(plan)
+        if part.label == "networks.classifier"
+    ]
+    assert [list(recipe.table["samplers"]) for recipe in recipes] == [["long_tail"], ["long_tail"]]
+    assert recipes[0].digest == recipes[1].digest

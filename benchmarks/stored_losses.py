@@ -1,0 +1,74 @@
+"""Did a change of the code change a result? Losses and weights of 20 iterations, written before it and compared after it.
+
+    python -m benchmarks.stored_losses --out before.json                   # on the code as it was
+    python -m benchmarks.stored_losses --against before.json               # on the changed code, same machine and threads
+
+Every loss is written as a hexadecimal float and every tensor of the state enters a digest, so only equality to the last bit
+passes. Bits depend on the processor and on the number of threads; so the file is for one machine and is not kept here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from gancore.recipe import read
+from gancore.registry import registry
+from gancore.training import build
+
+ITERATIONS = 20
+
+RECIPES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "SNDCGAN": ("cbgan/digits-lt-baseline", (), ()),
+    "SNDCGAN, bfloat16": ("cbgan/digits-lt-baseline", (), ("run.precision=bfloat16",)),
+    "class balance": ("cbgan/digits-lt", (), ()),
+    "class balance, free perturbation, difference": ("cbgan/digits-lt", ("fastrobgan/free", "dsgan/difference"), ()),
+    "gradient penalty": ("cbgan/digits-lt-baseline", (), ("losses.penalty.use=core/gradient-penalty",)),
+    "Fast-RobGAN": ("fastrobgan/digits-small", (), ()),
+    "RobGAN": ("fastrobgan/digits-small-robgan", (), ()),
+    "points": ("dsgan/swiss-roll", (), ()),
+}
+
+
+def trace(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Return the losses of each iteration, and a digest of the whole state at the end."""
+    found = registry()
+    table = ("run.iterations=20", *assignments)
+    run = build(read(recipe, found, overlays=overlays, assignments=table), found, torch.device("cpu"))
+    losses = []
+    for _ in range(ITERATIONS):
+        run.step()
+        losses.append({name: float(value).hex() for name, value in run.losses.items()})
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(run.tensors().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return {"losses": losses, "state": digest.hexdigest()}
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/stored_losses.json"), show_default=True)
+@click.option("--against", type=click.Path(path_type=Path, exists=True), help="What the code before the change wrote.")
+def main(out: Path, against: Path | None) -> None:
+    """Train each recipe for 20 iterations; write what came out, or compare it."""
+    found = {name: trace(*recipe) for name, recipe in RECIPES.items()}
+    if against is None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(found, indent=1) + "\n")
+        print(f"written to {out}")
+        return
+    before = json.loads(against.read_text())
+    changed = [name for name in found if found[name] != before.get(name)]
+    for name in found:
+        print(f"{name:45} {'CHANGED' if name in changed else 'the same to the last bit'}")
+    sys.exit(1 if changed else 0)
+
+
+if __name__ == "__main__":
+    main()
