@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         Sampler,
         Translator,
     )
+    from gancore.distributed import gather, global_mean, global_sum
+    from gancore.random import rand, randn
 
 __version__ = "0.1.0"
 
@@ -52,13 +54,23 @@ __all__ = [
     "Range",
     "Sampler",
     "Translator",
+    "gather",
+    "global_mean",
+    "global_sum",
     "hookimpl",
+    "rand",
+    "randn",
 ]
 
-_NEEDS_TORCH = frozenset(__all__) - {"GANCORE_API", "Component", "GancoreError", "Range", "hookimpl"}
+_CHEAP = frozenset({"GANCORE_API", "Component", "GancoreError", "Range", "hookimpl"})
+_HOMES = {
+    **dict.fromkeys(frozenset(__all__) - _CHEAP, "gancore.components"),
+    **dict.fromkeys(("gather", "global_mean", "global_sum"), "gancore.distributed"),
+    **dict.fromkeys(("rand", "randn"), "gancore.random"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEEDS_TORCH:
-        return getattr(importlib.import_module("gancore.components"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'gancore' has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import attrs
 import torch
 
-from gancore import checkpoint, prerequisites, toml
+from gancore import checkpoint, distributed, prerequisites, toml
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.folder import RunFolder, entries, write_text
 from gancore.plan import Plan, make_plan
@@ -249,8 +248,7 @@ def prepare(
     """
     if seeds < 1:
         raise GancoreError(f"an ablation takes at least one seed, not {seeds}; set --seeds, e.g. to 3.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise GancoreError("an ablation trains its runs in one process; start it without torchrun.")
+    distributed.one_process("an ablation")
     if out.exists() and (not out.is_dir() or RunFolder(out).recipe.exists()):
         raise GancoreError(f"{out} is {'a run' if out.is_dir() else 'a file'}; choose another --out.")
     plans = {WHOLE: _checked_plan(recipe, registry)}

@@ -28,11 +28,15 @@ def due(run: RunSettings, iteration: int) -> bool:
 def save(run: Run, folder: Path) -> Path:
     """Write a checkpoint of the run's present state and remove those that the recipe does not keep.
 
+    Of several processes all must call it together; rank 0 writes.
     One that was written because the run was stopped takes no other's place, and goes when the next one is written.
     """
     path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
     header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, **run.counters()}
-    write_tensors(path, run.tensors(), header)
+    tensors = run.tensors()
+    if run.rank:
+        return path
+    write_tensors(path, tensors, header)
     settings = run.recipe.run
     found = checkpoints(folder)
     regular = [other for other in found if due(settings, int(other.stem))]

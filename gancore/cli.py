@@ -80,8 +80,24 @@ def _registry() -> Registry:
 
 
 def _fail(error: GancoreError) -> Any:
-    click.echo(f"Error: {error}", err=True)
+    if _speaks():
+        click.echo(f"Error: {error}", err=True)
     sys.exit(2)
+
+
+def _speaks() -> bool:
+    """Return whether this process is the one that says what went wrong: the first of several that fails."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    from gancore.distributed import first_to_fail
+
+    return first_to_fail()
+
+
+def _say(text: str) -> None:
+    """Print a line, once for all processes."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(text)
 
 
 def reports_errors(command: F) -> F:
@@ -174,9 +190,9 @@ def train(
         run_training(checked, _registry(), out, device=target, resume=resume, progress=progress)
     except Interrupted:
         again = _again("train", recipe, overlays, assignments)
-        click.echo(f"Saved. To go on: {' '.join([*again, f'--out {out}', '--resume'])}")
+        _say(f"Saved. To go on: {' '.join([*again, f'--out {out}', '--resume'])}")
         sys.exit(130)
-    click.echo(f"The run is in {out}. To look at it: gancore report {out}")
+    _say(f"The run is in {out}. To look at it: gancore report {out}")
 
 
 @main.command()
@@ -212,20 +228,23 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
 @reports_errors
 def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
     """Score a run's newest checkpoint by its recipe's metrics, and append the scores to the run."""
+    from gancore import distributed
     from gancore.evaluation import Evaluator
     from gancore.folder import RunFolder
     from gancore.training import open_run, write_scores
 
-    opened = open_run(run, _registry(), _device(device))
+    target = _device(device)
+    distributed.start(target)
+    opened = open_run(run, _registry(), target)
     if not opened.plan.metrics:
         raise GancoreError(
             f"the recipe of {run} has no metrics; train it with some, e.g. --set metrics.kl.use=class-histogram."
         )
     scores = Evaluator(opened, metrics or None)()
-    write_scores(RunFolder.open(run), opened.iteration, scores)
+    distributed.on_rank_zero(lambda: write_scores(RunFolder.open(run), opened.iteration, scores))
     for name, value in scores.values.items():
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
-        click.echo(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
+        _say(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
 
 
 @main.command()

@@ -18,7 +18,8 @@ looked up in the step's vocabulary (`gancore.plan`), as pytest looks up fixtures
 ``real_<net>``, ``fake_<net>``  output of another network (frozen, or a further player) on ``real`` or ``fake``;
                                 ``real_<net>_features`` its features
 ``iteration``                   0-d int64 tensor, the current iteration
-``noise``                       a `torch.Generator`, seeded for this component, iteration and turn
+``noise``                       a `torch.Generator`, seeded for this component, iteration and turn; what is drawn for each
+                                image is drawn by `gancore.rand` or `gancore.randn`
 ==============================  =====================================================================================
 
 In the discriminator's phase ``fake_label`` also covers ``negatives``, so that labels always align with the views.
@@ -26,8 +27,8 @@ A parameter with a default is optional: it gets the tensor where the recipe prov
 
 Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``channels``,
 ``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
-the discriminator), ``batch_size``, ``iterations`` and ``class_counts`` (training images per class, after samplers). A
-component that names one of them gets it.
+the discriminator), ``batch_size`` (of all processes together), ``iterations`` and ``class_counts`` (training images per
+class, after samplers). A component that names one of them gets it.
 """
 
 from __future__ import annotations
@@ -67,6 +68,9 @@ class LossTerm(nn.Module):
 
     differentiates: ClassVar[frozenset[str] | set[str]] = frozenset()
     """Names of views (``real_view``, ``fake_view``, or an extra view) with respect to which the term takes gradients."""
+
+    per_image: ClassVar[frozenset[str] | set[str]] = frozenset()
+    """Names of buffers (N, ...) with a row for each image of a batch, as for `Attack`."""
 
     extra_views: ClassVar[Mapping[str, str]] = {}
     """Further images that the discriminator shall see, for this term alone: ``{"mixed": "interpolate"}`` calls
@@ -253,6 +257,10 @@ class Attack(nn.Module):
     """
 
     gradient: ClassVar[str] = "own"
+
+    per_image: ClassVar[frozenset[str] | set[str]] = frozenset()
+    """Names of buffers (N, ...) with a row for each image of a batch, N being ``batch_size``. Of several processes each keeps
+    the rows of its own images."""
 
     def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
         """Return adversarial images for `x` (N, C, H, W).

@@ -1,7 +1,7 @@
 """Training data on the device, and the index stream that says which images make up a batch.
 
-Which images a batch holds is a pure function of (seed, draw, rank): nothing to save, nothing to lose, and each process
-reads its own slice of one global order.
+Which images a batch holds is a pure function of (seed, draw): nothing to save, nothing to lose. Several processes share out
+each batch, so that their number changes nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from torch import Tensor
 from gancore.random import generator
 from gancore.recipe import Augmentation
 
+EVERY = slice(None)
+
 
 class IndexStream:
     """Indices of the images in each batch.
@@ -21,11 +23,9 @@ class IndexStream:
 
     Args:
         size: Number of images.
-        batch_size: Images per batch and process.
+        batch_size: Images per batch.
         seed: The run's seed.
         weights: Relative frequency of each image (N,), or None.
-        rank: This process.
-        world_size: Number of processes.
     """
 
     def __init__(
@@ -35,14 +35,10 @@ class IndexStream:
         seed: int,
         *,
         weights: Tensor | None = None,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
         self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0)
         self._orders: dict[int, Tensor] = {}
 
@@ -50,7 +46,7 @@ class IndexStream:
         """Return the indices (batch_size,) int64 of one draw, on the CPU."""
         if self._cumulative is not None:
             return self._weighted(self._cumulative, draw)
-        position = (draw * self.world_size + self.rank) * self.batch_size
+        position = draw * self.batch_size
         pieces = []
         missing = self.batch_size
         while missing:
@@ -62,7 +58,7 @@ class IndexStream:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _weighted(self, cumulative: Tensor, draw: int) -> Tensor:
-        noise = generator("cpu", self.seed, "draw", draw, self.rank)
+        noise = generator("cpu", self.seed, "draw", draw, 0)
         points = torch.rand(self.batch_size, generator=noise, dtype=torch.float64) * cumulative[-1]
         return torch.searchsorted(cumulative, points, right=True).clamp_(max=self.size - 1)
 
@@ -103,30 +99,33 @@ class ImageStore:
         free, _ = torch.cuda.mem_get_info(device)
         return images.numel() * images.element_size() < cls.RESIDENT_SHARE * free
 
-    def batch(self, indices: Tensor, noise: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Tensor, noise: torch.Generator | None, part: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return images (N, C, H, W) float32 in [-1, 1], channels last, and labels (N,).
 
         Args:
-            indices: Which images (N,), on the CPU.
+            indices: Which images make up the batch, on the CPU.
             noise: For the augmentation; None leaves the images as they are.
+            part: Rows of the batch that are wanted; they are as they would be in the whole.
         """
+        number = len(indices)
+        indices = indices[part]
         local = indices.to(self.device, non_blocking=True)
         picked = self.images[local if self.images.device == self.device else indices].to(self.device, non_blocking=True)
         if noise is not None:
-            picked = self._augment(picked, noise)
+            picked = self._augment(picked, noise, number, part)
         return to_unit(picked), self.labels[local]
 
-    def _augment(self, images: Tensor, noise: torch.Generator) -> Tensor:
+    def _augment(self, images: Tensor, noise: torch.Generator, number: int, part: slice) -> Tensor:
         n, _, height, width = images.shape
         padding = self.augmentation.crop_padding
         if padding:
             padded = torch.nn.functional.pad(images, (padding,) * 4)
-            top, left = torch.randint(0, 2 * padding + 1, (2, n), generator=noise, device=self.device)
+            top, left = torch.randint(0, 2 * padding + 1, (2, number), generator=noise, device=self.device)[:, part]
             rows = top[:, None, None] + torch.arange(height, device=self.device)[None, :, None]
             columns = left[:, None, None] + torch.arange(width, device=self.device)[None, None, :]
             images = padded[torch.arange(n, device=self.device)[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
         if self.augmentation.flip:
-            mirrored = torch.rand(n, generator=noise, device=self.device) < 0.5
+            mirrored = torch.rand(number, generator=noise, device=self.device)[part] < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         return images
 
@@ -143,9 +142,9 @@ class ImageStream:
         self.store = store
         self.indices = indices
 
-    def batch(self, draw: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the images and labels of one draw, augmented."""
-        return self.store.batch(self.indices.indices(draw), noise)
+    def batch(self, draw: int, noise: torch.Generator, part: slice = EVERY) -> tuple[Tensor, Tensor]:
+        """Return the images and labels of one draw, augmented; of some of its rows alone where a part is given."""
+        return self.store.batch(self.indices.indices(draw), noise, part)
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import torch
 
+from gancore import distributed
 from gancore.errors import GancoreError
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a name means; ``auto`` takes a CUDA GPU where there is one.
+    """Return the device that a name means; ``auto`` takes a CUDA GPU where there is one, and each process one of its own.
 
     Raises:
         GancoreError: No such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and distributed.planned_size() > 1:
+        name = f"cuda:{distributed.local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -28,7 +31,8 @@ def choose_device(name: str) -> torch.device:
             f"--device {name!r} asks for a CUDA GPU, but torch {torch.__version__} finds none; use --device cpu."
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise GancoreError(f"--device {name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA GPUs.")
+        remedy = "; start no more processes on it than that" if distributed.planned_size() > 1 else ""
+        raise GancoreError(f"--device {name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA GPUs{remedy}.")
     return device
 
 

@@ -1,22 +1,28 @@
-"""Evaluation: one stream of generated images feeds every metric, and every score says how it was made."""
+"""Evaluation: one stream of generated images feeds every metric, and every score says how it was made.
+
+Several processes share out the work on images: each generates its rows of a batch and sends them through the networks. Rank 0
+collects the rows in their order and feeds the metrics, so that a score does not depend on the number of processes.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 
+from gancore import distributed
 from gancore.components import Metric, Translator
 from gancore.data import to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.phase import generate
 from gancore.plan import construct, parameters_of
+from gancore.real_statistics import WORTH_KEEPING, KnownStatistics
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -64,7 +70,7 @@ class Evaluator:
         self._seen_real = False
 
     def __call__(self) -> Scores:
-        """Score the run's present weights."""
+        """Score the run's present weights. Of several processes all must call it together."""
         started = time.perf_counter()
         if not self._seen_real:
             self._see_real()
@@ -72,37 +78,51 @@ class Evaluator:
         for metric in generated.values():
             metric.reset()
         if generated:
-            for images, labels in self._generated():
-                self._feed(generated, "update", images, labels)
-        values: dict[str, Any] = {}
-        better: dict[str, str] = {}
+            self._feed(generated, "update", self._generated())
         for label, metric in self.metrics.items():
             if label not in generated:
                 metric.reset()
-                self._see(self._real_batches(), {label: metric}, "update_real")
-            values |= {f"{label}/{name}": value for name, value in metric.compute().items()}
-            better |= {f"{label}/{name}": direction for name, direction in metric.better.items()}
-        protocols = {label: self._protocol(label, metric) for label, metric in self.metrics.items()}
+                real = self.run.plan.dataset.load(self.run.recipe.evaluation.split)
+                self._feed({label: metric}, "update_real", self._real_batches(*real))
+        values, protocols = distributed.on_rank_zero(self._compute)
+        better = {f"{label}/{name}": direction for label, m in self.metrics.items() for name, direction in m.better.items()}
         return Scores(values, protocols, better, time.perf_counter() - started)
 
+    def _compute(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+        values = {f"{label}/{name}": v for label, metric in self.metrics.items() for name, v in metric.compute().items()}
+        return values, {label: self._protocol(label, metric) for label, metric in self.metrics.items()}
+
     def _see_real(self) -> None:
+        """Show the real images to the metrics that compare with them, where their statistics are not known from before."""
+        run = self.run
         wanting = {k: m for k, m in self.metrics.items() if hasattr(m, "update_real") and hasattr(m, "update")}
         if wanting:
-            self._see(self._real_batches(), wanting, "update_real")
+            images, labels = run.plan.dataset.load(run.recipe.evaluation.split)
+            known = KnownStatistics(images, labels, run.device)
+            keys = {label: self._statistics_key(label, metric) for label, metric in wanting.items()}
+            found = distributed.on_rank_zero(lambda: [k for k, metric in wanting.items() if known.restore(metric, keys[k])])
+            missing = {label: metric for label, metric in wanting.items() if label not in found}
+            started = time.perf_counter()
+            if missing:
+                self._feed(missing, "update_real", self._real_batches(images, labels))
+            self._real_images = len(labels)
+            if distributed.rank() == 0 and time.perf_counter() - started > WORTH_KEEPING:
+                for label, metric in missing.items():
+                    known.keep(metric, keys[label])
         self._seen_real = True
 
-    def _see(self, batches: Iterable[tuple[Tensor, Tensor]], metrics: dict[str, Metric], method: str) -> None:
-        for images, labels in batches:
-            self._feed(metrics, method, images, labels)
+    def _statistics_key(self, label: str, metric: Metric) -> dict[str, Any]:
+        network = None if metric.network is None else self._fingerprint(metric.network)
+        return {"metric": self.run.plan.metrics[label].part.declared.full_name, **metric.protocol(), "network": network}
 
-    def _real_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _real_batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's rows of every batch of real images, with their labels."""
         run = self.run
-        images, labels = run.plan.dataset.load(run.recipe.evaluation.split)
         self._real_images = len(labels)
         size = run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
             part = slice(start, start + size)
-            yield to_unit(images[part].to(run.device)), labels[part].to(run.device)
+            yield to_unit(distributed.own(images[part]).to(run.device)), distributed.own(labels[part]).to(run.device)
 
     def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
         run, settings = self.run, self.run.recipe.evaluation
@@ -114,7 +134,10 @@ class Evaluator:
             for start in range(0, settings.samples, settings.batch_size):
                 number = min(settings.batch_size, settings.samples - start)
                 z, label = run.latent(number, "evaluation", settings.seed, start)
-                sources = None if given is None else _evenly(given, settings.samples, start, number).to(run.device)
+                z, label = distributed.own(z), distributed.own(label)
+                sources = None
+                if given is not None:
+                    sources = distributed.own(_evenly(given, settings.samples, start, number)).to(run.device)
                 with torch.no_grad(), run.autocast():
                     images = generate(network, z, label, None if sources is None else to_unit(sources))
                 # Metrics see what a saved image would hold.
@@ -122,16 +145,22 @@ class Evaluator:
         finally:
             network.train(training)
 
-    def _feed(self, metrics: dict[str, Metric], method: str, images: Tensor, labels: Tensor) -> None:
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
-        for metric in metrics.values():
-            wanted = parameters_of(getattr(metric, method))
-            tensors: dict[str, Tensor] = {"images": images, "labels": labels}
-            if metric.network is not None and wanted.keys() & {"logits", "features"}:
-                if metric.network not in seen:
-                    seen[metric.network] = self._read(self.run.networks[metric.network], images)
-                tensors["features"], tensors["logits"] = seen[metric.network]
-            getattr(metric, method)(**{name: tensors[name] for name in wanted if name in tensors})
+    def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Give metrics what they ask for, batch by batch."""
+        wanted = {label: parameters_of(getattr(metric, method)).keys() for label, metric in metrics.items()}
+        asked = {name for names in wanted.values() for name in names} & {"images", "labels"}
+        read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
+        for images, labels in batches:
+            given = {"images": images, "labels": labels}
+            whole = {name: _joined(given[name]) for name in sorted(asked)}
+            seen = {network: self._read(self.run.networks[network], images) for network in sorted(read)}
+            if distributed.rank():
+                continue
+            for label, metric in metrics.items():
+                tensors = dict(whole)
+                if metric.network in seen:
+                    tensors["features"], tensors["logits"] = seen[metric.network]
+                getattr(metric, method)(**{name: tensors[name] for name in wanted[label] if name in tensors})
 
     @staticmethod
     def _read(network: Any, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +170,7 @@ class Evaluator:
             features = network.embed(images)
             logits = network.classify(features)
         network.train(training)
-        return features.float(), logits.float()
+        return _joined(features.float()), _joined(logits.float())
 
     def _protocol(self, label: str, metric: Metric) -> dict[str, Any]:
         run, settings = self.run, self.run.recipe.evaluation
@@ -170,6 +199,12 @@ class Evaluator:
         if label not in self._fingerprints:
             self._fingerprints[label] = fingerprint(self.run.networks[label])
         return self._fingerprints[label]
+
+
+def _joined(rows: Tensor) -> Tensor:
+    """Return the rows of all processes, in their order."""
+    pieces = distributed.gather_list(rows)
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
 def fingerprint(network: nn.Module) -> str:

@@ -96,7 +96,7 @@ class Hooks:
 
     @hookspec
     def gancore_run_started(self, run: Run) -> None:
-        """Observe that a run starts (or resumes) training."""
+        """Observe that a run starts (or resumes) training. Of several processes rank 0 alone calls observers."""
 
     @hookspec
     def gancore_logged(self, run: Run, iteration: int, values: Mapping[str, float]) -> None:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gancore import distributed
 from gancore.components import Drawn, Translator
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
-from gancore.random import derive, generator
+from gancore.random import derive, shared
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -27,11 +28,13 @@ class Batch(Drawn):
     Attributes:
         z: Latents (N, latent_dim); None without a generator.
         fake_label: Labels (N,) for the generator.
+        whole: Images of the batch over all processes, of which this one has its share.
         generated: Images made without a graph, by side and number; a replay of the batch finds them again.
     """
 
     z: Tensor | None = None
     fake_label: Tensor | None = None
+    whole: int = 0
     generated: dict[tuple[str, int], Tensor] = attrs.field(factory=dict, repr=False)
 
 
@@ -118,7 +121,7 @@ class Phase:
     def noise(self, *purpose: str) -> torch.Generator:
         """Return a generator for a part, in this iteration and turn."""
         run = self.run
-        return generator(run.device, run.seed, *purpose, run.iteration, run.turn, run.rank)
+        return shared(run.device, run.seed, *purpose, run.iteration, run.turn, 0)
 
     def _make_images(self, batch: Batch) -> list[Values]:
         """Return the images of the turn, in two parts where negatives have a share of the loss of their own."""
@@ -324,7 +327,9 @@ class Phase:
         if leaf is not None:
             assert leaf.grad is not None
             assert run.attack is not None
-            run.attack.update(leaf.grad, values.images["real"])
+            # Each process's loss is a mean over its own images; an attack learns from that over all.
+            grad = leaf.grad if distributed.world_size() == 1 else leaf.grad / distributed.world_size()
+            run.attack.update(grad, values.images["real"])
         if run.average is not None and run.average_of == self.plan.player:
             run.average.update(run.iteration)
 

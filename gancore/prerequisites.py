@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from gancore import components
+from gancore import components, distributed
 from gancore.errors import GancoreError, listed
 from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
 from gancore.recipe import TABLES, Recipe, assignment, check_table, merge, read_layer
@@ -120,18 +121,33 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
         recipe = training_recipe(plan, part)
         folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
         weights = folder / "weights" / part.file
-        if not weights.is_file():
+        # All processes train together, so they must not each look for themselves whether that is needed.
+        if distributed.on_rank_zero(partial(_absent, weights)):
             announce(f"{part.label} has no weights yet: training them first by {name}, into {folder}")
-            partial = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-            shutil.rmtree(partial, ignore_errors=True)
+            started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
+            _discard(started)
             try:
-                train(recipe, partial)
-                if folder.exists() and not weights.is_file():
-                    shutil.rmtree(folder)
-                # Another process may have finished the same training meanwhile; either result is the same.
-                if not folder.exists():
-                    partial.replace(folder)
+                train(recipe, started)
+                distributed.on_rank_zero(partial(_keep, folder, weights, started))
             finally:
-                shutil.rmtree(partial, ignore_errors=True)
+                _discard(started)
         found[part.label] = weights
     return found
+
+
+def _absent(weights: Path) -> bool:
+    return not weights.is_file()
+
+
+def _discard(folder: Path) -> None:
+    if distributed.rank() == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep(folder: Path, weights: Path, started: Path) -> None:
+    """Put a finished training in its place."""
+    if folder.exists() and not weights.is_file():
+        shutil.rmtree(folder)
+    # Another run may have finished the same training meanwhile; either result is the same.
+    if not folder.exists():
+        started.replace(folder)

@@ -53,7 +53,7 @@ class RunSettings:
 
     Attributes:
         iterations: Length of the training.
-        batch_size: Images per batch and process.
+        batch_size: Images per batch; several processes share them out evenly.
         seed: Seeds every draw and the initial weights.
         precision: ``auto`` takes bfloat16 where the hardware computes with it, float32 elsewhere.
         latent_dim: Width of the latent.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gancore import components, distributed
+from gancore.batch_norm import synchronise
 from gancore.components import Drawn
 from gancore.data import ImageStore, ImageStream, IndexStream
 from gancore.devices import choose_precision
@@ -50,7 +51,12 @@ class Run:
         players: The trained networks with their optimizers.
         average: The generator's moving average, if the recipe asks for one.
         iteration: The current iteration, from 0; after training, their number.
-        losses: The newest value of every loss, ``player/label`` -> 0-d tensor.
+        losses: The newest value of every loss on this process's images, ``player/label`` -> 0-d tensor.
+        rank: This process's number; 0 where there is one alone.
+        batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
+
+    Raises:
+        GancoreError: Something in the plan can't be built, or the processes can't share its batch evenly.
     """
 
     average_of = GENERATOR
@@ -63,6 +69,8 @@ class Run:
         self.device = device
         self.seed = plan.recipe.run.seed
         self.rank = distributed.rank()
+        distributed.share(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
+        self.batch_norms_apart: set[str] = set()
         self.precision = choose_precision(plan.recipe.run.precision, device)
         self.iteration = 0
         self.turn = 0
@@ -105,6 +113,8 @@ class Run:
             if planned.keys.input_mean is not None and planned.keys.input_std is not None:
                 network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
             network = network.to(self.device, memory_format=torch.channels_last)
+            if planned.trained and distributed.world_size() > 1:
+                self.batch_norms_apart |= synchronise(network)
             self.networks[label] = network.train() if planned.trained else network.eval().requires_grad_(False)
         self.heads = self._build_heads(context, weights)
         self.attack: components.Attack | None = (
@@ -121,7 +131,10 @@ class Run:
         self.players = {name: self._player(name) for name in self.plan.players}
         ema = self.recipe.ema
         self.average = None if ema is None else MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start)
-        distributed.broadcast(tensor for tensor in self.tensors().values() if tensor.device.type == self.device.type)
+        # Every process has drawn the same weights; where machines differ, their arithmetic may not agree to the last bit.
+        distributed.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
+        for _, module, buffer in self._rows():
+            setattr(module, buffer, distributed.own(getattr(module, buffer)).clone())
 
     def _build_heads(self, context: Mapping[str, Any], weights: Mapping[str, Path]) -> dict[str, nn.Module]:
         if "discriminator" not in self.networks:
@@ -142,6 +155,13 @@ class Run:
             if path:
                 load_weights(heads[label], Path(path), where=planned.part.where)
         return heads
+
+    def _rows(self) -> list[tuple[str, nn.Module, str]]:
+        """Return the buffers whose rows belong to the images of a batch: name of the module, module, name of the buffer."""
+        parts: dict[str, nn.Module] = {f"loss.{label}": term for label, term in self.terms.items()}
+        if self.attack is not None:
+            parts["attack"] = self.attack
+        return [(name, part, buffer) for name, part in parts.items() for buffer in sorted(getattr(part, "per_image", ()))]
 
     def _player(self, name: str) -> Player:
         heads = list(self.heads.values()) if name == "discriminator" else []
@@ -189,8 +209,7 @@ class Run:
         # A source that leaves nothing of the data out needs no second copy of them on the device.
         shared = seed != self.seed and images is self.selection[0]
         store = self.stream.store if shared else ImageStore(images, labels, self.device, self.recipe.augmentation)
-        size, processes = self.recipe.run.batch_size, distributed.world_size()
-        return ImageStream(store, IndexStream(len(labels), size, seed, weights=weights, rank=self.rank, world_size=processes))
+        return ImageStream(store, IndexStream(len(labels), self.recipe.run.batch_size, seed, weights=weights))
 
     @cached_property
     def stream(self) -> ImageStream:
@@ -207,24 +226,32 @@ class Run:
         return streams
 
     def fresh(self) -> Batch:
-        """Draw a new batch: images, labels, latents."""
+        """Draw a new batch: images, labels, latents. Of several processes each gets its share of what one would draw."""
         draw = self.draws
         self.draws += 1
-        drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, self.rank)))
+        # A sampler may relate the images of a batch to each other, so it sees all of them, and each process cuts its share
+        # out of the result. Where none changes a drawn batch, no process reads the others' images.
+        changed = any(type(sampler).draw is not components.Sampler.draw for sampler in self.samplers.values())
+        whole = self.recipe.run.batch_size
+        part = slice(None) if changed else distributed.part(whole)
+        drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, 0), part))
         if self.plan.sources:
             drawn.sources = {
-                label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, self.rank))
+                label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, 0), part)
                 for label, stream in self.sources.items()
             }
-        for label, sampler in self.samplers.items():
-            drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, self.rank))
-        return self.renew(Batch(**attrs.asdict(drawn, recurse=False)))
+        if changed:
+            for label, sampler in self.samplers.items():
+                drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, 0))
+            whole = len(drawn.real)
+            drawn = _own_share(drawn)
+        return self.renew(Batch(**attrs.asdict(drawn, recurse=False), whole=whole))
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""
         z = label = None
         if GENERATOR in self.networks:
-            z, label = self.latent(len(batch.real), "latent", self.latents, self.rank)
+            z, label = map(distributed.own, self.latent(batch.whole, "latent", self.latents, 0))
             self.latents += 1
         return attrs.evolve(batch, z=z, fake_label=label, generated={})
 
@@ -277,13 +304,16 @@ class Run:
         return named
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that a checkpoint holds."""
+        """Every tensor that a checkpoint holds: what one process would have. Of several, all must call it together."""
         state = {
             f"{name}/{key}": value for name, module in self.modules().items() for key, value in module.state_dict().items()
         }
         state |= {
             f"optimizer.{name}/{key}": value for name, player in self.players.items() for key, value in player.state().items()
         }
+        if distributed.world_size() > 1:
+            for name, module, buffer in self._rows():
+                state[f"{name}/{buffer}"] = torch.cat(distributed.gather_list(getattr(module, buffer)))
         return state
 
     def counters(self) -> dict[str, int]:
@@ -306,6 +336,9 @@ class Run:
         strange = (needed - set(groups)) | (set(groups) - needed - optimizers)
         if strange:
             raise GancoreError(f"the checkpoint does not fit this recipe: it differs in {', '.join(sorted(strange))}.")
+        for name, _, buffer in self._rows():
+            if buffer in groups.get(name, {}):
+                groups[name][buffer] = distributed.own(groups[name][buffer])
         for owner in sorted(needed):
             try:
                 modules[owner].load_state_dict(groups[owner])
@@ -323,6 +356,17 @@ class Run:
         if GENERATOR not in self.networks:
             raise GancoreError(f"{self.recipe.name} has no generator to sample from.")
         return self.average.network if weights == "ema" and self.average is not None else self.networks[GENERATOR]
+
+
+def _own_share(drawn: Drawn) -> Drawn:
+    """Return this process's rows of a drawn batch."""
+    if distributed.world_size() == 1:
+        return drawn
+    rows: dict[str, Any] = {
+        name: distributed.own(value) for name, value in attrs.asdict(drawn, recurse=False).items() if isinstance(value, Tensor)
+    }
+    sources = {label: (distributed.own(images), distributed.own(labels)) for label, (images, labels) in drawn.sources.items()}
+    return attrs.evolve(drawn, **rows, sources=sources)
 
 
 class Normalized(components.Classifier):

@@ -16,7 +16,7 @@ import torch
 
 import gancore
 from gancore import checkpoint, distributed, prerequisites, toml
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, listed
 from gancore.evaluation import Evaluator, Scores, sample
 from gancore.folder import RunFolder, entries, processor
 from gancore.pictures import save_grid
@@ -80,32 +80,54 @@ def train(
         out: The run's folder.
         device: Where to compute.
         resume: Go on from the newest checkpoint in `out`; start anew where there is none.
-        progress: Whom to tell.
+        progress: Whom to tell; of several processes rank 0 alone tells.
+
+    Under ``torchrun`` every process calls this; `out` and the cache must be folders that all machines share.
 
     Raises:
-        GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, or a loss that is no longer finite.
+        GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, a loss that is no longer finite, or a
+            process that was lost.
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
-    progress = progress or Silent()
-    folder = RunFolder(out)
-    _check_folder(folder, recipe, resume=resume)
     distributed.start(device)
+    progress = Silent() if progress is None or distributed.rank() else progress
+    folder = RunFolder(out)
+    distributed.on_rank_zero(lambda: _check_folder(folder, recipe, resume=resume))
     run = build(recipe, registry, device, progress)
-    newest = checkpoint.checkpoints(out)[-1:] if resume else []
+    newest = distributed.on_rank_zero(lambda: checkpoint.checkpoints(out)[-1:]) if resume else []
     for path in newest:
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
     _ = run.stream, run.sources
     describe = environment(run)
-    if run.rank == 0:
+
+    def prepare() -> None:
         folder.create(recipe.table, describe)
         folder.forget_after(run.iteration)
+
+    distributed.on_rank_zero(prepare)
+    if distributed.world_size() > 1:
+        progress.announce(_division(run))
     _Training(run, folder, registry, progress).run_all()
     return run
 
 
+def _division(run: Run) -> str:
+    """Say how several processes share the work."""
+    processes = distributed.world_size()
+    own = distributed.share(run.recipe.run.batch_size, "run.batch_size")
+    apart = f"; {listed(run.batch_norms_apart)} keeps statistics for each process" if run.batch_norms_apart else ""
+    return f"{processes} processes, {own} images of each batch of {run.recipe.run.batch_size} in each{apart}"
+
+
 def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
-    """Build a run, training first what its recipe needs."""
+    """Build a run, training first what its recipe needs.
+
+    Raises:
+        GancoreError: Anything wrong with recipe, data or weights; or several processes that have not met (`distributed.start`).
+    """
+    if distributed.world_size() == 1:
+        distributed.one_process("this command")
     progress = progress or Silent()
     plan = make_plan(recipe, registry)
 
@@ -181,10 +203,10 @@ class _Training:
         self.folder = folder
         self.settings = run.recipe.run
         self.progress = progress
-        self.observers = registry.observers(run.recipe.plugins)
+        self.observers = registry.observers(run.recipe.plugins) if run.rank == 0 else _unobserved
         self.evaluator = Evaluator(run) if run.plan.metrics else None
+        self.asked = False
         self.stopped = False
-        self.images = self.settings.batch_size * distributed.world_size()
 
     def run_all(self) -> None:
         """Train to the last iteration, writing what the recipe asks for."""
@@ -215,7 +237,11 @@ class _Training:
             run.step()
             done = run.iteration
             last = done == settings.iterations
-            if done % settings.log_every == 0 or last:
+            logged = done % settings.log_every == 0 or last
+            # Several processes must stop in the same iteration, and agree where they wait for each other anyway.
+            if distributed.world_size() == 1 or logged:
+                self.stopped = distributed.any_of(self.asked)
+            if logged:
                 values = self._values(done)
                 since += time.perf_counter() - clock
                 spent += since
@@ -237,7 +263,8 @@ class _Training:
     def _values(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronisation for all."""
         names = list(self.run.losses)
-        values = dict(zip(names, torch.stack([self.run.losses[name] for name in names]).tolist(), strict=True))
+        newest = distributed.global_mean(torch.stack([self.run.losses[name] for name in names]))
+        values = dict(zip(names, newest.tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
                 saved = checkpoint.checkpoints(self.folder.path)
@@ -259,7 +286,11 @@ class _Training:
             monitor = getattr(term, "monitor", None)
             if monitor is not None:
                 monitors |= {f"{label}/{name}": tensor.tolist() for name, tensor in monitor().items()}
-        entry = {"iteration": iteration, "seconds": round(seconds, 3), "images_per_second": round(rate * self.images, 2)}
+        entry = {
+            "iteration": iteration,
+            "seconds": round(seconds, 3),
+            "images_per_second": round(rate * self.settings.batch_size, 2),
+        }
         self.folder.append(self.folder.log, {**entry, "losses": values, "monitors": monitors})
 
     def _sample(self, iteration: int) -> None:
@@ -276,8 +307,7 @@ class _Training:
             write_scores(self.folder, iteration, scores)
 
     def _checkpoint(self) -> None:
-        if self.run.rank == 0:
-            checkpoint.save(self.run, self.folder.path)
+        checkpoint.save(self.run, self.folder.path)
 
     def _export(self) -> None:
         """Write each trained network alone, for other recipes to start from."""
@@ -298,9 +328,9 @@ class _Training:
         """Finish the iteration and save on the first Ctrl-C or termination; a second one stops at once."""
 
         def stop(_number: int, _frame: Any) -> None:
-            if self.stopped:
+            if self.asked:
                 raise KeyboardInterrupt
-            self.stopped = True
+            self.asked = True
 
         try:
             before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -312,6 +342,10 @@ class _Training:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _unobserved(_hook: str, **_arguments: Any) -> None:
+    """Tell nobody: plugins that observe a run do so in rank 0."""
 
 
 def write_scores(folder: RunFolder, iteration: int, scores: Scores) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gancore.data import ImageStore, IndexStream, to_uint8, to_unit
+from gancore.data import ImageStore, ImageStream, IndexStream, to_uint8, to_unit
 from gancore.random import derive, generator
 from gancore.recipe import Augmentation
 
@@ -30,11 +30,14 @@ def test_a_draw_is_the_same_whatever_was_drawn_before() -> None:
     assert not torch.equal(walked.indices(41), IndexStream(100, 7, seed=2).indices(41))
 
 
-def test_ranks_share_out_one_global_order() -> None:
-    whole = torch.cat([IndexStream(50, 8, seed=5).indices(d) for d in range(3)])
-    parts = [IndexStream(50, 4, seed=5, rank=r, world_size=2) for r in range(2)]
-    shared = torch.cat([part.indices(d) for d in range(3) for part in parts])
-    assert torch.equal(whole, shared)
+def test_a_part_of_a_batch_is_as_it_would_be_in_the_whole() -> None:
+    images = torch.randint(0, 256, (20, 1, 6, 6), dtype=torch.uint8)
+    store = ImageStore(images, torch.arange(20), torch.device("cpu"), Augmentation(flip=True, crop_padding=2))
+    stream = ImageStream(store, IndexStream(20, 8, seed=5))
+    whole, labels = stream.batch(3, generator("cpu", 0, "augmentation"))
+    parts = [stream.batch(3, generator("cpu", 0, "augmentation"), part) for part in (slice(0, 3), slice(3, 8))]
+    assert torch.equal(torch.cat([part for part, _ in parts]), whole)
+    assert torch.equal(torch.cat([own for _, own in parts]), labels)
 
 
 def test_weights_are_the_frequency_of_each_image() -> None:

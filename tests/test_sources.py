@@ -377,7 +377,7 @@ def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(distributed, "world_size", lambda: 2)
         runs.append([n for _ in range(5) for n in numbers(run.fresh().sources["avoid"][0])])
         monkeypatch.undo()
-    assert sorted(runs[0] + runs[1]) == list(range(120))
+    assert sorted(runs[0] + runs[1]) == list(range(60))
 
 
 def test_a_source_changes_no_other_draw() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from gancore.report.numbers import TIMES, duration, full, short
+from gancore.report.numbers import duration, full, short
 from gancore.report.parts import NOTHING, Shown, curves, details, named, table
 from gancore.report.reading import Entry, RunData, Value, number, picture
 from gancore.report.recipes import recipes_section
@@ -117,7 +117,7 @@ def _iterations(run: RunData) -> str:
 def _batch(run: RunData) -> str:
     size, processes = run.setting("run", "batch_size"), run.environment.get("processes")
     several = isinstance(processes, int) and processes > 1
-    return f"{_text(size)} {TIMES} {processes} processes" if several else _text(size)
+    return f"{_text(size)} over {processes} processes" if several else _text(size)
 
 
 def _parameters(run: RunData) -> str:

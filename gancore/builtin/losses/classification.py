@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gancore import distributed
 from gancore.components import LossTerm
 from gancore.errors import GancoreError
 from gancore.settings import Range
@@ -129,7 +130,12 @@ class CrossEntropy(LossTerm):
         if self.loss == "ldam":
             true_class = real_label[:, None] == torch.arange(logits.shape[1], device=logits.device)
             logits = self.scale * torch.where(true_class, logits - self.margins.to(logits.dtype), logits)
-        return F.cross_entropy(logits, real_label, weight=weights)
+        loss = F.cross_entropy(logits, real_label, weight=weights)
+        if weights is None or distributed.world_size() == 1:
+            return loss
+        # The weights of all images add up to the divisor, not those of this process alone.
+        own = weights[real_label].sum()
+        return loss * (own / distributed.global_mean(own))
 
     def attacked(self, *, real_classifier: Tensor, real_label: Tensor) -> Tensor:
         """Return the plain cross entropy of each image (N,)."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancore.components import LossTerm
+from gancore.random import rand
 from gancore.settings import Range
 
 
@@ -36,7 +37,7 @@ class GradientPenalty(LossTerm):
     def interpolate(self, *, real_view: Tensor, fake_view: Tensor, noise: torch.Generator) -> Tensor:
         """Return a random point (N, C, H, W) between each real image and the generated one at its place."""
         shape = (real_view.shape[0],) + (1,) * (real_view.ndim - 1)
-        share = torch.rand(shape, generator=noise, device=real_view.device, dtype=real_view.dtype)
+        share = rand(shape, noise, dtype=real_view.dtype)
         return real_view + share * (fake_view - real_view)
 
     def discriminator(self, *, mixed_view: Tensor, mixed_adversarial: Tensor) -> Tensor:

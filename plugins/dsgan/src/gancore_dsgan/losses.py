@@ -67,7 +67,7 @@ class PullAway(gancore.LossTerm):
 
     def generator(self, *, fake_classifier_features: Tensor) -> Tensor:
         """Return the scalar loss for features (N, F), N at least 2; 0 for a single image."""
-        features = F.normalize(fake_classifier_features, dim=1)
+        features = gancore.gather(F.normalize(fake_classifier_features, dim=1))
         cosines = features @ features.T
         number = len(features)
         return (cosines.square().sum() - cosines.diagonal().square().sum()) / max(number * (number - 1), 1)
@@ -81,7 +81,7 @@ class FeatureMatching(gancore.LossTerm):
 
     def generator(self, *, real_classifier_features: Tensor, fake_classifier_features: Tensor) -> Tensor:
         """Return the scalar loss for features (N, F)."""
-        return (real_classifier_features.mean(0) - fake_classifier_features.mean(0)).abs().mean()
+        return gancore.global_mean(real_classifier_features.mean(0) - fake_classifier_features.mean(0)).abs().mean()
 
 
 class Confidence(gancore.LossTerm):

@@ -120,6 +120,7 @@ class Free(gancore.Attack):
     """
 
     gradient: ClassVar[str] = "shared"
+    per_image: ClassVar[frozenset[str]] = frozenset({"delta"})
     delta: Tensor
 
     def __init__(

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+import gancore
 from gancore import GancoreError
 
 Norm = Literal["linf", "l2"]
@@ -39,9 +40,9 @@ def norms(delta: Tensor) -> Tensor:
 def random_start(x: Tensor, epsilon: float, norm: Norm, noise: torch.Generator) -> Tensor:
     """Return perturbations (N, C, H, W), uniform in the ball around each image of `x`."""
     if norm == "linf":
-        return (torch.rand(x.shape, generator=noise, device=x.device, dtype=x.dtype) * 2 - 1) * epsilon
-    direction = torch.randn(x.shape, generator=noise, device=x.device, dtype=x.dtype)
-    radius = torch.rand((len(x), 1, 1, 1), generator=noise, device=x.device, dtype=x.dtype)
+        return (gancore.rand(x.shape, noise, dtype=x.dtype) * 2 - 1) * epsilon
+    direction = gancore.randn(x.shape, noise, dtype=x.dtype)
+    radius = gancore.rand((len(x), 1, 1, 1), noise, dtype=x.dtype)
     return epsilon * radius ** (1 / max(1, x[0].numel())) * direction / norms(direction).clamp_min(1e-12)
 
 

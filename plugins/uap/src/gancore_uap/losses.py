@@ -69,13 +69,14 @@ class Fooling(gancore.LossTerm):
                     f"{fake_classifier.shape[1] - 1}; choose one of these."
                 )
             sign, wanted = 1, torch.full_like(wanted, self.target)
-        entropy = F.cross_entropy(fake_classifier, wanted)
+        entropy = gancore.global_mean(F.cross_entropy(fake_classifier, wanted))
         # A cross entropy that underflows to 0 has no gradient either way; its logarithm shall stay finite.
         return sign * (entropy.clamp_min(torch.finfo(entropy.dtype).tiny).log() if self.log else entropy)
 
     def observe(self, *, real_classifier: Tensor, fake_classifier: Tensor) -> None:
         """Keep the batch's share of images whose predicted class the perturbation changes."""
-        self.fooled.copy_((real_classifier.argmax(dim=1) != fake_classifier.argmax(dim=1)).float().mean())
+        changed = (real_classifier.argmax(dim=1) != fake_classifier.argmax(dim=1)).float().mean()
+        self.fooled.copy_(gancore.global_mean(changed))
 
     def monitor(self) -> dict[str, Tensor]:
         """Return the fooling rate on the last batch, for the log."""
