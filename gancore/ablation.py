@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,13 @@ from typing import Any
 import attrs
 import torch
 
-from gancore import checkpoint, distributed, prerequisites, toml
+from gancore import checkpoint, distributed, prerequisites, tables, toml
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.folder import RunFolder, entries, write_text
 from gancore.plan import Plan, make_plan
 from gancore.recipe import GROUPS, Recipe, check_table, merge
 from gancore.registry import Registry
+from gancore.tables import ARROWS, MISSING, decimals, mean_and_deviation, spread
 from gancore.training import Progress, Silent, train
 
 WHOLE = "whole"
@@ -24,7 +24,6 @@ KEPT = "losses.adversarial"
 """The part that is dropped only when it is named: without it there is no game."""
 
 MARK = "†"
-ARROWS = {"lower": " ↓", "higher": " ↑"}
 
 
 @attrs.frozen
@@ -106,19 +105,12 @@ class Table:
     def text(self) -> str:
         """Return the table for a terminal."""
         header, rows = self._cells()
-        widths = [max(len(line[place]) for line in (header, *rows)) for place in range(len(header))]
-        lines = []
-        for line in (header, *rows):
-            cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-            lines.append("  ".join([line[0].ljust(widths[0]), *cells]).rstrip())
-        return "\n".join([self.caption, "", *lines, *self._after()])
+        return "\n".join([self.caption, "", *tables.plain([header, *rows]), *self._after()])
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
         header, rows = self._cells()
-        rule = ["---", *["---:"] * (len(header) - 1)]
-        lines = ["| " + " | ".join(cell.strip() for cell in line) + " |" for line in (header, rule, *rows)]
-        return "\n".join([self.caption, "", *lines, *("\n" + note for note in self.notes)]) + "\n"
+        return "\n".join([self.caption, "", *tables.markdown(header, rows), *("\n" + note for note in self.notes)]) + "\n"
 
     def json(self) -> dict[str, Any]:
         """Return every value by seed, means and deviations, and how the values were made."""
@@ -167,7 +159,7 @@ class Table:
             header.append(column + ARROWS.get(self._first.better.get(column, ""), "") + " " * any(other))
             for row, values, marked in zip(rows, found, other, strict=True):
                 # A mean over fewer seeds than the caption says would be another quantity.
-                cell = _shown(values, digits) if len(values) == len(self.seeds) else "-"
+                cell = spread(values, digits) if len(values) == len(self.seeds) else MISSING
                 row.append(cell + (MARK if marked else " " * any(other)))
         return header, rows
 
@@ -296,25 +288,6 @@ def last_scores(trial: Trial) -> Scored:
             known.update(entry.get(key, {}))
     numbers = {k: v for k, v in whole["scores"].items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return Scored(numbers, whole["protocols"], whole["better"])
-
-
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the sample deviation, which one value has none of."""
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
-def decimals(values: Sequence[float]) -> int:
-    """Return with how many decimals a column is written: four digits of its largest value, six decimals at most."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    return min(6, max(0, 3 - math.floor(math.log10(largest)))) if largest else 4
-
-
-def _shown(values: Sequence[float], digits: int) -> str:
-    mean, deviation = mean_and_deviation(values)
-    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def _named(recipe: Recipe, registry: Registry, drops: Sequence[str]) -> dict[str, Plan]:

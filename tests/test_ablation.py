@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from gancore import GancoreError, ablation, checkpoint, cli, toml
-from gancore.ablation import Scored, Table, ablate, decimals, mean_and_deviation
+from gancore.ablation import Scored, Table, ablate
 from gancore.recipe import Recipe, check_table, merge
 from gancore.run import Run
 from gancore.training import Interrupted
@@ -124,19 +124,6 @@ def test_a_score_that_a_run_lacks_is_no_mean_over_the_others() -> None:
     made = Table("r", 7, (0, 1), rows)
     assert "| without x | - |" in made.markdown()
     assert made.json()["variants"]["without x"]["scores"]["a/a"] == {"values": [1.0, None], "mean": None, "deviation": None}
-
-
-@pytest.mark.parametrize(
-    ("values", "digits"), [([0.03, 0.012], 5), ([91.2], 2), ([1442.0], 0), ([0.0], 4), ([1e-9], 6), ([float("inf"), 2.0], 3)]
-)
-def test_a_column_shows_four_digits_of_its_largest_value(values: list[float], digits: int) -> None:
-    assert decimals(values) == digits
-
-
-def test_a_deviation_that_is_not_finite_is_told() -> None:
-    mean, deviation = mean_and_deviation([float("nan"), 1.0])
-    assert deviation is not None
-    assert np.isnan([mean, deviation]).all()
 
 
 def test_by_default_each_term_attack_and_sampler_is_dropped_in_turn(tmp_path: Path, table: dict[str, Any]) -> None:
