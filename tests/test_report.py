@@ -167,7 +167,7 @@ def test_the_table_of_runs_says_what_was_run(make_run: MakeRun) -> None:
     assert row(page, "Parameters")[1] == "generator 1.23M"
     assert row(page, "Images per second")[1] == "640"
     assert row(page, "Time of training")[1] == "40 s"
-    assert row(page, "Time of scoring")[1] == "3 s"
+    assert row(page, "Time of scoring")[1] == "3 s, 6.98 % of the wall clock"
     assert row(page, "Device")[1] == "some processor, 2 threads"
     assert row(page, "Data")[1] == "core/digits, 100 images in 3 classes, 10 to 60 per class"
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from gancore.report.numbers import duration, full, short
+from gancore.report.numbers import duration, full, percent, short
 from gancore.report.parts import NOTHING, Shown, curves, details, named, table
 from gancore.report.reading import Entry, RunData, Value, number, picture
 from gancore.report.recipes import recipes_section
 from gancore.report.robustness import robustness_section
 from gancore.report.scoring import classes_section, list_charts, scores_section
 from gancore.report.style import CSS
+from gancore.timing import wall_clock
 
 _PAST = 6
 """Sample grids shown of a run's past."""
@@ -72,7 +73,7 @@ def _overview(runs: Sequence[Shown]) -> str:
         ("Parameters", _parameters),
         ("Images per second", _rate),
         ("Time of training", lambda run: _time(run.log[-1].seconds) if run.log else ""),
-        ("Time of scoring", lambda run: _time(sum(entry.seconds or 0.0 for entry in run.scores) or None)),
+        ("Time of scoring", _scoring),
         ("Device", _device),
         ("Versions", _versions),
         ("Plugins", lambda run: _plugins(run.environment.get("plugins"))),
@@ -134,6 +135,13 @@ def _rate(run: RunData) -> str:
 
 def _time(seconds: float | None) -> str:
     return "" if seconds is None else duration(seconds)
+
+
+def _scoring(run: RunData) -> str:
+    spent = wall_clock(run.log, run.scores)
+    # Without a log it is not known of how much this is a share.
+    share = f", {percent(spent.share)} of the wall clock" if run.log and spent.share is not None else ""
+    return f"{duration(spent.evaluation)}{share}" if spent.evaluation else ""
 
 
 def _device(run: RunData) -> str:
