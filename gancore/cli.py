@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ OWN = (
     "evaluate",
     "attack",
     "ablate",
+    "compare",
     "report",
     "recipes",
     "components",
@@ -342,6 +344,35 @@ def ablate(
         sys.exit(130)
     click.echo(table.text())
     click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
+
+
+@main.command()
+@click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only these scores: fid, or fid/fid; may be repeated.")
+@click.option(
+    "--at",
+    metavar="WHEN",
+    default="last",
+    show_default=True,
+    help="Evaluation of each run: last, an iteration, or best:SCORE, e.g. best:fid/fid.",
+)
+@click.option("--each", is_flag=True, help="One row per run; do not average runs that differ only in their seed.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the table there too: a name in .md, or in .json.")
+@reports_errors
+def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: bool, out: Path | None) -> None:
+    """Print the scores of runs side by side; what was scored by different protocols never shares a column.
+
+    Runs that differ only in their seed share a row, as mean ± sample deviation. Nothing is scored or trained.
+    """
+    from gancore.comparison import compare as compare_runs
+    from gancore.comparison import write
+
+    compared = compare_runs(runs, metrics=metrics, at=at, each=each)
+    if out is not None:
+        write(compared, out)
+    click.echo(compared.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if out is not None:
+        click.echo(f"\nThe table is in {out}")
 
 
 @main.command()

@@ -140,8 +140,8 @@ def read_run(path: Path) -> RunData:
     except tomllib.TOMLDecodeError as error:
         notes.append(f"recipe.toml is damaged ({error}), so settings are not shown.")
         recipe = {}
-    log = {entry.iteration: entry for entry in map(_log_entry, _lines(folder.log, notes))}
-    scores = [_score_entry(line) for line in _lines(folder.scores, notes)]
+    log = {entry.iteration: entry for entry in map(_log_entry, json_lines(folder.log, notes))}
+    scores = [score_entry(line) for line in json_lines(folder.scores, notes)]
     return RunData(
         path=path,
         recipe=recipe,
@@ -226,8 +226,8 @@ def _environment(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
     return found
 
 
-def _lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """Return the objects with an iteration in a file of JSON lines."""
+def json_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the objects with an iteration in a file of JSON lines; what is missing or damaged becomes a note."""
     lines = [line for line in _text(path, notes).splitlines() if line.strip()]
     kept, damaged = [], []
     for place, line in enumerate(lines, start=1):
@@ -256,7 +256,8 @@ def _log_entry(line: dict[str, Any]) -> Entry:
     return Entry(line["iteration"], number(line.get("seconds")), rate, losses, _values(line.get("monitors")))
 
 
-def _score_entry(line: dict[str, Any]) -> Entry:
+def score_entry(line: dict[str, Any]) -> Entry:
+    """Return what a line of the scores says, without what is damaged."""
     return Entry(
         iteration=line["iteration"],
         seconds=number(line.get("seconds")),
@@ -270,7 +271,7 @@ def _attacks(folder: RunFolder, notes: list[str]) -> list[Attacked]:
     if not folder.attacks.exists():
         return []
     found = []
-    for line in _lines(folder.attacks, notes):
+    for line in json_lines(folder.attacks, notes):
         natural = number(line.get("natural"))
         points = []
         for text, value in _mapping(line.get("accuracy")).items():

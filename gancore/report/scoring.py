@@ -187,8 +187,8 @@ def _training_shares(run: Shown, classes: int) -> tuple[float, ...]:
 def _head(score: Score, scores: Sequence[Score]) -> str:
     arrow, meaning = _ARROWS.get(score.better, ("", ""))
     protocols = [other.protocol for other in scores if other.name == score.name]
-    differing = [key for key in _differing(protocols) if key != "id"]
-    shown = [f"{key} {_setting(score.protocol, key)}" for key in differing[:3]]
+    keys = [key for key in differing(protocols) if key != "id"]
+    shown = [f"{key} {setting(score.protocol, key)}" for key in keys[:3]]
     aside = ", ".join([f"protocol {score.id}", *shown])
     return f'<span title="{meaning}">{escape(score.name)} {arrow}</span><br><span class="note">{escape(aside)}</span>'
 
@@ -233,23 +233,25 @@ def _protocols(scores: Sequence[Score]) -> str:
 
 
 def _protocol_table(metric: str, protocols: Sequence[Mapping[str, Any]]) -> str:
-    differing = _differing(protocols)
+    unlike = differing(protocols)
     rows = ""
     for key in dict.fromkeys(key for protocol in protocols for key in protocol if key != "id"):
-        mark = ' class="differs"' if key in differing else ""
-        cells = "".join(f"<td{mark}>{escape(_setting(protocol, key))}</td>" for protocol in protocols)
+        mark = ' class="differs"' if key in unlike else ""
+        cells = "".join(f"<td{mark}>{escape(setting(protocol, key))}</td>" for protocol in protocols)
         rows += f"<tr><th>{escape(key)}</th>{cells}</tr>"
     heads = "".join(f"<th>protocol {escape(str(protocol.get('id', 'without id')))}</th>" for protocol in protocols)
     head = f"<thead><tr><th></th>{heads}</tr></thead>"
     return f'<h3>{escape(metric)}</h3><div class="wide"><table>{head}<tbody>{rows}</tbody></table></div>'
 
 
-def _differing(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing(protocols: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the settings that are not the same in all protocols."""
     keys = dict.fromkeys(key for protocol in protocols for key in protocol)
-    return [key for key in keys if len({_setting(protocol, key) for protocol in protocols}) > 1]
+    return [key for key in keys if len({setting(protocol, key) for protocol in protocols}) > 1]
 
 
-def _setting(protocol: Mapping[str, Any], key: str) -> str:
+def setting(protocol: Mapping[str, Any], key: str) -> str:
+    """Return a setting of a protocol as text."""
     if key not in protocol:
         return NOTHING
     value = protocol[key]
