@@ -283,7 +283,9 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
     notes += [note for _, note in chosen if note]
     rows = _rows(runs, notes, each=each)
     columns = _columns(runs)
-    words = f"of iteration {at}" if at.isdecimal() else f"where each run's {at.removeprefix(BEST)} was best"
+    words = (
+        f"of iteration {at}" if at.isdecimal() else f"where each run's {at.removeprefix(BEST)} was best, so chosen by the score"
+    )
     return Comparison(
         at="of each run's last evaluation" if at == LAST else words,
         rows=rows,
