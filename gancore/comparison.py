@@ -274,7 +274,7 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
     notes = [f"{path} is named twice, and shown once." for path in named if _times(path, paths) > 1]
     read = [_read(path, label, notes) for path, label in zip(named, labels, strict=True)]
     if not any(run.evaluations for run in read):
-        raise GancoreError(_without_scores(read[0].run) + _nor(read))
+        raise GancoreError(read[0].lack + _nor(read))
     kept = [_only(run, metrics, _names(read)) for run in read]
     chosen = [_chosen(run, at, _names(kept)) for run in kept]
     runs = [run for run, _ in chosen]
@@ -283,11 +283,8 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
     notes += [note for _, note in chosen if note]
     rows = _rows(runs, notes, each=each)
     columns = _columns(runs)
-    words = (
-        f"of iteration {at}" if at.isdecimal() else f"where each run's {at.removeprefix(BEST)} was best, so chosen by the score"
-    )
     return Comparison(
-        at="of each run's last evaluation" if at == LAST else words,
+        at=_in_words(at),
         rows=rows,
         columns=columns,
         notes=(*_splits(columns, runs), *notes),
@@ -313,10 +310,17 @@ def write(comparison: Comparison, out: Path) -> None:
 
 @attrs.frozen
 class _Read:
-    """A run as its folder tells it: its comparison at no evaluation, and iteration -> name -> column and value."""
+    """A run as its folder tells it.
+
+    Attributes:
+        run: The run, at no evaluation yet.
+        evaluations: Iteration -> name -> column and value.
+        lack: What is said where there are none.
+    """
 
     run: Compared
     evaluations: Mapping[int, Mapping[str, tuple[Column, float]]]
+    lack: str
 
 
 def _read(path: Path, label: str, notes: list[str]) -> _Read:
@@ -330,7 +334,7 @@ def _read(path: Path, label: str, notes: list[str]) -> _Read:
     notes += [f"{label}: {note}" for note in damaged]
     recipe, environment = toml.read(folder.recipe), folder.describe()
     run = Compared(path, label, recipe, environment, wall_clock(log, scores), None, {})
-    return _Read(run, _evaluations(scores, path))
+    return _Read(run, _evaluations(scores, path), _without_scores(run))
 
 
 def _evaluations(scores: Iterable[Entry], path: Path) -> dict[int, dict[str, tuple[Column, float]]]:
@@ -368,7 +372,9 @@ def _only(run: _Read, metrics: Sequence[str], names: Sequence[str]) -> _Read:
         iteration: {name: made for name, made in scores.items() if name in metrics or name.split("/")[0] in metrics}
         for iteration, scores in run.evaluations.items()
     }
-    return attrs.evolve(run, evaluations={iteration: scores for iteration, scores in kept.items() if scores})
+    kept = {iteration: scores for iteration, scores in kept.items() if scores}
+    lack = f"{run.run.label} was not scored by {listed(metrics)}." if run.evaluations else run.lack
+    return attrs.evolve(run, evaluations=kept, lack=lack)
 
 
 def _chosen(read: _Read, at: str, names: Sequence[str]) -> tuple[Compared, str]:
@@ -389,8 +395,17 @@ def _chosen(read: _Read, at: str, names: Sequence[str]) -> tuple[Compared, str]:
     else:
         raise GancoreError(f"--at {at!r} is neither {LAST}, nor an iteration, nor {BEST}SCORE, e.g. {BEST}fid/fid.")
     if iteration is None:
-        return run, lack if evaluations else _without_scores(run)
+        return run, lack if evaluations else read.lack
     return attrs.evolve(run, iteration=iteration, values=dict(evaluations[iteration].values())), ""
+
+
+def _in_words(at: str) -> str:
+    """Return which evaluation of each run is compared."""
+    if at == LAST:
+        return "of each run's last evaluation"
+    if at.isdecimal():
+        return f"of iteration {at}"
+    return f"where each run's {at.removeprefix(BEST)} was best, so chosen by the score"
 
 
 def _best_iteration(read: _Read, name: str) -> int | None:

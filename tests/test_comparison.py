@@ -213,6 +213,12 @@ def test_a_run_without_scores_among_others_is_a_row_of_dashes(make: MakeRun) -> 
     assert compared.notes == ("two has no scores; score it by `gancore evaluate two`.",)
 
 
+def test_a_run_without_the_asked_metric_says_so_and_is_not_sent_to_be_scored(make: MakeRun) -> None:
+    other = {**scored(40, 0.0), "scores": {"classes/kl": 0.5}}
+    compared = compare([make("one", scored(40, 1.0)), make("two", other, weight=2.0)], metrics=["fid"])
+    assert compared.notes == ("two was not scored by fid.",)
+
+
 def test_damaged_lines_are_passed_over_and_named(make: MakeRun) -> None:
     run = make("one", scored(40, 1.0))
     with (run / "scores.jsonl").open("ab") as file:
@@ -241,7 +247,8 @@ def test_the_last_evaluation_of_a_metric_is_the_last_that_has_it(make: MakeRun) 
 
 def test_the_best_is_the_highest_where_higher_is_better_and_never_not_a_number(make: MakeRun) -> None:
     lines = [
-        {**scored(n, value), "better": {"fid/fid": "higher"}} for n, value in ((10, 1.0), (20, 7.0), (30, math.nan), (40, 3.0))
+        {**scored(n, value), "better": {"fid/fid": "higher"}}
+        for n, value in ((10, math.nan), (20, 7.0), (30, math.nan), (40, 3.0))
     ]
     assert compare([make("one", *lines)], at="best:fid/fid").rows[0].runs[0].iteration == 20
 
