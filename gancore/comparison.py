@@ -453,7 +453,9 @@ def _rows(runs: Sequence[Compared], notes: list[str], *, each: bool) -> tuple[Ro
             seeds = [str(run.seed) for run in part]
             again = [run.label for run in part if seeds.count(str(run.seed)) > 1]
             if again:
-                notes.append(f"{_and(again)} have the same recipe and the same seed, so they are not averaged.")
+                notes.append(
+                    f"{_and(again)} have the same recipe and the same seed, so the runs of that recipe are not averaged."
+                )
             if again or part[0].iteration is None:
                 rows += [Row(run.label, (run,)) for run in part]
             else:

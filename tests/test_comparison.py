@@ -179,7 +179,9 @@ def test_a_mean_over_fewer_runs_than_the_row_has_says_so(make: MakeRun) -> None:
 def test_the_same_seed_twice_is_no_second_sample(make: MakeRun) -> None:
     compared = compare([make("one", scored(40, 1.0)), make("two", scored(40, 1.0))])
     assert [row.label for row in compared.rows] == ["one", "two"]
-    assert compared.notes == ("one and two have the same recipe and the same seed, so they are not averaged.",)
+    assert compared.notes == (
+        "one and two have the same recipe and the same seed, so the runs of that recipe are not averaged.",
+    )
 
 
 def test_different_iterations_are_not_averaged(make: MakeRun) -> None:
