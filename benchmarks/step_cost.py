@@ -4,39 +4,31 @@
 
 Images are noise of CIFAR-10's size, so nothing is downloaded. The contestants take turns, one iteration each, and the table
 gives the median time of an iteration, images per second, and the median over rounds of the ratio to the contestant named.
-The textbook loop is what a tutorial writes: torch's own spectral norm, real and fake through D one after the other, D's
-gradients computed in G's turn too, optimizer and moving average parameter by parameter, a data loader, ``.item()`` for the
-progress line.
+The textbook loop (`benchmarks.textbook`) is what a tutorial writes, with torch's own spectral norm.
 """
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 import gancore_cbgan
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
 
 import gancore.builtin
 from benchmarks import hosts
 from benchmarks.tables import machine, markdown, write_json
+from benchmarks.textbook import Step, relativistic_d, relativistic_g, textbook_step
 from gancore.builtin.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from gancore.devices import choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry
 from gancore.run import Run
-
-Step = Callable[[], None]
 
 
 def table(width: float, batch: int) -> dict[str, Any]:
@@ -66,63 +58,16 @@ def recipe_step(recipe: dict[str, Any], device: torch.device) -> Step:
     return Run(make_plan(check_table(recipe, registry, name="step_cost"), registry), device).step
 
 
-class Images(Dataset[tuple[Tensor, int]]):
-    """Images as a tutorial reads them: one by one, each converted and normalised."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image = torch.from_numpy(self.images[index]).permute(2, 0, 1).float() / 255
-        return (image - 0.5) / 0.5, 0
-
-
-def textbook_step(width: float, batch: int, device: torch.device) -> Step:
+def textbook(width: float, batch: int, device: torch.device) -> Step:
     """Return one iteration of the textbook loop, with networks of the same layers as the recipes'."""
     size: dict[str, Any] = {"channels": 3, "image_size": 32, "width": width}
-    generator = SNDCGANGenerator(**size, classes=10, latent_dim=128).to(device)
+    generator = SNDCGANGenerator(**size, classes=10, latent_dim=128)
     backbone = SNDCGANDiscriminator(**size, spectral_norm=False)
-    discriminator = nn.Sequential(backbone, nn.Linear(backbone.features, 1), nn.Flatten(0)).to(device)
+    discriminator = nn.Sequential(backbone, nn.Linear(backbone.features, 1), nn.Flatten(0))
     for module in discriminator.modules():
         if type(module) in (nn.Conv2d, nn.Linear):
             nn.utils.parametrizations.spectral_norm(module)
-    average = copy.deepcopy(generator)
-    d_optimizer = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    g_optimizer = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
-    images = np.random.default_rng(0).integers(0, 256, (2000, 32, 32, 3), dtype=np.uint8)
-    loader = DataLoader(Images(images), batch_size=batch, shuffle=True, drop_last=True)
-    batches: Iterator[Any] = iter(loader)
-    shown: dict[str, float] = {}
-
-    def step() -> None:
-        nonlocal batches
-        try:
-            real, _ = next(batches)
-        except StopIteration:
-            batches = iter(loader)
-            real, _ = next(batches)
-        real = real.to(device)
-        z = torch.randn(batch, 128, device=device)
-        fake = generator(z)
-        d_optimizer.zero_grad()
-        loss = F.softplus(discriminator(fake.detach()) - discriminator(real)).mean()
-        loss.backward()
-        d_optimizer.step()
-        shown["d"] = loss.item()
-        z = torch.randn(batch, 128, device=device)
-        g_optimizer.zero_grad()
-        loss = F.softplus(discriminator(real) - discriminator(generator(z))).mean()
-        loss.backward()
-        g_optimizer.step()
-        shown["g"] = loss.item()
-        with torch.no_grad():
-            for mine, current in zip(average.parameters(), generator.parameters(), strict=True):
-                mine.mul_(0.9999).add_(current, alpha=0.0001)
-
-    return step
+    return textbook_step(generator, discriminator, (relativistic_d, relativistic_g), batch, device, moving_average=True)
 
 
 def measure(contestants: dict[str, Step], rounds: int, device: torch.device) -> dict[str, list[float]]:
@@ -153,7 +98,7 @@ def main(width: float, batch: int, iterations: int, device: str, out: Path) -> N
     plain_table = table(width, batch)
     low = {"run": {"precision": "bfloat16"}}
     contestants: dict[str, Step] = {
-        "textbook loop, float32": textbook_step(width, batch, target),
+        "textbook loop, float32": textbook(width, batch, target),
         "gancore, float32": recipe_step(plain_table, target),
         "gancore + class balance, float32": recipe_step(merge(plain_table, CBGAN), target),
         "gancore, bfloat16": recipe_step(merge(plain_table, low), target),
