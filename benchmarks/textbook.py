@@ -70,6 +70,16 @@ def non_saturating_g(discriminator: nn.Module, _: Tensor, fake: Tensor) -> Tenso
     return F.binary_cross_entropy_with_logits(logits, torch.ones_like(logits))
 
 
+def normed_convolution(*args: Any, **kwargs: Any) -> nn.Module:
+    """Return a convolution with torch's own spectral norm."""
+    return nn.utils.parametrizations.spectral_norm(nn.Conv2d(*args, **kwargs))
+
+
+def normed_linear(*args: Any, **kwargs: Any) -> nn.Module:
+    """Return a linear layer with torch's own spectral norm."""
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(*args, **kwargs))
+
+
 def textbook_step(
     generator: nn.Module,
     discriminator: nn.Module,
