@@ -1,7 +1,7 @@
 """What does a training step cost in gancore, in torch-mimicry, in torchgan, and in a textbook loop?
 
     pip install --target build/peers --no-deps torch-mimicry==0.1.16 torchgan==0.1.0 \
-        tensorboard protobuf absl-py scikit-image lazy-loader
+        tensorboard protobuf absl-py scikit-image lazy-loader imageio tifffile
     PYTHONPATH=build/peers python -m benchmarks.peers --network sndcgan --network resnet --batch 64 --iterations 10
 
 The command installs beside the environment, not into it, and without TensorFlow, which mimicry declares but needs only for its
@@ -53,6 +53,11 @@ FLOAT32, BFLOAT16 = "gancore, float32", "gancore, bfloat16"
 TEXTBOOK = "textbook loop, float32"
 PEERS = {"torch-mimicry": "benchmarks.peer_mimicry", "torchgan": "benchmarks.peer_torchgan"}
 """Packages and the modules that make contestants of them."""
+
+INSTALL = (
+    "pip install --target build/peers --no-deps torch-mimicry==0.1.16 torchgan==0.1.0 "
+    "tensorboard protobuf absl-py scikit-image lazy-loader imageio tifffile"
+)
 
 NAMES = {"sndcgan": "SNDCGAN", "resnet": "SN-ResNet-32"}
 
@@ -163,7 +168,7 @@ def installed() -> list[str]:
             importlib.import_module(module)
             found.append(package)
         except ImportError as error:
-            print(f"{package} is left out ({error}); install it with the command at the top of benchmarks/peers.py.")
+            print(f"{package} is left out ({error}); install it with `{INSTALL}` and set PYTHONPATH=build/peers.")
     return found
 
 
