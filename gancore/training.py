@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import attrs
 import torch
 
 import gancore
@@ -24,6 +25,7 @@ from gancore.plan import GENERATOR, make_plan
 from gancore.recipe import Recipe, check_table
 from gancore.registry import Registry
 from gancore.run import Run
+from gancore.timing import read_wall_clock
 from gancore.weights import write_tensors
 
 
@@ -207,29 +209,36 @@ class _Training:
         self.evaluator = Evaluator(run) if run.plan.metrics else None
         self.asked = False
         self.stopped = False
+        self.other = 0.0
+        """Seconds spent on samples, checkpoints and exported weights, those before a resume included."""
 
     def run_all(self) -> None:
         """Train to the last iteration, writing what the recipe asks for."""
         run, settings = self.run, self.settings
         self.observers("gancore_run_started", run=run)
         self.progress.started(run.recipe.name, run.iteration, settings.iterations)
+        begun = run.iteration
         try:
             with self._signals():
                 self._iterate()
         finally:
             self.progress.ended()
-        self._export()
+        with self._counted():
+            self._export()
+        if run.rank == 0 and run.iteration > begun:
+            self.progress.announce(attrs.evolve(read_wall_clock(self.folder), other=self.other).text())
         self.observers("gancore_run_ended", run=run)
         # A signal that came with the last iteration stops whatever would follow this training.
-        if self.stopped:
+        if distributed.any_of(self.asked):
             raise Interrupted
 
     def _iterate(self) -> None:
         run, settings = self.run, self.settings
         if run.iteration >= settings.iterations:
             return
-        before = [entry["seconds"] for entry in entries(self.folder.log)] if self.folder.log.exists() else []
-        spent = before[-1] if before else 0.0
+        before = list(entries(self.folder.log))[-1:] if self.folder.log.exists() else []
+        spent = before[-1]["seconds"] if before else 0.0
+        self.other = before[-1].get("other_seconds", 0.0) if before else 0.0
         # Seconds of training alone, and since the last line of the log: pictures, scores and checkpoints do not count.
         since, counted = 0.0, run.iteration
         clock = time.perf_counter()
@@ -238,27 +247,43 @@ class _Training:
             done = run.iteration
             last = done == settings.iterations
             logged = done % settings.log_every == 0 or last
-            # Several processes must stop in the same iteration, and agree where they wait for each other anyway.
-            if distributed.world_size() == 1 or logged:
-                self.stopped = distributed.any_of(self.asked)
             if logged:
+                # Several processes must stop in the same iteration, and agree where they wait for each other anyway.
+                self.stopped = distributed.any_of(self.asked)
                 values = self._values(done)
                 since += time.perf_counter() - clock
                 spent += since
                 self._log(done, spent, (done - counted) / max(since, 1e-9), values)
                 since, counted = 0.0, done
                 clock = time.perf_counter()
+            sampled = last or _due(done, settings.sample_every)
+            evaluated = self.evaluator is not None and (last or _due(done, settings.evaluate_every))
+            saved = last or _due(done, settings.checkpoint_every)
+            if run.device.type == "cuda" and (sampled or evaluated or saved):
+                # Iterations that still wait on the device are training's time, not that of what comes next.
+                torch.cuda.synchronize(run.device)
             since += time.perf_counter() - clock
-            if last or _due(done, settings.sample_every):
-                self._sample(done)
-            if self.evaluator is not None and (last or _due(done, settings.evaluate_every)):
+            if sampled:
+                with self._counted():
+                    self._sample(done)
+            if self.evaluator is not None and evaluated:
                 self._evaluate(done, self.evaluator)
+            if distributed.world_size() == 1:
+                self.stopped = self.asked
             # The checkpoint comes last: what it stands for has then been written.
-            if last or self.stopped or _due(done, settings.checkpoint_every):
-                self._checkpoint()
+            if saved or self.stopped:
+                with self._counted():
+                    self._checkpoint()
             if self.stopped and not last:
                 raise Interrupted
             clock = time.perf_counter()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count what is done within as neither training nor evaluation."""
+        started = time.perf_counter()
+        yield
+        self.other += time.perf_counter() - started
 
     def _values(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronisation for all."""
@@ -286,11 +311,8 @@ class _Training:
             monitor = getattr(term, "monitor", None)
             if monitor is not None:
                 monitors |= {f"{label}/{name}": tensor.tolist() for name, tensor in monitor().items()}
-        entry = {
-            "iteration": iteration,
-            "seconds": round(seconds, 3),
-            "images_per_second": round(rate * self.settings.batch_size, 2),
-        }
+        entry = {"iteration": iteration, "seconds": round(seconds, 3), "other_seconds": round(self.other, 3)}
+        entry["images_per_second"] = round(rate * self.settings.batch_size, 2)
         self.folder.append(self.folder.log, {**entry, "losses": values, "monitors": monitors})
 
     def _sample(self, iteration: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,22 @@ from tests.hosts import CPU, registry
 table, out = toml.read(Path(sys.argv[1])), Path(sys.argv[2])
 train(check_table(table, registry(), name="child"), registry(), out, device=CPU, resume=True)
 """
+
+
+class Watcher:
+    """Keeps what a training announces."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def announce(self, text: str) -> None:
+        self.told.append(text)
+
+    def started(self, title: str, done: int, total: int) -> None: ...
+
+    def advanced(self, iteration: int, rate: float | None, values: Any) -> None: ...
+
+    def ended(self) -> None: ...
 
 
 def recipe_of(*tables: dict[str, Any]) -> Recipe:
@@ -245,19 +262,6 @@ def test_a_networks_weights_are_trained_first_when_they_are_not_there_and_found_
     table = merge(CBGAN, {"networks": {"classifier": {"use": "core/small-cnn", "width": 0.5, "trained_by": str(classifier)}}})
     table = merge(table, {"networks": {"classifier": {"inherits": ["data", "samplers"]}}})
 
-    class Watcher:
-        def __init__(self) -> None:
-            self.told: list[str] = []
-
-        def announce(self, text: str) -> None:
-            self.told.append(text)
-
-        def started(self, title: str, done: int, total: int) -> None: ...
-
-        def advanced(self, iteration: int, rate: float | None, values: Any) -> None: ...
-
-        def ended(self) -> None: ...
-
     watchers = [Watcher(), Watcher()]
     for watcher, name in zip(watchers, "ab", strict=True):
         train(recipe_of(table), registry(), tmp_path / name, device=CPU, progress=watcher)
@@ -293,3 +297,16 @@ def test_the_default_loop_is_two_phases_written_out() -> None:
     loop: Loop = Alternating(discriminator_steps=2)
     loop.iteration(recorder)  # type: ignore[arg-type]
     assert recorder.calls == ["fresh", "discriminator", "fresh", "discriminator", "renew", "generator"]
+
+
+def test_a_training_tells_evaluations_share_of_the_wall_clock_once(tmp_path: Path) -> None:
+    metric = {
+        "networks": {"classifier": {"use": "host/classifier"}},
+        "metrics": {"fid": {"use": "core/fid", "network": "classifier"}},
+    }
+    recipe, watchers = recipe_of(metric), [Watcher(), Watcher()]
+    for watcher in watchers:
+        train(recipe, registry(), tmp_path / "run", device=CPU, resume=True, progress=watcher)
+    said = r"trained [\d.]+ s, evaluation [\d.]+ s \(.* of the wall clock\), samples and checkpoints [\d.]+ s"
+    assert re.fullmatch(said, watchers[0].told[-1])
+    assert not any("wall clock" in text for text in watchers[1].told)
