@@ -355,6 +355,17 @@ class Metric:
     The parameters of `update_real` and `update` are keyword-only names from: ``images`` (N, C, H, W) float32 in [-1, 1],
     ``labels`` (N,), ``logits`` (N, K) and ``features`` (N, F) of the network that the setting ``network`` names. A metric
     without ``update_real`` never has the real images read. Every value that `compute` returns is stored with the protocol.
+
+    Optional methods, which only a metric with both ``update`` and ``update_real`` makes use of:
+
+    - ``real_state(self) -> dict[str, Tensor]``: everything that ``update_real`` has taken in, as contiguous tensors that share
+      no memory (so that safetensors can hold them), by name.
+    - ``load_real_state(self, state: Mapping[str, Tensor]) -> None``: takes that in place of the real images, which the metric
+      then never sees. Core gives the tensors on the run's device. Scores must be the same to the last bit; a state that is
+      none of the metric's raises `GancoreError`.
+
+    A metric that lacks either has its real images read anew in every process. The state may depend on the settings only where
+    `protocol` tells them.
     """
 
     network: str | None = None

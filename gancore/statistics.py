@@ -5,12 +5,13 @@ Everything is computed in float64. Arguments may be tensors on any device, NumPy
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, listed
 
 ASYMMETRY = 1e-5
 """How far, relative to its largest entry, a matrix may be from a covariance (symmetric, no negative eigenvalue)."""
@@ -73,6 +74,40 @@ class Moments:
         if not bool(torch.isfinite(self._mean).all()):
             raise GancoreError(f"The features of {self.of} hold values that are not finite; check the network and its input.")
         return self._mean.clone(), self._scatter / (self.count - 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what was taken in, by name, as contiguous tensors on the features' device.
+
+        Nothing before the first batch; then ``count`` () int64, ``mean`` (F,) and ``scatter`` (F, F) float64, which is the sum
+        of the outer products of the centred features. `load_state` goes on from it to the last bit.
+        """
+        if self._mean is None or self._scatter is None:
+            return {}
+        count = torch.tensor(self.count, dtype=torch.int64, device=self._mean.device)
+        return {"count": count, "mean": self._mean.clone(), "scatter": self._scatter.clone()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state` returned, in place of what was taken in.
+
+        Raises:
+            GancoreError: The state holds anything else.
+        """
+        if not state:
+            self.count, self._mean, self._scatter = 0, None, None
+            return
+        if state.keys() != {"count", "mean", "scatter"} or not _are_moments(**state):
+            raise GancoreError(
+                f"The kept moments of {self.of} hold {listed(sorted(state))}, not a count, a mean (F,) and a scatter (F, F) in "
+                "float64; compute them anew from the images."
+            )
+        self.count = int(state["count"])
+        self._mean, self._scatter = state["mean"].clone(), state["scatter"].clone()
+
+
+def _are_moments(count: Tensor, mean: Tensor, scatter: Tensor) -> bool:
+    width = mean.numel()
+    shapes = [tuple(tensor.shape) for tensor in (count, mean, scatter)]
+    return shapes == [(), (width,), (width, width)] and mean.dtype == scatter.dtype == torch.float64
 
 
 def frechet_distance(mean_a: Any, cov_a: Any, mean_b: Any, cov_b: Any) -> float:

@@ -192,6 +192,39 @@ def test_features_of_another_width_or_no_matrix_are_refused() -> None:
         moments.update(torch.ones(2, 3, 1))
 
 
+@pytest.mark.parametrize("batches", [0, 1, 3])
+def test_moments_go_on_from_their_state_to_the_last_bit(batches: int) -> None:
+    x = torch.from_numpy(samples(40, 5, 11))
+    whole, loaded = Moments(), Moments()
+    for part in x.split(10)[:batches]:
+        whole.update(part)
+    state = whole.state()
+    assert all(tensor.is_contiguous() for tensor in state.values())
+    loaded.update(x + 7)  # forgotten
+    loaded.load_state({name: tensor.clone() for name, tensor in state.items()})
+    for moments in (whole, loaded):
+        moments.update(x[30:])
+    assert loaded.count == whole.count
+    assert all(torch.equal(one, two) for one, two in zip(whole.result(), loaded.result(), strict=True))
+    # A state is a copy: what comes later doesn't change it.
+    assert batches == 0 or int(state["count"]) == 10 * batches
+
+
+@pytest.mark.parametrize("change", ["scatter", "mean", "count", "type", "more"])
+def test_a_state_of_something_else_is_refused(change: str) -> None:
+    moments = Moments("the real images")
+    moments.update(torch.ones(3, 2))
+    state = moments.state()
+    if change == "type":
+        state["mean"] = state["mean"].float()
+    elif change == "more":
+        state["features"] = torch.ones(2)
+    else:
+        state[change] = torch.ones(3, dtype=torch.float64)
+    with pytest.raises(GancoreError, match=r"kept moments of the real images hold .*; compute them anew"):
+        Moments("the real images").load_state(state)
+
+
 # -- Inception score ---------------------------------------------------------------------------------------------------
 
 

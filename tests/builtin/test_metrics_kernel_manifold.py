@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.spatial.distance import cdist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import GancoreError, Metric
 from gancore.builtin.metrics import manifold
+from gancore.builtin.metrics.frechet import FrechetDistance
 from gancore.builtin.metrics.kernel import KernelDistance
 from gancore.builtin.metrics.manifold import PrecisionRecall
 from gancore.data import to_uint8, to_unit
@@ -249,6 +252,40 @@ def test_too_few_images_or_unusable_features_are_refused_in_one_sentence(cls: Ca
     for shape in ((2,), (2, 3, 4), (2, 0)):
         with pytest.raises(GancoreError, match=r"must be \(N, F\)"):
             metric.update_real(features=noise(*shape))
+
+
+@pytest.mark.parametrize("cls", [FrechetDistance, KernelDistance, PrecisionRecall])
+def test_kept_statistics_of_real_images_give_the_same_scores_to_the_last_bit(cls: Callable[[], Any], tmp_path: Path) -> None:
+    real, fake, file = noise(40, 5), 0.3 + noise(30, 5, seed=1), tmp_path / "real.safetensors"
+    seen, kept, other = cls(), cls(), noise(33, 5, seed=2)
+    for part in real.split(7):
+        seen.update_real(features=part)
+    save_file(seen.real_state(), file)
+    # What was taken in before is forgotten, and nothing is left of a score computed from it.
+    score(kept, other, fake)
+    kept.reset()
+    kept.load_real_state(load_file(file))
+    for metric in (seen, kept):
+        metric.update(features=fake)
+    expected = seen.compute()
+    assert kept.compute() == expected
+    assert expected != score(cls(), other, fake)
+    # The state survives a score, and gives itself again.
+    for metric in (seen, kept):
+        assert all(torch.equal(tensor, load_file(file)[name]) for name, tensor in metric.real_state().items())
+
+
+@pytest.mark.parametrize("cls", [FrechetDistance, KernelDistance, PrecisionRecall])
+def test_the_state_of_no_image_and_that_of_another_metric(cls: Callable[[], Any]) -> None:
+    metric = cls()
+    assert metric.real_state() == {}
+    metric.update_real(features=noise(9, 2))
+    metric.load_real_state({})
+    with pytest.raises(GancoreError, match="there are 0 of the real images"):
+        score(metric, noise(0, 2), noise(9, 2))
+    for state in ({"labels": torch.zeros(3)}, {"features": torch.zeros(3)}, {"mean": torch.zeros(3)}):
+        with pytest.raises(GancoreError, match=r"of the real images hold \w+, not .*; compute them anew"):
+            cls().load_real_state(state)
 
 
 @pytest.mark.parametrize("cls", [KernelDistance, PrecisionRecall])

@@ -41,6 +41,18 @@ class FrechetDistance(Metric):
         """Take in features (N, F) of generated images."""
         self._fake.update(features)
 
+    def real_state(self) -> dict[str, Tensor]:
+        """Return the moments of the real images' features, as `Moments.state` does."""
+        return self._real.state()
+
+    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the moments of the real images from `real_state`, in place of those taken in.
+
+        Raises:
+            GancoreError: The state is none of this metric.
+        """
+        self._real.load_state(state)
+
     def protocol(self) -> dict[str, Any]:
         """Return how the moments are computed."""
         return {"covariance": "unbiased", "moments_in": "float64"}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore.builtin.metrics.kernel import KeptFeatures, of_one_width
+from gancore.builtin.metrics.features import KeptFeatures, of_one_width
 from gancore.components import Metric
 from gancore.errors import GancoreError
 from gancore.settings import Range
@@ -87,6 +87,19 @@ class PrecisionRecall(Metric):
     def update(self, *, features: Tensor) -> None:
         """Take in features (N, F) of generated images."""
         self._fake.update(features)
+
+    def real_state(self) -> dict[str, Tensor]:
+        """Return the features (N, F) of the real images."""
+        return self._real.state()
+
+    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the features of the real images from `real_state`, in place of those taken in.
+
+        Raises:
+            GancoreError: The state is none of this metric.
+        """
+        self._real_radii = None
+        self._real.load_state(state)
 
     def protocol(self) -> dict[str, Any]:
         """Return the neighbour, which images are taken, and how distances are compared."""
