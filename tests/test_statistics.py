@@ -11,8 +11,8 @@ import pytest
 import scipy.linalg
 import torch
 
-from gancore import GancoreError
-from gancore.statistics import Moments, frechet_distance, inception_score, kl_to_uniform
+from gancore import GancoreError, statistics
+from gancore.statistics import Moments, frechet_distance, frechet_distance_of_samples, inception_score, kl_to_uniform
 
 Parity = Callable[[str], dict[str, Any]]
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -72,6 +72,110 @@ def test_the_distance_of_commuting_covariances_is_exact_whatever_their_rank(zero
     mean_a, mean_b = random.normal(size=(2, 64))
     expected = ((mean_a - mean_b) ** 2).sum() + ((np.sqrt(a) - np.sqrt(b)) ** 2).sum()
     assert frechet_distance(mean_a, cov_a, mean_b, cov_b) == pytest.approx(expected, rel=1e-11)
+
+
+@pytest.mark.parametrize("decades", [0, 3, 6, 9, 12, 15])
+def test_either_factor_of_a_covariance_gives_the_exact_distance(decades: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not commuting, so that the roots mix; the reference has 60 decimal digits.
+    cov_a, cov_b = (spread_covariance(12, decades, seed) for seed in (1, 2))
+    expected = exact_distance(cov_a, cov_b)
+    zero = np.zeros(12)
+    # Of an eigenvalue so small that float64 rounds it, the root is known to half the digits.
+    tolerance = 1e-11 if decades <= 6 else 1e-7
+    assert frechet_distance(zero, cov_a, zero, cov_b) == pytest.approx(expected, rel=tolerance)
+    monkeypatch.setattr(statistics, "SMALLEST_PIVOT", math.inf)
+    assert frechet_distance(zero, cov_a, zero, cov_b) == pytest.approx(expected, rel=tolerance)
+
+
+def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "MANY_FEATURES", 1)
+    quick, taken = statistics._root_by_eigenvalues, []
+
+    def noted(*given: Any) -> Any:
+        taken.append(quick(*given))
+        return taken[-1]
+
+    monkeypatch.setattr(statistics, "_root_by_eigenvalues", noted)
+    zero = np.zeros(12)
+    used = []
+    for decades in np.arange(0.5, 12.5, 0.5):
+        cov_a, cov_b = (spread_covariance(12, decades, seed) for seed in (1, 2))
+        distance, root = frechet_distance(zero, cov_a, zero, cov_b), taken.pop()
+        if root is not None:
+            used.append(decades)
+            # A hundredth of what is promised.
+            assert distance == pytest.approx(exact_distance(cov_a, cov_b), rel=statistics.ROUNDING / 100)
+    assert used[:8] == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+    assert used[-1] < 10
+    cov = spread_covariance(12, 0.5, 1)
+    near = cov + 1e-7 * spread_covariance(12, 0.5, 2)
+    # Of sets that are alike the distance is small beside the roots' rounding; a singular one has no small error at all.
+    few = np.cov(samples(8, 12, 3), rowvar=False)
+    ill = spread_covariance(12, 12, 1), spread_covariance(12, 12, 2)
+    for one, two in ((cov, cov), (cov, near), (cov, few), (few, cov), (few, few), ill):
+        distance = frechet_distance(zero, one, zero, two)
+        assert taken.pop() is None
+        monkeypatch.setattr(statistics, "MANY_FEATURES", 100)
+        assert distance == frechet_distance(zero, one, zero, two)
+        monkeypatch.setattr(statistics, "MANY_FEATURES", 1)
+    with pytest.raises(GancoreError, match="negative eigenvalue"):
+        frechet_distance(zero, cov, zero, cov - 2 * np.eye(12))
+
+
+def test_both_ways_agree_on_as_many_features_as_take_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = samples(700, 256, 5), samples(600, 256, 6, scale=1.2, offset=0.1)
+    quick = frechet_distance(*moments_of(a), *moments_of(b))
+    monkeypatch.setattr(statistics, "MANY_FEATURES", 1000)
+    assert quick == pytest.approx(frechet_distance(*moments_of(a), *moments_of(b)), rel=1e-9)
+    assert quick != 0
+
+
+def spread_covariance(width: int, decades: float, seed: int) -> Array:
+    """A covariance whose eigenvalues run over so many powers of ten."""
+    random = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(random.normal(size=(width, width)))
+    made: Array = (rotation * np.logspace(0, -decades, width)) @ rotation.T
+    return (made + made.T) / 2
+
+
+def exact_distance(cov_a: Array, cov_b: Array) -> float:
+    """tr(A + B) - 2 tr((A B)^(1/2)), by the eigenvalues of the product in 60 decimal digits."""
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(60):
+        a, b = mpmath.matrix(cov_a.tolist()), mpmath.matrix(cov_b.tolist())
+        # float64 may round a smallest eigenvalue of 1e-15 to just below 0.
+        roots = [mpmath.re(mpmath.sqrt(value)) for value in mpmath.eig(a * b, left=False, right=False)]
+        return float(sum(a[i, i] + b[i, i] for i in range(len(cov_a))) - 2 * sum(roots))
+
+
+def test_few_samples_of_many_features_are_factored_by_their_eigenvalues() -> None:
+    # Cholesky's factor of a singular matrix would bring the roots of its rounding: 1e-8 each, of 40 that are 0.
+    a, b = samples(25, 64, 3), samples(30, 64, 4)
+    for x in (a, b):
+        factor = statistics._factor(torch.from_numpy(np.cov(x, rowvar=False)))
+        assert factor.shape == (64, len(x) - 1)
+    assert statistics._factor(torch.from_numpy(np.cov(samples(100, 64, 3), rowvar=False))).triu(1).abs().max() == 0
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (10, 40), (24, 24), (25, 9), (26, 300), (300, 300)])
+def test_the_distance_of_samples_is_that_of_their_moments(n: int, m: int) -> None:
+    a, b = samples(n, 24, 5), samples(m, 24, 6, scale=1.5, offset=0.3)
+    assert frechet_distance_of_samples(a, b) == pytest.approx(frechet_distance(*moments_of(a), *moments_of(b)), rel=1e-9)
+    assert frechet_distance_of_samples(a, torch.from_numpy(a)) == pytest.approx(0, abs=1e-12 * np.cov(a.T).trace())
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "words"),
+    [
+        (np.zeros((1, 3)), np.zeros((5, 3)), r"at least two samples each.*\(1, 3\) and \(5, 3\)"),
+        (np.zeros((5, 3)), np.zeros((5, 4)), "of the shapes"),
+        (np.zeros(5), np.zeros((5, 4)), "of the shapes"),
+        (np.full((5, 3), np.nan), np.zeros((5, 3)), "finite features"),
+    ],
+)
+def test_samples_without_a_distance_are_refused(a: Any, b: Any, words: str) -> None:
+    with pytest.raises(GancoreError, match=words):
+        frechet_distance_of_samples(a, b)
 
 
 def test_the_distance_in_one_dimension_is_that_of_the_closed_form() -> None:
