@@ -97,6 +97,9 @@ def gancore_datasets() -> Iterator[Component]:
 def gancore_metrics() -> Iterator[Component]:
     """Yield scores."""
     yield Component("fid", f"{_METRICS}.frechet:FrechetDistance", "Frechet distance of features", "arXiv:1706.08500")
+    yield Component(
+        "intra-frechet", f"{_METRICS}.intra:IntraClassFrechetDistance", "Frechet distance class by class", "arXiv:1802.05637"
+    )
     yield Component("kid", f"{_METRICS}.kernel:KernelDistance", "Kernel inception distance of features", "arXiv:1801.01401")
     yield Component(
         "prdc", f"{_METRICS}.manifold:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991"
