@@ -366,13 +366,20 @@ class Metric:
 
     A metric that lacks either has its real images read anew in every process. The state may depend on the settings only where
     `protocol` tells them.
+
+    What needs more than batches of images, e.g. gradients of a classifier, has instead of ``update_real``, ``update``, `reset`
+    and `compute`:
+
+    - ``score_run(self, run: Run) -> dict[str, Any]``: returns the scores of a run's present weights. It leaves the run as it
+      was: weights, modes, gradients and random state. `protocol` is asked for afterwards.
+    - ``prepare(self, run: Run) -> None`` (optional): called once, before any training, to refuse what `score_run` would refuse.
     """
 
     network: str | None = None
     """Recipe label of the frozen classifier whose logits and features the metric uses, if any."""
 
     better: ClassVar[Mapping[str, str]] = {}
-    """For each value of `compute`, ``"lower"`` or ``"higher"``, for reports."""
+    """For each value of `compute`, ``"lower"`` or ``"higher"``, for reports. An instance may have its own."""
 
     def reset(self) -> None:
         """Forget the generated images (not the real statistics)."""

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gancore.registry import Registry
     from gancore.run import Run
 
+WHERE = "gancore attack"
+"""Names the place for errors where no recipe does."""
+
 Classify = Callable[[Tensor], Tensor]
 """Maps images (N, C, H, W) in [-1, 1] to logits (N, K)."""
 
@@ -101,16 +104,30 @@ def classifier_of(run: Run, name: str | None) -> Iterator[tuple[str, Classify, l
 
 
 def build_attack(
-    registry: Registry, name: str, settings: Mapping[str, Any], context: Mapping[str, Any], epsilon: float
+    registry: Registry,
+    name: str,
+    settings: Mapping[str, Any],
+    context: Mapping[str, Any],
+    epsilon: float,
+    *,
+    where: str = WHERE,
 ) -> components.Attack:
     """Return an attack of evaluation, with a budget.
+
+    Args:
+        registry: The installed plugins.
+        name: Name of the attack component.
+        settings: Its settings but for the budget.
+        context: What core knows for constructors.
+        epsilon: The budget, on the [-1, 1] scale of the images.
+        where: Names the place for errors.
 
     Raises:
         GancoreError: There is no such attack, it needs the training that it is part of, or a setting is wrong.
     """
-    declared = registry.component("attack", name, where="gancore attack")
+    declared = registry.component("attack", name, where=where)
     cls = registry.load(declared)
-    where = f"gancore attack ({declared.full_name})"
+    where = f"{where} ({declared.full_name})"
     if cls.gradient == "shared":
         raise GancoreError(f"{where} lives in a training, from its gradients; evaluate with another, e.g. fastrobgan/pgd.")
     given = check(cls, {**settings, "epsilon": epsilon}, where=where, context=dict(context))
@@ -205,7 +222,7 @@ def robust_accuracy(
         lipschitz = local_lipschitz(classify, batches)
         weights = "+".join(fingerprint(module) for module in modules)
     protocol: dict[str, Any] = {
-        "attack": run.plan.registry.component("attack", attack, where="gancore attack").full_name,
+        "attack": run.plan.registry.component("attack", attack, where=WHERE).full_name,
         "settings": settings,
         "data": run.recipe.parts["data", "data"].declared.full_name,
         "split": split,

@@ -108,6 +108,12 @@ def gancore_metrics() -> Iterator[Component]:
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
     yield Component("cas", f"{_METRICS}.accuracy:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
     yield Component("accuracy", f"{_METRICS}.classifier:TestAccuracy", "A trained classifier's accuracy")
+    yield Component(
+        "robust-accuracy",
+        f"{_METRICS}.robust:RobustAccuracy",
+        "A classifier's accuracy under attack, and its local Lipschitz value",
+        "arXiv:1706.06083",
+    )
 
 
 @hookimpl
