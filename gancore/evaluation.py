@@ -23,6 +23,7 @@ from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.phase import generate
 from gancore.plan import construct, parameters_of
 from gancore.real_statistics import WORTH_KEEPING, KnownStatistics
+from gancore.settings import settings_of
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -61,10 +62,17 @@ class Evaluator:
                 raise GancoreError(
                     f"{run.recipe.name} has no metric {label!r}{did_you_mean(label, planned)} (its metrics: {listed(planned)})."
                 )
-        context = run.context()
-        self.metrics: dict[str, Metric] = {
-            label: construct(built, context) for label, built in planned.items() if only is None or label in only
-        }
+        self.metrics: dict[str, Metric] = {}
+        for label, built in planned.items():
+            if only is None or label in only:
+                counts = "class_counts" in settings_of(built.cls)
+                self.metrics[label] = construct(built, run.context(counts=counts))
+        for label, metric in self.metrics.items():
+            if hasattr(metric, "prepare"):
+                try:
+                    metric.prepare(run)
+                except GancoreError as error:
+                    raise GancoreError(f"{planned[label].part.where}: {error}") from error
         self._fingerprints: dict[str, str] = {}
         self._real_images = 0
         self._seen_real = False
@@ -80,7 +88,7 @@ class Evaluator:
         if generated:
             self._feed(generated, "update", self._generated())
         for label, metric in self.metrics.items():
-            if label not in generated:
+            if label not in generated and not hasattr(metric, "score_run"):
                 metric.reset()
                 real = self.run.plan.dataset.load(self.run.recipe.evaluation.split)
                 self._feed({label: metric}, "update_real", self._real_batches(*real))
@@ -89,7 +97,11 @@ class Evaluator:
         return Scores(values, protocols, better, time.perf_counter() - started)
 
     def _compute(self) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        values = {f"{label}/{name}": v for label, metric in self.metrics.items() for name, v in metric.compute().items()}
+        values: dict[str, Any] = {}
+        for label, metric in self.metrics.items():
+            scores = metric.score_run(self.run) if hasattr(metric, "score_run") else metric.compute()
+            values |= {f"{label}/{name}": value for name, value in scores.items()}
+        # Only after it has scored can a metric say how it did.
         return values, {label: self._protocol(label, metric) for label, metric in self.metrics.items()}
 
     def _see_real(self) -> None:

@@ -50,13 +50,13 @@ class KnownStatistics:
         path = self._path(key)
         if not path.is_file():
             return False
+        load: Any = getattr(metric, "load_real_state")  # noqa: B009 - an optional method
         try:
             tensors, _ = read_tensors(path)
+            load({name: tensor.to(self.device) for name, tensor in tensors.items()})
         except GancoreError:
             # A damaged file is made again, as what is kept here always can be.
             return False
-        load: Any = getattr(metric, "load_real_state")  # noqa: B009 - an optional method
-        load({name: tensor.to(self.device) for name, tensor in tensors.items()})
         return True
 
     def keep(self, metric: Metric, key: Mapping[str, Any]) -> None:

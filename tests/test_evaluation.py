@@ -11,6 +11,7 @@ import torch
 from gancore import GancoreError
 from gancore.data import to_uint8, to_unit
 from gancore.evaluation import Evaluator, fingerprint, sample
+from gancore.robustness import robust_accuracy
 from tests.hosts import CBGAN, run_of, steps
 
 METRICS: dict[str, Any] = {
@@ -94,6 +95,42 @@ def test_real_statistics_are_computed_once() -> None:
     evaluator()
     evaluator()
     assert loads == ["test"]
+
+
+def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
+    robust = {"use": "core/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
+    run = run_of(METRICS, {"metrics": {"robust": robust}})
+    scores = Evaluator(run)()
+    found = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
+    assert scores.values["robust/accuracy_0.1"] == found.accuracy["0.1"]
+    assert scores.values["robust/lipschitz"] == found.lipschitz
+    assert scores.better["robust/accuracy_0.1"] == "higher"
+    protocol = scores.protocols["robust"]
+    assert (protocol["attack"], protocol["images"], protocol["split"]) == ("fastrobgan/fgsm", 30, "test")
+    assert "samples" not in protocol
+    # The other scores are those without it.
+    alone = Evaluator(run_of(METRICS))().values
+    assert alone == {name: value for name, value in scores.values.items() if not name.startswith("robust/")}
+    for change, words in (({"attack": "pdg"}, "pdg"), ({"settings": {"norms": 1}}, "'norm'"), ({"classifier": "g"}, "'g'")):
+        with pytest.raises(GancoreError, match=rf"^test: metrics\.robust \(core/robust-accuracy\): .*{words}"):
+            Evaluator(run_of(METRICS, {"metrics": {"robust": {**robust, **change}}}))
+
+
+def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:
+    intra = {"metrics": {"intra": {"use": "core/intra-frechet"}}, "evaluation": {"samples": 400}}
+    balanced = Evaluator(run_of(METRICS, intra), ["intra"])()
+    assert set(balanced.values) == {"intra/intra_frechet", "intra/by_class"}
+    long_tail = {"samplers": {"long_tail": {"use": "core/long-tail", "ratio": 20.0}}}
+    run = run_of(METRICS, intra, long_tail)
+    values = Evaluator(run, ["intra"])().values
+    by_class = values["intra/by_class"]
+    assert len(by_class) == 10
+    order = sorted(range(10), key=lambda k: -run.class_counts[k])
+    assert values["intra/tail"] == pytest.approx(np.mean([by_class[k] for k in order[-3:]]))
+    assert values["intra/medium"] == pytest.approx(np.mean([by_class[k] for k in order[3:7]]))
+    few = run_of(METRICS, intra, {"evaluation": {"samples": 12}})
+    with pytest.raises(GancoreError, match=r"class \d has [01] of the generated images; raise evaluation\.samples"):
+        Evaluator(few, ["intra"])()
 
 
 def test_only_the_metrics_asked_for_are_computed() -> None:
