@@ -76,7 +76,7 @@ def test_other_images_another_network_and_other_settings_are_not_confused(
     images, labels = run.plan.dataset.load("test")
     changed = images.clone()
     changed[7, 0, 3, 3] ^= 1
-    run.plan.dataset.load = lambda split: (changed, labels)  # type: ignore[method-assign]
+    monkeypatch.setattr(run.plan.dataset, "load", lambda *_: (changed, labels))
     assert seen(run, monkeypatch)[1] == batches
     # One metric's settings make that one's statistics alone unknown; the images are then read once more.
     other = made(tmp_path, {"metrics": {"prdc": {"neighbours": 3}}})
