@@ -16,6 +16,7 @@ from gancore.components import Drawn, Translator
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
 from gancore.random import derive, shared
+from gancore.spans import span
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -82,6 +83,7 @@ class Phase:
         self.run = run
         self.plan = plan
         self.player = run.players[plan.player]
+        self.attack_label = "" if run.plan.attack is None else run.plan.attack.part.label
         # Which methods a term has is the author's choice, so its type says nothing.
         self.terms: dict[str, Any] = {label: run.terms[label] for label in plan.terms}
 
@@ -97,7 +99,8 @@ class Phase:
             attacked = [seen, *(self._attack(values)[0] if leaf is None else seen for values in parts[1:])]
             with _spectral_norm_once():
                 for values, sees in zip(parts, attacked, strict=True):
-                    self._make_views(values, sees)
+                    with span("views"):
+                        self._make_views(values, sees)
                     for forward in plan.forwards:
                         self._discriminate(values, forward.sides, forward.heads, forward.grad, forward.activations)
                     self._forward_networks(values, sees)
@@ -105,14 +108,17 @@ class Phase:
         losses: dict[str, Tensor] = {}
         for label, term in self.terms.items():
             for values in parts:
-                loss = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
+                with span("losses", label, "loss"):
+                    loss = getattr(term, plan.player)(**self._arguments(label, plan.player, values))
                 loss = loss if len(parts) == 1 else values.share * loss
                 losses[label] = losses[label] + loss if label in losses else loss
             weighted = run.weights[label] * losses[label]
             total = weighted if total is None else total + weighted
         assert total is not None
-        total.backward(inputs=[*player.parameters, *([leaf] if leaf is not None else [])])
-        player.step(run.iteration)
+        with span("backward"):
+            total.backward(inputs=[*player.parameters, *([leaf] if leaf is not None else [])])
+        with span("optimizers", plan.player, "step"):
+            player.step(run.iteration)
         with torch.no_grad():
             self._after_step(parts[0], leaf)
         for label, loss in losses.items():
@@ -153,10 +159,11 @@ class Phase:
             assert z is not None
             network = run.networks[run.plan.sides[side]]
             if grad:
-                values.images[side] = generate(network, z, label, batch.real[:number]).float()
+                with span("networks", run.plan.sides[side], "forward"):
+                    values.images[side] = generate(network, z, label, batch.real[:number]).float()
                 continue
             if (side, number) not in batch.generated:
-                with torch.no_grad():
+                with torch.no_grad(), span("networks", run.plan.sides[side], "forward"):
                     batch.generated[side, number] = generate(network, z, label, batch.real[:number]).float()
             values.images[side] = batch.generated[side, number]
         if negatives is not None and label is not None:
@@ -175,7 +182,7 @@ class Phase:
             return {}, None
         if attack.gradient == "shared":
             real = values.images["real"]
-            with torch.no_grad():
+            with torch.no_grad(), span("attacks", self.attack_label, "perturb"):
                 leaf = attack.perturb(real)
             # A perturbation of nothing may hand back the batch itself, which must not become a leaf.
             leaf = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
@@ -183,7 +190,7 @@ class Phase:
         seen = {}
         self.player.train(False)
         try:
-            with parametrize.cached(), torch.enable_grad():
+            with parametrize.cached(), torch.enable_grad(), span("attacks", self.attack_label, "craft"):
                 for side in self.plan.attacked:
                     purpose = ("attack",) if side == "real" else ("attack", side)
                     images, objective = self._with_negatives(values, side), self._attack_objective(values, side)
@@ -213,10 +220,12 @@ class Phase:
                     fixed.view[side] = self._view(x, side, values.blend)
                     self._discriminate(fixed, (side,), heads[side], grad=True, activations=False)
                 else:
-                    fixed.network[self.plan.player, side] = self.run.networks[self.plan.player](x).float()
+                    with span("networks", self.plan.player, "forward"):
+                        fixed.network[self.plan.player, side] = self.run.networks[self.plan.player](x).float()
             total = torch.zeros(len(x), device=x.device)
             for label in terms:
-                raised = getattr(self.terms[label], method)(**self._arguments(label, method, fixed))
+                with span("losses", label, "loss"):
+                    raised = getattr(self.terms[label], method)(**self._arguments(label, method, fixed))
                 total = total + self.run.weights[label] * raised
             return total
 
@@ -238,11 +247,12 @@ class Phase:
 
     def _seen(self, images: Tensor, side: str) -> Tensor:
         for label, sampler in self.run.samplers.items():
-            images = sampler.view(images, self.noise("view", label, side))
+            with span("samplers", label, "view"):
+                images = sampler.view(images, self.noise("view", label, side))
         on = self.run.plan.stands_on
         if on is None:
             return images
-        with torch.set_grad_enabled(images.requires_grad or self.plan.player == on):
+        with torch.set_grad_enabled(images.requires_grad or self.plan.player == on), span("networks", on, "forward"):
             return as_images(self.run.networks[on].embed(images))
 
     def _make_views(self, values: Values, seen: Mapping[str, Tensor]) -> None:
@@ -251,7 +261,8 @@ class Phase:
                 label, name = side.split(":")
                 term = self.run.plan.terms[label]
                 method = term.cls.extra_views[name]
-                view = getattr(self.terms[label], method)(**self._arguments(label, method, values))
+                with span("losses", label, "view"):
+                    view = getattr(self.terms[label], method)(**self._arguments(label, method, values))
                 values.label[side] = values.label["real"]
             else:
                 images = seen[side] if side in seen else self._with_negatives(values, side)
@@ -276,15 +287,17 @@ class Phase:
             )
         x = values.view[sides[0]] if len(sides) == 1 else torch.cat([values.view[side] for side in sides])
         with torch.set_grad_enabled(grad), _recorded(discriminator, activations) as hidden:
-            features = discriminator(x)
+            with span("networks", DISCRIMINATOR, "forward"):
+                features = discriminator(x)
             pieces = dict(zip(sides, features.split(sizes), strict=True))
             for name, wanted in heads.items():
                 head = self.run.heads[name]
-                if tuple(wanted) == tuple(sides):
-                    label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[s] for s in sides])
-                    outputs = head(features, label).float().split(sizes)
-                else:
-                    outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)
+                with span("heads", name, "forward"):
+                    if tuple(wanted) == tuple(sides):
+                        label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[s] for s in sides])
+                        outputs = head(features, label).float().split(sizes)
+                    else:
+                        outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)
                 for side, output in zip(wanted, outputs, strict=True):
                     values.head[name, side] = output
         for number, side in enumerate(sides):
@@ -294,7 +307,7 @@ class Phase:
     def _forward_networks(self, values: Values, seen: Mapping[str, Tensor]) -> None:
         for forward in self.plan.networks:
             network = self.run.networks[forward.network]
-            with torch.set_grad_enabled(forward.grad):
+            with torch.set_grad_enabled(forward.grad), span("networks", forward.network, "forward"):
                 # An attack is on the player alone; what stands beside it sees the images as they are.
                 attacked = forward.network == self.plan.player and forward.side in seen
                 images = seen[forward.side] if attacked else values.images[forward.side]
@@ -321,17 +334,21 @@ class Phase:
         for label, term in self.terms.items():
             project = getattr(term, "project", None)
             if project is not None:
-                project(self.plan.player, self.player.parameters)
+                with span("losses", label, "project"):
+                    project(self.plan.player, self.player.parameters)
             if "observe" in run.plan.terms[label].methods:
-                term.observe(**self._arguments(label, "observe", values))
+                with span("losses", label, "observe"):
+                    term.observe(**self._arguments(label, "observe", values))
         if leaf is not None:
             assert leaf.grad is not None
             assert run.attack is not None
             # Each process's loss is a mean over its own images; an attack learns from that over all.
             grad = leaf.grad if distributed.world_size() == 1 else leaf.grad / distributed.world_size()
-            run.attack.update(grad, values.images["real"])
+            with span("attacks", self.attack_label, "update"):
+                run.attack.update(grad, values.images["real"])
         if run.average is not None and run.average_of == self.plan.player:
-            run.average.update(run.iteration)
+            with span("ema"):
+                run.average.update(run.iteration)
 
 
 def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:

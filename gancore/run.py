@@ -24,6 +24,7 @@ from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, construct, plan_phase
 from gancore.players import MovingAverage, Player
 from gancore.random import derive, generator
 from gancore.settings import settings_of
+from gancore.spans import span
 from gancore.weights import load_weights
 
 Selection = tuple[Tensor, Tensor, Tensor | None]
@@ -234,15 +235,18 @@ class Run:
         changed = any(type(sampler).draw is not components.Sampler.draw for sampler in self.samplers.values())
         whole = self.recipe.run.batch_size
         part = slice(None) if changed else distributed.part(whole)
-        drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, 0), part))
+        with span("data"):
+            drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, 0), part))
         if self.plan.sources:
-            drawn.sources = {
-                label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, 0), part)
-                for label, stream in self.sources.items()
-            }
+            with span("sources"):
+                drawn.sources = {
+                    label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, 0), part)
+                    for label, stream in self.sources.items()
+                }
         if changed:
             for label, sampler in self.samplers.items():
-                drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, 0))
+                with span("samplers", label, "draw"):
+                    drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, 0))
             whole = len(drawn.real)
             drawn = _own_share(drawn)
         return self.renew(Batch(**attrs.asdict(drawn, recurse=False), whole=whole))
@@ -251,7 +255,8 @@ class Run:
         """Return the batch with the same images and new latents."""
         z = label = None
         if GENERATOR in self.networks:
-            z, label = map(distributed.own, self.latent(batch.whole, "latent", self.latents, 0))
+            with span("latents"):
+                z, label = map(distributed.own, self.latent(batch.whole, "latent", self.latents, 0))
             self.latents += 1
         return attrs.evolve(batch, z=z, fake_label=label, generated={})
 
@@ -279,7 +284,8 @@ class Run:
         if active:
             if (player, active) not in self._phases:
                 self._phases[player, active] = Phase(self, plan_phase(self.plan, player, active))
-            self._phases[player, active](batch)
+            with span("phase", player):
+                self._phases[player, active](batch)
         self.turn += 1
 
     def step(self) -> None:
