@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import torch
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import gancore.builtin
 from gancore.components import LossTerm, Sampler
@@ -18,6 +15,7 @@ from gancore.recipe import check_table
 from gancore.registry import Registry
 from gancore.run import Run
 from gancore.settings import check
+from gancore.synchronisation import Watch
 from gancore.testing import host
 
 GAME: dict[str, Any] = {
@@ -142,21 +140,12 @@ def bitwise_difference(one: Run, two: Run) -> list[str]:
     return [name for name in a if name not in b or not torch.equal(a[name], b[name])]
 
 
-class NoSynchronisation(TorchDispatchMode):
+class NoSynchronisation(Watch):
     """Refuses the operators that make the host wait for the device, on any device."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(self._refuse)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run an operator, or refuse it."""
-        name = func.name()
-        if name in ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"):
-            raise AssertionError(f"{name} makes the host wait for the device (.item(), `if tensor`, a mask as index)")
-        if name.startswith("aten::index") and len(args) > 1 and isinstance(args[1], list | tuple):
-            masks = [index for index in args[1] if isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8)]
-            if masks:
-                raise AssertionError(f"{name} with a mask as index makes the host wait for the device; use torch.where")
-        return func(*args, **(kwargs or {}))
+    @staticmethod
+    def _refuse(_name: str, reason: str) -> None:
+        raise AssertionError(reason)
