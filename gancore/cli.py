@@ -36,6 +36,7 @@ OWN = (
     "plugins",
     "show",
     "explain",
+    "profile",
     "new-plugin",
     "doctor",
 )
@@ -462,6 +463,42 @@ def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]
     from gancore.plan import make_plan
 
     click.echo(explain_plan(make_plan(_read(recipe, overlays, assignments), _registry())))
+
+
+@main.command("profile")
+@click.argument("recipe")
+@_recipe_options
+@click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Of each of the two timed passes.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write, with every span.")
+@_device_option
+@reports_errors
+def profile_recipe(
+    recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, out: Path | None, device: str
+) -> None:
+    """Print where a recipe's iteration spends its time, and how near that is to this machine's best. Nothing is kept.
+
+    Networks that the recipe needs first are trained first, as by `gancore train`.
+    """
+    checked = _read(recipe, overlays, assignments)
+    target = _device(device)
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise GancoreError(
+            f"--out {out} can't be written: {'it' if out.is_dir() else out.parent} is "
+            f"{'a folder' if out.is_dir() else 'no folder'}; name a file in a folder that exists."
+        )
+    import json
+
+    from gancore.folder import write_text
+    from gancore.profile_text import as_table, as_text
+    from gancore.profiling import profile
+    from gancore.progress import Terminal
+    from gancore.training import build
+
+    measured = profile(build(checked, _registry(), target, Terminal()), iterations)
+    click.echo(as_text(measured))
+    if out is not None:
+        write_text(out, json.dumps(as_table(measured), indent=2) + "\n")
+        click.echo(f"The numbers are in {out}")
 
 
 @main.command("new-plugin")
