@@ -68,7 +68,7 @@ def _operators(profile: Profile) -> Iterator[str]:
     yield "the costliest operators, each without those that it calls"
     for operator in profile.operators:
         name = operator.name if len(operator.name) <= NAME - 8 else operator.name[: NAME - 11] + "..."
-        yield _line(f"  {name} x {operator.calls}", operator.seconds, operator.seconds / profile.seconds_with_spans)
+        yield _line(f"  {name} x {operator.calls:.3g}", operator.seconds, operator.seconds / profile.seconds_with_spans)
 
 
 def _summary(profile: Profile) -> Iterator[str]:

@@ -32,7 +32,7 @@ DRAWING, LOOP, REST = "drawing batches", "loop", "rest of the turn"
 """Where time goes that is in no phase; in no span at all; in a phase, and in no span of it."""
 
 WARM_UP = 2
-OPERATORS = 8
+OBSERVED, OPERATORS = 3, 8
 
 
 @attrs.frozen
@@ -69,7 +69,7 @@ class Operator:
 
     name: str
     seconds: float
-    calls: int
+    calls: float
 
 
 @attrs.frozen
@@ -274,11 +274,15 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
 
 
 def _observed(run: Run) -> tuple[tuple[Operator, ...], Memory]:
-    """Return the costliest operators of an iteration, and its peak memory."""
+    """Return the costliest operators of an iteration, and its peak memory, over a few."""
     # torch's profiler announces itself on the terminal, unless it is told not to before its first use.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     cuda = run.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if cuda else [])]
+    # The profiler can't tell the size of what it did not see allocated, so an iteration's leavings go first.
+    for player in run.players.values():
+        player.zero_grad()
+    run.losses.clear()
     if cuda:
         synchronize(run.device)
         torch.cuda.reset_peak_memory_stats(run.device)
@@ -286,14 +290,19 @@ def _observed(run: Run) -> tuple[tuple[Operator, ...], Memory]:
     else:
         held = _held(run)
     with torch.profiler.profile(activities=activities, profile_memory=not cuda) as observed:
-        run.step()
+        for _ in range(OBSERVED):
+            run.step()
         synchronize(run.device)
     if cuda:
         memory = Memory(torch.cuda.max_memory_allocated(run.device), held, "tensors on the GPU, with the images that fit there")
     else:
         memory = Memory(held + _risen(observed), held, "tensors, by torch's CPU allocator; without the data set")
     operators = [
-        Operator(entry.key, (entry.self_device_time_total if cuda else entry.self_cpu_time_total) / 1e6, entry.count)
+        Operator(
+            entry.key,
+            (entry.self_device_time_total if cuda else entry.self_cpu_time_total) / 1e6 / OBSERVED,
+            entry.count / OBSERVED,
+        )
         for entry in observed.key_averages()
     ]
     return tuple(sorted(operators, key=lambda operator: -operator.seconds)[:OPERATORS]), memory
@@ -313,12 +322,10 @@ def _risen(observed: torch.profiler.profile) -> int:
 
 
 def _held(run: Run) -> int:
-    """Return the bytes of weights, buffers, gradients, averages and optimizer state."""
+    """Return the bytes of weights, buffers, averages and optimizer state."""
     tensors: list[Tensor] = list(run.tensors().values())
     for module in _modules(run):
-        tensors += module.buffers()
-        for parameter in module.parameters():
-            tensors += [parameter] if parameter.grad is None else [parameter, parameter.grad]
+        tensors += [*module.parameters(), *module.buffers()]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
 
