@@ -15,7 +15,7 @@ from gancore import distributed
 from gancore.components import Drawn, Translator
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Need, PhasePlan, attacked_method
-from gancore.random import derive, shared
+from gancore.random import derive, seed_default, shared
 from gancore.spans import span
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Phase:
         """Take the player's turn on a batch."""
         run, plan, player = self.run, self.plan, self.player
         # Dropout and the like draw from the global generator; seeding it here makes them a function of the turn.
-        torch.manual_seed(derive(run.seed, "phase", run.iteration, run.turn, run.rank))
+        seed_default(run.device, derive(run.seed, "phase", run.iteration, run.turn, run.rank))
         player.zero_grad()
         with run.autocast():
             parts = self._make_images(batch)

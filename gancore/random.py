@@ -59,3 +59,15 @@ def _rows(draw: object, shape: Sequence[int], noise: torch.Generator, dtype: tor
     size = distributed.world_size() if isinstance(noise, Shared) else 1
     whole: Tensor = draw((shape[0] * size, *shape[1:]), generator=noise, device=noise.device, dtype=dtype)
     return whole if size == 1 else whole[distributed.rank() * shape[0] : (distributed.rank() + 1) * shape[0]]
+
+
+def seed_default(device: torch.device, seed: int) -> None:
+    """Seed the default generators of the CPU and of a run's device, as `torch.manual_seed` does for those of all devices.
+
+    That function has a traceback taken for a GPU that nobody has started yet, which costs a small step more than its
+    arithmetic.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

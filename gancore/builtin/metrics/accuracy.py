@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from gancore.components import Metric
 from gancore.data import to_uint8, to_unit
 from gancore.errors import GancoreError
-from gancore.random import derive, generator
+from gancore.random import derive, generator, seed_default
 from gancore.settings import Range, check
 
 ARCHITECTURES = {
@@ -221,8 +221,5 @@ def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
     cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         # Not torch.manual_seed: it would also seed every accelerator, whose state would not be put back.
-        torch.default_generator.manual_seed(seed)
-        if cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+        seed_default(device, seed)
         yield
