@@ -477,7 +477,7 @@ def profile_recipe(
 ) -> None:
     """Print where a recipe's iteration spends its time, and how near that is to this machine's best. Nothing is kept.
 
-    Networks that the recipe needs first are trained first, as by `gancore train`.
+    Networks that other recipes train are measured with untrained weights, which take the same time.
     """
     checked = _read(recipe, overlays, assignments)
     target = _device(device)
@@ -489,12 +489,12 @@ def profile_recipe(
     import json
 
     from gancore.folder import write_text
+    from gancore.plan import make_plan
     from gancore.profile_text import as_table, as_text
     from gancore.profiling import profile
-    from gancore.progress import Terminal
-    from gancore.training import build
+    from gancore.run import Run
 
-    measured = profile(build(checked, _registry(), target, Terminal()), iterations)
+    measured = profile(Run(make_plan(checked, _registry()), target), iterations)
     click.echo(as_text(measured))
     if out is not None:
         write_text(out, json.dumps(as_table(measured), indent=2) + "\n")

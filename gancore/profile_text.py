@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -37,6 +38,8 @@ def _head(profile: Profile) -> Iterator[str]:
     threads = f"{profile.threads} thread{'s' * (profile.threads != 1)}"
     yield f"{profile.device}, {threads}"
     yield f"{profile.precision}, {profile.precision_why}"
+    if profile.untrained:
+        yield from textwrap.wrap(f"untrained, which takes the same time: {', '.join(profile.untrained)}", WIDTH)
 
 
 def _line(name: str, seconds: float, share: float, flops: float | None = None) -> str:

@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 from gancore.flops import FlopCounter
 from gancore.folder import processor
 from gancore.matrix_rate import matrix_rate, synchronize
+from gancore.prerequisites import wanted
 from gancore.run import Run
 from gancore.spans import Ledger, Name, Path, listening
 from gancore.synchronisation import Watch
@@ -117,6 +118,7 @@ class Profile:
         rows: Costs, longest first.
         operators: The costliest operators, longest first.
         synchronisations: What made the host wait inside an iteration.
+        untrained: Places of the parts that other recipes train; what their weights are takes no time.
     """
 
     recipe: str
@@ -134,6 +136,7 @@ class Profile:
     rows: tuple[Row, ...]
     operators: tuple[Operator, ...]
     synchronisations: tuple[Synchronisation, ...]
+    untrained: tuple[str, ...] = ()
 
     @property
     def images_per_second(self) -> float:
@@ -155,7 +158,8 @@ def profile(run: Run, iterations: int = 10) -> Profile:
     """Measure a run, from where it is; it goes on as if nobody had looked.
 
     Args:
-        run: The run, which takes about three times as many iterations.
+        run: The run, which takes a little more than twice as many iterations; networks that other recipes train may have
+            any weights.
         iterations: Iterations of each timed pass.
     """
     for _ in range(WARM_UP):
@@ -183,6 +187,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         rows=_rows(spent, calls, flops),
         operators=operators,
         synchronisations=waits,
+        untrained=tuple(part.label for part in wanted(run.plan)),
     )
 
 
