@@ -14,13 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gancore.allocations import Allocations
 from gancore.flops import FlopCounter
 from gancore.folder import processor
 from gancore.matrix_rate import matrix_rate, synchronize
@@ -170,7 +170,6 @@ def profile(run: Run, iterations: int = 10) -> Profile:
     # Iterations differ only where a term has its turn now and then.
     counted = iterations if any(term.keys.every > 1 for term in run.plan.terms.values()) else 1
     flops, waits = _counted(run, counted)
-    operators, memory = _observed(run)
     return Profile(
         recipe=run.recipe.name,
         digest=run.recipe.digest,
@@ -183,9 +182,9 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         seconds=seconds,
         seconds_with_spans=sum(spent.values()),
         matrix_rate=rate,
-        memory=memory,
+        memory=_memory(run),
         rows=_rows(spent, calls, flops),
-        operators=operators,
+        operators=_operators(run),
         synchronisations=waits,
         untrained=tuple(part.label for part in wanted(run.plan)),
     )
@@ -278,30 +277,36 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
     return {path: amount / iterations for path, amount in ledger.amounts.items()}, found
 
 
-def _observed(run: Run) -> tuple[tuple[Operator, ...], Memory]:
-    """Return the costliest operators of an iteration, and its peak memory, over a few."""
+def _memory(run: Run) -> Memory:
+    """Return the peak memory of some iterations."""
+    if run.device.type == "cuda":
+        synchronize(run.device)
+        torch.cuda.reset_peak_memory_stats(run.device)
+        held = torch.cuda.memory_allocated(run.device)
+        for _ in range(OBSERVED):
+            run.step()
+        peak = torch.cuda.max_memory_allocated(run.device)
+        return Memory(peak, held, "tensors on the GPU, with the images that fit there")
+    # Gradients of the iteration before would be freed uncounted while new ones are counted.
+    for player in run.players.values():
+        player.zero_grad()
+    held = _held(run)
+    with Allocations() as counted:
+        for _ in range(OBSERVED):
+            run.step()
+    return Memory(held + counted.peak, held, "tensors that operators return; without the data set")
+
+
+def _operators(run: Run) -> tuple[Operator, ...]:
+    """Return the costliest operators of an iteration, over some."""
     # torch's profiler announces itself on the terminal, unless it is told not to before its first use.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")
     cuda = run.device.type == "cuda"
     activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if cuda else [])]
-    # The profiler can't tell the size of what it did not see allocated, so an iteration's leavings go first.
-    for player in run.players.values():
-        player.zero_grad()
-    run.losses.clear()
-    if cuda:
-        synchronize(run.device)
-        torch.cuda.reset_peak_memory_stats(run.device)
-        held = torch.cuda.memory_allocated(run.device)
-    else:
-        held = _held(run)
-    with torch.profiler.profile(activities=activities, profile_memory=not cuda) as observed:
+    with torch.profiler.profile(activities=activities) as observed:
         for _ in range(OBSERVED):
             run.step()
         synchronize(run.device)
-    if cuda:
-        memory = Memory(torch.cuda.max_memory_allocated(run.device), held, "tensors on the GPU, with the images that fit there")
-    else:
-        memory = Memory(held + _risen(observed), held, "tensors, by torch's CPU allocator; without the data set")
     operators = [
         Operator(
             entry.key,
@@ -310,20 +315,7 @@ def _observed(run: Run) -> tuple[tuple[Operator, ...], Memory]:
         )
         for entry in observed.key_averages()
     ]
-    return tuple(sorted(operators, key=lambda operator: -operator.seconds)[:OPERATORS]), memory
-
-
-def _risen(observed: torch.profiler.profile) -> int:
-    """Return by how many bytes allocations rose above where they began."""
-    assert observed.profiler is not None
-    results = observed.profiler.kineto_results
-    assert results is not None
-    events: list[Any] = [event for event in results.events() if event.name() == "[memory]"]
-    now = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
-    return peak
+    return tuple(sorted(operators, key=lambda operator: -operator.seconds)[:OPERATORS])
 
 
 def _held(run: Run) -> int:

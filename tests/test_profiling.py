@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 
 from gancore import cli, matrix_rate, profiling
+from gancore.allocations import Allocations
 from gancore.components import LossTerm
 from gancore.flops import FlopCounter
 from gancore.matrix_rate import matrix_rate as measured_rate
@@ -163,6 +164,27 @@ def test_peak_memory_is_at_least_what_an_iteration_must_hold() -> None:
     assert weights <= memory.held < memory.peak
     # The batch of real images alone.
     assert memory.peak - memory.held >= 16 * 64 * 4
+
+
+def test_memory_is_counted_from_allocation_to_release() -> None:
+    """A unit is what one matrix takes."""
+    unit = 100 * 100 * 4
+    x = torch.randn(100, 100, requires_grad=True)
+    with Allocations() as counted:
+        h = x * 2
+        assert counted.peak == unit
+        y = h.exp()
+        assert counted.peak == 2 * unit
+        del h
+        y.view(-1)[:5].detach().mul_(1)
+        _ = x + 1
+        assert counted.peak == 2 * unit, "a view, a result in place, or what was freed counts"
+        # Kept by the graph alone.
+        loss = y.square()
+        del y, _
+        loss = loss * 1
+        assert counted.peak == 3 * unit
+    assert x.grad is None
 
 
 def _profile(rows: tuple[Row, ...], **changes: Any) -> Profile:
