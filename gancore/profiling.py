@@ -271,7 +271,7 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
                     run.step()
             ledger.settle()
     found = tuple(
-        Synchronisation(operator, *_described(path)[:1], _row(path).name, number / iterations)
+        Synchronisation(operator, _row(path).phase, _row(path).name, number / iterations)
         for (operator, path), number in waits.most_common()
     )
     return {path: amount / iterations for path, amount in ledger.amounts.items()}, found
