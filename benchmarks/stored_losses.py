@@ -30,6 +30,15 @@ RECIPES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "class balance": ("cbgan/digits-lt", (), ()),
     "class balance, free perturbation, difference": ("cbgan/digits-lt", ("fastrobgan/free", "dsgan/difference"), ()),
     "gradient penalty": ("cbgan/digits-lt-baseline", (), ("losses.penalty.use=core/gradient-penalty",)),
+    "SN-ResNet": (
+        "cbgan/digits-lt-baseline",
+        (),
+        tuple(
+            f"networks.{role}.{key}"
+            for role in ("generator", "discriminator")
+            for key in (f"use=core/resnet-{role}", "width=0.1")
+        ),
+    ),
     "Fast-RobGAN": ("fastrobgan/digits-small", (), ()),
     "RobGAN": ("fastrobgan/digits-small-robgan", (), ()),
     "points": ("dsgan/swiss-roll", (), ()),
@@ -52,6 +61,18 @@ def trace(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) 
     return {"losses": losses, "state": digest.hexdigest()}
 
 
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return in words how far two traces are apart."""
+    if before == now:
+        return "the same to the last bit"
+    pairs = zip(before["losses"], now["losses"], strict=True)
+    apart = [
+        max(abs(float.fromhex(old[name]) - float.fromhex(new[name])) / max(abs(float.fromhex(old[name])), 1e-6) for name in old)
+        for old, new in pairs
+    ]
+    return f"CHANGED: losses apart by {apart[0]:.1e} in the first iteration, relative, and {apart[-1]:.1e} in the last"
+
+
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/stored_losses.json"), show_default=True)
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="What the code before the change wrote.")
@@ -64,10 +85,9 @@ def main(out: Path, against: Path | None) -> None:
         print(f"written to {out}")
         return
     before = json.loads(against.read_text())
-    changed = [name for name in found if found[name] != before.get(name)]
     for name in found:
-        print(f"{name:45} {'CHANGED' if name in changed else 'the same to the last bit'}")
-    sys.exit(1 if changed else 0)
+        print(f"{name:45} {difference(before[name], found[name]) if name in before else 'not stored before'}")
+    sys.exit(0 if found == before else 1)
 
 
 if __name__ == "__main__":

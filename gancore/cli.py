@@ -97,6 +97,14 @@ def _speaks() -> bool:
     return first_to_fail()
 
 
+def _leave() -> None:
+    """Leave the other processes in order; one that just ends may be aborted by its own connections."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        from gancore.distributed import stop
+
+        stop()
+
+
 def _say(text: str) -> None:
     """Print a line, once for all processes."""
     if os.environ.get("RANK", "0") == "0":
@@ -115,6 +123,8 @@ def reports_errors(command: F) -> F:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return sys.exit(1)
+        finally:
+            _leave()
 
     return wrapped  # type: ignore[return-value]
 

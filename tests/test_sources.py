@@ -375,9 +375,9 @@ def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         run = run_of(AVOID)
         monkeypatch.setattr(distributed, "world_size", lambda: 2)
-        runs.append([n for _ in range(5) for n in numbers(run.fresh().sources["avoid"][0])])
+        runs.append([n for _ in range(10) for n in numbers(run.fresh().sources["avoid"][0])])
         monkeypatch.undo()
-    assert sorted(runs[0] + runs[1]) == list(range(60))
+    assert sorted(runs[0] + runs[1]) == list(range(120))
 
 
 def test_a_source_changes_no_other_draw() -> None:

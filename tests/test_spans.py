@@ -93,7 +93,6 @@ def _shown(path: tuple[Name, ...]) -> str:
             {
                 "data",
                 "latents",
-                "samplers.long_tail draw",
                 "phase.discriminator",
                 "networks.generator forward < phase.discriminator",
                 "networks.discriminator forward < phase.discriminator",
@@ -107,6 +106,7 @@ def _shown(path: tuple[Name, ...]) -> str:
                 "ema < phase.generator",
             },
         ),
+        ({"samplers": {"noise": {"use": "dsgan/noise"}}}, {"samplers.noise draw"}),
         (FREE, {"attacks.free perturb < phase.discriminator", "attacks.free update < phase.discriminator"}),
         (
             {"attacks": {"sign": {"use": "probe/sign"}}},
@@ -121,7 +121,7 @@ def _shown(path: tuple[Name, ...]) -> str:
             {"losses.penalty view < views < phase.discriminator"},
         ),
     ],
-    ids=["class balance", "free replay", "attack with own gradient", "extra view"],
+    ids=["class balance", "sampler", "free replay", "attack with own gradient", "extra view"],
 )
 def test_the_step_says_what_it_does_by_the_names_of_the_recipe(table: dict[str, Any], expected: set[str]) -> None:
     run, ledger = steps(run_of(table), 1), Ledger(lambda: 0.0)

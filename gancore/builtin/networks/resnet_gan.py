@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore.builtin.networks.normalization import Norm2d, orthogonal_init
+from gancore.builtin.networks.resampling import doubled, halved
 from gancore.builtin.networks.sizes import doublings, scaled
 from gancore.builtin.networks.spectral import spectral
 from gancore.components import Discriminator, Generator
@@ -33,8 +34,8 @@ class _UpBlock(nn.Module):
         self.activation = _activation(activation)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        residual = F.interpolate(self.activation(self.norm1(x, label)), scale_factor=2.0)
-        residual = self.convolution2(self.activation(self.norm2(self.convolution1(residual), label)))
+        residual = doubled(self.convolution1, self.activation(self.norm1(x, label)))
+        residual = self.convolution2(self.activation(self.norm2(residual, label)))
         # A 1 x 1 convolution commutes with repeating pixels, and costs a quarter before it.
         up: Tensor = residual + F.interpolate(self.shortcut(x), scale_factor=2.0)
         return up
@@ -97,17 +98,20 @@ class _DownBlock(nn.Module):
         self.first, self.down, self.raw = first, down, raw
         self.shortcut = spectral(nn.Conv2d(inputs, outputs, 1), norm) if down or inputs != outputs else None
         self.convolution1 = spectral(nn.Conv2d(inputs, outputs, 3, padding=1), norm)
-        self.convolution2 = spectral(nn.Conv2d(outputs, outputs, 3, padding=1), norm)
+        self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        spectral(self.convolution2, norm)
         self.activation1 = nn.Identity() if first else _activation(activation)
         self.activation2 = _activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
         activated = self.activation1(x)
-        residual = self.convolution2(self.activation2(self.convolution1(activated)))
+        residual = self.activation2(self.convolution1(activated))
         x = x if self.raw else activated
         if self.down:
             # Averaging commutes with a 1 x 1 convolution, and makes it four times cheaper.
-            residual, x = F.avg_pool2d(residual, 2), F.avg_pool2d(x, 2)
+            residual, x = halved(self.convolution2, residual), F.avg_pool2d(x, 2)
+        else:
+            residual = self.convolution2(residual)
         out: Tensor = residual + (x if self.shortcut is None else self.shortcut(x))
         return out
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
+from gancore.builtin.networks.resampling import doubled, halved
 
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 
@@ -73,8 +74,10 @@ class _UpBlock(nn.Module):
         # A 1 x 1 convolution commutes with repeating pixels, and costs a quarter before it.
         x = self.shortcut(x)
         if self.up:
-            residual, x = F.interpolate(residual, scale_factor=2.0), F.interpolate(x, scale_factor=2.0)
-        residual = self.convolution2(F.relu(self.norm2(self.convolution1(residual), label)))
+            residual, x = doubled(self.convolution1, residual), F.interpolate(x, scale_factor=2.0)
+        else:
+            residual = self.convolution1(residual)
+        residual = self.convolution2(F.relu(self.norm2(residual, label)))
         out: Tensor = residual + x
         return out
 
@@ -140,14 +143,18 @@ class _DownBlock(nn.Module):
         self.norm3 = nn.BatchNorm2d(outputs) if norm and shortcut else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.norm1(self.convolution1(x if self.first else F.relu(x)))
-        residual = self.norm2(self.convolution2(F.relu(residual)))
+        residual = F.relu(self.norm1(self.convolution1(x if self.first else F.relu(x))))
+        if self.down and isinstance(self.norm2, nn.Identity):
+            residual = halved(self.convolution2, residual)
+        else:
+            residual = self.norm2(self.convolution2(residual))
+            residual = F.avg_pool2d(residual, 2) if self.down else residual
         if self.first and self.down:
             x = F.avg_pool2d(x, 2)
         if self.shortcut is not None:
             x = self.norm3(self.shortcut(x))
-        if self.down:
-            residual, x = F.avg_pool2d(residual, 2), x if self.first else F.avg_pool2d(x, 2)
+        if self.down and not self.first:
+            x = F.avg_pool2d(x, 2)
         out: Tensor = residual + x
         return out
 
