@@ -65,4 +65,7 @@ def load(run: Run, path: Path) -> None:
         )
     if header["recipe"] != run.recipe.digest:
         raise GancoreError(f"{path} belongs to another recipe; use the recipe.toml beside it, or another --out.")
+    if run.recipe.run.precision == "auto" and header.get("precision") != run.precision:
+        # What was chosen when the run began holds to its end, wherever it goes on.
+        run.precision, run.precision_why = header["precision"], "as in the checkpoint"
     run.restore(tensors, {key: header[key] for key in ("iteration", "draws", "latents")})

@@ -53,7 +53,8 @@ def _devices() -> Iterator[str]:
     yield "device"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {torch.get_num_threads()} threads"
     yield f"  {device.type:14} {name}"
-    yield f"  {'precision':14} auto means {choose_precision('auto', device)} here"
+    precision = choose_precision("auto", device)
+    yield f"  {'precision':14} auto means {precision.name} here: {precision.why}"
 
 
 def _data() -> Iterator[str]:

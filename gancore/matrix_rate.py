@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gancore.devices import synchronize
+
 SECONDS = 0.5
 """Time for each of the two kinds of product; the best repetition counts, so more only makes a quiet moment likelier."""
 
@@ -43,9 +45,3 @@ def _best(product: Callable[[], Tensor], device: torch.device) -> float:
         synchronize(device)
         taken.append(time.perf_counter() - started)
     return min(taken)
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

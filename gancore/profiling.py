@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gancore.allocations import Allocations
+from gancore.devices import synchronize
 from gancore.flops import FlopCounter
 from gancore.folder import processor
-from gancore.matrix_rate import matrix_rate, synchronize
+from gancore.matrix_rate import matrix_rate
 from gancore.prerequisites import wanted
 from gancore.run import Run
 from gancore.spans import Ledger, Name, Path, listening
@@ -176,7 +177,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         device=torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else processor(),
         threads=torch.get_num_threads(),
         precision=run.precision,
-        precision_why=_why(run),
+        precision_why=run.precision_why,
         iterations=iterations,
         batch_size=run.recipe.run.batch_size,
         seconds=seconds,
@@ -188,13 +189,6 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         synchronisations=waits,
         untrained=tuple(part.label for part in wanted(run.plan)),
     )
-
-
-def _why(run: Run) -> str:
-    if run.recipe.run.precision != "auto":
-        return "as the recipe says"
-    has = "has" if run.precision == "bfloat16" else "has no"
-    return f"auto: this {'GPU' if run.device.type == 'cuda' else 'processor'} {has} instructions for bfloat16"
 
 
 def _undisturbed(run: Run, iterations: int) -> list[float]:

@@ -55,7 +55,7 @@ class RunSettings:
         iterations: Length of the training.
         batch_size: Images per batch; several processes share them out evenly.
         seed: Seeds every draw and the initial weights.
-        precision: ``auto`` takes bfloat16 where the hardware computes with it, float32 elsewhere.
+        precision: ``auto`` takes bfloat16 where the hardware computes faster with it, float32 elsewhere.
         latent_dim: Width of the latent.
         latent: Distribution of the latent: standard normal, or uniform on [-1, 1].
         log_every: Iterations between lines of the log.

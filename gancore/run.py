@@ -44,6 +44,7 @@ class Run:
         recipe: Its recipe.
         device: Where it computes.
         precision: ``float32`` or ``bfloat16``.
+        precision_why: Who chose it.
         networks: Every network by recipe label.
         heads: The discriminator's heads.
         terms: The loss terms.
@@ -72,7 +73,8 @@ class Run:
         self.rank = distributed.rank()
         distributed.share(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
         self.batch_norms_apart: set[str] = set()
-        self.precision = choose_precision(plan.recipe.run.precision, device)
+        chosen = choose_precision(plan.recipe.run.precision, device)
+        self.precision, self.precision_why = chosen.name, chosen.why
         self.iteration = 0
         self.turn = 0
         self.draws = 0

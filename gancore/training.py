@@ -108,6 +108,8 @@ def train(
         folder.forget_after(run.iteration)
 
     distributed.on_rank_zero(prepare)
+    if recipe.run.precision == "auto":
+        progress.announce(f"{run.precision}: {run.precision_why}")
     if distributed.world_size() > 1:
         progress.announce(_division(run))
     _Training(run, folder, registry, progress).run_all()

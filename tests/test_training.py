@@ -18,7 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gancore import GancoreError, checkpoint, toml
+from gancore import GancoreError, checkpoint, devices, toml
 from gancore.components import Loop
 from gancore.recipe import Recipe, check_table, merge
 from gancore.run import Run
@@ -310,3 +310,28 @@ def test_a_training_tells_evaluations_share_of_the_wall_clock_once(tmp_path: Pat
     said = r"trained [\d.]+ s, evaluation [\d.]+ s \(.* of the wall clock\), samples and checkpoints [\d.]+ s"
     assert re.fullmatch(said, watchers[0].told[-1])
     assert not any("wall clock" in text for text in watchers[1].told)
+
+
+def test_a_resumed_run_computes_in_the_precision_in_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(devices, "_computes_bfloat16", lambda: True)
+    recipe, told = recipe_of({"run": {"precision": "auto"}}), Watcher()
+    for gain, iterations in ((2.0, 4), (0.5, 8)):
+        monkeypatch.setattr(devices, "_kept_gain", lambda _, gain=gain: gain)
+        with monkeypatch.context() as patch:
+            if iterations == 4:
+                step = Run.step
+
+                def interrupted(run: Run, step: Callable[[Run], None] = step) -> None:
+                    step(run)
+                    if run.iteration == 4:
+                        os.kill(os.getpid(), signal.SIGINT)
+
+                patch.setattr(Run, "step", interrupted)
+                with pytest.raises(Interrupted):
+                    train(recipe, registry(), tmp_path / "run", device=CPU, progress=told)
+            else:
+                run = train(recipe, registry(), tmp_path / "run", device=CPU, resume=True, progress=told)
+    assert told.told[0] == "bfloat16: convolutions are 2.0 times as fast as in float32 here"
+    assert (run.precision, run.precision_why) == ("bfloat16", "as in the checkpoint")
+    assert open_run(tmp_path / "run", registry(), CPU).precision == "bfloat16"
