@@ -8,6 +8,7 @@ inside a logarithm, pairs of images) goes through `global_mean` or `gather`, and
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -151,8 +152,8 @@ def _explained() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     line = (str(error).splitlines() or [""])[0].strip().rstrip(".")
-    # gloo begins with the place in its source.
-    return line.rpartition("] ")[2] or type(error).__name__
+    # gloo begins with the place in its source, and ends with advice.
+    return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0] or type(error).__name__
 
 
 def all_reduce(value: Tensor) -> Tensor:
