@@ -1,0 +1,110 @@
+"""How long does a paper's training take? Iterations a second, and what they make of the whole length.
+
+    python -m benchmarks.full_length [--device cuda] [--iterations 200]
+
+Each line is a recipe in one precision, eager or as a CUDA graph: SNDCGAN at batch 64 and 256, SN-ResNet-32 at batch 64, and
+the setting of CBGAN's CIFAR-10 experiment with ratio 100 (batch 256, 100,000 iterations), with its classifier in the loop. The
+images are noise of CIFAR-10's size and the classifier is untrained, for neither changes the time. A line gives the median time
+of an iteration, its FLOP/s against what this machine's own matrix products reach, peak memory, and the time of 100,000 of them.
+
+It is written for a GPU, and runs on a CPU as well (``--width 0.1 --iterations 3``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import gancore_cbgan
+import torch
+
+import gancore.builtin
+from benchmarks import hosts
+from benchmarks.step_cost import CBGAN, table
+from benchmarks.tables import machine, markdown, write_json
+from gancore.devices import choose_device
+from gancore.errors import GancoreError
+from gancore.plan import make_plan
+from gancore.profiling import Profile, profile
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
+from gancore.run import Run
+
+LENGTH = 100_000
+"""Iterations of CBGAN's and SNGAN's CIFAR-10 trainings."""
+
+
+@attrs.frozen
+class Setting:
+    """One line of the table: a recipe's table by name."""
+
+    name: str
+    table: dict[str, Any]
+
+
+def settings(width: float) -> list[Setting]:
+    """Return what is measured, in float32."""
+    resnet = {
+        "networks": {
+            role: {"use": f"core/resnet-{role}", "width": width, "activation": "relu"}
+            for role in ("generator", "discriminator")
+        }
+    }
+    return [
+        Setting("SNDCGAN, batch 64", table(width, 64)),
+        Setting("SNDCGAN, batch 256", table(width, 256)),
+        Setting("SN-ResNet-32, batch 64", merge(table(width, 64), resnet)),
+        Setting("CBGAN on CIFAR-10 (SNDCGAN and ResNet-32), batch 256", merge(table(width, 256), CBGAN)),
+    ]
+
+
+def measured(recipe: dict[str, Any], device: torch.device, iterations: int) -> Profile:
+    """Return what an iteration of a recipe costs."""
+    registry = Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "hosts": hosts})
+    return profile(Run(make_plan(check_table(recipe, registry, name="full_length"), registry), device), iterations)
+
+
+def row(name: str, how: str, found: Profile) -> list[str]:
+    """Return a line of the table."""
+    return [
+        name,
+        how,
+        f"{1 / found.seconds:.1f}",
+        f"{found.images_per_second:.0f}",
+        f"{found.rate / 1e12:.2f}",
+        f"{100 * found.rate / found.matrix_rate:.0f} %",
+        f"{found.memory.peak / 2**30:.2f}",
+        f"{LENGTH * found.seconds / 60:.1f}",
+    ]
+
+
+@click.command()
+@click.option("--width", default=1.0, show_default=True, help="Width of the GAN's networks; 1 is the paper's.")
+@click.option("--iterations", default=200, show_default=True, help="Of each of a line's timed passes.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/full_length.json"), show_default=True)
+def main(width: float, iterations: int, device: str, out: Path) -> None:
+    """Measure, and print a table."""
+    target = choose_device(device)
+    if target.type != "cuda":
+        print("There is no GPU here, so these figures say nothing about one.")
+    ways: dict[str, dict[str, Any]] = {"float32": {}, "bfloat16": {"precision": "bfloat16"}}
+    rows, results = [], []
+    for setting in settings(width):
+        for how, run in ways.items():
+            try:
+                found = measured(merge(setting.table, {"run": run}), target, iterations)
+            except GancoreError as error:
+                raise SystemExit(f"{setting.name}, {how}: {error}") from error
+            rows.append(row(setting.name, how, found))
+            results.append({"name": setting.name, "how": how, **attrs.asdict(found)})
+            print(" | ".join(rows[-1]), flush=True)
+    header = ["recipe", "how", "iterations/s", "images/s", "TFLOP/s", "of matrix rate", "peak GiB", f"minutes for {LENGTH:,}"]
+    print(f"\n{', '.join(f'{key} {value}' for key, value in machine().items() if value)}\n\n{markdown(header, rows)}")
+    write_json(out, {"width": width, "iterations": iterations, "lines": results})
+
+
+if __name__ == "__main__":
+    main()
