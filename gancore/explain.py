@@ -168,7 +168,7 @@ def _counts(plan: Plan) -> Iterator[str]:
     if plan.attack is not None:
         extra = "at no cost" if plan.attack.cls.gradient == "shared" else "with passes of its own beside these"
         yield f"  attacks      {attacked}, {extra}"
-    yield "  collectives  one flat all-reduce per backward under torchrun"
+    yield "  collectives  under torchrun one flat all-reduce per backward, and one each way for each batch norm"
 
 
 def _versions(plan: Plan) -> Iterator[str]:

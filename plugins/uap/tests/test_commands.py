@@ -503,3 +503,11 @@ def test_a_recipe_that_trains_no_perturbation_is_refused(prior, tmp_path):
     words = ["--proxy", prior / "proxy", "--set", "run.iterations=1", "--out", tmp_path / "out"]
     text = refused("craft", "cbgan/digits-lt-baseline", *DIGITS, *words)
     assert "perturbation" in text
+
+
+def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    done = CliRunner().invoke(main, ["uap", "prior", "uap/digits-prior", "--victim", "digits", "--out", "unused"])
+    assert done.exit_code == 2
+    assert "gancore uap runs in one process; start it without torchrun." in done.output

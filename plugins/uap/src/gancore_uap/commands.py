@@ -54,11 +54,13 @@ def _stoppable(command: F) -> F:
 
 
 def _setting(device: str) -> Setting:
+    from gancore import distributed
     from gancore.devices import choose_device
     from gancore.progress import Terminal
     from gancore.registry import registry
     from gancore_uap.pipeline import Setting
 
+    distributed.one_process("gancore uap")
     return Setting(registry(), choose_device(device), Terminal(), click.echo)
 
 
