@@ -85,7 +85,9 @@ class FeatureGap(gancore.LossTerm):
 
     def generator(self, *, real_features: Tensor, fake_features: Tensor) -> Tensor:
         """Return the loss of the generator, from features (N, F)."""
-        return self.scale * (real_features.mean(0) - fake_features.mean(0)).square().mean()
+        # Squared, it is no mean over images: the gap is that of the batch over all processes.
+        gap = gancore.global_mean(real_features.mean(0) - fake_features.mean(0))
+        return self.scale * gap.square().mean()
 ''',
     "src/gancore_@MODULE@/recipes/feature-gap.toml": """\
 summary = "Fragment: feature matching, over any recipe"

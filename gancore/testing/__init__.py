@@ -16,7 +16,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -31,9 +31,10 @@ from gancore.errors import GancoreError
 from gancore.hookspecs import KINDS
 from gancore.plan import make_plan
 from gancore.recipe import read
-from gancore.registry import Declared, Registry, registry
+from gancore.registry import Declared, Plugin, Registry, registry
 from gancore.settings import CONTEXT, settings_of
 from gancore.testing import host
+from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.stepping import (
     HostTable,
     NoSynchronisation,
@@ -48,14 +49,20 @@ __all__ = ["conformance"]
 Case = tuple[str, Callable[[], None]]
 
 
-def conformance(plugin: str, settings: Mapping[str, Mapping[str, Any]] | None = None) -> Callable[[Callable[[], None]], None]:
+def conformance(
+    plugin: str,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    apart: Mapping[str, str] | None = None,
+) -> Callable[[Callable[[], None]], None]:
     """Return a parametrized test of everything that core asks of an installed plugin.
 
     Args:
         plugin: The plugin's entry-point name.
         settings: For components that have required settings: their values, by bare name.
+        apart: For loss terms, samplers and attacks with which two processes can't compute what one does: why, by bare name.
+            The case is then skipped with this reason, and fails once they do compute the same.
     """
-    cases = list(_cases(plugin, settings or {}))
+    cases = list(_cases(plugin, settings or {}, apart or {}))
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in cases])
     def test(check: Callable[[], None]) -> None:
@@ -64,7 +71,7 @@ def conformance(plugin: str, settings: Mapping[str, Mapping[str, Any]] | None = 
     return test
 
 
-def _cases(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Case]:
+def _cases(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mapping[str, str]) -> Iterator[Case]:
     found = {plugin.name: plugin for plugin in registry().plugins()}
     if name not in found:
         yield "is installed", partial(_fail, f"no installed distribution has an entry point {name!r} in the group 'gancore'")
@@ -82,12 +89,12 @@ def _cases(name: str, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Cas
                 yield f"{declared.name}: settings are documented", partial(_documented, declared)
     for declared in plugin.components.get("loss", ()):
         yield from _term_cases(declared, name, module, settings.get(declared.name, {}))
-    for kind in ("sampler", "attack"):
-        for declared in plugin.components.get(kind, ()):
-            if getattr(_loaded(declared), "gradient", None) == "logits":
-                continue
+    trained = [*_trained(plugin)]
+    for kind, declared in trained:
+        if kind != "loss":
             given = settings.get(declared.name, {})
             yield f"{declared.name}: resumes bit-exactly", partial(_part_resumes, declared, kind, given, name, module)
+    yield from _process_cases(trained, name, module, settings, apart)
     for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
 
@@ -106,6 +113,33 @@ def _term_cases(declared: Declared, plugin: str, module: ModuleType, settings: M
         if not table.supervised:
             beside = table.with_part("losses", "adversarial", objective)
             yield f"{declared.name}: trains beside {objective}", partial(_finite, beside, plugin, module)
+
+
+def _trained(plugin: Plugin) -> Iterator[tuple[str, Declared]]:
+    """Yield the parts that can stand around a game in training, with their kind."""
+    for kind in ("loss", "sampler", "attack"):
+        for declared in plugin.components.get(kind, ()):
+            if getattr(_loaded(declared), "gradient", None) != "logits":
+                yield kind, declared
+
+
+def _process_cases(
+    parts: Sequence[tuple[str, Declared]],
+    plugin: str,
+    module: ModuleType,
+    settings: Mapping[str, Mapping[str, Any]],
+    apart: Mapping[str, str],
+) -> Iterator[Case]:
+    tables = {
+        f"{kind} {declared.name}": partial(_shared_table, declared, kind, settings.get(declared.name, {}), plugin, module)
+        for kind, declared in parts
+    }
+    pair = TwoProcesses(plugin, module, tables)
+    for kind, declared in parts:
+        check = partial(_two_processes, pair, f"{kind} {declared.name}", apart.get(declared.name))
+        yield f"{declared.name}: two processes compute what one does", check
+    for name in sorted(set(apart) - {declared.name for _, declared in parts}):
+        yield f"{name}: is apart", partial(_fail, f"apart names {name!r}, which is no trained part of {plugin}")
 
 
 def _fail(reason: str) -> None:
@@ -179,11 +213,32 @@ def _resumes(table: HostTable, plugin: str, module: ModuleType) -> None:
 
 
 def _part_resumes(declared: Declared, kind: str, settings: Mapping[str, Any], plugin: str, module: ModuleType) -> None:
+    _resumes(_table_of(declared, kind, settings), plugin, module)
+
+
+def _table_of(declared: Declared, kind: str, settings: Mapping[str, Any]) -> HostTable:
+    """Return the host of a part, with it under the label ``part``."""
+    loaded = registry().load(declared)
+    if kind == "loss":
+        return HostTable().for_term(loaded, declared.full_name, **settings)
     if kind == "sampler":
-        table = HostTable().for_sampler(registry().load(declared), declared.full_name, **settings)
-    else:
-        table = HostTable().with_part(f"{kind}s", "part", declared.full_name, **settings)
-    _resumes(table, plugin, module)
+        return HostTable().for_sampler(loaded, declared.full_name, **settings)
+    return HostTable().with_part(f"{kind}s", "part", declared.full_name, **settings)
+
+
+def _shared_table(declared: Declared, kind: str, settings: Mapping[str, Any], plugin: str, module: ModuleType) -> HostTable:
+    return shared_table(_table_of(declared, kind, settings), _registry(plugin, module))
+
+
+def _two_processes(pair: TwoProcesses, case: str, apart: str | None) -> None:
+    if apart is not None and not apart.strip():
+        pytest.fail(f"apart gives no reason why the {case} computes something else in two processes")
+    problem = pair.check(case)
+    if apart is None:
+        assert problem is None, problem
+        return
+    assert problem is not None, f"two processes compute what one does, so apart need not name the {case}"
+    pytest.skip(apart)
 
 
 def _has_plan(recipe: str) -> None:
