@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Tensor
 
 import gancore
 import gancore.builtin
+import tests.careless
 from gancore.registry import Registry
-from gancore.testing import _no_synchronisation, _resumes, _weight_zero, conformance, host
+from gancore.testing import _cases, _no_synchronisation, _resumes, _two_processes, _weight_zero, conformance, host
+from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.stepping import HostTable, NoSynchronisation, build_host, finite, gradients_elsewhere
 
 test_conformance = conformance("core", {"per-class": {"count": 3}, "take-classes": {"keep": [0, 2]}})
@@ -94,3 +97,55 @@ def test_the_guard_lets_ordinary_work_pass() -> None:
     with NoSynchronisation():
         x = torch.randn(3, 4)
         torch.where(x > 0, x, 0).index_select(0, torch.tensor([0, 2])).sum()
+
+
+# -- two processes ---------------------------------------------------------------------------------------------------
+
+FOUND = Registry.of({"core": gancore.builtin, "host": host, "careless": tests.careless})
+
+
+def _faulty(fault: str) -> HostTable:
+    return HostTable().with_part("losses", "part", "careless/faulty", fault=fault)
+
+
+@pytest.fixture(scope="module")
+def pair() -> TwoProcesses:
+    """All faults in one pair of processes, those that fail before those that don't."""
+    faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws")
+    return TwoProcesses("careless", tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
+
+
+@pytest.mark.parametrize("fault", ["local mean", "own draws"])
+def test_the_suite_finds_a_loss_that_is_none_of_the_whole_batch(pair: TwoProcesses, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"differ in after/network\.generator/linear\.weight .* gancore\.global_mean"):
+        _two_processes(pair, fault, None)
+    with pytest.raises(pytest.skip.Exception, match="pairs of images"):
+        _two_processes(pair, fault, "pairs of images")
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [
+        ("fails in one", "ValueError: this process fails alone"),
+        ("fails in both", "ValueError: several processes are too many"),
+        ("exits", "SystemExit: 3"),
+    ],
+)
+def test_a_part_that_fails_in_a_process_fails_alone_and_says_why(pair: TwoProcesses, fault: str, cause: str) -> None:
+    with pytest.raises(AssertionError, match=f"two processes fail where one does not: {cause}"):
+        _two_processes(pair, fault, None)
+
+
+@pytest.mark.parametrize("fault", ["", "draws"])
+def test_a_part_that_is_right_in_two_processes_passes_beside_those_that_are_not(pair: TwoProcesses, fault: str) -> None:
+    _two_processes(pair, fault, None)
+
+
+def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -> None:
+    with pytest.raises(pytest.fail.Exception, match="no reason"):
+        _two_processes(pair, "local mean", " ")
+    with pytest.raises(AssertionError, match="need not name"):
+        _two_processes(pair, "", "they differ")
+    cases = dict(_cases("core", {}, {"linear": "a head"}))
+    with pytest.raises(pytest.fail.Exception, match="no trained part of core"):
+        cases["linear: is apart"]()

@@ -8,7 +8,8 @@
 
 Each check is a test of its own. For every loss term: finite loss and gradients at batch 1 and 7, in float32 and bfloat16;
 gradients reach the player whose turn it is and nobody else; no host synchronisation; weight 0 is the same as absent, bit for
-bit; and resume is bit-exact. Samplers and attacks train, and resume bit-exactly. Every recipe has a plan.
+bit; and resume is bit-exact. Samplers and attacks train, and resume bit-exactly. With each of the three, two gloo processes
+compute what one does. Every recipe has a plan.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""A plugin whose term does what a term must not do, for `test_conformance`; processes of their own import it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+import gancore
+from gancore import distributed
+
+Fault = Literal[
+    "", "local mean", "own draws", "fails in one", "fails in both", "exits", "branches", "branches in observe", "draws"
+]
+
+
+@gancore.hookimpl
+def gancore_loss_terms() -> Iterator[gancore.Component]:
+    yield gancore.Component("faulty", "tests.careless:Faulty", "A term with the fault that its setting names")
+
+
+class Faulty(gancore.LossTerm):
+    """Does what its setting says.
+
+    Args:
+        fault: What it does.
+    """
+
+    seen: Tensor
+
+    def __init__(self, *, fault: Fault = "") -> None:
+        super().__init__()
+        self.fault = fault
+        self.register_buffer("seen", torch.zeros(()))
+
+    def generator(self, *, fake_adversarial: Tensor, noise: torch.Generator) -> Tensor:
+        if self.fault == "local mean":
+            return fake_adversarial.mean().square()
+        if self.fault == "own draws":
+            return (fake_adversarial * torch.rand(fake_adversarial.shape, generator=noise)).mean()
+        if self.fault == "draws":
+            return (fake_adversarial * gancore.rand(fake_adversarial.shape, noise)).mean()
+        if self.fault == "fails in both" and distributed.world_size() > 1:
+            raise ValueError("several processes are too many")
+        if self.fault == "fails in one" and distributed.rank() == 1:
+            raise ValueError("this process fails alone")
+        if self.fault == "exits" and distributed.rank() == 1:
+            raise SystemExit(3)
+        if self.fault == "branches" and fake_adversarial.mean() > 0:
+            return fake_adversarial.mean()
+        return gancore.global_mean(fake_adversarial.mean()).square()
+
+    def observe(self, *, fake_adversarial: Tensor) -> None:
+        if self.fault == "branches in observe" and fake_adversarial.mean() > 0:
+            return
+        self.seen.copy_(gancore.global_mean(fake_adversarial.mean()))
