@@ -34,6 +34,7 @@ class, after samplers). A component that names one of them gets it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -201,7 +202,7 @@ class Drawn:
     negatives_share: float | None = None
     partner: Tensor | None = None
     share: Tensor | None = None
-    sources: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
+    sources: Mapping[str, tuple[Tensor, Tensor]] = MappingProxyType({})
 
 
 class Sampler(nn.Module):
