@@ -15,6 +15,7 @@ import gancore.builtin
 import tests.careless
 from gancore.registry import Registry
 from gancore.testing import _cases, _no_synchronisation, _resumes, _two_processes, _weight_zero, conformance, host
+from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.stepping import HostTable, NoSynchronisation, build_host, finite, gradients_elsewhere
 
@@ -149,3 +150,40 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -
     cases = dict(_cases("core", {}, {"linear": "a head"}))
     with pytest.raises(pytest.fail.Exception, match="no trained part of core"):
         cases["linear: is apart"]()
+
+
+# -- compiled --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "method"),
+    [("branches", "generator"), ("branches in observe", "observe"), ("branches in attacked", "attacked")],
+)
+def test_the_suite_finds_a_method_that_cannot_be_compiled(fault: str, method: str) -> None:
+    table = _faulty(fault).with_part("attacks", "ascent", "host/ascent")
+    problem = problem_of_part(table, FOUND)
+    assert problem is not None
+    assert f"can't trace {method}: Data-dependent branching" in problem
+    assert "careless.py" in problem
+    assert "torch.where" in problem
+
+
+def test_the_suite_finds_a_term_that_computes_something_else_compiled() -> None:
+    problem = problem_of_part(_faulty("differs"), FOUND)
+    assert problem is not None
+    assert problem.startswith("compiled, generator, discriminator")
+    assert "network.generator/linear.weight" in problem
+
+
+def test_a_term_that_takes_a_generator_is_compiled_unless_it_draws() -> None:
+    assert problem_of_part(_faulty(""), FOUND) is None
+    # Its other methods are compiled all the same.
+    assert problem_of_part(_faulty("draws"), FOUND) is None
+    with pytest.raises(NothingToCompileError, match=r"torch\.Generator"):
+        problem_of_part(HostTable().with_part("losses", "part", "core/gradient-penalty"), FOUND)
+
+
+def test_the_suite_finds_a_head_that_cannot_be_compiled() -> None:
+    problem = problem_of_head(HostTable().with_part("heads", "part", "careless/branching"), FOUND)
+    assert problem is not None
+    assert "can't trace forward" in problem

@@ -9,7 +9,8 @@
 Each check is a test of its own. For every loss term: finite loss and gradients at batch 1 and 7, in float32 and bfloat16;
 gradients reach the player whose turn it is and nobody else; no host synchronisation; weight 0 is the same as absent, bit for
 bit; and resume is bit-exact. Samplers and attacks train, and resume bit-exactly. With each of the three, two gloo processes
-compute what one does. Every recipe has a plan.
+compute what one does. What they and heads compute in a step, ``torch.compile(fullgraph=True, backend="eager")`` traces without
+changing a bit (`gancore.testing.compiling` says what can't be traced). Every recipe has a plan.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ import torch
 from PIL import Image
 
 import gancore.builtin
+from gancore.components import Sampler
 from gancore.errors import GancoreError
 from gancore.hookspecs import KINDS
-from gancore.plan import make_plan
+from gancore.plan import attacked_method, make_plan
 from gancore.recipe import read
 from gancore.registry import Declared, Plugin, Registry, registry
 from gancore.settings import CONTEXT, settings_of
 from gancore.testing import host
+from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.stepping import (
     HostTable,
@@ -95,6 +98,7 @@ def _cases(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mapping[
         if kind != "loss":
             given = settings.get(declared.name, {})
             yield f"{declared.name}: resumes bit-exactly", partial(_part_resumes, declared, kind, given, name, module)
+    yield from _compile_cases(plugin, trained, module, settings)
     yield from _process_cases(trained, name, module, settings, apart)
     for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
@@ -122,6 +126,20 @@ def _trained(plugin: Plugin) -> Iterator[tuple[str, Declared]]:
         for declared in plugin.components.get(kind, ()):
             if getattr(_loaded(declared), "gradient", None) != "logits":
                 yield kind, declared
+
+
+def _compile_cases(
+    plugin: Plugin, parts: Sequence[tuple[str, Declared]], module: ModuleType, settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Case]:
+    heads = [("head", declared) for declared in plugin.components.get("head", ())]
+    for kind, declared in (*parts, *heads):
+        loaded = _loaded(declared)
+        own = kind == "attack" and getattr(loaded, "gradient", None) == "own"
+        chooses = kind == "sampler" and all(getattr(loaded, n, None) is getattr(Sampler, n) for n in ("draw", "view"))
+        # Neither has anything in a step that torch could trace.
+        if not own and not chooses:
+            check = partial(_compiles, declared, kind, settings.get(declared.name, {}), plugin.name, module)
+            yield f"{declared.name}: compiles", check
 
 
 def _process_cases(
@@ -225,6 +243,19 @@ def _table_of(declared: Declared, kind: str, settings: Mapping[str, Any]) -> Hos
     if kind == "sampler":
         return HostTable().for_sampler(loaded, declared.full_name, **settings)
     return HostTable().with_part(f"{kind}s", "part", declared.full_name, **settings)
+
+
+def _compiles(declared: Declared, kind: str, settings: Mapping[str, Any], plugin: str, module: ModuleType) -> None:
+    table, found = _table_of(declared, kind, settings), _registry(plugin, module)
+    if kind == "loss":
+        loaded = registry().load(declared)
+        sides = [side for side in ("real", "fake") if callable(getattr(loaded, attacked_method(side), None))]
+        table = table.with_part("attacks", "ascent", "host/ascent", sides=sides) if sides else table
+    try:
+        problem = problem_of_head(table, found) if kind == "head" else problem_of_part(table, found)
+    except NothingToCompileError as error:
+        pytest.skip(str(error))
+    assert problem is None, problem
 
 
 def _shared_table(declared: Declared, kind: str, settings: Mapping[str, Any], plugin: str, module: ModuleType) -> HostTable:

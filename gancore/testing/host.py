@@ -18,6 +18,12 @@ def gancore_networks() -> Iterator[Component]:
 
 
 @hookimpl
+def gancore_attacks() -> Iterator[Component]:
+    """Yield an attack of a step."""
+    yield Component("ascent", f"{PARTS}:TinyAttack", "A step of gradient ascent")
+
+
+@hookimpl
 def gancore_datasets() -> Iterator[Component]:
     """Yield images of noise."""
     yield Component("noise", f"{PARTS}:Noise", "Images of noise, of four classes")

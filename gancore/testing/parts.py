@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from gancore.components import Classifier, Dataset, DatasetInfo, Discriminator, Generator
+from gancore.components import Attack, Classifier, Dataset, DatasetInfo, Discriminator, Generator
 
 
 class TinyGenerator(Generator):
@@ -60,6 +62,16 @@ class TinyClassifier(Classifier):
         """Map features (N, 8) to logits (N, K)."""
         logits: Tensor = self.linear(features)
         return logits
+
+
+class TinyAttack(Attack):
+    """A step of gradient ascent."""
+
+    def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
+        """Return images (N, C, H, W) that raise `objective`."""
+        leaf = x.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(objective(leaf).sum(), leaf)
+        return (x + grad).clamp(-1, 1)
 
 
 class Noise(Dataset):
