@@ -172,11 +172,10 @@ def _run_together(plugin: str, module: str, tables: Sequence[HostTable | None], 
 
 
 def _outcome_in(folder: Path, number: int, ended: str) -> dict[str, Tensor] | str:
-    # The one that failed by itself says why; the other has only lost it.
-    reasons = [path.read_text() for path in sorted(folder.glob(f"{number}.*.txt"))]
-    reasons.sort(key=lambda reason: distributed.ProcessLost.__name__ in reason)
-    if reasons:
-        return reasons[0]
+    # The one that failed by itself says why, before it leaves; the other has only lost it.
+    texts = [(path.stat().st_mtime_ns, path.read_text()) for path in sorted(folder.glob(f"{number}.*.txt"))]
+    if texts:
+        return min(texts, key=lambda found: (distributed.ProcessLost.__name__ in found[1], found[0]))[1]
     path = folder / f"{number}.safetensors"
     return read_tensors(path)[0] if path.exists() else f"they ended before its turn was over, with {ended}"
 
