@@ -34,13 +34,15 @@ class, after samplers). A component that names one of them gets it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+# dynamo looks for what attrs' constructor of `Drawn` compares with in this module; without it no sampler's draw compiles.
+NOTHING = attrs.NOTHING
 
 if TYPE_CHECKING:
     from gancore.run import Run
@@ -202,7 +204,7 @@ class Drawn:
     negatives_share: float | None = None
     partner: Tensor | None = None
     share: Tensor | None = None
-    sources: Mapping[str, tuple[Tensor, Tensor]] = MappingProxyType({})
+    sources: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
 
 
 class Sampler(nn.Module):
