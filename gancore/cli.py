@@ -498,13 +498,17 @@ def profile_recipe(
         )
     import json
 
+    from gancore.compiling import compile_networks
     from gancore.folder import write_text
     from gancore.plan import make_plan
     from gancore.profile_text import as_table, as_text
     from gancore.profiling import profile
     from gancore.run import Run
 
-    measured = profile(Run(make_plan(checked, _registry()), target), iterations)
+    run = Run(make_plan(checked, _registry()), target)
+    if checked.run.compile:
+        click.echo(f"torch.compile is {compile_networks(run)}")
+    measured = profile(run, iterations)
     click.echo(as_text(measured))
     if out is not None:
         write_text(out, json.dumps(as_table(measured), indent=2) + "\n")

@@ -56,6 +56,8 @@ class RunSettings:
         batch_size: Images per batch; several processes share them out evenly.
         seed: Seeds every draw and the initial weights.
         precision: ``auto`` takes bfloat16 where the hardware computes faster with it, float32 elsewhere.
+        compile: Send networks through ``torch.compile``, where a trial shows that it works and gives the same losses but for
+            rounding. It takes a minute or more before the first iteration, and pays on few CPUs.
         latent_dim: Width of the latent.
         latent: Distribution of the latent: standard normal, or uniform on [-1, 1].
         log_every: Iterations between lines of the log.
@@ -69,6 +71,7 @@ class RunSettings:
     batch_size: _Count = 64
     seed: Annotated[int, Range(0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
     latent_dim: _Count = 128
     latent: Literal["normal", "uniform"] = "normal"
     log_every: _Count = 100

@@ -17,6 +17,7 @@ import torch
 
 import gancore
 from gancore import checkpoint, distributed, prerequisites, toml
+from gancore.compiling import compile_networks
 from gancore.errors import GancoreError, listed
 from gancore.evaluation import Evaluator, Scores, sample
 from gancore.folder import RunFolder, entries, processor
@@ -101,13 +102,16 @@ def train(
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
     _ = run.stream, run.sources
-    describe = environment(run)
+    compiled = compile_networks(run)
+    describe = {**environment(run), "compile": compiled}
 
     def prepare() -> None:
         folder.create(recipe.table, describe)
         folder.forget_after(run.iteration)
 
     distributed.on_rank_zero(prepare)
+    if recipe.run.compile:
+        progress.announce(f"torch.compile is {compiled}")
     if recipe.run.precision == "auto":
         progress.announce(f"{run.precision}: {run.precision_why}")
     if distributed.world_size() > 1:
