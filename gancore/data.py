@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gancore.random import generator
 from gancore.recipe import Augmentation
+from gancore.tape import fixed
 
 EVERY = slice(None)
 
@@ -144,7 +145,7 @@ class ImageStream:
 
     def batch(self, draw: int, noise: torch.Generator, part: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return the images and labels of one draw, augmented; of some of its rows alone where a part is given."""
-        return self.store.batch(self.indices.indices(draw), noise, part)
+        return self.store.batch(fixed(self.indices.indices, draw), noise, part)
 
 
 def to_unit(images: Tensor) -> Tensor:

@@ -8,12 +8,45 @@ of what one process would draw, so that their number does not change the result 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from gancore import distributed
+
+Kind = TypeVar("Kind", bound=torch.Generator)
+
+
+class Source(Protocol):
+    """What hands out the generators of an iteration that is recorded, in place of new ones."""
+
+    def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+        """Return the generator for a purpose."""
+
+    def seed_default(self) -> None:
+        """Hear that the default generators would be seeded now."""
+
+
+_source: Source | None = None
+
+
+def source() -> Source | None:
+    """Return what hands out generators at present; None where each is new."""
+    return _source
+
+
+@contextmanager
+def drawing_from(other: Source | None) -> Iterator[None]:
+    """Take every generator of this process inside the ``with`` from a source, or make it anew."""
+    global _source
+    before, _source = _source, other
+    try:
+        yield
+    finally:
+        _source = before
 
 
 def derive(seed: int, *purpose: str | int) -> int:
@@ -24,7 +57,15 @@ def derive(seed: int, *purpose: str | int) -> int:
 
 def generator(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
     """Return a generator on `device`, seeded for a purpose."""
-    return torch.Generator(device).manual_seed(derive(seed, *purpose))
+    return _generator(torch.Generator, device, seed, purpose)
+
+
+def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+    if _source is not None:
+        return _source.generator(kind, device, seed, purpose)
+    made = kind(device)
+    made.manual_seed(derive(seed, *purpose))
+    return made
 
 
 class Shared(torch.Generator):
@@ -33,9 +74,7 @@ class Shared(torch.Generator):
 
 def shared(device: torch.device | str, seed: int, *purpose: str | int) -> Shared:
     """Return a `Shared` generator on `device`, seeded for a purpose."""
-    made = Shared(device)
-    made.manual_seed(derive(seed, *purpose))
-    return made
+    return _generator(Shared, device, seed, purpose)
 
 
 def rand(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -67,6 +106,9 @@ def seed_default(device: torch.device, seed: int) -> None:
     That function has a traceback taken for a GPU that nobody has started yet, which costs a small step more than its
     arithmetic.
     """
+    if _source is not None:
+        _source.seed_default()
+        return
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):

@@ -282,7 +282,7 @@ class Run:
 
     def phase(self, player: str, batch: Batch) -> None:
         """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing."""
-        active = frozenset(label for label in self.plan.active(self.iteration) if player in self.plan.terms[label].methods)
+        active = frozenset(label for label in self.plan.active(int(self.iteration)) if player in self.plan.terms[label].methods)
         if active:
             if (player, active) not in self._phases:
                 self._phases[player, active] = Phase(self, plan_phase(self.plan, player, active))
@@ -292,10 +292,14 @@ class Run:
 
     def step(self) -> None:
         """Run one iteration of the loop."""
-        self.turn = 0
         self.iteration_tensor.fill_(self.iteration)
-        self.plan.loop.iteration(self)
+        self.take_turns()
         self.iteration += 1
+
+    def take_turns(self) -> None:
+        """Take the turns of an iteration: all of `step` that a graph can hold."""
+        self.turn = 0
+        self.plan.loop.iteration(self)
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
