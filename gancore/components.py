@@ -307,8 +307,10 @@ class Loop:
 
     Attributes:
         players: The networks that are trained, by recipe label. Every other network of a recipe is frozen.
+        captures: Whether the calls are the same in every iteration, so that one may stand for all (``run.cuda_graph``).
     """
 
+    captures: ClassVar[bool] = False
     players: Sequence[str] = ("generator", "discriminator")
 
     def iteration(self, run: Run) -> None:

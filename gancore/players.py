@@ -14,6 +14,7 @@ from gancore import distributed
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.schedules import SCHEDULES, Factor
 from gancore.settings import Range, check
+from gancore.tape import Count
 
 Positive = Annotated[float, Range(0, open_low=True)]
 Decay = Annotated[float, Range(0, 1, open_high=True)]
@@ -120,14 +121,34 @@ class Player:
     def step(self, iteration: int) -> None:
         """Average the gradients over processes and take one optimizer step at the schedule's learning rate."""
         distributed.average_gradients(self.parameters)
-        factor = self.factor(iteration)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
+        # Those of a recorded iteration are set before it, for a graph would hold the numbers of today.
+        if not isinstance(iteration, Count):
+            self.set_rates(iteration)
         self.optimizer.step()
         project = getattr(self.network, "project_", None)
         if project is not None:
             with torch.no_grad():
                 project()
+
+    def set_rates(self, iteration: int) -> None:
+        """Set the learning rates that the schedule gives."""
+        factor = self.factor(iteration)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
+
+    def keep_rates_on_device(self) -> None:
+        """Keep the learning rates in tensors, which a graph reads anew; float32 on a GPU, whose kernels take nothing else."""
+        for group in self.optimizer.param_groups:
+            device = group["params"][0].device
+            kind = torch.float64 if device.type == "cpu" else torch.float32
+            group["lr"] = torch.tensor(group["lr"], dtype=kind, device=device)
+            if device.type != "cpu" and "capturable" in group:
+                group["capturable"] = True
+        # The iterations before a capture are no mistake to warn of.
+        self.optimizer._warned_capturable_if_run_uncaptured = True
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's tensors, named ``<parameter number>.<what>``."""
@@ -173,10 +194,14 @@ class MovingAverage:
     def _state(network: nn.Module) -> list[tuple[str, Tensor]]:
         return [*network.named_parameters(), *network.named_buffers()]
 
+    def started(self, iteration: int) -> bool:
+        """Return whether it averages in an iteration, instead of copying."""
+        return int(iteration) >= self.start
+
     @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Take in the network's present state."""
-        if iteration >= self.start and self._averaged:
+        if self.started(iteration) and self._averaged:
             self._lerp([a for a, _ in self._averaged], [b for _, b in self._averaged], 0)
         else:
             for mine, current in self._averaged:

@@ -65,6 +65,8 @@ class RunSettings:
         checkpoint_every: Iterations between checkpoints; 0 for only the last.
         evaluate_every: Iterations between evaluations; 0 for only the last.
         keep_checkpoints: How many of the newest checkpoints are kept; 0 keeps all.
+        cuda_graph: On CUDA replay an iteration as one graph, where that proves to compute the same; ``environment.json``
+            says whether it did, and why not. Off by default, for no GPU has run it yet; without effect on a CPU.
     """
 
     iterations: _Count = 100_000
@@ -79,6 +81,7 @@ class RunSettings:
     checkpoint_every: _Interval = 1000
     evaluate_every: _Interval = 0
     keep_checkpoints: Annotated[int, Range(0)] = 2
+    cuda_graph: bool = False
 
 
 @attrs.frozen(kw_only=True)
