@@ -58,6 +58,10 @@ class RunFolder:
         except OSError as error:
             raise GancoreError(f"{self.path} can't be written: {error.strerror}; choose another --out.") from error
 
+    def note(self, key: str, value: Any) -> None:
+        """Write down one more thing about the environment that the run is made in."""
+        write_text(self.environment, json.dumps({**self.describe(), key: value}, indent=2) + "\n")
+
     def describe(self) -> dict[str, Any]:
         """Return the environment that the run was made in; empty where the file is missing or damaged."""
         try:

@@ -7,7 +7,7 @@ import math
 import platform
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +21,7 @@ from gancore.compiling import compile_networks
 from gancore.errors import GancoreError, listed
 from gancore.evaluation import Evaluator, Scores, sample
 from gancore.folder import RunFolder, entries, processor
+from gancore.graph import stepper
 from gancore.pictures import save_grid
 from gancore.plan import GENERATOR, make_plan
 from gancore.recipe import Recipe, check_table
@@ -197,6 +198,7 @@ def environment(run: Run) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         "precision": run.precision,
+        "cuda_graph": "off: none was captured yet" if run.recipe.run.cuda_graph else "off: run.cuda_graph is false",
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
         "class_counts": run.class_counts,
         "class_names": list(info.class_names),
@@ -224,9 +226,10 @@ class _Training:
         self.observers("gancore_run_started", run=run)
         self.progress.started(run.recipe.name, run.iteration, settings.iterations)
         begun = run.iteration
+        step = stepper(run, self._tell_of_graphs)
         try:
             with self._signals():
-                self._iterate()
+                self._iterate(step)
         finally:
             self.progress.ended()
         with self._counted():
@@ -238,7 +241,7 @@ class _Training:
         if distributed.any_of(self.asked):
             raise Interrupted
 
-    def _iterate(self) -> None:
+    def _iterate(self, step: Callable[[], None]) -> None:
         run, settings = self.run, self.settings
         if run.iteration >= settings.iterations:
             return
@@ -249,7 +252,7 @@ class _Training:
         since, counted = 0.0, run.iteration
         clock = time.perf_counter()
         while run.iteration < settings.iterations:
-            run.step()
+            step()
             done = run.iteration
             last = done == settings.iterations
             logged = done % settings.log_every == 0 or last
@@ -283,6 +286,12 @@ class _Training:
             if self.stopped and not last:
                 raise Interrupted
             clock = time.perf_counter()
+
+    def _tell_of_graphs(self, status: str) -> None:
+        """Write down and show whether iterations are replayed as CUDA graphs."""
+        if self.run.rank == 0:
+            self.folder.note("cuda_graph", status)
+        self.progress.announce(f"CUDA graphs are {status}")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -1,0 +1,292 @@
+"""Replayed iterations equal computed ones to the last bit, and what can't be replayed runs as always, with the reason."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gancore import distributed
+from gancore.graph import Iterations, stepper
+from gancore.loops import Alternating
+from gancore.recipe import check_table, merge
+from gancore.run import Run
+from gancore.tape import Count, NotRepeatable
+from gancore.training import train
+from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
+from tests.recorder import Recorder
+
+SNDCGAN: dict[str, Any] = {
+    "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},
+    "data": {"use": "core/digits"},
+    "networks": {
+        "generator": {"use": "core/sndcgan-generator", "width": 0.125},
+        "discriminator": {"use": "core/sndcgan-discriminator", "width": 0.125},
+    },
+    "heads": {"adversarial": {"use": "core/linear"}},
+    "losses": {"adversarial": {"use": "core/hinge"}},
+    "optimizers": {player: {"schedule": {"use": "linear"}} for player in ("generator", "discriminator")},
+    "ema": {"decay": 0.9, "start": 5},
+}
+KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
+    "sndcgan, a falling rate, an average from iteration 5 on": (SNDCGAN, [], 2),
+    "class balance": (GAME, [CBGAN], 1),
+    "free replay": (
+        SNDCGAN,
+        [{"attacks": {"free": {"use": "fastrobgan/free"}}, "loop": {"use": "fastrobgan/free-replay", "replays": 3}}],
+        2,
+    ),
+    "gradient penalty": (GAME, [{"losses": {"penalty": {"use": "core/gradient-penalty", "weight": 10.0}}}], 1),
+    "augmentation": (GAME, [{"data": {"flip": True, "crop_padding": 2}}], 1),
+    "augmentation, several steps of the discriminator": (
+        GAME,
+        [{"data": {"flip": True, "crop_padding": 2}, "loop": {"use": "core/alternating", "discriminator_steps": 2}}],
+        1,
+    ),
+    "long tail, classes alike": (
+        GAME,
+        [
+            {
+                "samplers": {
+                    "long_tail": {"use": "core/long-tail", "ratio": 20.0},
+                    "balanced": {"use": "core/class-balanced"},
+                }
+            }
+        ],
+        1,
+    ),
+    "a term now and then": (
+        GAME,
+        [{"losses": {"penalty": {"use": "core/gradient-penalty", "weight": 10.0, "start": 3, "every": 2}}}],
+        2,
+    ),
+    "attack with noise": (GAME, [{"attacks": {"sign": {"use": "probe/sign"}}}], 1),
+    "difference seeking and a source": (
+        SNDCGAN,
+        [{"samplers": {"difference": {"use": "dsgan/difference", "alpha": 0.25, "wide": "normal"}}, "sources": {"avoid": {}}}],
+        2,
+    ),
+    "sgd with momentum and steps": (
+        GAME,
+        [{"optimizers": {"generator": {"use": "sgd", "momentum": 0.9, "schedule": {"use": "steps", "at": [4, 6]}}}}],
+        1,
+    ),
+    "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16", "latent": "uniform"}}], 1),
+    "supervised": (
+        {key: GAME[key] for key in ("run", "data")},
+        [
+            {
+                "networks": {"classifier": {"use": "host/classifier"}},
+                "losses": {"loss": {"use": "core/cross-entropy"}},
+                "loop": {"use": "core/supervised"},
+            }
+        ],
+        1,
+    ),
+}
+
+
+class Told(list[str]):
+    """What was told."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+def graphed(run: Run, *, warm: int = 2) -> tuple[Iterations, Recorder, Told]:
+    recorder, told = Recorder(), Told()
+    return Iterations(run, recorder, told, warm=warm), recorder, told
+
+
+def check_like_always(eager: Run, run: Run, iterations: Iterations, number: int) -> None:
+    for _ in range(number):
+        eager.step()
+        iterations.step()
+        assert same(eager, run) == []
+        assert eager.counters() == run.counters()
+        assert eager.turn == run.turn
+        assert list(eager.losses) == list(run.losses)
+        assert all(torch.equal(eager.losses[name], run.losses[name]) for name in eager.losses)
+
+
+@pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)
+def test_replayed_iterations_equal_computed_ones_to_the_last_bit(
+    base: dict[str, Any], tables: list[dict[str, Any]], graphs: int
+) -> None:
+    eager, run = run_of(*tables, base=base), run_of(*tables, base=base)
+    iterations, recorder, told = graphed(run)
+    check_like_always(eager, run, iterations, 14)
+    assert told == ["on"]
+    assert recorder.captures == graphs
+    # Of each kind two run as always, then the captured one, too.
+    assert recorder.replays == 14 - 3 * graphs
+
+
+def test_a_replay_leaves_an_earlier_loss_alone() -> None:
+    run = run_of()
+    iterations, _, _ = graphed(run, warm=1)
+    for _ in range(4):
+        iterations.step()
+    kept = dict(run.losses)
+    values = {name: loss.clone() for name, loss in kept.items()}
+    iterations.step()
+    assert all(torch.equal(kept[name], values[name]) for name in kept)
+
+
+def check_off(run: Run, eager: Run, reason: str, *, number: int = 6) -> None:
+    iterations, _, told = graphed(run)
+    check_like_always(eager, run, iterations, number)
+    assert len(told) == 1
+    assert told[0].startswith("off: ")
+    assert reason in told[0]
+    assert "\n" not in told[0]
+
+
+def test_a_loop_that_does_not_say_so_is_not_captured() -> None:
+    table = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
+    check_off(run_of(table), run_of(table), "Replay does not say that its iterations are all alike")
+
+
+def test_a_loop_that_looks_at_the_iteration_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iteration(self: Any, run: Run) -> None:
+        if run.iteration % 3 == 0:
+            run.phase("discriminator", run.fresh())
+        batch = run.fresh()
+        run.phase("discriminator", batch)
+        run.phase("generator", run.renew(batch))
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    check_off(run_of(), run_of(), "an iteration's Python depends on run.iteration")
+
+
+def test_dropout_is_not_captured() -> None:
+    table = {"networks": {"discriminator": {"dropout": 0.5}}}
+    check_off(run_of(table), run_of(table), "default generator")
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, change: Any) -> tuple[Run, Run]:
+    """Return two runs whose adversarial term is changed."""
+    one, two = run_of(), run_of()
+    for run in (one, two):
+        term = run.terms["adversarial"]
+        original = term.generator
+        monkeypatch.setattr(term, "generator", change(term, original), raising=False)
+    return one, two
+
+
+def test_a_term_that_waits_for_the_device_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(_term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            loss: Tensor = original(**given)
+            return loss * 2 if loss.item() > 0 else loss
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "makes the host wait")
+
+
+def test_a_term_that_counts_in_python_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(term: Any, original: Any) -> Any:
+        term.calls = 0
+
+        def generator(**given: Tensor) -> Tensor:
+            term.calls += 1
+            loss: Tensor = original(**given)
+            return loss * term.calls
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "loss.adversarial changes calls, which is no tensor")
+    assert run.terms["adversarial"].calls == eager.terms["adversarial"].calls == 6
+
+
+def test_a_term_that_replaces_its_buffer_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(term: Any, original: Any) -> Any:
+        term.register_buffer("mean", torch.zeros(()))
+
+        def generator(**given: Tensor) -> Tensor:
+            loss: Tensor = original(**given)
+            term.mean = 0.9 * term.mean + loss.detach()
+            return loss + term.mean
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "replaces the tensor loss.adversarial/mean")
+
+
+def test_what_python_keeps_where_nobody_looks_shows_in_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[int] = Counter()
+
+    def change(term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            calls[id(term)] += 1
+            loss: Tensor = original(**given)
+            return loss * calls[id(term)]
+
+        return generator
+
+    run, _ = patched(monkeypatch, change)
+    iterations, _, told = graphed(run)
+    for _ in range(5):
+        iterations.step()
+    assert told == [f"off: {iterations.off}"]
+    assert "a replay comes to another" in told[0]
+
+
+def test_an_error_of_a_capture_is_one_sentence_and_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: Recorder, work: Any, _generators: Any) -> Any:
+        work()
+        raise RuntimeError("CUDA error:\n operation not supported\n on global/shared address space")
+
+    monkeypatch.setattr(Recorder, "capture", broken)
+    check_off(run_of(), run_of(), "RuntimeError: CUDA error: operation not supported on")
+
+
+def test_several_processes_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of()
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    told = Told()
+    Iterations(run, Recorder(), told)
+    assert told == ["off: several processes exchange tensors in every iteration"]
+
+
+def test_rmsprop_is_not_captured() -> None:
+    table = {"optimizers": {"generator": {"use": "rmsprop"}}}
+    check_off(run_of(table), run_of(table), "optimizers.generator uses rmsprop")
+
+
+def test_on_a_cpu_the_setting_changes_one_line() -> None:
+    told = Told()
+    run = Run(plan_of({"run": {"cuda_graph": True}}), torch.device("cpu"))
+    assert stepper(run, told) == run.step
+    assert told == ["off: there are none on the CPU"]
+    quiet = run_of()
+    assert stepper(quiet, told) == quiet.step
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_environment_says_whether_graphs_were_used(tmp_path: Path, asked: bool) -> None:
+    table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
+    train(check_table(table, registry(), name="test"), registry(), tmp_path / "run", device=torch.device("cpu"))
+    status = json.loads((tmp_path / "run" / "environment.json").read_text())["cuda_graph"]
+    assert status == ("off: there are none on the CPU" if asked else "off: run.cuda_graph is false")
+
+
+def test_a_count_may_be_named_and_added_to_and_nothing_else() -> None:
+    count = Count(7, "draws")
+    assert f"{count}" == "7"
+    assert int(count + 1) == 8
+    assert (1 + count).name == "draws"
+    uses = [lambda: count % 2, lambda: count > 3, lambda: count == 7, lambda: bool(count), lambda: 2 * count, lambda: count - 1]
+    for use in uses:
+        with pytest.raises(NotRepeatable, match=r"run\.draws"):
+            use()
