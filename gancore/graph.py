@@ -81,9 +81,12 @@ class Cuda:
         with torch.cuda.device(self.device):
             present = torch.cuda.current_stream(self.device)
             self.stream.wait_stream(present)
-            with torch.cuda.stream(self.stream):
-                yield
-            present.wait_stream(self.stream)
+            try:
+                with torch.cuda.stream(self.stream):
+                    yield
+            finally:
+                # After an error, too: what was begun must be over before the state is put back.
+                present.wait_stream(self.stream)
 
 
 def stepper(run: Run, tell: Callable[[str], None]) -> Callable[[], None]:

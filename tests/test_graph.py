@@ -77,12 +77,13 @@ KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
         1,
     ),
     "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16", "latent": "uniform"}}], 1),
-    "supervised": (
+    "supervised, class weights from iteration 9 on": (
         {key: GAME[key] for key in ("run", "data")},
         [
             {
                 "networks": {"classifier": {"use": "host/classifier"}},
-                "losses": {"loss": {"use": "core/cross-entropy"}},
+                "samplers": {"long_tail": {"use": "core/long-tail", "ratio": 20.0}},
+                "losses": {"loss": {"use": "core/cross-entropy", "drw_start": 9}},
                 "loop": {"use": "core/supervised"},
             }
         ],
@@ -273,6 +274,34 @@ def test_on_a_cpu_the_setting_changes_one_line() -> None:
     assert len(told) == 1
 
 
+def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A class balanced by a third network, pictures and checkpoints between the replays, and an end in the middle.
+    table = merge(merge(SNDCGAN, CBGAN), {"run": {"iterations": 12, "sample_every": 5, "checkpoint_every": 4, "log_every": 1}})
+
+    def trained(name: str, **more: Any) -> Run:
+        recipe = check_table(table, registry(), name="test")
+        return train(recipe, registry(), tmp_path / name, device=torch.device("cpu"), **more)
+
+    eager = trained("eager")
+    recorder = Recorder()
+    monkeypatch.setattr("gancore.training.stepper", lambda run, tell: Iterations(run, recorder, tell, warm=1).step)
+    run = trained("graphed")
+    assert same(eager, run) == []
+    assert recorder.replays > 0
+    kept = tmp_path / "graphed" / "checkpoints"
+    (kept / "00000012.safetensors").unlink()
+    assert [path.name for path in sorted(kept.iterdir())] == ["00000008.safetensors"]
+    before, recorder.replays = recorder.replays, 0
+    assert same(eager, trained("graphed", resume=True)) == []
+    assert before > recorder.replays > 0
+    assert json.loads((tmp_path / "graphed" / "environment.json").read_text())["cuda_graph"] == "on"
+    logs = [
+        [entry["losses"] for entry in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())]
+        for name in ("eager", "graphed")
+    ]
+    assert logs[0] == logs[1]
+
+
 @pytest.mark.parametrize("asked", [False, True])
 def test_the_environment_says_whether_graphs_were_used(tmp_path: Path, asked: bool) -> None:
     table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
@@ -290,3 +319,80 @@ def test_a_count_may_be_named_and_added_to_and_nothing_else() -> None:
     for use in uses:
         with pytest.raises(NotRepeatable, match=r"run\.draws"):
             use()
+
+
+# -- on a GPU -----------------------------------------------------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def on_gpu(base: dict[str, Any], *tables: dict[str, Any]) -> Run:
+    return Run(plan_of(*tables, {"run": {"cuda_graph": True}}, base=base), torch.device("cuda"))
+
+
+@needs_gpu
+@pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)
+def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables: list[dict[str, Any]], graphs: int) -> None:
+    eager, run = on_gpu(base, *tables), on_gpu(base, *tables)
+    for player in eager.players.values():
+        # A float32 rate is rounded, so it is compared with one that is, too.
+        player.keep_rates_on_device()
+    start = eager.tensors()
+    start = {name: value.clone() for name, value in start.items()}
+    told = Told()
+    step = stepper(run, told)
+    for _ in range(16):
+        eager.step()
+        step()
+        assert eager.counters() == run.counters()
+        assert list(eager.losses) == list(run.losses)
+    assert told == ["on"]
+    a, b = eager.tensors(), run.tensors()
+    assert a.keys() == b.keys()
+    for name, wanted in a.items():
+        before = start.get(name, torch.zeros_like(wanted)).double()
+        allowed = 0.05 * (wanted - before).double().norm() + 1e-5 * wanted.double().norm()
+        assert (wanted.double() - b[name].double()).norm() <= allowed, name
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"networks": {"discriminator": {"dropout": 0.5}}}, "default generator"),
+        ({"samplers": {"difference": {"use": "probe/difference"}}}, ""),
+    ],
+    ids=["dropout", "a part that may not be capturable"],
+)
+def test_on_a_gpu_what_is_not_captured_goes_on(table: dict[str, Any], reason: str) -> None:
+    run, told = on_gpu(GAME, table), Told()
+    step = stepper(run, told)
+    for _ in range(8):
+        step()
+    assert run.iteration == 8
+    assert all(value.isfinite().all() for value in run.losses.values())
+    assert len(told) == 1
+    assert reason in told[0]
+
+
+@needs_gpu
+def test_a_capture_that_breaks_leaves_the_gpu_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = on_gpu(GAME)
+    term = run.terms["adversarial"]
+    original = term.generator
+
+    def generator(**given: Tensor) -> Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            # A synchronisation of the kind that no operator shows.
+            torch.cuda.synchronize()
+        loss: Tensor = original(**given)
+        return loss
+
+    monkeypatch.setattr(term, "generator", generator, raising=False)
+    told = Told()
+    step = stepper(run, told)
+    for _ in range(8):
+        step()
+    assert run.iteration == 8
+    assert len(told) == 1
+    assert told[0].startswith("off: ")
