@@ -283,9 +283,17 @@ class Recipe:
         return digest(self.table)
 
 
+def without_graphs(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a recipe's table the one setting that says how it is computed, and nothing of what."""
+    run = table.get("run")
+    if not isinstance(run, Mapping) or "cuda_graph" not in run:
+        return {**table}
+    return {**table, "run": {key: value for key, value in run.items() if key != "cuda_graph"}}
+
+
 def digest(table: Mapping[str, Any]) -> str:
-    """Return twelve characters that change when anything in the table does, except its texts and what is kept on disk."""
-    table = {key: value for key, value in table.items() if key not in ("summary", "cite")}
+    """Return twelve characters that change when anything in the table does, except its texts and `run.cuda_graph`."""
+    table = {key: value for key, value in without_graphs(table).items() if key not in ("summary", "cite")}
     text = json.dumps(table, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

@@ -24,7 +24,7 @@ from gancore.folder import RunFolder, entries, processor
 from gancore.graph import stepper
 from gancore.pictures import save_grid
 from gancore.plan import GENERATOR, make_plan
-from gancore.recipe import Recipe, check_table
+from gancore.recipe import Recipe, check_table, without_graphs
 from gancore.registry import Registry
 from gancore.run import Run
 from gancore.timing import read_wall_clock
@@ -174,7 +174,7 @@ def _check_folder(folder: RunFolder, recipe: Recipe, *, resume: bool) -> None:
         return
     if not resume:
         raise GancoreError(f"{folder.path} already holds a run; go on with --resume, or choose another --out.")
-    before, now = toml.dumps(toml.read(folder.recipe)), toml.dumps(recipe.table)
+    before, now = (toml.dumps(without_graphs(table)) for table in (toml.read(folder.recipe), recipe.table))
     # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
     if before != now and checkpoint.checkpoints(folder.path):
         lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)

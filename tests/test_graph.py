@@ -20,6 +20,7 @@ from gancore.tape import Count, NotRepeatable
 from gancore.training import train
 from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
 from tests.recorder import Recorder
+from tests.test_by_hand import RECIPE
 
 SNDCGAN: dict[str, Any] = {
     "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},
@@ -77,6 +78,18 @@ KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
         1,
     ),
     "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16", "latent": "uniform"}}], 1),
+    "all of the by-hand example": (RECIPE, [], 1),
+    "a perturbation against a classifier": (
+        {key: GAME[key] for key in ("run", "data")},
+        [
+            {
+                "networks": {"generator": {"use": "probe/tiny-generator"}, "classifier": {"use": "host/classifier"}},
+                "losses": {"fooling": {"use": "uap/fooling"}},
+                "loop": {"use": "uap/crafting", "skip_gradient": 0.5},
+            }
+        ],
+        1,
+    ),
     "supervised, class weights from iteration 9 on": (
         {key: GAME[key] for key in ("run", "data")},
         [
@@ -300,6 +313,14 @@ def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, mon
         for name in ("eager", "graphed")
     ]
     assert logs[0] == logs[1]
+
+
+def test_a_run_may_go_on_with_and_without_graphs(tmp_path: Path) -> None:
+    for asked in (True, False):
+        table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
+        recipe = check_table(table, registry(), name="test")
+        train(recipe, registry(), tmp_path / "run", device=torch.device("cpu"), resume=True)
+    assert "cuda_graph = false" in (tmp_path / "run" / "recipe.toml").read_text()
 
 
 @pytest.mark.parametrize("asked", [False, True])
