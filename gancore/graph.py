@@ -323,9 +323,9 @@ class _Snapshot:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        here = _tensors(run)
-        self.places = {name: tensor.data_ptr() for name, tensor in here.items()}
-        self.values = {name: tensor.clone() for name, tensor in here.items()}
+        # Kept, so that no other tensor can come to lie at the same place.
+        self.tensors = _tensors(run)
+        self.values = {name: tensor.clone() for name, tensor in self.tensors.items()}
         self.plain = _plain(run)
         self.losses = dict(run.losses)
         self.counters = run.counters()
@@ -354,8 +354,9 @@ class _Snapshot:
         Raises:
             NotRepeatable: It did not.
         """
-        for name in sorted({*self.places, *after.places}):
-            if self.places.get(name) != after.places.get(name):
+        ours, theirs = ({name: t.data_ptr() for name, t in state.tensors.items()} for state in (self, after))
+        for name in sorted({*ours, *theirs}):
+            if ours.get(name) != theirs.get(name):
                 raise NotRepeatable(f"an iteration replaces the tensor {name} instead of changing it in place")
         for place in sorted({*self.plain, *after.plain}):
             if place not in self.plain or place not in after.plain or self.plain[place][1] != after.plain[place][1]:

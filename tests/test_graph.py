@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gancore import distributed
-from gancore.graph import Iterations, stepper
+from gancore.graph import Cuda, Iterations, stepper
 from gancore.loops import Alternating
 from gancore.recipe import check_table, merge
 from gancore.run import Run
@@ -340,6 +342,61 @@ def test_a_count_may_be_named_and_added_to_and_nothing_else() -> None:
     for use in uses:
         with pytest.raises(NotRepeatable, match=r"run\.draws"):
             use()
+
+
+class Log(list[str]):
+    """A stand-in for torch.cuda that writes down what is done with it."""
+
+    def noting(self, text: str, fails: bool = False) -> Any:
+        def call(*_arguments: Any, **_more: Any) -> None:
+            self.append(text)
+            if fails:
+                raise RuntimeError(f"{text} failed")
+
+        return call
+
+
+def cuda_of(log: Log, monkeypatch: pytest.MonkeyPatch, *, ends: bool = True) -> Cuda:
+    class Graph:
+        register_generator_state = staticmethod(log.noting("register"))
+        capture_begin = staticmethod(log.noting("begin"))
+        capture_end = staticmethod(log.noting("end", fails=not ends))
+        replay = staticmethod(log.noting("replay"))
+
+    side, present = SimpleNamespace(wait_stream=log.noting("enter")), SimpleNamespace(wait_stream=log.noting("leave"))
+    stand_ins = {
+        "Stream": lambda _device: side,
+        "graph_pool_handle": lambda: None,
+        "CUDAGraph": Graph,
+        "synchronize": log.noting("wait"),
+        "device": lambda _device: contextlib.nullcontext(),
+        "stream": lambda _stream: contextlib.nullcontext(),
+        "current_stream": lambda _device: present,
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return Cuda(torch.device("cuda"))
+
+
+def test_a_cuda_graph_knows_its_generators_and_waits_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    backend = cuda_of(log, monkeypatch)
+    backend.warm(log.noting("work"))
+    assert log == ["enter", "work", "leave"]
+    log.clear()
+    replay = backend.capture(log.noting("work"), [torch.Generator(), torch.Generator()])
+    assert log == ["register", "register", "wait", "enter", "begin", "work", "end", "leave"]
+    log.clear()
+    replay()
+    assert log == ["replay"]
+
+
+def test_what_broke_a_capture_is_told_and_not_that_it_was_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    backend = cuda_of(log, monkeypatch, ends=False)
+    with pytest.raises(RuntimeError, match="work failed"):
+        backend.capture(log.noting("work", fails=True), [])
+    assert log == ["wait", "enter", "begin", "work", "end", "leave"]
 
 
 # -- on a GPU -----------------------------------------------------------------------------------------------------------
