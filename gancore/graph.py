@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import distributed
 from gancore.errors import GancoreError
@@ -121,6 +122,27 @@ def refusal(run: Run) -> str | None:
     return None
 
 
+class HostCopies(TorchDispatchMode):
+    """Counts the copies from the host to another device inside the ``with``; the tape's indices are among them.
+
+    A capture would break at one, or hold its source for ever; better not to begin it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operator."""
+        made = func(*args, **(kwargs or {}))
+        source = {"aten::_to_copy": 0, "aten::copy_": 1}.get(func.name())
+        if source is not None and args[source].device.type == "cpu" and made.device.type != "cpu":
+            self.number += 1
+        return made
+
+
 class Iterations:
     """Runs a run's iterations: each kind as always at first, then as a graph; after any doubt all of them as always.
 
@@ -169,15 +191,13 @@ class Iterations:
             self.backend.warm(run.step)
             return
         before: _Snapshot | None = None
+        captured = kind in self._graphs
         try:
             before = _Snapshot(run)
-            if kind in self._graphs:
+            if captured:
                 self._prove(self._graphs[kind], before)
-                self._proven.add(kind)
-                if len(self._proven) == 1:
-                    self.tell("on")
-                return
-            self._graphs[kind] = self._capture(before)
+            else:
+                self._graphs[kind] = self._capture(before)
         except Exception as error:
             # Whatever it is, the iteration runs without a graph; where it is the recipe's fault, that tells so again.
             try:
@@ -188,7 +208,13 @@ class Iterations:
                     f"the GPU can't go on after a failed capture ({_shown(broken)}); --resume it with run.cuda_graph = false."
                 ) from broken
             self._give_up(_shown(error))
-        run.step()
+            captured = False
+        if not captured:
+            run.step()
+            return
+        self._proven.add(kind)
+        if len(self._proven) == 1:
+            self.tell("on")
 
     def _give_up(self, reason: str) -> None:
         self.off = reason
@@ -200,9 +226,10 @@ class Iterations:
         """Capture the present iteration, and leave the run before it."""
         run, tape = self.run, Tape(self.run.device)
         waits: list[str] = []
+        copies = HostCopies()
 
         def recorded() -> None:
-            with Watch(lambda _name, reason: waits.append(reason)), tape.around(run):
+            with Watch(lambda _name, reason: waits.append(reason)), copies, tape.around(run):
                 run.take_turns()
 
         _write(run, tape)
@@ -210,6 +237,8 @@ class Iterations:
         after = _Snapshot(run)
         if waits:
             raise NotRepeatable(waits[0])
+        if copies.number > tape.inputs:
+            raise NotRepeatable("a part copies a tensor from the host to the device (torch.tensor), which a graph would freeze")
         if tape.default_used:
             raise NotRepeatable("a part draws from the default generator (dropout), which a graph can't seed for each turn")
         before.check_kept(after)

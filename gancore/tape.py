@@ -105,6 +105,11 @@ class Tape:
         """The generators on the device, in the order of their calls."""
         return [draw.generator for draw in self._draws]
 
+    @property
+    def inputs(self) -> int:
+        """How many tensors are filled before a replay."""
+        return len(self._inputs)
+
     @contextmanager
     def around(self, run: Run) -> Iterator[None]:
         """Record the iteration inside the first such ``with``; in later ones hand out what that one recorded.

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from gancore import distributed
-from gancore.graph import Cuda, Iterations, stepper
+from gancore.graph import Cuda, HostCopies, Iterations, stepper
 from gancore.loops import Alternating
 from gancore.recipe import check_table, merge
 from gancore.run import Run
-from gancore.tape import Count, NotRepeatable
+from gancore.tape import Count, NotRepeatable, Tape
 from gancore.training import train
 from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
 from tests.recorder import Recorder
@@ -331,6 +331,33 @@ def test_the_environment_says_whether_graphs_were_used(tmp_path: Path, asked: bo
     train(check_table(table, registry(), name="test"), registry(), tmp_path / "run", device=torch.device("cpu"))
     status = json.loads((tmp_path / "run" / "environment.json").read_text())["cuda_graph"]
     assert status == ("off: there are none on the CPU" if asked else "off: run.cuda_graph is false")
+
+
+def test_copies_from_the_host_are_counted_and_no_others() -> None:
+    far = torch.ones(3, device="meta")
+    with HostCopies() as copies:
+        torch.ones(3).to(torch.float64)
+        far.to(torch.float64)
+        far.copy_(torch.ones(3, device="meta"))
+        assert copies.number == 0
+        torch.ones(3).to("meta")
+        far.copy_(torch.ones(3))
+    assert copies.number == 2
+
+
+def test_a_term_that_copies_from_the_host_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(_term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            torch.tensor([1.0, 2.0]).to("meta")
+            loss: Tensor = original(**given)
+            return loss
+
+        return generator
+
+    # On the CPU the indices are no such copies, so there are none to count them against.
+    monkeypatch.setattr(Tape, "inputs", 0)
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "copies a tensor from the host")
 
 
 def test_a_count_may_be_named_and_added_to_and_nothing_else() -> None:
