@@ -12,6 +12,8 @@ It is written for a GPU, and runs on a CPU as well (``--width 0.1 --iterations 3
 
 from __future__ import annotations
 
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ import gancore.builtin
 from benchmarks import hosts
 from benchmarks.step_cost import CBGAN, table
 from benchmarks.tables import machine, markdown, write_json
-from gancore.devices import choose_device
-from gancore.errors import GancoreError
+from gancore.devices import choose_device, synchronize
+from gancore.graph import stepper
 from gancore.plan import make_plan
 from gancore.profiling import Profile, profile
 from gancore.recipe import check_table, merge
@@ -34,6 +36,10 @@ from gancore.run import Run
 
 LENGTH = 100_000
 """Iterations of CBGAN's and SNGAN's CIFAR-10 trainings."""
+
+
+SETTLE = 20
+"""Iterations in which graphs are warmed up, captured and compared, and which are not timed."""
 
 
 @attrs.frozen
@@ -60,10 +66,24 @@ def settings(width: float) -> list[Setting]:
     ]
 
 
-def measured(recipe: dict[str, Any], device: torch.device, iterations: int) -> Profile:
-    """Return what an iteration of a recipe costs."""
+def built(recipe: dict[str, Any], device: torch.device) -> Run:
+    """Return the run of a recipe's table."""
     registry = Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "hosts": hosts})
-    return profile(Run(make_plan(check_table(recipe, registry, name="full_length"), registry), device), iterations)
+    return Run(make_plan(check_table(recipe, registry, name="full_length"), registry), device)
+
+
+def replayed(recipe: dict[str, Any], device: torch.device, iterations: int) -> tuple[float, str]:
+    """Return the median seconds of an iteration as a training with CUDA graphs takes it, and what it says of them."""
+    said = ["not yet"]
+    step = stepper(built(merge(recipe, {"run": {"cuda_graph": True}}), device), said.append)
+    seconds = []
+    for number in range(iterations + SETTLE):
+        started = time.perf_counter()
+        step()
+        synchronize(device)
+        if number >= SETTLE:
+            seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds), said[-1]
 
 
 def row(name: str, how: str, found: Profile) -> list[str]:
@@ -94,13 +114,16 @@ def main(width: float, iterations: int, device: str, out: Path) -> None:
     rows, results = [], []
     for setting in settings(width):
         for how, run in ways.items():
-            try:
-                found = measured(merge(setting.table, {"run": run}), target, iterations)
-            except GancoreError as error:
-                raise SystemExit(f"{setting.name}, {how}: {error}") from error
-            rows.append(row(setting.name, how, found))
-            results.append({"name": setting.name, "how": how, **attrs.asdict(found)})
-            print(" | ".join(rows[-1]), flush=True)
+            recipe = merge(setting.table, {"run": run})
+            eager = profile(built(recipe, target), iterations)
+            lines = {how: eager}
+            if target.type == "cuda":
+                seconds, said = replayed(recipe, target, iterations)
+                lines[f"{how}, CUDA graph {said}"] = attrs.evolve(eager, seconds=seconds)
+            for way, found in lines.items():
+                rows.append(row(setting.name, way, found))
+                results.append({"name": setting.name, "how": way, **attrs.asdict(found)})
+                print(" | ".join(rows[-1]), flush=True)
     header = ["recipe", "how", "iterations/s", "images/s", "TFLOP/s", "of matrix rate", "peak GiB", f"minutes for {LENGTH:,}"]
     print(f"\n{', '.join(f'{key} {value}' for key, value in machine().items() if value)}\n\n{markdown(header, rows)}")
     write_json(out, {"width": width, "iterations": iterations, "lines": results})
