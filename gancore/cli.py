@@ -485,12 +485,15 @@ def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]
 def profile_recipe(
     recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, out: Path | None, device: str
 ) -> None:
-    """Print where a recipe's iteration spends its time, and how near that is to this machine's best. Nothing is kept.
+    """Print where a recipe's iteration spends its time, and how near that is to this machine's best. No run is kept.
 
     Networks that other recipes train are measured with untrained weights, which take the same time.
     """
     checked = _read(recipe, overlays, assignments)
     target = _device(device)
+    from gancore.distributed import one_process
+
+    one_process("gancore profile")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise GancoreError(
             f"--out {out} can't be written: {'it' if out.is_dir() else out.parent} is "
@@ -511,7 +514,10 @@ def profile_recipe(
     measured = profile(run, iterations)
     click.echo(as_text(measured))
     if out is not None:
-        write_text(out, json.dumps(as_table(measured), indent=2) + "\n")
+        try:
+            write_text(out, json.dumps(as_table(measured), indent=2) + "\n")
+        except OSError as error:
+            raise GancoreError(f"--out {out} can't be written: {error.strerror}; choose another file.") from error
         click.echo(f"The numbers are in {out}")
 
 

@@ -86,9 +86,7 @@ class Compared:
     def training(self) -> str:
         """Everything that runs of one row have in common, as text: what was trained, and how, but for the seed."""
         table = {key: value for key, value in _run_table(self.recipe).items() if key != "seed"}
-        # The number of processes multiplies the batch.
-        how = {key: self.environment.get(key) for key in ("processes", "precision")}
-        return json.dumps([{**self.recipe, "run": table}, how], sort_keys=True, default=str)
+        return json.dumps([{**self.recipe, "run": table}, self.environment.get("precision")], sort_keys=True, default=str)
 
 
 @attrs.frozen

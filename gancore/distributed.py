@@ -98,12 +98,19 @@ def one_process(what: str) -> None:
 
 def first_to_fail() -> bool:
     """Return whether no other process has failed before this one, so that one of them says why and not all."""
-    if _store is None:
-        return planned_rank() == 0
     try:
-        return bool(_store.add("gancore/failed", 1) == 1)
-    except RuntimeError:  # the process that kept the count is gone, so perhaps nobody has spoken
+        store = _store or _torchruns_store()
+        return planned_rank() == 0 if store is None else bool(store.add("gancore/failed", 1) == 1)
+    except (RuntimeError, GancoreError):  # who kept the count is gone, or the environment is wrong; perhaps nobody has spoken
         return True
+
+
+def _torchruns_store() -> Any:
+    """Return the store that torchrun keeps for its processes from the start, or None without torchrun."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    address, port = os.environ.get("MASTER_ADDR", ""), _variable("MASTER_PORT", 0)
+    return dist.TCPStore(address, port, is_master=False, timeout=timedelta(seconds=10))  # type: ignore[attr-defined]
 
 
 def world_size() -> int:
@@ -307,6 +314,8 @@ def on_rank_zero(work: Callable[[], Any]) -> Any:
             result = work()
         except GancoreError as error:
             problem = str(error)
+        except OSError as error:
+            problem = f"process 0 can't go on: {error.strerror or error}{f' ({error.filename})' if error.filename else ''}."
     result, problem = agree((result, problem))
     if problem is not None:
         raise GancoreError(problem)

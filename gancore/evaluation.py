@@ -16,6 +16,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+import gancore
 from gancore import distributed
 from gancore.components import Metric, Translator
 from gancore.data import to_uint8, to_unit
@@ -124,8 +125,13 @@ class Evaluator:
         self._seen_real = True
 
     def _statistics_key(self, label: str, metric: Metric) -> dict[str, Any]:
-        network = None if metric.network is None else self._fingerprint(metric.network)
-        return {"metric": self.run.plan.metrics[label].part.declared.full_name, **metric.protocol(), "network": network}
+        plan = self.run.plan
+        key = {"metric": plan.metrics[label].part.declared.full_name, **metric.protocol(), "gancore": gancore.__version__}
+        if metric.network is not None:
+            planned = plan.networks[metric.network]
+            key |= {"network": planned.part.declared.full_name, "network_settings": dict(planned.settings)}
+            key["network_hash"] = self._fingerprint(metric.network)
+        return {**key, "plugins": plan.registry.plugin_versions(self.run.recipe.plugins)}
 
     def _real_batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's rows of every batch of real images, with their labels."""
@@ -201,7 +207,12 @@ class Evaluator:
             images_as = "float32" if info.continuous else "8 bit"
             protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": "uniform"}
         if metric.network is not None:
-            protocol["network"] = run.plan.networks[metric.network].part.declared.full_name
+            planned = run.plan.networks[metric.network]
+            protocol["network"] = planned.part.declared.full_name
+            # Texts say where weights lie; what they are is the hash's.
+            settings_of_it = {key: value for key, value in planned.settings.items() if not isinstance(value, str)}
+            if settings_of_it:
+                protocol["network_settings"] = settings_of_it
             if hasattr(metric, "update"):
                 protocol["network_hash"] = self._fingerprint(metric.network)
         text = json.dumps(protocol, sort_keys=True, default=str)
@@ -220,9 +231,11 @@ def _joined(rows: Tensor) -> Tensor:
 
 
 def fingerprint(network: nn.Module) -> str:
-    """Return twelve characters that change when any weight does."""
+    """Return twelve characters that change when any weight does, or a constant that is kept beside them."""
     digest = hashlib.blake2b(digest_size=6)
-    for name, tensor in network.state_dict().items():
+    weights = network.state_dict()
+    constants = {name: buffer for name, buffer in network.named_buffers() if name not in weights}
+    for name, tensor in (*weights.items(), *constants.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

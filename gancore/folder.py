@@ -72,19 +72,31 @@ class RunFolder:
 
     @staticmethod
     def append(path: Path, entry: Mapping[str, Any]) -> None:
-        """Append one JSON line."""
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append one JSON line.
+
+        Raises:
+            GancoreError: It can't be written.
+        """
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise GancoreError(f"{path} can't be written: {error.strerror}; free space, and go on with --resume.") from error
 
     def forget_after(self, iteration: int) -> None:
         """Drop log lines, scores and samples of iterations that a resumed run will make again, and half-written lines."""
-        for path in (self.log, self.scores):
-            if path.exists():
-                kept = [entry for entry in entries(path) if entry["iteration"] <= iteration]
-                write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        for picture in self.samples.glob("[0-9]*.png"):
-            if int(picture.stem) > iteration:
-                picture.unlink()
+        try:
+            for path in (self.log, self.scores):
+                if path.exists():
+                    kept = [entry for entry in entries(path) if entry["iteration"] <= iteration]
+                    write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+            for picture in self.samples.glob("[0-9]*.png"):
+                if int(picture.stem) > iteration:
+                    picture.unlink()
+        except OSError as error:
+            raise GancoreError(
+                f"{self.path} can't be written: {error.strerror or error}; mend it, or choose another --out."
+            ) from error
 
 
 def entries(path: Path) -> Iterator[dict[str, Any]]:
@@ -102,8 +114,12 @@ def entries(path: Path) -> Iterator[dict[str, Any]]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, all or nothing."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def processor() -> str:

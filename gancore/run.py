@@ -157,6 +157,8 @@ class Run:
             path = weights.get(f"heads.{label}") or (planned.keys.weights and Path(planned.keys.weights).expanduser())
             if path:
                 load_weights(heads[label], Path(path), where=planned.part.where)
+            if distributed.world_size() > 1:
+                self.batch_norms_apart |= synchronise(heads[label])
         return heads
 
     def _rows(self) -> list[tuple[str, nn.Module, str]]:
@@ -249,9 +251,20 @@ class Run:
             for label, sampler in self.samplers.items():
                 with span("samplers", label, "draw"):
                     drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, 0))
+            if len(drawn.real) != whole and distributed.world_size() > 1:
+                self._check_changed(len(drawn.real))
             whole = len(drawn.real)
             drawn = _own_share(drawn)
         return self.renew(Batch(**attrs.asdict(drawn, recurse=False), whole=whole))
+
+    def _check_changed(self, number: int) -> None:
+        """Refuse a number of images, as samplers leave it, that several processes can't handle as one does."""
+        distributed.share(number, f"{self.recipe.name}: the number of images that the samplers make of a batch")
+        for name, _, buffer in self._rows():
+            raise GancoreError(
+                f"{self.recipe.name}: {name} keeps a row of {buffer} for each of {self.recipe.run.batch_size} images, but the "
+                f"samplers leave {number} of them; train it in one process."
+            )
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""

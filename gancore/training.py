@@ -23,12 +23,15 @@ from gancore.evaluation import Evaluator, Scores, sample
 from gancore.folder import RunFolder, entries, processor
 from gancore.graph import stepper
 from gancore.pictures import save_grid
-from gancore.plan import GENERATOR, make_plan
+from gancore.plan import GENERATOR, Plan, make_plan
 from gancore.recipe import Recipe, check_table, without_graphs
 from gancore.registry import Registry
 from gancore.run import Run
 from gancore.timing import read_wall_clock
 from gancore.weights import write_tensors
+
+MEET_EVERY = 5.0
+"""Seconds after which several processes agree whether one of them was told to stop; torchrun kills what takes 30."""
 
 
 class Progress(Protocol):
@@ -103,6 +106,7 @@ def train(
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
     _ = run.stream, run.sources
+    evaluator = Evaluator(run) if run.plan.metrics else None
     compiled = compile_networks(run)
     describe = {**environment(run), "compile": compiled}
 
@@ -117,7 +121,7 @@ def train(
         progress.announce(f"{run.precision}: {run.precision_why}")
     if distributed.world_size() > 1:
         progress.announce(_division(run))
-    _Training(run, folder, registry, progress).run_all()
+    _Training(run, folder, registry, progress, evaluator).run_all()
     return run
 
 
@@ -139,12 +143,20 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
         distributed.one_process("this command")
     progress = progress or Silent()
     plan = make_plan(recipe, registry)
+    if distributed.world_size() > 1:
+        # What has to be downloaded or prepared first is so once, and not by all processes at the same time.
+        distributed.on_rank_zero(lambda: _read_images(plan))
 
     def first(needed: Recipe, folder: Path) -> None:
         train(needed, registry, folder, device=device, progress=progress)
 
     weights = prerequisites.ensure(plan, first, progress.announce)
     return Run(plan, device, weights)
+
+
+def _read_images(plan: Plan) -> None:
+    for dataset in (plan.dataset, *(source.dataset for source in plan.sources.values() if not source.shared)):
+        dataset.load("train")
 
 
 def open_run(path: Path, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
@@ -208,15 +220,19 @@ def environment(run: Run) -> dict[str, Any]:
 class _Training:
     """The outer loop of one training."""
 
-    def __init__(self, run: Run, folder: RunFolder, registry: Registry, progress: Progress) -> None:
+    def __init__(
+        self, run: Run, folder: RunFolder, registry: Registry, progress: Progress, evaluator: Evaluator | None
+    ) -> None:
         self.run = run
         self.folder = folder
         self.settings = run.recipe.run
         self.progress = progress
         self.observers = registry.observers(run.recipe.plugins) if run.rank == 0 else _unobserved
-        self.evaluator = Evaluator(run) if run.plan.metrics else None
+        self.evaluator = evaluator
         self.asked = False
         self.stopped = False
+        self.meeting = 0
+        """Iteration from which several processes ask each other again whether one was told to stop."""
         self.other = 0.0
         """Seconds spent on samples, checkpoints and exported weights, those before a resume included."""
 
@@ -256,9 +272,9 @@ class _Training:
             done = run.iteration
             last = done == settings.iterations
             logged = done % settings.log_every == 0 or last
+            if distributed.world_size() > 1 and (logged or done >= self.meeting):
+                self._meet(done, (since + time.perf_counter() - clock) / max(1, done - counted))
             if logged:
-                # Several processes must stop in the same iteration, and agree where they wait for each other anyway.
-                self.stopped = distributed.any_of(self.asked)
                 values = self._values(done)
                 since += time.perf_counter() - clock
                 spent += since
@@ -276,7 +292,13 @@ class _Training:
                 with self._counted():
                     self._sample(done)
             if self.evaluator is not None and evaluated:
-                self._evaluate(done, self.evaluator)
+                try:
+                    self._evaluate(done, self.evaluator)
+                except GancoreError:
+                    # Scores can be made again, the training can't. (Several processes may be out of step by now.)
+                    if distributed.world_size() == 1:
+                        self._checkpoint()
+                    raise
             if distributed.world_size() == 1:
                 self.stopped = self.asked
             # The checkpoint comes last: what it stands for has then been written.
@@ -286,6 +308,11 @@ class _Training:
             if self.stopped and not last:
                 raise Interrupted
             clock = time.perf_counter()
+
+    def _meet(self, done: int, seconds: float) -> None:
+        """Agree with the other processes whether to stop, for they must in the same iteration, and when to ask again."""
+        self.stopped = distributed.any_of(self.asked)
+        self.meeting = distributed.agree(done + max(1, int(MEET_EVERY / max(seconds, 1e-6))))
 
     def _tell_of_graphs(self, status: str) -> None:
         """Write down and show whether iterations are replayed as CUDA graphs."""

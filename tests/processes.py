@@ -78,6 +78,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm and gradient penalty": merge(
         merge(BASE, BATCH_NORM), {"losses": {"penalty": {"use": "core/gradient-penalty", "weight": 10.0}}}
     ),
+    "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),
     "attack of its own gradient": merge(
         BASE, {"attacks": {"pgd": {"use": "fastrobgan/pgd", "epsilon": 0.1, "steps": 2, "norm": "l2", "start": "uniform"}}}
     ),

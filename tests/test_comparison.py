@@ -192,9 +192,9 @@ def test_different_iterations_are_not_averaged(make: MakeRun) -> None:
     )
 
 
-def test_another_number_of_processes_is_another_training(make: MakeRun) -> None:
+def test_the_number_of_processes_makes_no_other_training(make: MakeRun) -> None:
     compared = compare([make("one", scored(40, 1.0)), make("two", scored(40, 2.0), seed=1, processes=2)])
-    assert [row.label for row in compared.rows] == ["one", "two"]
+    assert [row.label for row in compared.rows] == ["one, two"]
 
 
 def test_folders_of_one_name_are_told_apart(make: MakeRun) -> None:

@@ -157,3 +157,11 @@ def test_samples_ask_for_the_classes_in_turn_and_are_a_function_of_the_seed() ->
     assert not torch.equal(images, sample(run, 7, [3, 5], seed=1)[0])
     with pytest.raises(GancoreError, match="there is no class 10: the data have the classes 0 to 9"):
         sample(run, 7, [10])
+
+
+def test_a_network_that_sees_images_otherwise_scores_by_another_protocol() -> None:
+    scores = []
+    for mean in (0.5, 0.1):
+        keys = {"networks": {"annotator": {"input_mean": [mean], "input_std": [0.5]}}}
+        scores.append(Evaluator(run_of(METRICS, keys))())
+    assert scores[0].protocols["fid"]["id"] != scores[1].protocols["fid"]["id"]

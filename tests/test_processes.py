@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from torch import Tensor
 
+from gancore import GancoreError, distributed
 from gancore.builtin.networks.small_cnn import SmallCNN
 from gancore.weights import read_tensors, write_tensors
 from tests.hosts import run_of
@@ -244,3 +247,52 @@ def test_several_processes_score_a_run_as_one_does(recipe: Any, tmp_path: Path) 
     first, second = scores(out)
     assert second["scores"]["fid/fid"] == pytest.approx(first["scores"]["fid/fid"], rel=1e-6)
     assert second["protocols"] == first["protocols"]
+
+
+def test_a_stop_is_heard_long_before_the_next_line_of_the_log(recipe: Any, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["train", recipe(1_000_000, 0), "--out", str(out), "--set", "run.log_every=1000000"]
+    quiet = ["--set", "run.sample_every=0", "--set", "run.evaluate_every=0"]
+    for status, _, errors in finished(start(["tests.stopping", "3", *words, *quiet], 2, tmp_path)):
+        assert status == 130, errors
+    assert newest(out)
+
+
+def test_a_process_that_fails_alone_before_they_meet_says_why(tmp_path: Path) -> None:
+    words = ["torch.distributed.run", "--nproc-per-node=2", "-m", "tests.failing", "train", "cbgan/digits-lt", "--out"]
+    ((status, _, errors),) = finished(start([*words, str(tmp_path / "run")], 1, tmp_path))
+    assert status != 0
+    assert errors.count("Error: process 1 has no GPU of its own.") == 1
+
+
+def test_a_wrong_environment_gets_a_sentence(tmp_path: Path) -> None:
+    environment = {"WORLD_SIZE": "2", "RANK": "first"}
+    ((status, _, errors),) = finished(
+        start(["gancore", "train", "cbgan/digits-lt", "--out", "run"], 1, tmp_path, **environment)
+    )
+    assert status == 2
+    assert errors.strip().endswith("RANK is 'first', no whole number; start several processes by torchrun.")
+
+
+def test_a_number_of_images_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of({"samplers": {"noise": {"use": "dsgan/noise"}}}, FREE_OF_FASTROBGAN)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    for number, sentence in (
+        (7, "is 7, which 2 processes can't share evenly"),
+        (8, "attack keeps a row of delta for each of 16"),
+    ):
+        less = partial(_fewer, number)
+        monkeypatch.setattr(run.samplers["noise"], "draw", less)
+        monkeypatch.setattr(type(run.samplers["noise"]), "draw", less)
+        with pytest.raises(GancoreError, match=sentence):
+            run.fresh()
+
+
+FREE_OF_FASTROBGAN: dict[str, Any] = {
+    "attacks": {"free": {"use": "fastrobgan/free"}},
+    "loop": {"use": "fastrobgan/free-replay"},
+}
+
+
+def _fewer(number: int, batch: Any, _noise: Any) -> Any:
+    return attrs.evolve(batch, real=batch.real[:number], real_label=batch.real_label[:number])

@@ -20,6 +20,8 @@ from safetensors.torch import load_file
 
 from gancore import GancoreError, checkpoint, devices, toml
 from gancore.components import Loop
+from gancore.evaluation import Evaluator
+from gancore.folder import RunFolder
 from gancore.recipe import Recipe, check_table, merge
 from gancore.run import Run
 from gancore.training import Interrupted, open_run, train
@@ -335,3 +337,41 @@ def test_a_resumed_run_computes_in_the_precision_in_which_it_began(tmp_path: Pat
     assert told.told[0] == "bfloat16: convolutions are 2.0 times as fast as in float32 here"
     assert (run.precision, run.precision_why) == ("bfloat16", "as in the checkpoint")
     assert open_run(tmp_path / "run", registry(), CPU).precision == "bfloat16"
+
+
+METRIC: dict[str, Any] = {
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "metrics": {"fid": {"use": "core/fid", "network": "classifier"}},
+}
+
+
+def test_an_evaluation_that_fails_costs_no_iteration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_evaluator: Evaluator) -> None:
+        raise GancoreError("too few images.")
+
+    recipe = recipe_of(METRIC)
+    with monkeypatch.context() as patch:
+        patch.setattr(Evaluator, "__call__", fails)
+        with pytest.raises(GancoreError, match="too few images"):
+            train(recipe, registry(), tmp_path / "run", device=CPU)
+    assert open_run(tmp_path / "run", registry(), CPU).iteration == recipe.run.iterations
+    train(recipe, registry(), tmp_path / "run", device=CPU, resume=True)
+    assert (tmp_path / "run" / "weights" / "generator.safetensors").is_file()
+
+
+def test_a_metric_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    attack = {"use": "core/robust-accuracy", "attack": "fastrobgan/free"}
+    with pytest.raises(GancoreError):
+        train(recipe_of(METRIC, {"metrics": {"robust": attack}}), registry(), tmp_path / "run", device=CPU)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("file", ["log.jsonl", "scores.jsonl"])
+def test_a_log_that_cannot_be_written_gets_a_sentence(file: str, tmp_path: Path) -> None:
+    train(recipe_of(METRIC), registry(), tmp_path / "run", device=CPU)
+    (tmp_path / "run" / file).unlink()
+    (tmp_path / "run" / file).mkdir()
+    with pytest.raises(GancoreError, match="can't be written"):
+        train(recipe_of(METRIC), registry(), tmp_path / "run", device=CPU, resume=True)
+    with pytest.raises(GancoreError, match=f"{file} can't be written: Is a directory; free space"):
+        RunFolder.append(tmp_path / "run" / file, {})

@@ -22,6 +22,11 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_heads() -> Iterator[gancore.Component]:
+    yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalised features")
+
+
+@gancore.hookimpl
 def gancore_samplers() -> Iterator[gancore.Component]:
     yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
     yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")

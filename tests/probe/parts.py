@@ -95,6 +95,17 @@ class Greedy(gancore.LossTerm):
         return real_activations[0].flatten(1).square().mean(1)
 
 
+class NormedHead(gancore.Head):
+    def __init__(self, *, features: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(features)
+        self.linear = nn.Linear(features, 1)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.norm(features)).squeeze(1)
+        return logits
+
+
 class Difference(gancore.Sampler):
     """A share alpha of the fake batch is data of the classes to avoid (DSGAN, appendix C), drawn from the batch itself."""
 
