@@ -69,7 +69,7 @@ def _overview(runs: Sequence[Shown]) -> str:
         ("Data", _data),
         ("Iterations", _iterations),
         ("Batch size", _batch),
-        ("Seed", lambda run: _text(run.setting("run", "seed"))),
+        ("Seed", _seed),
         ("Parameters", _parameters),
         ("Images per second", _rate),
         ("Time of training", lambda run: _time(run.log[-1].seconds) if run.log else ""),
@@ -113,6 +113,11 @@ def _iterations(run: RunData) -> str:
     if isinstance(planned, int) and done < planned:
         return f"{done:,} of {planned:,}"
     return f"{done:,}" if done else ""
+
+
+def _seed(run: RunData) -> str:
+    # A recipe that sets none has the default's.
+    return _text(run.recipe["run"].get("seed", 0)) if isinstance(run.recipe.get("run"), dict) else ""
 
 
 def _batch(run: RunData) -> str:
