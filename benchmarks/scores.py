@@ -46,6 +46,7 @@ from gancore.builtin.metrics.frechet import FrechetDistance
 from gancore.builtin.metrics.inception_score import InceptionScore
 from gancore.builtin.metrics.kernel import KernelDistance, squared_mmd
 from gancore.builtin.metrics.manifold import PrecisionRecall
+from gancore.data import to_unit
 from gancore.errors import GancoreError
 from gancore.evaluation import Evaluator
 from gancore.plan import make_plan
@@ -234,15 +235,46 @@ class Images(Dataset[Tensor]):
         return self.images[index]
 
 
-def evaluation_run(images: int, size: int, batch: int, path: Path, device: torch.device) -> Run:
-    """Return a run whose generated images are known, with the four metrics."""
+def lend(network: Any) -> str:
+    """Register a run's classifier as a feature extractor of torch-fidelity, and return its name there."""
+    base: Any = fidelity(".feature_extractor_base").FeatureExtractorBase
+    name = "lent"
+
+    class Lent(base):  # type: ignore[misc]
+        def __init__(self, name: str, features_list: list[str], **_: Any) -> None:
+            super().__init__(name, features_list)
+
+        @staticmethod
+        def get_provided_features_list() -> tuple[str, ...]:
+            return "features", "logits"
+
+        @staticmethod
+        def get_default_feature_layer_for_metric(metric: str) -> str:
+            return "logits" if metric == "isc" else "features"
+
+        @staticmethod
+        def can_be_compiled() -> bool:
+            return False
+
+        def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+            features = network.embed(to_unit(images))
+            found = {"features": features, "logits": network.classify(features)}
+            return tuple(found[name] for name in self.features_list)
+
+    fidelity(".registry").register_feature_extractor(name, Lent)
+    return name
+
+
+def evaluation_run(images: int, size: int, batch: int, path: Path | None, device: torch.device) -> Run:
+    """Return a run whose generated images are known, with the four metrics; without a path on a ResNet-32's features."""
+    extractor = {"use": "hosts/resnet32"} if path is None else {"use": "core/inception", "path": str(path)}
     table: dict[str, Any] = {
         "run": {"precision": "float32"},
         "data": {"use": "hosts/blobs", "number": images, "size": size},
         "networks": {
             "generator": {"use": "hosts/replay", "number": images},
             "discriminator": {"use": "core/mlp-discriminator"},
-            "inception": {"use": "core/inception", "path": str(path)},
+            "inception": extractor,
         },
         "heads": {"adversarial": {"use": "core/linear"}},
         "losses": {"adversarial": {"use": "core/relativistic"}},
@@ -258,7 +290,9 @@ def evaluation_run(images: int, size: int, batch: int, path: Path, device: torch
     return Run(make_plan(check_table(table, registry, name="scores"), registry), device)
 
 
-def evaluate(run: Run, images: int, size: int, batch: int, path: Path, rounds: int) -> tuple[Any, Any, dict[str, list[float]]]:
+def evaluate(
+    run: Run, images: int, size: int, batch: int, path: Path | None, rounds: int
+) -> tuple[Any, Any, dict[str, list[float]]]:
     """Return gancore's scores, torch-fidelity's, and the seconds of each."""
     real, fake = Images(blobs(images, size, seed=1)), Images(blobs(images, size, seed=2, scale=0.7))
     options = {
@@ -266,8 +300,8 @@ def evaluate(run: Run, images: int, size: int, batch: int, path: Path, rounds: i
         "fid": True,
         "kid": True,
         "prc": True,
-        "feature_extractor": "inception-v3-compat",
-        "feature_extractor_weights_path": str(path),
+        "feature_extractor": lend(run.networks["inception"]) if path is None else "inception-v3-compat",
+        "feature_extractor_weights_path": None if path is None else str(path),
         "cuda": run.device.type == "cuda",
         "batch_size": batch,
         "kid_subset_size": min(1000, images),
@@ -306,6 +340,13 @@ def evaluate(run: Run, images: int, size: int, batch: int, path: Path, rounds: i
 @click.option(
     "--inception", type=click.Path(path_type=Path, exists=True), help="Weights of torch-fidelity's Inception network."
 )
+@click.option(
+    "--extractor",
+    type=click.Choice(["inception", "resnet32"]),
+    default="inception",
+    show_default=True,
+    help="Whose features: resnet32 is small and untrained, so that what is not the network's time shows.",
+)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/scores.json"), show_default=True)
 def main(
@@ -316,6 +357,7 @@ def main(
     repetitions: int,
     rounds: int,
     inception: Path | None,
+    extractor: str,
     device: str,
     out: Path,
 ) -> None:
@@ -327,7 +369,7 @@ def main(
     if repetitions:
         results["frechet_seconds"] = _frechet(features or 5000, repetitions)
     if images:
-        results["evaluation"] = _evaluation(images, size, batch, rounds, inception, torch.device(device))
+        results["evaluation"] = _evaluation(images, size, batch, rounds, extractor, inception, torch.device(device))
     write_json(out, results)
     if results.get("values", {}).get("greatest", 0.0) >= AGREEMENT:
         raise SystemExit(f"some scores differ by {AGREEMENT:g} or more.")
@@ -360,14 +402,17 @@ def _frechet(number: int, repetitions: int) -> dict[str, Any]:
     return {"distances": distances, "seconds": times}
 
 
-def _evaluation(images: int, size: int, batch: int, rounds: int, path: Path | None, device: torch.device) -> dict[str, Any]:
+def _evaluation(
+    images: int, size: int, batch: int, rounds: int, extractor: str, path: Path | None, device: torch.device
+) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
-        weights = path or Path(folder) / "random.pth"
-        if path is None:
+        weights = None if extractor == "resnet32" else path or Path(folder) / "random.pth"
+        if weights is not None and path is None:
             random_weights(weights)
         run = evaluation_run(images, size, batch, weights, device)
         mine, theirs, times = evaluate(run, images, size, batch, weights, rounds)
-    kind = "Inception v3, " + ("random weights: the values mean nothing" if path is None else path.name)
+    kind = "Inception v3, " if weights is not None else "ResNet-32, "
+    kind += "random weights: the values mean nothing" if weights is None or path is None else path.name
     print(f"\n{images} real and {images} generated images of {size} px, batches of {batch}, {rounds} rounds; {kind}\n")
     rows = []
     for name, taken in times.items():
