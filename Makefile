@@ -11,7 +11,7 @@ export GANCORE_CACHE ?= $(CURDIR)/runs/cache
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[digits,test]" $(PLUGINS:%=--editable %) ruff mypy build hatchling
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]" $(PLUGINS:%=--editable %) scikit-learn ruff mypy build hatchling
 	touch $@
 
 # Long-tailed digits without and with the class-balancing regularizer, side by side in one report.

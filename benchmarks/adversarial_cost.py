@@ -15,17 +15,15 @@ from typing import Any
 
 import click
 import gancore_fastrobgan
+import gancore_standard
 import torch
 
-import gancore.builtin
 from benchmarks import hosts
 from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
-from gancore.devices import choose_device
+from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.recipe import Registry, check_table, merge
 
 PLAIN_1 = "plain, 1 discriminator step"
 PLAIN_2 = "plain, 2 discriminator steps"
@@ -41,14 +39,14 @@ def table(width: float, batch: int, precision: str) -> dict[str, Any]:
         "data": {"use": "hosts/noise"},
         "networks": {
             "generator": {
-                "use": "core/resnet-generator",
+                "use": "standard/resnet-generator",
                 "width": width / 2,
                 "conditional": True,
                 "activation": "relu",
             },
             "discriminator": {"use": "fastrobgan/plain-discriminator", "width": width},
         },
-        "heads": {"adversarial": {"use": "core/linear"}, "classes": {"use": "core/auxiliary-classifier"}},
+        "heads": {"adversarial": {"use": "standard/linear"}, "classes": {"use": "standard/auxiliary-classifier"}},
         "losses": {"adversarial": {"use": "fastrobgan/fast-loss"}},
     }
 
@@ -59,7 +57,7 @@ def contestants() -> dict[str, dict[str, Any]]:
     free = {"attacks": {"free": {"use": "fastrobgan/free", "epsilon": 0.02}}}
 
     def plain(steps: int) -> dict[str, Any]:
-        return {"loop": {"use": "core/alternating", "discriminator_steps": steps}}
+        return {"loop": {"use": "standard/alternating", "discriminator_steps": steps}}
 
     return {
         PLAIN_1: plain(1),
@@ -96,7 +94,7 @@ def counted(run: Run) -> dict[str, int]:
 def main(width: float, batch: int, iterations: int, precision: str, device: str, out: Path) -> None:
     """Measure, and print a table."""
     target = choose_device(device)
-    registry = Registry.of({"core": gancore.builtin, "fastrobgan": gancore_fastrobgan, "hosts": hosts})
+    registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan, "hosts": hosts})
     runs = {}
     for name, over in contestants().items():
         recipe = check_table(merge(table(width, batch, precision), over), registry, name=name)

@@ -18,14 +18,13 @@ from pathlib import Path
 
 import click
 import torch
+from gancore_report.charts import Curve, badge, line_chart
+from gancore_report.style import CSS
 
 from benchmarks.runs import Job, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
-from gancore.folder import write_text
-from gancore.recipe import read
-from gancore.registry import registry
-from gancore.report.charts import Curve, badge, line_chart
-from gancore.report.style import CSS
+from gancore.files import write_text
+from gancore.recipe import read, registry
 from gancore.training import build
 
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -19,7 +19,7 @@ import click
 
 from benchmarks.runs import Job, lines, seconds, train, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
-from gancore.prerequisites import cache_root
+from gancore.files import cache_root
 
 METHODS = {"baseline": "cbgan/{}-lt-baseline", "CBGAN": "cbgan/{}-lt"}
 SCORES = {"classes/kl": ("KL to uniform", 4), "cas/cas": ("CAS", 4), "fid/fid": ("Frechet distance", 2)}

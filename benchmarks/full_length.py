@@ -20,19 +20,17 @@ from typing import Any
 import attrs
 import click
 import gancore_cbgan
+import gancore_standard
 import torch
+from gancore_profile.cuda_graphs import stepper
+from gancore_profile.profiling import Profile, profile
 
-import gancore.builtin
 from benchmarks import hosts
 from benchmarks.step_cost import CBGAN, table
 from benchmarks.tables import machine, markdown, write_json
-from gancore.devices import choose_device, synchronize
-from gancore.graph import stepper
+from gancore.engine import Run, choose_device, synchronize
 from gancore.plan import make_plan
-from gancore.profiling import Profile, profile
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.recipe import Registry, check_table, merge
 
 LENGTH = 100_000
 """Iterations of CBGAN's and SNGAN's CIFAR-10 trainings."""
@@ -54,7 +52,7 @@ def settings(width: float) -> list[Setting]:
     """Return what is measured, in float32."""
     resnet = {
         "networks": {
-            role: {"use": f"core/resnet-{role}", "width": width, "activation": "relu"}
+            role: {"use": f"standard/resnet-{role}", "width": width, "activation": "relu"}
             for role in ("generator", "discriminator")
         }
     }
@@ -68,7 +66,7 @@ def settings(width: float) -> list[Setting]:
 
 def built(recipe: dict[str, Any], device: torch.device) -> Run:
     """Return the run of a recipe's table."""
-    registry = Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "hosts": hosts})
+    registry = Registry.of({"standard": gancore_standard, "cbgan": gancore_cbgan, "hosts": hosts})
     return Run(make_plan(check_table(recipe, registry, name="full_length"), registry), device)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from gancore_standard.networks.cifar_resnet import ResNet32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore import Dataset, DatasetInfo, Generator
-from gancore.builtin.networks.cifar_resnet import ResNet32
-from gancore.data import to_unit
+from gancore.engine import to_unit
 
 
 class Noise(Dataset):

@@ -16,12 +16,12 @@ import statistics
 from pathlib import Path
 
 import click
+from gancore_report.charts import Curve, badge, line_chart
+from gancore_report.style import CSS
 
 from benchmarks.runs import Job, attack, seconds, train, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
-from gancore.folder import write_text
-from gancore.report.charts import Curve, badge, line_chart
-from gancore.report.style import CSS
+from gancore.files import write_text
 
 ATTACKS = {
     "FGSM": (("--attack", "fastrobgan/fgsm"), "0,0.05,0.1,0.2,0.3"),

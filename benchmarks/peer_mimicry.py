@@ -18,12 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from gancore_standard.torchvision_import import torchvision
 from torch import Tensor, nn
 
 from benchmarks.contestant import Conditions, Contestant, count
 from benchmarks.plain_networks import LATENT, sndcgan_discriminator, sndcgan_generator
 from benchmarks.textbook import noise_loader
-from gancore.vision import torchvision
 
 torchvision()  # mimicry's import of it must not fail beside a CPU build of torch
 for _name in ("metrics", "datasets"):

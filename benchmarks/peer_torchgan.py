@@ -8,12 +8,12 @@ this module needs the package.
 from __future__ import annotations
 
 import torch
+from gancore_standard.torchvision_import import torchvision
 from torch import Tensor, nn
 
 from benchmarks.contestant import Conditions, Contestant, count
 from benchmarks.plain_networks import DISCRIMINATORS, GENERATORS, LATENT
 from benchmarks.textbook import endless, noise_loader, normed_convolution, normed_linear
-from gancore.vision import torchvision
 
 torchvision()  # torchgan's import of it must not fail beside a CPU build of torch
 

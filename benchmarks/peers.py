@@ -17,7 +17,8 @@ in the training process, for a machine of few cores has none to spare. bfloat16 
 An iteration is one step of the generator with its discriminator steps. The contestants take turns, one iteration each, and the
 table gives the median time of an iteration; real images per second, which is batch x discriminator steps over that time; and
 the median over rounds of the ratio to gancore's time. Each contestant has a process of its own, and the others wait: gancore
-sets the memory allocator of its process (`gancore.memory`), by which all would gain in one. ``--one-process`` measures that.
+sets the memory allocator of its process (`gancore.engine.allocator`), by which all would gain in one. ``--one-process`` measures
+that.
 """
 
 from __future__ import annotations
@@ -34,20 +35,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import gancore_standard
 import torch
 
-import gancore.builtin
 from benchmarks import hosts
 from benchmarks.contestant import Conditions, Contestant, count
 from benchmarks.plain_networks import DISCRIMINATORS, GENERATORS, LATENT
 from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import non_saturating_d, non_saturating_g, normed_convolution, normed_linear, textbook_step
-from gancore.devices import choose_device
+from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import check_table
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.recipe import Registry, check_table
 
 FLOAT32, BFLOAT16 = "gancore, float32", "gancore, bfloat16"
 TEXTBOOK = "textbook loop, float32"
@@ -70,12 +69,14 @@ def ours(conditions: Conditions, precision: str) -> Contestant:
     table = {
         "run": {"batch_size": conditions.batch, "latent_dim": LATENT, "precision": precision},
         "data": {"use": "hosts/noise"},
-        "loop": {"use": "core/alternating", "discriminator_steps": conditions.discriminator_steps},
-        "networks": {role: {"use": f"core/{conditions.network}-{role}", **network} for role in ("generator", "discriminator")},
-        "heads": {"adversarial": {"use": "core/linear"}},
-        "losses": {"adversarial": {"use": "core/non-saturating"}},
+        "loop": {"use": "standard/alternating", "discriminator_steps": conditions.discriminator_steps},
+        "networks": {
+            role: {"use": f"standard/{conditions.network}-{role}", **network} for role in ("generator", "discriminator")
+        },
+        "heads": {"adversarial": {"use": "standard/linear"}},
+        "losses": {"adversarial": {"use": "standard/non-saturating"}},
     }
-    registry = Registry.of({"core": gancore.builtin, "hosts": hosts})
+    registry = Registry.of({"standard": gancore_standard, "hosts": hosts})
     run = Run(make_plan(check_table(table, registry, name="peers"), registry), conditions.device)
     return Contestant(run.step, *(count(run.players[role].parameters) for role in ("generator", "discriminator")))
 

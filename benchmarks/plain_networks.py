@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
+from gancore_standard.networks.sizes import scaled
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from gancore.builtin.networks.sizes import scaled
 
 Layer = Callable[..., nn.Module]
 """Makes a layer from the arguments of `nn.Conv2d` or `nn.Linear`."""

@@ -54,7 +54,7 @@ def main(
     """Train, attack, and print a table."""
     results = {}
     for name in sets:
-        common = [*settings, *(["samplers.few.use=core/per-class", f"samplers.few.count={per_class}"] if per_class else [])]
+        common = [*settings, *(["samplers.few.use=standard/per-class", f"samplers.few.count={per_class}"] if per_class else [])]
         gans = [_gan(name, seed, gan_iterations, common, out) for seed in range(seeds)]
         train_all(gans, jobs)
         # RobGAN attacks five batches an iteration, and fine-tuning on both kinds of images two.

@@ -31,30 +31,28 @@ from typing import Any
 from unittest import mock
 
 import click
+import gancore_standard
 import numpy as np
 import scipy.linalg
 import torch
+from gancore_standard.metrics.distances import frechet_distance
+from gancore_standard.metrics.frechet import FrechetDistance
+from gancore_standard.metrics.inception_score import InceptionScore
+from gancore_standard.metrics.kernel import KernelDistance, squared_mmd
+from gancore_standard.metrics.manifold import PrecisionRecall
+from gancore_standard.torchvision_import import torchvision
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-import gancore.builtin
 from benchmarks import hosts
 from benchmarks.host_parts import blobs
 from benchmarks.tables import machine, markdown, write_json
-from gancore.builtin.metrics.frechet import FrechetDistance
-from gancore.builtin.metrics.inception_score import InceptionScore
-from gancore.builtin.metrics.kernel import KernelDistance, squared_mmd
-from gancore.builtin.metrics.manifold import PrecisionRecall
-from gancore.data import to_unit
+from gancore.engine import Run, to_unit
 from gancore.errors import GancoreError
-from gancore.evaluation import Evaluator
 from gancore.plan import make_plan
-from gancore.recipe import check_table
-from gancore.registry import Registry
-from gancore.run import Run
-from gancore.statistics import frechet_distance
-from gancore.vision import torchvision
+from gancore.recipe import Registry, check_table
+from gancore.training import Evaluator
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 WIDTH = 2048
@@ -267,26 +265,26 @@ def lend(network: Any) -> str:
 
 def evaluation_run(images: int, size: int, batch: int, path: Path | None, device: torch.device) -> Run:
     """Return a run whose generated images are known, with the four metrics; without a path on a ResNet-32's features."""
-    extractor = {"use": "hosts/resnet32"} if path is None else {"use": "core/inception", "path": str(path)}
+    extractor = {"use": "hosts/resnet32"} if path is None else {"use": "standard/inception", "path": str(path)}
     table: dict[str, Any] = {
         "run": {"precision": "float32"},
         "data": {"use": "hosts/blobs", "number": images, "size": size},
         "networks": {
             "generator": {"use": "hosts/replay", "number": images},
-            "discriminator": {"use": "core/mlp-discriminator"},
+            "discriminator": {"use": "standard/mlp-discriminator"},
             "inception": extractor,
         },
-        "heads": {"adversarial": {"use": "core/linear"}},
-        "losses": {"adversarial": {"use": "core/relativistic"}},
+        "heads": {"adversarial": {"use": "standard/linear"}},
+        "losses": {"adversarial": {"use": "standard/relativistic"}},
         "metrics": {
-            "fid": {"use": "core/fid", "network": "inception"},
-            "score": {"use": "core/inception-score", "network": "inception"},
-            "kid": {"use": "core/kid", "network": "inception", "subset_size": min(1000, images)},
-            "prdc": {"use": "core/prdc", "network": "inception", "neighbours": NEIGHBOURS, "samples": images},
+            "fid": {"use": "standard/fid", "network": "inception"},
+            "score": {"use": "standard/inception-score", "network": "inception"},
+            "kid": {"use": "standard/kid", "network": "inception", "subset_size": min(1000, images)},
+            "prdc": {"use": "standard/prdc", "network": "inception", "neighbours": NEIGHBOURS, "samples": images},
         },
         "evaluation": {"samples": images, "batch_size": batch},
     }
-    registry = Registry.of({"core": gancore.builtin, "hosts": hosts})
+    registry = Registry.of({"standard": gancore_standard, "hosts": hosts})
     return Run(make_plan(check_table(table, registry, name="scores"), registry), device)
 
 

@@ -16,19 +16,17 @@ from typing import Any
 
 import click
 import gancore_cbgan
+import gancore_standard
 import torch
+from gancore_standard.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from torch import nn
 
-import gancore.builtin
 from benchmarks import hosts
 from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import Step, relativistic_d, relativistic_g, textbook_step
-from gancore.builtin.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from gancore.devices import choose_device
+from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.recipe import Registry, check_table, merge
 
 
 def table(width: float, batch: int) -> dict[str, Any]:
@@ -37,11 +35,11 @@ def table(width: float, batch: int) -> dict[str, Any]:
         "run": {"batch_size": batch, "latent_dim": 128, "precision": "float32"},
         "data": {"use": "hosts/noise"},
         "networks": {
-            "generator": {"use": "core/sndcgan-generator", "width": width},
-            "discriminator": {"use": "core/sndcgan-discriminator", "width": width},
+            "generator": {"use": "standard/sndcgan-generator", "width": width},
+            "discriminator": {"use": "standard/sndcgan-discriminator", "width": width},
         },
-        "heads": {"adversarial": {"use": "core/linear"}},
-        "losses": {"adversarial": {"use": "core/relativistic"}},
+        "heads": {"adversarial": {"use": "standard/linear"}},
+        "losses": {"adversarial": {"use": "standard/relativistic"}},
         "ema": {"decay": 0.9999},
     }
 
@@ -54,7 +52,7 @@ CBGAN: dict[str, Any] = {
 
 def recipe_step(recipe: dict[str, Any], device: torch.device) -> Step:
     """Return one iteration of a recipe."""
-    registry = Registry.of({"core": gancore.builtin, "cbgan": gancore_cbgan, "hosts": hosts})
+    registry = Registry.of({"standard": gancore_standard, "cbgan": gancore_cbgan, "hosts": hosts})
     return Run(make_plan(check_table(recipe, registry, name="step_cost"), registry), device).step
 
 

@@ -18,8 +18,7 @@ from typing import Any
 import click
 import torch
 
-from gancore.recipe import read
-from gancore.registry import registry
+from gancore.recipe import read, registry
 from gancore.training import build
 
 ITERATIONS = 20
@@ -29,14 +28,14 @@ RECIPES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "SNDCGAN, bfloat16": ("cbgan/digits-lt-baseline", (), ("run.precision=bfloat16",)),
     "class balance": ("cbgan/digits-lt", (), ()),
     "class balance, free perturbation, difference": ("cbgan/digits-lt", ("fastrobgan/free", "dsgan/difference"), ()),
-    "gradient penalty": ("cbgan/digits-lt-baseline", (), ("losses.penalty.use=core/gradient-penalty",)),
+    "gradient penalty": ("cbgan/digits-lt-baseline", (), ("losses.penalty.use=standard/gradient-penalty",)),
     "SN-ResNet": (
         "cbgan/digits-lt-baseline",
         (),
         tuple(
             f"networks.{role}.{key}"
             for role in ("generator", "discriminator")
-            for key in (f"use=core/resnet-{role}", "width=0.1")
+            for key in (f"use=standard/resnet-{role}", "width=0.1")
         ),
     ),
     "Fast-RobGAN": ("fastrobgan/digits-small", (), ()),

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 import gancore
-from gancore.folder import processor, write_text
+from gancore.engine import processor
+from gancore.files import write_text
 
 
 def machine() -> dict[str, Any]:

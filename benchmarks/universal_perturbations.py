@@ -69,7 +69,7 @@ class Experiment:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = (weights / f"cifar10_resnet{depth}.safetensors").resolve()
             path.write_text(
-                f'[networks.classifier]\nuse = "core/resnet{depth}"\nchannels = 3\nclasses = 10\nweights = "{file}"\n'
+                f'[networks.classifier]\nuse = "standard/resnet{depth}"\nchannels = 3\nclasses = 10\nweights = "{file}"\n'
                 f"input_mean = {MEAN}\ninput_std = {STD}\n"
             )
 
@@ -117,8 +117,7 @@ class Experiment:
 
     def describe_data(self) -> None:
         """Write down what the prior's images are."""
-        from gancore.recipe import read_layer
-        from gancore.registry import registry
+        from gancore.recipe import read_layer, registry
 
         path = self.place(0, "ours") / "data.json"
         path.parent.mkdir(parents=True, exist_ok=True)

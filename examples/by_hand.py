@@ -2,12 +2,12 @@
 
 This is what the recipe ::
 
-    [data]                   use = "core/digits"
-    [samplers.long_tail]     use = "core/long-tail"          ratio = 20
+    [data]                   use = "standard/digits"
+    [samplers.long_tail]     use = "standard/long-tail"          ratio = 20
     [sources.avoid]          the data again, in an order of their own
     [samplers.difference]    use = "dsgan/difference"        alpha = 0.25   wide = "normal"
     [networks.*]             SNDCGAN of width 0.25, and a frozen classifier
-    [losses.adversarial]     use = "core/relativistic"
+    [losses.adversarial]     use = "standard/relativistic"
     [losses.balance]         use = "cbgan/class-balance"     weight = 10   cycle = 3
     [attacks.free]           use = "fastrobgan/free"         epsilon = 0.02
     [loop]                   use = "fastrobgan/free-replay"  replays = 2
@@ -26,16 +26,16 @@ import copy
 from typing import Any
 
 import torch
+from gancore_standard.datasets.digits import Digits
+from gancore_standard.heads import Linear
+from gancore_standard.networks.small_cnn import SmallCNN
+from gancore_standard.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from gancore_standard.samplers import LongTail
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gancore.builtin.datasets.digits import Digits
-from gancore.builtin.heads import Linear
-from gancore.builtin.networks.small_cnn import SmallCNN
-from gancore.builtin.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from gancore.builtin.samplers import LongTail
-from gancore.random import derive, generator
+from gancore.parallel import derive, generator
 
 SEED = 0
 BATCH = 16

@@ -9,12 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from gancore.contract import GANCORE_API, Component, Range, hookimpl
 from gancore.errors import GancoreError
-from gancore.hookspecs import GANCORE_API, Component, hookimpl
-from gancore.settings import Range
+from gancore.version import __version__
 
 if TYPE_CHECKING:
-    from gancore.components import (
+    from gancore.contract import (
         Attack,
         Classifier,
         Dataset,
@@ -27,13 +27,11 @@ if TYPE_CHECKING:
         LossTerm,
         Metric,
         Network,
+        Run,
         Sampler,
         Translator,
     )
-    from gancore.distributed import gather, global_mean, global_sum
-    from gancore.random import rand, randn
-
-__version__ = "0.1.0"
+    from gancore.parallel import gather, global_mean, global_sum, rand, randn
 
 __all__ = [
     "GANCORE_API",
@@ -52,8 +50,10 @@ __all__ = [
     "Metric",
     "Network",
     "Range",
+    "Run",
     "Sampler",
     "Translator",
+    "__version__",
     "gather",
     "global_mean",
     "global_sum",
@@ -62,15 +62,10 @@ __all__ = [
     "randn",
 ]
 
-_CHEAP = frozenset({"GANCORE_API", "Component", "GancoreError", "Range", "hookimpl"})
-_HOMES = {
-    **dict.fromkeys(frozenset(__all__) - _CHEAP, "gancore.components"),
-    **dict.fromkeys(("gather", "global_mean", "global_sum"), "gancore.distributed"),
-    **dict.fromkeys(("rand", "randn"), "gancore.random"),
-}
+_PARALLEL = frozenset({"gather", "global_mean", "global_sum", "rand", "randn"})
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'gancore' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'gancore' has no attribute {name!r}")
+    return getattr(importlib.import_module("gancore.parallel" if name in _PARALLEL else "gancore.contract"), name)

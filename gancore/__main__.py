@@ -1,5 +1,5 @@
 """``python -m gancore`` is the command line."""
 
-from gancore.cli import main
+from gancore.cli.main import main
 
 main(prog_name="gancore")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore import distributed
+from gancore.parallel import distributed
 
 Fault = Literal[
     "",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from gancore import GancoreError, cli, devices, distributed
+from gancore import GancoreError
+from gancore.cli import main
+from gancore.engine import devices
+from gancore.parallel import distributed
 
 choose = devices.choose_device
 
@@ -17,4 +20,4 @@ def _chosen(name: str) -> torch.device:
 
 if __name__ == "__main__":
     devices.choose_device = _chosen
-    cli.main()
+    main.main()

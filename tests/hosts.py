@@ -8,14 +8,16 @@ from typing import Any
 import gancore_cbgan
 import gancore_dsgan
 import gancore_fastrobgan
+import gancore_standard
 import gancore_uap
 import torch
 
-import gancore.builtin
-from gancore.plan import Plan, make_plan
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.engine.run import Run
+from gancore.plan.load import make_plan
+from gancore.plan.plan import Plan
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table
+from gancore.recipe.registry import Registry
 from gancore.testing import host
 from tests import probe
 
@@ -23,16 +25,16 @@ CPU = torch.device("cpu")
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 16, "latent_dim": 8, "precision": "float32", "log_every": 2},
-    "data": {"use": "core/digits"},
+    "data": {"use": "standard/digits"},
     "networks": {"generator": {"use": "probe/tiny-generator"}, "discriminator": {"use": "probe/tiny-discriminator"}},
-    "heads": {"adversarial": {"use": "core/linear"}},
-    "losses": {"adversarial": {"use": "core/relativistic"}},
+    "heads": {"adversarial": {"use": "standard/linear"}},
+    "losses": {"adversarial": {"use": "standard/relativistic"}},
     "ema": {"decay": 0.9},
 }
 """A game of tiny networks on the digits: milliseconds an iteration."""
 
 CBGAN: dict[str, Any] = {
-    "samplers": {"long_tail": {"use": "core/long-tail", "ratio": 20.0}},
+    "samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}},
     "networks": {"classifier": {"use": "host/classifier"}},
     "losses": {"balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 3}},
 }
@@ -46,7 +48,7 @@ FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"us
 def registry() -> Registry:
     """Return core, this repository's plugins, the probe plugin and the conformance suite's host."""
     papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan, "uap": gancore_uap}
-    return Registry.of({"core": gancore.builtin, **papers, "probe": probe, "host": host})
+    return Registry.of({"standard": gancore_standard, **papers, "probe": probe, "host": host})
 
 
 def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: str = "test") -> Plan:

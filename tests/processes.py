@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gancore import distributed
-from gancore.recipe import merge
-from gancore.run import Run
-from gancore.weights import write_tensors
+from gancore.engine.run import Run
+from gancore.files.tensors import write_tensors
+from gancore.parallel import distributed
+from gancore.recipe.layers import merge
 from tests.hosts import run_of
 
 STEPS = 5
@@ -25,13 +25,13 @@ SGD: dict[str, Any] = {"use": "sgd", "lr": 0.005, "momentum": 0.9}
 
 BASE: dict[str, Any] = {
     "run": {"iterations": 100, "batch_size": 12, "latent_dim": 8, "precision": "float32"},
-    "data": {"use": "core/digits", "flip": True, "crop_padding": 1},
+    "data": {"use": "standard/digits", "flip": True, "crop_padding": 1},
     "networks": {
-        "generator": {"use": "core/sndcgan-generator", "width": 0.1},
-        "discriminator": {"use": "core/sndcgan-discriminator", "width": 0.1},
+        "generator": {"use": "standard/sndcgan-generator", "width": 0.1},
+        "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.1},
     },
-    "heads": {"adversarial": {"use": "core/linear"}},
-    "losses": {"adversarial": {"use": "core/relativistic"}},
+    "heads": {"adversarial": {"use": "standard/linear"}},
+    "losses": {"adversarial": {"use": "standard/relativistic"}},
     "optimizers": {"generator": SGD, "discriminator": SGD},
     "ema": {"decay": 0.9},
 }
@@ -40,17 +40,17 @@ CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifie
 PLAIN_NETWORKS: dict[str, Any] = {"networks": {"discriminator": {"spectral_norm": False}}}
 BATCH_NORM: dict[str, Any] = {
     "networks": {
-        "generator": {"use": "core/dcgan-generator"},
-        "discriminator": {"use": "core/dcgan-discriminator"},
+        "generator": {"use": "standard/dcgan-generator"},
+        "discriminator": {"use": "standard/dcgan-discriminator"},
     }
 }
 SUPERVISED: dict[str, Any] = {
     "run": BASE["run"],
     "data": BASE["data"],
-    "samplers": {"tail": {"use": "core/long-tail", "ratio": 10.0}},
-    "networks": {"classifier": {"use": "core/resnet20", "width": 0.25}},
-    "losses": {"loss": {"use": "core/cross-entropy", "drw_start": 2}},
-    "loop": {"use": "core/supervised"},
+    "samplers": {"tail": {"use": "standard/long-tail", "ratio": 10.0}},
+    "networks": {"classifier": {"use": "standard/resnet20", "width": 0.25}},
+    "losses": {"loss": {"use": "standard/cross-entropy", "drw_start": 2}},
+    "loop": {"use": "standard/supervised"},
     "optimizers": {"classifier": SGD},
 }
 
@@ -59,7 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "class balance": merge(
         merge(BASE, CLASSIFIER),
         {
-            "samplers": {"tail": {"use": "core/long-tail", "ratio": 20.0}},
+            "samplers": {"tail": {"use": "standard/long-tail", "ratio": 20.0}},
             "losses": {"balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 2}},
         },
     ),
@@ -72,17 +72,22 @@ CASES: dict[str, dict[str, Any]] = {
     ),
     "gradient penalty": merge(
         merge(BASE, PLAIN_NETWORKS),
-        {"losses": {"adversarial": {"use": "core/wasserstein"}, "penalty": {"use": "core/gradient-penalty", "weight": 10.0}}},
+        {
+            "losses": {
+                "adversarial": {"use": "standard/wasserstein"},
+                "penalty": {"use": "standard/gradient-penalty", "weight": 10.0},
+            }
+        },
     ),
     "batch norm": merge(BASE, BATCH_NORM),
     "batch norm and gradient penalty": merge(
-        merge(BASE, BATCH_NORM), {"losses": {"penalty": {"use": "core/gradient-penalty", "weight": 10.0}}}
+        merge(BASE, BATCH_NORM), {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
     ),
     "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),
     "attack of its own gradient": merge(
         BASE, {"attacks": {"pgd": {"use": "fastrobgan/pgd", "epsilon": 0.1, "steps": 2, "norm": "l2", "start": "uniform"}}}
     ),
-    "relativistic average": merge(BASE, {"losses": {"adversarial": {"use": "core/relativistic-average"}}}),
+    "relativistic average": merge(BASE, {"losses": {"adversarial": {"use": "standard/relativistic-average"}}}),
     "pairs of images and mean features": merge(
         merge(BASE, CLASSIFIER),
         {"losses": {"away": {"use": "dsgan/pull-away"}, "match": {"use": "dsgan/feature-matching"}}},
@@ -97,7 +102,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
     ),
     "classifier, re-weighted": SUPERVISED,
-    "classifier, classes drawn equally often": merge(SUPERVISED, {"samplers": {"even": {"use": "core/class-balanced"}}}),
+    "classifier, classes drawn equally often": merge(SUPERVISED, {"samplers": {"even": {"use": "standard/class-balanced"}}}),
 }
 
 

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 
-from gancore import cli
-from gancore.run import Run
+from gancore.cli.main import main as command_line
+from gancore.engine.run import Run
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     Run.step = stepped  # type: ignore[method-assign]
-    cli.main()
+    command_line()
 
 
 if __name__ == "__main__":

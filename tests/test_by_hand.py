@@ -15,20 +15,20 @@ SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "by_hand.py"
 
 RECIPE = {
     "run": {"iterations": 8, "batch_size": 16, "latent_dim": 16, "precision": "float32", "seed": 0},
-    "data": {"use": "core/digits"},
+    "data": {"use": "standard/digits"},
     "samplers": {
-        "long_tail": {"use": "core/long-tail", "ratio": 20.0},
+        "long_tail": {"use": "standard/long-tail", "ratio": 20.0},
         "difference": {"use": "dsgan/difference", "alpha": 0.25, "wide": "normal", "scale": 0.1},
     },
     "sources": {"avoid": {}},
     "networks": {
-        "generator": {"use": "core/sndcgan-generator", "width": 0.25},
-        "discriminator": {"use": "core/sndcgan-discriminator", "width": 0.25},
+        "generator": {"use": "standard/sndcgan-generator", "width": 0.25},
+        "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.25},
         "classifier": {"use": "probe/small-classifier"},
     },
-    "heads": {"adversarial": {"use": "core/linear"}},
+    "heads": {"adversarial": {"use": "standard/linear"}},
     "losses": {
-        "adversarial": {"use": "core/relativistic"},
+        "adversarial": {"use": "standard/relativistic"},
         "balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 3},
     },
     "attacks": {"free": {"use": "fastrobgan/free", "epsilon": 0.02}},

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import gancore
-from gancore.registry import registry
+from gancore.recipe.registry import registry
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]

@@ -20,17 +20,18 @@ from unittest.mock import patch
 
 import pytest
 import torch
+from gancore_standard.robustness import attack_batches
 from gancore_uap.files import random_perturbation
 from torch import Tensor, nn
 
 from benchmarks.stored_losses import RECIPES
-from gancore.components import Attack
-from gancore.evaluation import Evaluator, sample
-from gancore.plan import make_plan
-from gancore.random import derive, drawing_from
-from gancore.recipe import read
-from gancore.robustness import attack_batches
-from gancore.run import Run
+from gancore.contract.attacks import Attack
+from gancore.engine.run import Run
+from gancore.parallel.randomness import derive, drawing_from
+from gancore.plan.load import make_plan
+from gancore.recipe.recipe import read
+from gancore.training.evaluate import Evaluator
+from gancore.training.sampling import sample
 from tests.hosts import CPU, registry, steps
 
 PINS = Path(__file__).with_name("pins")
@@ -78,12 +79,12 @@ GAMES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
         (
             *SMALL,
             "run.seed=3",
-            "samplers.balanced.use=core/class-balanced",
+            "samplers.balanced.use=standard/class-balanced",
             "samplers.dim.use=probe/dim",
-            "losses.penalty.use=core/gradient-penalty",
-            "metrics.kid.use=core/kid",
+            "losses.penalty.use=standard/gradient-penalty",
+            "metrics.kid.use=standard/kid",
             "metrics.kid.network=annotator",
-            "metrics.cas.use=core/cas",
+            "metrics.cas.use=standard/cas",
             "metrics.cas.network=annotator",
             "metrics.cas.architecture=small-cnn",
             "metrics.cas.classifier_iterations=2",

@@ -23,17 +23,17 @@ latent_dim = 4
 checkpoint_every = 2
 precision = "float32"
 [data]
-use = "core/digits"
+use = "standard/digits"
 [networks.generator]
-use = "core/sndcgan-generator"
+use = "standard/sndcgan-generator"
 width = 0.125
 [networks.discriminator]
-use = "core/sndcgan-discriminator"
+use = "standard/sndcgan-discriminator"
 width = 0.125
 [heads.adversarial]
-use = "core/linear"
+use = "standard/linear"
 [losses.adversarial]
-use = "core/non-saturating"
+use = "standard/non-saturating"
 """
 
 
@@ -206,7 +206,7 @@ def test_two_distributions_of_one_plugin_name_are_both_refused_by_name(environme
         (problem,) = [line for line in listed.stdout.splitlines() if "both register" in line]
         assert "gancore-plugin-r1 0.1.0" in problem
         assert "other-r1 6.6" in problem
-        used = environment("gancore", "show", "core/linear", cwd=tmp_path)
+        used = environment("gancore", "show", "standard/linear", cwd=tmp_path)
         assert used.returncode == 0, used.stderr
     finally:
         for path in written:

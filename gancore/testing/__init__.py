@@ -24,18 +24,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import gancore_standard
 import pytest
 import torch
 from PIL import Image
 
-import gancore.builtin
-from gancore.components import Sampler
+from gancore.contract import CONTEXT, KINDS, Sampler, settings_of
 from gancore.errors import GancoreError
-from gancore.hookspecs import KINDS
 from gancore.plan import attacked_method, make_plan
-from gancore.recipe import read
-from gancore.registry import Declared, Plugin, Registry, registry
-from gancore.settings import CONTEXT, settings_of
+from gancore.recipe import Declared, Plugin, Registry, read, registry
 from gancore.testing import host
 from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.processes import TwoProcesses, shared_table
@@ -114,7 +111,7 @@ def _term_cases(declared: Declared, plugin: str, module: ModuleType, settings: M
     yield f"{declared.name}: never waits for the device", partial(_no_synchronisation, table, plugin, module)
     yield f"{declared.name}: weight 0 is the same as absent", partial(_weight_zero, table, plugin, module)
     yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, plugin, module)
-    for objective in ("core/hinge", "core/non-saturating", "core/relativistic-average"):
+    for objective in ("standard/hinge", "standard/non-saturating", "standard/relativistic-average"):
         if not table.supervised:
             beside = table.with_part("losses", "adversarial", objective)
             yield f"{declared.name}: trains beside {objective}", partial(_finite, beside, plugin, module)
@@ -183,7 +180,7 @@ def _documented(declared: Declared) -> None:
 
 
 def _registry(plugin: str, module: ModuleType) -> Registry:
-    return Registry.of({"core": gancore.builtin, "host": host, plugin: module})
+    return Registry.of({"standard": gancore_standard, "host": host, plugin: module})
 
 
 def _finite(table: HostTable, plugin: str, module: ModuleType) -> None:
@@ -281,7 +278,7 @@ def _has_plan(recipe: str) -> None:
         if "has no `use`" not in str(error):
             raise
         return
-    if found.parts["data", "data"].declared.full_name != "core/image-folder":
+    if found.parts["data", "data"].declared.full_name != "standard/image-folder":
         make_plan(found, registry())
         return
     # The reader's own images are not here; any two classes stand in for them.

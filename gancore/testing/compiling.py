@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
-from gancore.components import Sampler
+from gancore.contract import Sampler
+from gancore.engine import Run
 from gancore.plan import parameters_of
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.recipe import Registry
 from gancore.testing.stepping import HostTable, bitwise_difference, build_host
 
 STEPS = 2

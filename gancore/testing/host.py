@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gancore.hookspecs import Component, hookimpl
+from gancore.contract import Component, hookimpl
 
 PARTS = "gancore.testing.parts"
 

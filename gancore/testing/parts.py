@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gancore.components import Attack, Classifier, Dataset, DatasetInfo, Discriminator, Generator
+from gancore.contract import Attack, Classifier, Dataset, DatasetInfo, Discriminator, Generator
 
 
 class TinyGenerator(Generator):

@@ -15,20 +15,19 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+import gancore_standard
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
-import gancore.builtin
-from gancore import distributed
+import gancore.testing.host as host
+from gancore.engine import Run
+from gancore.files import read_tensors, write_tensors
+from gancore.parallel import distributed
 from gancore.plan import make_plan
-from gancore.recipe import check_table
-from gancore.registry import Registry
-from gancore.run import Run
-from gancore.testing import host
+from gancore.recipe import Registry, check_table
 from gancore.testing.stepping import HostTable, build_host
-from gancore.weights import read_tensors, write_tensors
 
 SIZE = 2
 STEPS = 3
@@ -181,7 +180,7 @@ def _outcome_in(folder: Path, number: int, ended: str) -> dict[str, Tensor] | st
 
 
 def _registry(plugin: str, module: ModuleType) -> Registry:
-    return Registry.of({"core": gancore.builtin, "host": host, plugin: module})
+    return Registry.of({"standard": gancore_standard, "host": host, plugin: module})
 
 
 def _write_outcomes(rank: int, port: int, plugin: str, module: str, tables: Sequence[HostTable | None], folder: Path) -> None:

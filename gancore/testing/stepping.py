@@ -6,17 +6,14 @@ import copy
 from typing import Any
 
 import attrs
+import gancore_standard
 import torch
 
-import gancore.builtin
-from gancore.components import LossTerm, Sampler
+import gancore.testing.host as host
+from gancore.contract import LossTerm, Sampler, check
+from gancore.engine import Run, Watch
 from gancore.plan import make_plan, parameters_of
-from gancore.recipe import check_table
-from gancore.registry import Registry
-from gancore.run import Run
-from gancore.settings import check
-from gancore.synchronisation import Watch
-from gancore.testing import host
+from gancore.recipe import Registry, check_table
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 10, "batch_size": 7, "latent_dim": 4, "precision": "float32"},
@@ -26,8 +23,8 @@ GAME: dict[str, Any] = {
         "discriminator": {"use": "host/discriminator"},
         "classifier": {"use": "host/classifier"},
     },
-    "heads": {"adversarial": {"use": "core/linear"}, "classes": {"use": "core/auxiliary-classifier"}},
-    "losses": {"adversarial": {"use": "core/non-saturating"}},
+    "heads": {"adversarial": {"use": "standard/linear"}, "classes": {"use": "standard/auxiliary-classifier"}},
+    "losses": {"adversarial": {"use": "standard/non-saturating"}},
     "ema": {"decay": 0.9},
 }
 
@@ -35,8 +32,8 @@ SUPERVISED: dict[str, Any] = {
     "run": GAME["run"],
     "data": GAME["data"],
     "networks": {"classifier": {"use": "host/classifier"}},
-    "losses": {"loss": {"use": "core/cross-entropy"}},
-    "loop": {"use": "core/supervised"},
+    "losses": {"loss": {"use": "standard/cross-entropy"}},
+    "loop": {"use": "standard/supervised"},
 }
 
 
@@ -45,7 +42,7 @@ PLAYERS = ("generator", "discriminator", "classifier")
 
 def host_registry() -> Registry:
     """Return the registry of core and of the host alone."""
-    return Registry.of({"core": gancore.builtin, "host": host})
+    return Registry.of({"standard": gancore_standard, "host": host})
 
 
 @attrs.frozen

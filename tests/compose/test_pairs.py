@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gancore import GancoreError, checkpoint, prerequisites, toml
-from gancore.plan import make_plan
-from gancore.recipe import read
-from gancore.registry import registry
-from gancore.run import Run
+from gancore import GancoreError
+from gancore.engine.run import Run
+from gancore.files import toml
+from gancore.plan.load import make_plan
+from gancore.recipe.recipe import read
+from gancore.recipe.registry import registry
+from gancore.training import checkpoint, prerequisites
 from tests.hosts import CPU, same, steps
 
 BASE = "cbgan/digits-lt-baseline"
@@ -63,8 +65,9 @@ def build(*fragments: str, base: str = BASE) -> Run:
 
 
 def _classifier(settings: dict[str, object]) -> Path:
-    from gancore.builtin.networks.small_cnn import SmallCNN
-    from gancore.weights import write_tensors
+    from gancore_standard.networks.small_cnn import SmallCNN
+
+    from gancore.files.tensors import write_tensors
 
     torch.manual_seed(0)
     network = SmallCNN(channels=1, image_size=8, classes=10, **settings)  # type: ignore[arg-type]

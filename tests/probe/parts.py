@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import attrs
 import torch
+from gancore_standard.networks.small_cnn import SmallCNN
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.builtin.networks.small_cnn import SmallCNN
-from gancore.components import Drawn
+from gancore.contract.data import Drawn
 
 if TYPE_CHECKING:
-    from gancore.run import Run
+    from gancore.engine.run import Run
 
 
 class R1(gancore.LossTerm):

@@ -15,11 +15,11 @@ from gancore_cbgan.bit import BitResNet, ResizeCrop, StdConv2d
 from torch.nn import functional as F
 
 from gancore import Drawn, GancoreError
-from gancore.cli import main
-from gancore.recipe import read_layer
-from gancore.registry import registry
-from gancore.schedules import steps
-from gancore.settings import check
+from gancore.cli.main import main
+from gancore.contract.settings import check
+from gancore.plan.schedules import steps
+from gancore.recipe.layers import read_layer
+from gancore.recipe.registry import registry
 from tests.formulas import fill_formula, grid_img
 
 Load = Callable[[str], dict[str, Any]]
@@ -191,7 +191,8 @@ def test_a_recipe_fine_tunes_and_then_trains_with_it(tmp_path: Path, monkeypatch
     (tmp_path / "classifier.toml").write_text(
         'extends = "cbgan/cifar10-few-labels-classifier"\n'
         "[run]\niterations = 2\nbatch_size = 16\nlog_every = 1\nevaluate_every = 0\n"
-        '[data]\nuse = "core/digits"\nimage_size = 16\n[samplers.crop]\nsize = 40\ncrop = 32\n[networks.classifier]\n' + small
+        '[data]\nuse = "standard/digits"\nimage_size = 16\n[samplers.crop]\nsize = 40\ncrop = 32\n[networks.classifier]\n'
+        + small
     )
     (tmp_path / "gan.toml").write_text(
         'extends = "cbgan/digits-lt"\n[run]\niterations = 2\nlog_every = 1\nevaluate_every = 0\nsample_every = 0\n'

@@ -18,8 +18,9 @@ from scipy.optimize import brentq
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancore import GancoreError, distributed
-from gancore.settings import check
+from gancore import GancoreError
+from gancore.contract.settings import check
+from gancore.parallel import distributed
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import gancore_dsgan
+import gancore_standard
 import numpy as np
 import pytest
 import torch
@@ -19,14 +20,14 @@ from scipy.special import log_softmax, rel_entr, softmax
 from torch import Tensor, nn
 
 import gancore
-import gancore.builtin
 from gancore import GancoreError
-from gancore.components import DatasetInfo, Drawn
-from gancore.phase import Batch
-from gancore.plan import make_plan
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.run import Run
+from gancore.contract.data import DatasetInfo, Drawn
+from gancore.engine.run import Run
+from gancore.engine.values import Batch
+from gancore.plan.load import make_plan
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table
+from gancore.recipe.registry import Registry
 from gancore.testing import host
 from tests.hosts import CPU
 
@@ -122,7 +123,7 @@ def gancore_heads() -> Iterator[gancore.Component]:
     yield from _declared(same="Same")
 
 
-REGISTRY = Registry.of({"core": gancore.builtin, "host": host, "dsgan": gancore_dsgan, "toy": sys.modules[__name__]})
+REGISTRY = Registry.of({"standard": gancore_standard, "host": host, "dsgan": gancore_dsgan, "toy": sys.modules[__name__]})
 
 
 def run_of(table: dict[str, Any], *tables: dict[str, Any]) -> Run:
@@ -246,8 +247,8 @@ GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 10, "latent_dim": 3, "precision": "float32"},
     "data": {"use": "toy/six"},
     "networks": {"generator": {"use": "host/generator"}, "discriminator": {"use": "host/discriminator"}},
-    "heads": {"adversarial": {"use": "core/linear"}},
-    "losses": {"adversarial": {"use": "core/wasserstein"}},
+    "heads": {"adversarial": {"use": "standard/linear"}},
+    "losses": {"adversarial": {"use": "standard/wasserstein"}},
     "sources": {"avoid": {}},
     "samplers": {"difference": {"use": "dsgan/difference"}},
 }
@@ -272,11 +273,11 @@ def test_a_bad_setting_is_refused_in_a_sentence(kind: str) -> None:
 ON: dict[str, Any] = {
     "networks": {
         "generator": {"use": "host/generator"},
-        "classifier": {"use": "core/mlp-classifier", "hidden": 8, "depth": 1},
-        "discriminator": {"use": "core/mlp-discriminator", "hidden": 5, "depth": 1, "on": "classifier"},
+        "classifier": {"use": "standard/mlp-classifier", "hidden": 8, "depth": 1},
+        "discriminator": {"use": "standard/mlp-discriminator", "hidden": 5, "depth": 1, "on": "classifier"},
     },
     "losses": {
-        "penalty": {"use": "core/gradient-penalty", "weight": 10.0},
+        "penalty": {"use": "standard/gradient-penalty", "weight": 10.0},
         "classes": {"use": "dsgan/semi-supervised", "entropy": 0.1},
     },
     "loop": {"use": "dsgan/semi-supervised"},
@@ -429,7 +430,7 @@ LINE: dict[str, Any] = {
     "data": {"use": "toy/cells"},
     "networks": {"generator": {"use": "toy/straight"}, "discriminator": {"use": "toy/table"}},
     "heads": {"adversarial": {"use": "toy/same"}},
-    "losses": {"adversarial": {"use": "core/minimax"}},
+    "losses": {"adversarial": {"use": "standard/minimax"}},
     "sources": {"avoid": {}},
     "samplers": {"difference": {"use": "dsgan/difference"}},
     "optimizers": {"discriminator": {"use": "sgd", "lr": 20.0, "momentum": 0.9}},
@@ -602,7 +603,7 @@ def test_weighting_by_expectation_is_the_mixture_where_numbers_are_in_proportion
     found = []
     for weighting in ("mixture", "expectation"):
         settings = {"alpha": 0.5, "weighting": weighting}
-        run = run_of(GAME, {"samplers": {"difference": settings}, "losses": {"adversarial": {"use": "core/minimax"}}})
+        run = run_of(GAME, {"samplers": {"difference": settings}, "losses": {"adversarial": {"use": "standard/minimax"}}})
         batch = run.fresh()
         five = run.sources["avoid"].batch(3, noise())[0][:5]
         assert batch.negatives is not None

@@ -16,10 +16,10 @@ from scipy.special import log_softmax, logsumexp, softmax
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.players import check_optimizer
-from gancore.recipe import read
-from gancore.registry import registry
-from gancore.schedules import linear
+from gancore.plan.optimizers import check_optimizer
+from gancore.plan.schedules import linear
+from gancore.recipe.recipe import read
+from gancore.recipe.registry import registry
 
 Load = Callable[[str], dict[str, Any]]
 

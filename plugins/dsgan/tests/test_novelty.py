@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.settings import check
+from gancore.contract.settings import check
 
 CORE = {"classes": 3, "channels": 1, "image_size": 8}
 

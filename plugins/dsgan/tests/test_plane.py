@@ -20,11 +20,11 @@ from torch import Tensor
 
 import gancore
 from gancore import GancoreError
-from gancore.cli import main
-from gancore.devices import choose_device
-from gancore.registry import registry
-from gancore.settings import check
-from gancore.training import open_run
+from gancore.cli.main import main
+from gancore.contract.settings import check
+from gancore.engine.devices import choose_device
+from gancore.recipe.registry import registry
+from gancore.training.trainer import open_run
 
 SETS: list[Any] = [
     SwissRoll(),
@@ -442,17 +442,17 @@ precision = "float32"
 use = "dsgan/DATA"
 samples = 200
 [networks.generator]
-use = "core/mlp-generator"
+use = "standard/mlp-generator"
 hidden = 8
 depth = 1
 [networks.discriminator]
-use = "core/mlp-discriminator"
+use = "standard/mlp-discriminator"
 hidden = 8
 depth = 1
 [heads.adversarial]
-use = "core/linear"
+use = "standard/linear"
 [losses.adversarial]
-use = "core/non-saturating"
+use = "standard/non-saturating"
 [evaluation]
 samples = 60
 batch_size = 32
@@ -504,7 +504,7 @@ def test_a_field_is_what_the_discriminator_says(tmp_path: Path) -> None:
 
 
 def test_a_field_of_a_conditional_discriminator_is_the_mean_over_the_classes(tmp_path: Path) -> None:
-    text = RECIPE.replace("DATA", "rings").replace("core/linear", "core/projection")
+    text = RECIPE.replace("DATA", "rings").replace("standard/linear", "standard/projection")
     opened = open_run(trained(tmp_path, text), registry(), choose_device("cpu"))
     field = discriminator_field(opened, resolution=2)
     with torch.no_grad():
@@ -529,7 +529,7 @@ def test_runs_that_have_no_field_are_refused(tmp_path: Path) -> None:
 
 def test_a_run_on_images_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
-    text = RECIPE.replace("dsgan/DATA", "core/digits").replace("samples = 200\n", "").split("[evaluation]")[0]
+    text = RECIPE.replace("dsgan/DATA", "standard/digits").replace("samples = 200\n", "").split("[evaluation]")[0]
     done = run("field", trained(tmp_path, text), "--device", "cpu")
     assert done.exit_code == 2
     assert "is no run on points in the plane: its images are 1 x 8 x 8" in done.output

@@ -12,17 +12,18 @@ from click.testing import CliRunner, Result
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore import GancoreError, checkpoint
-from gancore.cli import main
-from gancore.evaluation import sample
-from gancore.explain import explain
-from gancore.plan import make_plan
-from gancore.prerequisites import training_recipe, wanted
-from gancore.recipe import read
-from gancore.registry import registry
-from gancore.run import Run
+from gancore import GancoreError
+from gancore.cli.explain import explain
+from gancore.cli.main import main
+from gancore.engine.run import Run
+from gancore.plan.load import make_plan
+from gancore.recipe.recipe import read
+from gancore.recipe.registry import registry
 from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
-from gancore.training import train
+from gancore.training import checkpoint
+from gancore.training.prerequisites import training_recipe, wanted
+from gancore.training.sampling import sample
+from gancore.training.trainer import train
 from tests.hosts import CPU, same, steps
 
 PLANE = (
@@ -41,12 +42,12 @@ PLANE = (
 SEMI = (
     "run.batch_size=20",
     "run.precision=float32",
-    "data.use=core/digits",
+    "data.use=standard/digits",
     "networks.generator.hidden=16",
     "networks.classifier.width=0.05",
 )
 CRITIC = ("networks.discriminator.width=0.1",)
-DIGITS = ("run.iterations=2", "run.batch_size=8", "run.precision=float32", "data.use=core/digits", "data.image_size=8")
+DIGITS = ("run.iterations=2", "run.batch_size=8", "run.precision=float32", "data.use=standard/digits", "data.image_size=8")
 
 
 def run_of(name: str, *texts: str) -> Run:
@@ -318,7 +319,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...], list[str]]] = {
     "more labels than there are": (
         "dsgan/mnist-semi",
         ("samplers.labels.count=500",),
-        ["samplers.labels (core/per-class)", "count = 500", "lower count"],
+        ["samplers.labels (standard/per-class)", "count = 500", "lower count"],
     ),
     "labels of a source that is gone": (
         "dsgan/mnist-semi",

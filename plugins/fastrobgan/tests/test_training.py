@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import gancore_fastrobgan
+import gancore_standard
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from gancore_fastrobgan.attacks import PGD
 from gancore_fastrobgan.losses import FastLoss, SplitLoss
+from gancore_standard.robustness import attack_batches, local_lipschitz, robust_accuracy
 from torch import Tensor
 from torch.nn import functional as F
 
-import gancore.builtin
 from gancore import GancoreError
-from gancore.cli import main
-from gancore.plan import make_plan
-from gancore.recipe import check_table, merge
-from gancore.registry import Registry
-from gancore.robustness import attack_batches, local_lipschitz, robust_accuracy
-from gancore.run import Run
+from gancore.cli.main import main
+from gancore.engine.run import Run
+from gancore.plan.load import make_plan
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table
+from gancore.recipe.registry import Registry
 from tests import probe
 from tests.hosts import CPU, same, steps
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 8, "latent_dim": 6, "precision": "float32", "log_every": 2},
-    "data": {"use": "core/digits"},
+    "data": {"use": "standard/digits"},
     "networks": {
         "generator": {"use": "fastrobgan/generator", "width": 0.03},
         "discriminator": {"use": "fastrobgan/plain-discriminator", "width": 0.06},
     },
-    "heads": {"adversarial": {"use": "core/linear"}, "classes": {"use": "core/auxiliary-classifier"}},
+    "heads": {"adversarial": {"use": "standard/linear"}, "classes": {"use": "standard/auxiliary-classifier"}},
     "losses": {"adversarial": {"use": "fastrobgan/fast-loss"}},
 }
 FREE = {
@@ -43,7 +44,7 @@ FREE = {
 }
 ROBGAN = {
     "attacks": {"pgd": {"use": "fastrobgan/pgd", "epsilon": 0.1, "steps": 4}},
-    "loop": {"use": "core/alternating", "discriminator_steps": 5},
+    "loop": {"use": "standard/alternating", "discriminator_steps": 5},
     "losses": {"adversarial": {"use": "fastrobgan/split-loss"}},
 }
 TUNE = {
@@ -56,7 +57,7 @@ TUNE = {
 
 
 def run_of(*tables: dict[str, Any]) -> Run:
-    registry = Registry.of({"core": gancore.builtin, "fastrobgan": gancore_fastrobgan, "probe": probe})
+    registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan, "probe": probe})
     table = GAME
     for over in tables:
         table = merge(table, over)
@@ -102,7 +103,7 @@ def test_robgan_makes_the_passes_of_algorithm_1() -> None:
 
 @pytest.mark.parametrize("table", [FREE, ROBGAN], ids=["free", "pgd"])
 def test_training_resumes_to_the_last_bit(table: dict[str, Any], tmp_path: Path) -> None:
-    from gancore import checkpoint
+    from gancore.training import checkpoint
 
     whole = steps(run_of(table), 6)
     checkpoint.save(steps(run_of(table), 3), tmp_path / "run")
@@ -222,7 +223,7 @@ def test_the_attack_raises_the_real_part_of_the_loss_and_leaves_no_gradient() ->
 
 
 def test_fine_tuning_attacks_real_and_generated_images(tmp_path: Path) -> None:
-    from gancore.weights import write_tensors
+    from gancore.files.tensors import write_tensors
 
     path = tmp_path / "generator.safetensors"
     write_tensors(path, run_of().networks["generator"].state_dict(), {})
@@ -303,13 +304,13 @@ def test_the_local_lipschitz_value_is_the_gradients_norm() -> None:
 def test_an_attack_in_training_on_a_classifier(tmp_path: Path) -> None:
     table = {
         "run": GAME["run"],
-        "data": {"use": "core/digits"},
-        "networks": {"classifier": {"use": "core/small-cnn"}},
-        "loop": {"use": "core/supervised"},
-        "losses": {"ce": {"use": "core/cross-entropy"}},
+        "data": {"use": "standard/digits"},
+        "networks": {"classifier": {"use": "standard/small-cnn"}},
+        "loop": {"use": "standard/supervised"},
+        "losses": {"ce": {"use": "standard/cross-entropy"}},
         "attacks": {"pgd": {"use": "fastrobgan/pgd", "epsilon": 0.1, "steps": 2, "start": "zero"}},
     }
-    registry = Registry.of({"core": gancore.builtin, "fastrobgan": gancore_fastrobgan})
+    registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan})
     run, hand = (Run(make_plan(check_table(table, registry, name="test"), registry), CPU) for _ in range(2))
     run.step()
     batch = hand.fresh()
@@ -421,14 +422,14 @@ def test_bad_input_gets_one_sentence(kind: str, tmp_path: Path) -> None:
 
 
 def test_an_attack_that_no_loss_serves_is_refused() -> None:
-    heads = {"heads": {"adversarial": {"use": "core/linear"}, "classes": False}}
+    heads = {"heads": {"adversarial": {"use": "standard/linear"}, "classes": False}}
     with pytest.raises(GancoreError, match="has nothing to raise"):
         run_of(ROBGAN, heads, {"losses": {"adversarial": False, "twin": {"use": "probe/untouchable"}}})
 
 
 def test_an_attack_rests_while_no_active_term_serves_it() -> None:
     """The loss that says what to raise takes part in every other iteration; a penalty trains D in all of them."""
-    penalty = {"losses": {"adversarial": {"every": 2}, "penalty": {"use": "core/gradient-penalty"}}}
+    penalty = {"losses": {"adversarial": {"every": 2}, "penalty": {"use": "standard/gradient-penalty"}}}
     run = run_of(ROBGAN, penalty, {"loop": {"discriminator_steps": 1}})
     assert run.attack is not None
     crafted = []

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from gancore_uap.files import Perturbation
 from PIL import Image
 
-from gancore.cli import main
+from gancore.cli.main import main
 
 DIGITS = ["--victim", "uap/digits-classifier"]
 QUICK = ["--set", "run.iterations=20", "--set", "run.checkpoint_every=5", "--images", "30", "--cycles", "3"]
@@ -146,7 +146,7 @@ def test_a_proxy_set_of_pictures_is_the_same_set(prior, tmp_path):
 def test_several_victims_are_fooled_at_once(prior, tmp_path):
     second = tmp_path / "second.toml"
     second.write_text(
-        '[networks.classifier]\nuse = "core/mlp-classifier"\nclasses = 10\nchannels = 1\nimage_size = 8\n'
+        '[networks.classifier]\nuse = "standard/mlp-classifier"\nclasses = 10\nchannels = 1\nimage_size = 8\n'
         'trained_by = "cbgan/digits-annotator"\ninherits = []\n'
     )
     both = [*DIGITS, "--victim", second]
@@ -199,12 +199,12 @@ def test_a_target_class_is_counted(cache, tmp_path):
 def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     """Saved 8-bit images, perturbed outside of gancore, give the rate that the command prints."""
     out, _ = demo
+    from gancore_standard.datasets import Digits
     from gancore_uap.victims import open_victims
 
-    from gancore.builtin.datasets import Digits
-    from gancore.data import to_unit
-    from gancore.registry import registry
-    from gancore.training import Silent
+    from gancore.engine.data import to_unit
+    from gancore.recipe.registry import registry
+    from gancore.training.progress import Silent
 
     images, _ = Digits().load("test")
     delta = Perturbation.load(out / "uap.safetensors").delta.numpy()
@@ -226,7 +226,7 @@ def _stopped_at(iteration: int, patch: pytest.MonkeyPatch) -> None:
     import os
     import signal
 
-    from gancore.run import Run
+    from gancore.engine.run import Run
 
     step = Run.step
 
@@ -254,8 +254,9 @@ def test_a_prior_that_was_stopped_between_cycles_samples_the_same_cycles(prior, 
 
 def _victim(path: Path, seed: int, **keys: Any) -> Path:
     """Write a victim of random weights, and return its recipe."""
-    from gancore.builtin.networks.small_cnn import SmallCNN
-    from gancore.weights import write_tensors
+    from gancore_standard.networks.small_cnn import SmallCNN
+
+    from gancore.files.tensors import write_tensors
 
     classes = keys.get("classes", 10)
     torch.manual_seed(seed)
@@ -263,7 +264,7 @@ def _victim(path: Path, seed: int, **keys: Any) -> Path:
     write_tensors(weights, SmallCNN(channels=1, image_size=8, classes=classes).state_dict(), {})
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        f'[networks.classifier]\nuse = "core/small-cnn"\nclasses = {classes}\nchannels = 1\nimage_size = 8\n'
+        f'[networks.classifier]\nuse = "standard/small-cnn"\nclasses = {classes}\nchannels = 1\nimage_size = 8\n'
         f'weights = "{weights}"\n' + "".join(f"{key} = {value}\n" for key, value in keys.items() if key != "classes")
     )
     return path
@@ -393,7 +394,7 @@ def test_a_run_that_is_not_finished_is_no_victim(tmp_path):
 def test_a_victim_of_other_classes_is_refused(prior, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(
-        '[networks.classifier]\nuse = "core/small-cnn"\nclasses = 7\nchannels = 1\nimage_size = 8\n'
+        '[networks.classifier]\nuse = "standard/small-cnn"\nclasses = 7\nchannels = 1\nimage_size = 8\n'
         f'weights = "{_weights(tmp_path)}"\n'
     )
     assert "classes" in refused("craft", "--victim", other, "--proxy", prior / "proxy", "--out", tmp_path / "out")
@@ -401,13 +402,14 @@ def test_a_victim_of_other_classes_is_refused(prior, tmp_path):
 
 def test_a_victim_with_fewer_classes_than_the_target_is_refused(demo, tmp_path):
     out, _ = demo
-    from gancore.builtin.networks.small_cnn import SmallCNN
-    from gancore.weights import write_tensors
+    from gancore_standard.networks.small_cnn import SmallCNN
+
+    from gancore.files.tensors import write_tensors
 
     write_tensors(tmp_path / "five.safetensors", SmallCNN(channels=1, image_size=8, classes=5).state_dict(), {})
     five = tmp_path / "five.toml"
     five.write_text(
-        '[networks.classifier]\nuse = "core/small-cnn"\nclasses = 5\nchannels = 1\nimage_size = 8\n'
+        '[networks.classifier]\nuse = "standard/small-cnn"\nclasses = 5\nchannels = 1\nimage_size = 8\n'
         f'weights = "{tmp_path / "five.safetensors"}"\n'
     )
     words = ["--victim", five, "--target", "digits", "--out", tmp_path / "scores"]
@@ -415,8 +417,9 @@ def test_a_victim_with_fewer_classes_than_the_target_is_refused(demo, tmp_path):
 
 
 def _weights(folder: Path) -> Path:
-    from gancore.builtin.networks.small_cnn import SmallCNN
-    from gancore.weights import write_tensors
+    from gancore_standard.networks.small_cnn import SmallCNN
+
+    from gancore.files.tensors import write_tensors
 
     path = folder / "ten.safetensors"
     write_tensors(path, SmallCNN(channels=1, image_size=8, classes=10).state_dict(), {})
@@ -460,8 +463,9 @@ def test_another_recipe_in_the_same_folder_is_refused(prior):
 
 
 def test_images_smaller_than_the_victims_input_are_refused(tmp_path):
-    from gancore.vision import torchvision
-    from gancore.weights import write_tensors
+    from gancore_standard.torchvision_import import torchvision
+
+    from gancore.files.tensors import write_tensors
 
     network = torchvision().models.squeezenet1_1(weights=None, num_classes=10)
     write_tensors(tmp_path / "w.safetensors", network.state_dict(), {})

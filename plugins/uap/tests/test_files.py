@@ -13,7 +13,7 @@ from gancore_uap.files import FORMAT, KIND, Perturbation, random_perturbation
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.weights import write_tensors
+from gancore.files.tensors import write_tensors
 
 EPSILON = 10 / 255
 ABOUT = {"victims": ["resnet20"], "recipe": "uap/gap", "seed": 3, "protocol": {"images": 1000}}

@@ -14,8 +14,9 @@ from gancore_uap.proxy import ProxySet, ProxySummary, Writer, sample_cycles
 from PIL import Image
 from torch import Tensor
 
-from gancore import GancoreError, checkpoint
-from gancore.data import to_uint8, to_unit
+from gancore import GancoreError
+from gancore.engine.data import to_uint8, to_unit
+from gancore.training import checkpoint
 from tests.hosts import run_of, steps
 
 CLASSES = 5

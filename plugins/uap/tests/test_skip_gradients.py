@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_standard.networks.cifar_resnet import ResNet20
+from gancore_standard.torchvision_import import torchvision
 from gancore_uap.skip_gradients import scaled_residuals
 from gancore_uap.torchvision_victims import TorchvisionClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore import GancoreError
-from gancore.builtin.networks.cifar_resnet import ResNet20
-from gancore.vision import torchvision
 from tests.formulas import fill_formula
 
 Load = Callable[[str], dict[str, Any]]

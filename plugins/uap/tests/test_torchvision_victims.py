@@ -9,14 +9,14 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from gancore_standard.torchvision_import import torchvision
 from gancore_uap.torchvision_victims import PretrainedClassifier, TorchvisionClassifier
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gancore import GancoreError
-from gancore.settings import check
-from gancore.vision import torchvision
-from gancore.weights import load_weights
+from gancore.contract.settings import check
+from gancore.files.tensors import load_weights
 
 WEIGHTS = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "weights"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore import distributed
+from gancore.parallel import distributed
 
 Normalisation = Literal["code", "paper"]
 

@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
-from gancore.cli import reports_errors
+from gancore.cli.main import reports_errors
 
 if TYPE_CHECKING:
-    from gancore.run import Run
+    from gancore.engine import Run
 
 REACH = 1.1
 """The axes reach from -1.1 to 1.1, as those of core's scatter plots do."""
@@ -238,19 +238,16 @@ def _check(run: Run) -> None:
 @reports_errors
 def command(run: Path, out: Path | None, points: int, size: int, device: str) -> None:
     """Draw the data, the samples and the discriminator of a run on points in the plane."""
-    from gancore import evaluation
-    from gancore.data import to_unit
-    from gancore.devices import choose_device
-    from gancore.pictures import save_picture
-    from gancore.registry import registry
-    from gancore.training import open_run
+    from gancore.engine import choose_device, to_unit
+    from gancore.recipe import registry
+    from gancore.training import open_run, sample, save_picture
 
     opened = open_run(run, registry(), choose_device(device))
     field = discriminator_field(opened)
     images = opened.selection[0]
     # Evenly over the set, whose order may be by class.
     chosen = torch.linspace(0, len(images) - 1, min(points, len(images)), dtype=torch.float64).round().long()
-    generated, _ = evaluation.sample(opened, points)
+    generated, _ = sample(opened, points)
     path = out or run / "field.png"
     save_picture(draw(field, to_unit(images[chosen]).flatten(1), generated.flatten(1), size=size), path)
     click.echo(f"The field is in {path}")

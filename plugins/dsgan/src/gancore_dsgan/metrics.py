@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
+from gancore_standard.networks.small_cnn import SmallCNN
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.builtin.networks.small_cnn import SmallCNN
-from gancore.data import to_uint8, to_unit
-from gancore.random import derive, generator
+from gancore.engine import to_uint8, to_unit
+from gancore.parallel import derive, generator
 
 MOST_DIMENSIONS = 16
 """Above it a kernel density estimate says nothing, however many points there are."""

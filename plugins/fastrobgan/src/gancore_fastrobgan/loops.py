@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import gancore
 
 if TYPE_CHECKING:
-    from gancore.run import Run
+    from gancore.engine import Run
 
 
 class FreeReplay(gancore.Loop):

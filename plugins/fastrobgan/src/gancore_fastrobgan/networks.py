@@ -6,11 +6,11 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
+from gancore_standard.networks.resampling import doubled, halved
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.builtin.networks.resampling import doubled, halved
 
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gancore.cli import reports_errors
+from gancore.cli.main import reports_errors
 from gancore.errors import GancoreError
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ def _stoppable(command: F) -> F:
 
 
 def _setting(device: str) -> Setting:
-    from gancore import distributed
-    from gancore.devices import choose_device
-    from gancore.progress import Terminal
-    from gancore.registry import registry
+    from gancore.engine import choose_device
+    from gancore.parallel import distributed
+    from gancore.recipe import registry
+    from gancore.training import Terminal
     from gancore_uap.pipeline import Setting
 
     distributed.one_process("gancore uap")

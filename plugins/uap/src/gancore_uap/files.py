@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.random import generator
-from gancore.weights import read_tensors, write_tensors
+from gancore.files import read_tensors, write_tensors
+from gancore.parallel import generator
 from gancore_uap.budgets import (
     LEVELS,
     TOLERANCE,

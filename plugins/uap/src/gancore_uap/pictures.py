@@ -431,7 +431,9 @@ def _check_examples(
             "apply_to_8bit."
         )
     if images.dtype != torch.uint8 or perturbed.dtype != torch.uint8:
-        raise gancore.GancoreError("a picture of examples shows images of eight bits; convert them with gancore.data.to_uint8.")
+        raise gancore.GancoreError(
+            "a picture of examples shows images of eight bits; convert them with gancore.engine.data.to_uint8."
+        )
     for names in (clean_names, perturbed_names):
         if len(names) != len(images):
             raise gancore.GancoreError(

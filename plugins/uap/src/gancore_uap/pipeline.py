@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 import torch
 
-from gancore import GancoreError, checkpoint
-from gancore.evaluation import fingerprint
-from gancore.folder import write_text
-from gancore.pictures import save_picture
+from gancore import GancoreError
+from gancore.contract import settings_of
+from gancore.files import write_text
 from gancore.plan import Plan, make_plan
 from gancore.recipe import Recipe, check_table, merge, read
-from gancore.settings import settings_of
-from gancore.training import Progress, train
+from gancore.training import Progress, checkpoint, fingerprint, save_picture, train
 from gancore_uap import pictures, proxy, victims
 from gancore_uap.budgets import check_epsilon, whole_levels
 from gancore_uap.files import Perturbation
@@ -27,8 +25,8 @@ from gancore_uap.losses import Fooling
 from gancore_uap.perturbations import Perturbed
 
 if TYPE_CHECKING:
-    from gancore.registry import Registry
-    from gancore.run import Run
+    from gancore.engine import Run
+    from gancore.recipe import Registry
 
 BALANCE = "cbgan/class-balance"
 RECORD = "made-from.json"

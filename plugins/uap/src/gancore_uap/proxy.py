@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 import numpy as np
 import torch
+from gancore_standard.datasets.common import check_split, expanded
 from PIL import Image
 from torch import Tensor, nn
 
 import gancore
-from gancore import checkpoint
-from gancore.builtin.datasets.common import check_split, expanded
-from gancore.components import DatasetInfo
-from gancore.data import to_uint8, to_unit
-from gancore.folder import write_text
-from gancore.phase import generate
-from gancore.weights import read_tensors, write_tensors
+from gancore.contract import DatasetInfo
+from gancore.engine import generate, to_uint8, to_unit
+from gancore.files import read_tensors, write_tensors, write_text
+from gancore.training import checkpoint
 
 if TYPE_CHECKING:
-    from gancore.run import Run
+    from gancore.engine import Run
 
 FORMAT = 1
 SUMMARY = "proxy.json"
@@ -376,7 +374,7 @@ def sample_cycles(
 
     Args:
         run: The prior's run; it is left as its last checkpoint has it.
-        checkpoints: One for each cycle, as `gancore.checkpoint.checkpoints` finds them.
+        checkpoints: One for each cycle, as `gancore.training.checkpoint.checkpoints` finds them.
         images: Images of each, 1 or more.
         classify: Maps images (N, C, H, W) in [-1, 1] to logits (N, K); a network does so in eval mode.
         writer: Where they go; cycles that it has are passed over.

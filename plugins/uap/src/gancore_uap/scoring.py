@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.data import to_unit
+from gancore.engine import to_unit
 from gancore_uap.budgets import apply_to_8bit
 
 Classify = Callable[[Tensor], Tensor]
@@ -293,7 +293,7 @@ def _check(images: Tensor, labels: Tensor, perturbations: Mapping[str, Tensor], 
     if images.dtype != torch.uint8:
         raise gancore.GancoreError(
             f"fooling rates are measured on images of eight bits, and these are {str(images.dtype).removeprefix('torch.')}; "
-            "convert them with gancore.data.to_uint8."
+            "convert them with gancore.engine.data.to_uint8."
         )
     if labels.shape != (len(images),):
         raise gancore.GancoreError(

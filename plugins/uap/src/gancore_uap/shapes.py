@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 import attrs
 import numpy as np
 import torch
+from gancore_standard.datasets.common import SPLITS, ImageSize, check_split
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
-from gancore.builtin.datasets.common import SPLITS, ImageSize, check_split
 
 KINDS = ("disc", "rectangle", "triangle", "star", "stripes", "ring")
 """The classes, in the order of their labels."""

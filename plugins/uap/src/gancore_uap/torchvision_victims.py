@@ -9,11 +9,11 @@ from http.client import HTTPException
 from typing import Annotated, Any, ClassVar
 
 import torch
+from gancore_standard.torchvision_import import torchvision
 from torch import Tensor, nn
 
 import gancore
 from gancore.errors import did_you_mean
-from gancore.vision import torchvision
 
 CHILD = "network."
 """Prefix of torchvision's names inside the classifier, which its state doesn't show."""

@@ -11,17 +11,16 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore import GancoreError, toml
-from gancore.components import Classifier, Dataset
+from gancore import GancoreError
+from gancore.contract import Classifier, Dataset, settings_of
 from gancore.errors import listed
-from gancore.evaluation import fingerprint
+from gancore.files import toml
 from gancore.plan import make_plan
 from gancore.recipe import Recipe, check_table, read_layer
-from gancore.settings import settings_of
-from gancore.training import Progress, build
+from gancore.training import Progress, build, fingerprint
 
 if TYPE_CHECKING:
-    from gancore.registry import Registry
+    from gancore.recipe import Registry
 
 LABEL = "classifier"
 """The recipe label of a victim; those after the first have a number: ``classifier2``."""

@@ -1,0 +1,65 @@
+"""The contract: all that the author of a component imports. Base classes are imported with torch when first touched."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from gancore.contract.hooks import GANCORE_API, KINDS, OBSERVERS, Component, Hooks, hookimpl
+from gancore.contract.settings import CONTEXT, Range, Setting, check, convert, settings_of
+
+if TYPE_CHECKING:
+    from gancore.contract.attacks import Attack
+    from gancore.contract.data import Dataset, DatasetInfo, Drawn, Sampler
+    from gancore.contract.loops import Loop
+    from gancore.contract.losses import LossTerm
+    from gancore.contract.metrics import Metric
+    from gancore.contract.networks import Classifier, Discriminator, Generator, Head, Network, Translator
+    from gancore.contract.running import Run
+
+__all__ = [
+    "CONTEXT",
+    "GANCORE_API",
+    "KINDS",
+    "OBSERVERS",
+    "Attack",
+    "Classifier",
+    "Component",
+    "Dataset",
+    "DatasetInfo",
+    "Discriminator",
+    "Drawn",
+    "Generator",
+    "Head",
+    "Hooks",
+    "Loop",
+    "LossTerm",
+    "Metric",
+    "Network",
+    "Range",
+    "Run",
+    "Sampler",
+    "Setting",
+    "Translator",
+    "check",
+    "convert",
+    "hookimpl",
+    "settings_of",
+]
+
+_HOMES = {
+    "attacks": ("Attack",),
+    "data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
+    "loops": ("Loop",),
+    "losses": ("LossTerm",),
+    "metrics": ("Metric",),
+    "networks": ("Classifier", "Discriminator", "Generator", "Head", "Network", "Translator"),
+    "running": ("Run",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"gancore.contract.{module}"), name)
+    raise AttributeError(f"module 'gancore.contract' has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""The plugin contract: one hook per component kind, and the observers of a run.
+
+pluggy declares here, it never steps: no hook runs inside an iteration, and nothing depends on the order of hooks.
+Every hook is implemented with ``@gancore.hookimpl`` in the module that the plugin's entry point (group ``gancore``) names.
+That module must not import torch: it declares, and the declared code is imported when a recipe first uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+if TYPE_CHECKING:
+    from gancore.contract.running import Run
+
+GANCORE_API = 1
+"""Version of this contract. A plugin may state ``GANCORE_API = 1``; another number is refused with a sentence."""
+
+hookspec = pluggy.HookspecMarker("gancore")
+hookimpl = pluggy.HookimplMarker("gancore")
+
+
+@attrs.frozen
+class Component:
+    """A declared component: what it is called and where its code lies.
+
+    Args:
+        name: Bare name, lower case with dashes. Its full name is ``plugin/name``; core stamps the prefix.
+        target: ``"package.module:attribute"``, imported when a recipe first uses the component.
+        summary: One line for the lists of the command line.
+        cite: The paper, e.g. ``"arXiv:1801.04406"``.
+    """
+
+    name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z0-9][a-z0-9.-]*"))
+    target: str = attrs.field(validator=attrs.validators.matches_re(r"[\w.]+:[\w.]+"))
+    summary: str = attrs.field(validator=attrs.validators.min_len(1))
+    cite: str = ""
+
+
+class Hooks:
+    """Every hook that a plugin may implement."""
+
+    @hookspec
+    def gancore_loss_terms(self) -> Iterator[Component]:
+        """Yield loss terms: subclasses of `gancore.LossTerm`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_heads(self) -> Iterator[Component]:
+        """Yield discriminator heads: subclasses of `gancore.Head`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_samplers(self) -> Iterator[Component]:
+        """Yield data samplers: subclasses of `gancore.Sampler`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_attacks(self) -> Iterator[Component]:
+        """Yield attacks: subclasses of `gancore.Attack`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_loops(self) -> Iterator[Component]:
+        """Yield update rules: subclasses of `gancore.Loop`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_networks(self) -> Iterator[Component]:
+        """Yield networks: subclasses of `gancore.Generator`, `gancore.Discriminator` or `gancore.Classifier`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_datasets(self) -> Iterator[Component]:
+        """Yield image sets: subclasses of `gancore.Dataset`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_metrics(self) -> Iterator[Component]:
+        """Yield scores: subclasses of `gancore.Metric`."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_recipes(self) -> Iterator[Path]:
+        """Yield the folder(s) that hold the plugin's recipes, ``*.toml``; a recipe is named ``plugin/stem``."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_commands(self) -> Iterator[Component]:
+        """Yield commands of the command line; `target` is a `click.Command`, imported when it is called."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_run_started(self, run: Run) -> None:
+        """Observe that a run starts (or resumes) training. Of several processes rank 0 alone calls observers."""
+
+    @hookspec
+    def gancore_logged(self, run: Run, iteration: int, values: Mapping[str, float]) -> None:
+        """Observe a line of the log, every ``run.log_every`` iterations."""
+
+    @hookspec
+    def gancore_evaluated(self, run: Run, iteration: int, scores: Mapping[str, Any]) -> None:
+        """Observe the scores of an evaluation."""
+
+    @hookspec
+    def gancore_run_ended(self, run: Run) -> None:
+        """Observe that a run has ended, after its last checkpoint."""
+
+
+KINDS: dict[str, str] = {
+    "loss": "gancore_loss_terms",
+    "head": "gancore_heads",
+    "sampler": "gancore_samplers",
+    "attack": "gancore_attacks",
+    "loop": "gancore_loops",
+    "network": "gancore_networks",
+    "dataset": "gancore_datasets",
+    "metric": "gancore_metrics",
+    "command": "gancore_commands",
+}
+"""Component kind -> the hook that declares it."""
+
+OBSERVERS = frozenset({"gancore_run_started", "gancore_logged", "gancore_evaluated", "gancore_run_ended"})

@@ -1,0 +1,74 @@
+"""The base classes that an author subclasses.
+
+A component is plain PyTorch. Its keyword-only constructor arguments, with annotations and defaults, are its settings;
+its buffers are its state. What it computes with, it asks for by name: the keyword-only parameters of its methods are
+looked up in the step's vocabulary (`gancore.plan.plan`), as pytest looks up fixtures:
+
+==============================  =====================================================================================
+``z``, ``fake_label``           latent (N, latent_dim) and labels (N,) int64 given to the generator
+``real``, ``real_label``        images of the data, (N, C, H, W) float32 in [-1, 1], and labels (N,) int64
+``fake``                        the generator's images as they are, (N, C, H, W) in [-1, 1]
+``negatives``                   images that the discriminator must call fake, from samplers; part of ``fake_view``
+``<source>``, ``<source>_label``  images and labels of a further stream, ``[sources.<source>]`` in the recipe; what is written
+                                with ``real_`` below goes for ``<source>_`` too
+``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order; where
+                                it stands on a classifier's features (``on``), those, as (N, F, 1, 1)
+``real_<head>``, ``fake_<head>``  the discriminator's heads on the views, float32; ``<head>`` is the head's recipe label
+``<side>_features``             the discriminator's features (N, F); ``<side>_activations`` the list of hidden ones
+``real_<net>``, ``fake_<net>``  output of another network (frozen, or a further player) on ``real`` or ``fake``;
+                                ``real_<net>_features`` its features
+``iteration``                   0-d int64 tensor, the current iteration
+``noise``                       a `torch.Generator`, seeded for this component, iteration and turn; what is drawn for each
+                                image is drawn by `gancore.rand` or `gancore.randn`
+==============================  =====================================================================================
+
+In the discriminator's phase ``fake_label`` also covers ``negatives``, so that labels always align with the views.
+A parameter with a default is optional: it gets the tensor where the recipe provides it and the default where not.
+
+Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``channels``,
+``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
+the discriminator), ``batch_size`` (of all processes together), ``iterations`` and ``class_counts`` (training images per
+class, after samplers). A component that names one of them gets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import nn
+
+if TYPE_CHECKING:
+    pass
+
+
+class LossTerm(nn.Module):
+    """One idea of one paper, on any side of the game.
+
+    Implement a method named after each player whose loss it enters, usually ``discriminator(self, *, ...)``,
+    ``generator(self, *, ...)``, or both, with keyword-only parameters from the vocabulary. Return a scalar. Core multiplies
+    it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop`` and ``reads`` belong to every term and are handled by
+    core.
+
+    A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute.
+
+    Optional methods, each with parameters from the vocabulary:
+
+    - ``observe(self, *, ...)``: runs without gradient after the step of each player in whose loss the term takes part,
+      for statistics kept in buffers.
+    - ``attacked(self, *, ...)``, ``attacked_fake(self, *, ...)``: one value per image (N,); what an attack on the real
+      (generated) images that the discriminator or the classifier sees raises. Terms without it take no part in an attack.
+    - ``monitor(self) -> dict[str, Tensor]``: small tensors to log, read only when a log line is written.
+    - ``project(self, player: str, parameters: list[Tensor])``: changes parameters in place after the step of each player
+      in whose loss it takes part (weight clipping).
+    """
+
+    differentiates: ClassVar[frozenset[str] | set[str]] = frozenset()
+    """Names of views (``real_view``, ``fake_view``, or an extra view) with respect to which the term takes gradients."""
+
+    per_image: ClassVar[frozenset[str] | set[str]] = frozenset()
+    """Names of buffers (N, ...) with a row for each image of a batch, as for `Attack`."""
+
+    extra_views: ClassVar[Mapping[str, str]] = {}
+    """Further images that the discriminator shall see, for this term alone: ``{"mixed": "interpolate"}`` calls
+    ``self.interpolate(...)`` for images (N, C, H, W), and the term may then ask for ``mixed_view`` and ``mixed_<head>``."""

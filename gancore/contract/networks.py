@@ -1,0 +1,106 @@
+"""The base classes of networks, and of the heads that a discriminator carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+class Network(nn.Module):
+    """Base of all networks. A network may define ``project_(self)``, called without gradient after each of its steps."""
+
+    frozen_needs_weights: ClassVar[bool] = True
+    """Whether a recipe that does not train the network must say where its weights come from."""
+
+
+class Generator(Network):
+    """Latent to image.
+
+    Attributes:
+        latent_dim: Width of the latent.
+    """
+
+    latent_dim: int
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]; unconditional ones ignore labels."""
+        raise NotImplementedError
+
+
+class Translator(Generator):
+    """Image to image: a generator that makes its images out of the batch's real ones; for samples, out of the data's."""
+
+    def forward(self, z: Tensor, label: Tensor | None = None, *, images: Tensor | None = None) -> Tensor:
+        """Call `translate`; core gives `images`."""
+        if images is None:
+            raise ValueError(f"{type(self).__name__} translates images, and was given none")
+        return self.translate(images, z, label)
+
+    def translate(self, images: Tensor, z: Tensor, label: Tensor | None) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1], with latents (N, latent_dim) and labels (N,), to images of the same shape."""
+        raise NotImplementedError
+
+
+class Discriminator(Network):
+    """Backbone of a discriminator: image to features. Heads turn the features into logits.
+
+    Attributes:
+        features: Width F of what `forward` returns.
+        spectral_norm: Whether its layers, and so its heads, are spectrally normalised.
+        batch_statistics: Whether an image's features depend on the rest of its batch (batch norm). Where they do, real and
+            generated images go through in two batches instead of one.
+    """
+
+    features: int
+    spectral_norm: bool = False
+    batch_statistics: ClassVar[bool] = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to features (N, F)."""
+        raise NotImplementedError
+
+    def hidden_layers(self) -> Sequence[nn.Module]:
+        """Return the modules whose outputs are ``<side>_activations``; by default every activation function, in order."""
+        kinds = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Tanh, nn.Softplus)
+        return [module for module in self.modules() if isinstance(module, kinds)]
+
+
+class Classifier(Network):
+    """Image to class logits, by way of features.
+
+    Attributes:
+        features: Width F of the features.
+        classes: Number of classes K.
+    """
+
+    features: int
+    classes: int
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to features (N, F), the input of the last linear layer."""
+        raise NotImplementedError
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, C, H, W) in [-1, 1] to logits (N, K)."""
+        return self.classify(self.embed(x))
+
+
+class Head(nn.Module):
+    """What the discriminator says about its features.
+
+    Its recipe label names its output: ``[heads.classes]`` gives ``real_classes`` and ``fake_classes``. Constructor
+    arguments ``features`` and ``classes`` come from core.
+    """
+
+    gives_classes: ClassVar[bool] = False
+    """Whether its output is logits of the classes (N, K) whatever the label, so that it makes D a classifier."""
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (N, F) and labels (N,) int64 to the head's output: (N,) for a logit, (N, K) for class logits."""
+        raise NotImplementedError

@@ -1,0 +1,27 @@
+"""The step: a run, and the phases of its players."""
+
+from __future__ import annotations
+
+from gancore.engine.data import to_uint8, to_unit
+from gancore.engine.devices import choose_device, processor, synchronize
+from gancore.engine.forwards import as_images, generate
+from gancore.engine.host_waits import Watch
+from gancore.engine.precision import choose_precision
+from gancore.engine.run import Run
+from gancore.engine.spans import Name, Path, listening
+
+__all__ = [
+    "Name",
+    "Path",
+    "Run",
+    "Watch",
+    "as_images",
+    "choose_device",
+    "choose_precision",
+    "generate",
+    "listening",
+    "processor",
+    "synchronize",
+    "to_uint8",
+    "to_unit",
+]

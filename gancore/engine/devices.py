@@ -1,0 +1,54 @@
+"""Which device and which precision a run computes with."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import torch
+
+from gancore.errors import GancoreError
+from gancore.parallel import distributed
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that a name means; ``auto`` takes a CUDA GPU where there is one, and each process one of its own.
+
+    Raises:
+        GancoreError: No such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and distributed.planned_size() > 1:
+        name = f"cuda:{distributed.local_rank()}"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise GancoreError(f"--device {name!r} is no device; use auto, cpu, cuda, or cuda:N.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise GancoreError(f"--device {name!r} is not supported; use auto, cpu, cuda, or cuda:N.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise GancoreError(
+            f"--device {name!r} asks for a CUDA GPU, but torch {torch.__version__} finds none; use --device cpu."
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        remedy = "; start no more processes on it than that" if distributed.planned_size() > 1 else ""
+        raise GancoreError(f"--device {name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA GPUs{remedy}.")
+    return device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="ignore").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,11 @@
+"""The folder for what can be made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Return the folder for what can be made again: GANCORE_CACHE, or ``~/.cache/gancore``."""
+    return Path(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore").expanduser()

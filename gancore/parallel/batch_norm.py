@@ -1,0 +1,83 @@
+"""Batch norm over the batch of all processes, so that several compute what one would."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import gancore.parallel.distributed as distributed
+
+OWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class SynchronisedBatchNorm(_BatchNorm):
+    """Batch norm (Ioffe and Szegedy 2015) whose training statistics are those of all processes' images.
+
+    One collective forward and one backward a layer, of a mean and a variance per map. Parameters, buffers and their names are
+    those of `torch.nn.BatchNorm2d`. Works on any device (`torch.nn.SyncBatchNorm` refuses a CPU), with numbers of images that
+    differ between processes, and under second derivatives.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        if input.dim() < 2:
+            raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise maps (N, C, ...)."""
+        if not self.training or distributed.world_size() == 1:
+            return super().forward(input)
+        self._check_input_dim(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return self._normalise(input.float()).to(input.dtype)
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = [1, -1] + [1] * (x.dim() - 2)
+        here = x.numel() / x.shape[1]
+        variance, mean = torch.var_mean(x, axes, correction=0)
+        rows = distributed.gather_statistics(torch.cat([mean, variance, mean.new_full((1,), here)]))
+        means, variances = rows[:, : x.shape[1]], rows[:, x.shape[1] : -1]
+        numbers = rows[:, -1:].detach()
+        shares = numbers / numbers.sum()
+        mean = (shares * means).sum(0)
+        # The variance of the whole is the mean of the parts' variances plus the variance of their means.
+        variance = (shares * (variances + (means - mean).square())).sum(0)
+        self._track(mean.detach(), variance.detach(), numbers.sum())
+        normed = (x - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
+        return normed if self.weight is None else normed * self.weight.view(shape) + self.bias.view(shape)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, number: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        share = 1 / self.num_batches_tracked.float() if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(variance * (number / (number - 1)), share)
+
+
+def synchronise(network: nn.Module) -> set[str]:
+    """Replace a network's batch norms, in place, by those over all processes; return the classes of others that it can't.
+
+    A batch norm of another class keeps the statistics of its own process.
+    """
+    left = set()
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if not isinstance(child, _BatchNorm) or isinstance(child, SynchronisedBatchNorm):
+                continue
+            if type(child) not in OWN:
+                left.add(type(child).__name__)
+                continue
+            setattr(parent, name, _synchronised(child))
+    return left
+
+
+def _synchronised(layer: _BatchNorm) -> SynchronisedBatchNorm:
+    made = SynchronisedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    made.train(layer.training)
+    # The very tensors, so that nothing about them (device, format, whether they are trained) changes.
+    made._parameters = layer._parameters
+    made._buffers = layer._buffers
+    return made

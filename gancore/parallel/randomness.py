@@ -1,0 +1,115 @@
+"""Stateless randomness: every draw comes from a generator seeded by what it is for.
+
+There is no random state to save, so resume is exact; and adding a part to a recipe does not change the draws of the others.
+In several processes a part that draws something for each image uses `rand` and `randn`: each process then gets its own rows
+of what one process would draw, so that their number does not change the result either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+import gancore.parallel.distributed as distributed
+
+Kind = TypeVar("Kind", bound=torch.Generator)
+
+
+class Source(Protocol):
+    """What hands out the generators of an iteration that is recorded, in place of new ones."""
+
+    def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+        """Return the generator for a purpose."""
+
+    def seed_default(self) -> None:
+        """Hear that the default generators would be seeded now."""
+
+
+_source: Source | None = None
+
+
+def source() -> Source | None:
+    """Return what hands out generators at present; None where each is new."""
+    return _source
+
+
+@contextmanager
+def drawing_from(other: Source | None) -> Iterator[None]:
+    """Take every generator of this process inside the ``with`` from a source, or make it anew."""
+    global _source
+    before, _source = _source, other
+    try:
+        yield
+    finally:
+        _source = before
+
+
+def derive(seed: int, *purpose: str | int) -> int:
+    """Return a 63-bit seed for a purpose, e.g. ``derive(0, "latent", 17)``."""
+    text = "\x1f".join(map(str, (seed, *purpose))).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+
+
+def generator(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
+    """Return a generator on `device`, seeded for a purpose."""
+    return _generator(torch.Generator, device, seed, purpose)
+
+
+def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+    if _source is not None:
+        return _source.generator(kind, device, seed, purpose)
+    made = kind(device)
+    made.manual_seed(derive(seed, *purpose))
+    return made
+
+
+class Shared(torch.Generator):
+    """A generator that several processes seed alike, and from which `rand` and `randn` give each its own rows."""
+
+
+def shared(device: torch.device | str, seed: int, *purpose: str | int) -> Shared:
+    """Return a `Shared` generator on `device`, seeded for a purpose."""
+    return _generator(Shared, device, seed, purpose)
+
+
+def rand(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return uniform values on [0, 1) of a shape (N, ...) whose rows belong to the images of a batch.
+
+    Args:
+        shape: Of this process's part.
+        noise: As core hands it to a part; with any other generator, `torch.rand`.
+        dtype: Of the result, which is on the generator's device.
+    """
+    return _rows(torch.rand, shape, noise, dtype)
+
+
+def randn(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return standard normal values of a shape (N, ...) whose rows belong to the images of a batch; as `rand`."""
+    return _rows(torch.randn, shape, noise, dtype)
+
+
+def _rows(draw: object, shape: Sequence[int], noise: torch.Generator, dtype: torch.dtype) -> Tensor:
+    assert callable(draw)
+    size = distributed.world_size() if isinstance(noise, Shared) else 1
+    whole: Tensor = draw((shape[0] * size, *shape[1:]), generator=noise, device=noise.device, dtype=dtype)
+    return whole if size == 1 else whole[distributed.rank() * shape[0] : (distributed.rank() + 1) * shape[0]]
+
+
+def seed_default(device: torch.device, seed: int) -> None:
+    """Seed the default generators of the CPU and of a run's device, as `torch.manual_seed` does for those of all devices.
+
+    That function has a traceback taken for a GPU that nobody has started yet, which costs a small step more than its
+    arithmetic.
+    """
+    if _source is not None:
+        _source.seed_default()
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

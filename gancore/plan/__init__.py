@@ -1,0 +1,28 @@
+"""The checked plan of a recipe, before any tensor exists."""
+
+from __future__ import annotations
+
+from gancore.plan.build import construct
+from gancore.plan.load import make_plan
+from gancore.plan.optimizers import OPTIMIZERS
+from gancore.plan.phases import PhasePlan, plan_phase
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, HeadPlan, Need, NetworkPlan, Plan
+from gancore.plan.schedules import Factor
+from gancore.plan.vocabulary import attacked_method, parameters_of
+
+__all__ = [
+    "DISCRIMINATOR",
+    "GENERATOR",
+    "OPTIMIZERS",
+    "Factor",
+    "HeadPlan",
+    "Need",
+    "NetworkPlan",
+    "PhasePlan",
+    "Plan",
+    "attacked_method",
+    "construct",
+    "make_plan",
+    "parameters_of",
+    "plan_phase",
+]

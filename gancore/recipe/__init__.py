@@ -1,0 +1,33 @@
+"""Recipes and the registry of plugins. Needs no torch."""
+
+from __future__ import annotations
+
+from gancore.recipe.discovery import Declared, Plugin
+from gancore.recipe.layers import GROUPS, TABLES, assignment, merge, read_layer
+from gancore.recipe.recipe import Part, Recipe, check_table, read, without_graphs
+from gancore.recipe.registry import Registry, registry
+from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
+
+__all__ = [
+    "GROUPS",
+    "TABLES",
+    "AttackKeys",
+    "Augmentation",
+    "Declared",
+    "HeadKeys",
+    "NetworkKeys",
+    "Part",
+    "Plugin",
+    "Recipe",
+    "Registry",
+    "RunSettings",
+    "SamplerKeys",
+    "TermKeys",
+    "assignment",
+    "check_table",
+    "merge",
+    "read",
+    "read_layer",
+    "registry",
+    "without_graphs",
+]

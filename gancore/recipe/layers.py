@@ -1,0 +1,127 @@
+"""Recipes as layers of TOML tables: what one extends, deep merge, assignments, conflicts. Needs no torch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.files import toml
+
+if TYPE_CHECKING:
+    from gancore.recipe.registry import Registry
+
+
+GROUPS = {
+    "sources": "dataset",
+    "samplers": "sampler",
+    "networks": "network",
+    "heads": "head",
+    "losses": "loss",
+    "attacks": "attack",
+    "metrics": "metric",
+}
+"""Tables that hold labelled parts -> the kind of their components."""
+
+SINGLE = {"data": "dataset", "loop": "loop"}
+"""Tables that are one part -> its kind."""
+
+TABLES = (*GROUPS, *SINGLE, "run", "optimizers", "ema", "evaluation")
+TEXTS = ("summary", "cite", "extends")
+
+
+@attrs.frozen
+class Layer:
+    """One recipe file with what it extends merged in."""
+
+    name: str
+    table: dict[str, Any]
+    chain: tuple[str, ...]
+
+
+def read_layer(name: str, registry: Registry, *, _seen: tuple[str, ...] = ()) -> Layer:
+    """Read one recipe file and merge it over what it extends."""
+    path = Path(name)
+    if not (path.suffix == ".toml" or path.is_file()):
+        path = registry.recipe_path(name)
+    if name in _seen:
+        raise GancoreError(f"recipe {name} extends itself: {' -> '.join((*_seen, name))}; remove one `extends`.")
+    table = toml.read(path)
+    check_tables(table, name)
+    extended = table.pop("extends", None)
+    if extended is None:
+        return Layer(name, table, (name,))
+    if not isinstance(extended, str):
+        raise GancoreError(f"{name}: extends must be the name of a recipe, not {extended!r}.")
+    # A recipe beside this one may be named by its file.
+    if extended.endswith(".toml") and not Path(extended).is_absolute():
+        extended = str(path.parent / extended)
+    base = read_layer(extended, registry, _seen=(*_seen, name))
+    return Layer(name, merge(base.table, table), (*base.chain, name))
+
+
+def check_tables(table: Mapping[str, Any], name: str) -> None:
+    """Refuse tables that a recipe does not have."""
+    known = (*TABLES, *TEXTS)
+    for key in table:
+        if key not in known:
+            raise GancoreError(f"{name}: there is no table [{key}]{did_you_mean(key, known)} (known: {listed(known)}).")
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `over` laid on `base`, table by table; a table that names another ``use`` replaces the one below."""
+    result = dict(base)
+    for key, value in over.items():
+        below = result.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            replaced = "use" in value and "use" in below and value["use"] != below["use"]
+            result[key] = copy.deepcopy(dict(value)) if replaced else merge(below, value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def assignment(text: str, where: str = "--set") -> dict[str, Any]:
+    """Return the nested table of a ``KEY=VALUE``, whose key may have dots and whose value is TOML, or plain text.
+
+    Args:
+        text: The assignment.
+        where: Names the place for errors.
+
+    Raises:
+        GancoreError: It is not of that form.
+    """
+    key, equals, value = text.partition("=")
+    words = [word.strip() for word in key.split(".")]
+    if not equals or not all(words):
+        raise GancoreError(f"{where} {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
+    result: Any = toml.value(value.strip())
+    for word in reversed(words):
+        result = {word: result}
+    return dict(result)
+
+
+def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key), value
+
+
+def refuse_conflicts(layers: Sequence[Layer]) -> None:
+    """Refuse two overlays that set one key differently, and two recipes of any rank that set another loop."""
+    claims: dict[tuple[str, ...], tuple[str, Any]] = {}
+    for rank, layer in enumerate(layers):
+        for path, value in _leaves({k: v for k, v in layer.table.items() if k not in TEXTS}):
+            if rank == 0 and path != ("loop", "use"):
+                continue
+            other, claimed = claims.setdefault(path, (layer.name, value))
+            if claimed != value:
+                raise GancoreError(
+                    f"{other} and {layer.name} can't be combined: they set {'.'.join(path)} to {claimed!r} and {value!r}."
+                )

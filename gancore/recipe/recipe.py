@@ -1,0 +1,243 @@
+"""Recipes: TOML tables that layer by deep merge, checked into a `Recipe`. Nothing here needs torch.
+
+A recipe is read in layers: what it ``extends``, then the recipe itself, then each ``--with``, then each ``--set``. A later
+layer wins over an earlier one, key by key; a table that names another ``use`` replaces the part; ``label = false`` switches
+a part off. Two ``--with`` recipes that set one key differently are refused, so their order never matters.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from gancore.contract import check, convert
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.recipe.layers import GROUPS, SINGLE, assignment, check_tables, merge, read_layer, refuse_conflicts
+from gancore.recipe.tables import Augmentation, Average, Evaluation, RunSettings
+
+if TYPE_CHECKING:
+    from gancore.recipe.discovery import Declared
+    from gancore.recipe.registry import Registry
+
+
+DEFAULT_LOOP = "standard/alternating"
+
+_LABEL = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@attrs.frozen
+class Part:
+    """One component in its place in a recipe.
+
+    Attributes:
+        group: The table it stands in, e.g. ``losses``.
+        label: Its name there; equal to the group for the single parts.
+        declared: The component.
+        settings: Its settings as the recipe gives them.
+        where: Names the place for errors.
+        shared: Whether it is a source that names no data set of its own, and so draws from the recipe's data.
+    """
+
+    group: str
+    label: str
+    declared: Declared
+    settings: dict[str, Any]
+    where: str
+    shared: bool = False
+
+
+@attrs.frozen
+class Recipe:
+    """A checked recipe.
+
+    Attributes:
+        name: The name it was asked for by.
+        layers: Names of all recipes in it, base first.
+        table: The resolved table; writing it as TOML gives a recipe again.
+        run: The ``[run]`` table.
+        augmentation: Core's part of the ``[data]`` table.
+        ema: The ``[ema]`` table, or None.
+        evaluation: The ``[evaluation]`` table.
+        parts: Every part, by ``(group, label)``.
+        optimizers: The ``[optimizers.<player>]`` tables, unchecked until the players are known.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    table: dict[str, Any]
+    run: RunSettings
+    augmentation: Augmentation
+    ema: Average | None
+    evaluation: Evaluation
+    parts: dict[tuple[str, str], Part]
+    optimizers: dict[str, dict[str, Any]]
+
+    def group(self, group: str) -> dict[str, Part]:
+        """Return the parts of a table by label, sorted, so that a recipe's order never matters.
+
+        Samplers alone keep their order, for they are applied one after another.
+        """
+        found = {part.label: part for (name, _), part in self.parts.items() if name == group}
+        return found if group == "samplers" else dict(sorted(found.items()))
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Names of the plugins that the recipe names."""
+        return tuple(sorted({part.declared.plugin for part in self.parts.values()}))
+
+    @property
+    def digest(self) -> str:
+        """Twelve characters that change when the recipe does."""
+        return digest(self.table)
+
+
+def without_graphs(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a recipe's table the one setting that says how it is computed, and nothing of what."""
+    run = table.get("run")
+    if not isinstance(run, Mapping) or "cuda_graph" not in run:
+        return {**table}
+    return {**table, "run": {key: value for key, value in run.items() if key != "cuda_graph"}}
+
+
+def digest(table: Mapping[str, Any]) -> str:
+    """Return twelve characters that change when anything in the table does, except its texts and `run.cuda_graph`."""
+    table = {key: value for key, value in without_graphs(table).items() if key not in ("summary", "cite")}
+    text = json.dumps(table, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def read(
+    name: str,
+    registry: Registry,
+    *,
+    overlays: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Read a recipe with its layers and check it.
+
+    Args:
+        name: A recipe's name (``cbgan/digits-lt``), or the path of a TOML file.
+        registry: The installed plugins.
+        overlays: Recipes layered over it (``--with``).
+        assignments: ``KEY=VALUE`` texts (``--set``).
+        overrides: A table layered over everything else.
+
+    Raises:
+        GancoreError: With one sentence, for anything that is wrong.
+    """
+    base = read_layer(name, registry)
+    table = copy.deepcopy(base.table)
+    fragments = [read_layer(overlay, registry) for overlay in overlays]
+    refuse_conflicts([base, *fragments])
+    for fragment in fragments:
+        table = merge(table, fragment.table)
+    for text in assignments:
+        table = merge(table, assignment(text))
+    if overrides:
+        table = merge(table, overrides)
+    title = " + ".join([name, *overlays])
+    layers = (*base.chain, *(link for fragment in fragments for link in fragment.chain))
+    return check_table(table, registry, name=title, layers=layers)
+
+
+def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, layers: Sequence[str] = ()) -> Recipe:
+    """Check a resolved table into a `Recipe`. The settings of components are checked in the plan, where they are loaded."""
+    check_tables(table, name)
+    table = _without_removed(copy.deepcopy(dict(table)), name)
+    parts: dict[tuple[str, str], Part] = {}
+    for group, kind in GROUPS.items():
+        for label, settings in table.get(group, {}).items():
+            if not _LABEL.fullmatch(label):
+                raise GancoreError(f"{name}: the label {group}.{label} must be lower-case letters, digits and underscores.")
+            if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
+                parts[group, label] = _shared_source(label, settings, table.get("data", {}), registry, name)
+                continue
+            parts[group, label] = _part(group, label, kind, settings, registry, name, table[group])
+    for group, kind in SINGLE.items():
+        settings = table.setdefault(group, {})
+        if group == "loop":
+            settings.setdefault("use", DEFAULT_LOOP)
+        parts[group, group] = _part(group, group, kind, settings, registry, name, table)
+    # The resolved table names components in full, so that it means the same wherever it is read.
+    for (group, label), part in parts.items():
+        if not part.shared:
+            (table[group] if group in SINGLE else table[group][label])["use"] = part.declared.full_name
+    data = parts["data", "data"]
+    own = {key: data.settings.pop(key) for key in list(data.settings) if key in attrs.fields_dict(Augmentation)}
+    average = table.get("ema")
+    optimizers = table.get("optimizers", {})
+    for player, settings in optimizers.items():
+        if not isinstance(settings, Mapping):
+            raise GancoreError(f"{name}: optimizers.{player} must be a table, not {settings!r}.")
+    return Recipe(
+        name=name,
+        layers=tuple(layers) or (name,),
+        table=table,
+        run=RunSettings(**_checked(RunSettings, table.get("run", {}), f"{name}: run")),
+        augmentation=Augmentation(**_checked(Augmentation, own, f"{name}: data")),
+        ema=None if average is None else Average(**_checked(Average, average, f"{name}: ema")),
+        evaluation=Evaluation(**_checked(Evaluation, table.get("evaluation", {}), f"{name}: evaluation")),
+        parts=parts,
+        optimizers={player: dict(settings) for player, settings in optimizers.items()},
+    )
+
+
+def _checked(cls: type, given: Any, where: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise GancoreError(f"{where} must be a table, not {given!r}.")
+    return {key: value for key, value in check(cls, given, where=where).items() if key in given}
+
+
+def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
+    for key in [*GROUPS, "optimizers"]:
+        group = table.get(key, {})
+        if group is False:
+            table[key] = {}
+            continue
+        if not isinstance(group, Mapping):
+            raise GancoreError(f"{name}: {key} must hold tables, one a part, not {group!r}.")
+        table[key] = {label: part for label, part in group.items() if part is not False}
+    for key in ("ema", "evaluation"):
+        if table.get(key) is False:
+            del table[key]
+    return table
+
+
+def _shared_source(label: str, settings: Mapping[str, Any], data: Any, registry: Registry, name: str) -> Part:
+    if settings:
+        raise GancoreError(
+            f"{name}: sources.{label} has no `use`, so it draws from the recipe's own data and takes no {listed(settings)}; "
+            f'choose among its images by samplers with of = "{label}", or name another data set by `use`.'
+        )
+    part = _part("data", "data", "dataset", data, registry, name, {})
+    return attrs.evolve(part, group="sources", label=label, where=f"{name}: sources.{label}", shared=True)
+
+
+def _part(
+    group: str,
+    label: str,
+    kind: str,
+    settings: Any,
+    registry: Registry,
+    name: str,
+    siblings: Mapping[str, Any],
+) -> Part:
+    place = group if group == label else f"{group}.{label}"
+    if not isinstance(settings, Mapping):
+        hint = " (false switches it off)" if group in GROUPS else ""
+        raise GancoreError(f"{name}: {place} must be a table with a `use`{hint}, not {settings!r}.")
+    settings = dict(settings)
+    use = settings.pop("use", None)
+    if use is None:
+        others = [other for other in siblings if other != label] if group in GROUPS else []
+        raise GancoreError(f"{name}: {place} has no `use`, the {kind} that it is{did_you_mean(label, others)}.")
+    use = convert(use, str, where=f"{name}: {place}.use")
+    declared = registry.component(kind, use, where=f"{name}: {place}")
+    return Part(group, label, declared, settings, f"{name}: {place} ({declared.full_name})")

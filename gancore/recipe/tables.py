@@ -1,0 +1,182 @@
+"""The tables of a recipe whose keys core handles. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import attrs
+
+from gancore.contract import Range
+
+_Count = Annotated[int, Range(1)]
+_Interval = Annotated[int, Range(0)]
+
+
+@attrs.frozen(kw_only=True)
+class RunSettings:
+    """The ``[run]`` table.
+
+    Attributes:
+        iterations: Length of the training.
+        batch_size: Images per batch; several processes share them out evenly.
+        seed: Seeds every draw and the initial weights.
+        precision: ``auto`` takes bfloat16 where the hardware computes faster with it, float32 elsewhere.
+        compile: Send networks through ``torch.compile``, where a trial shows that it works and gives the same losses but for
+            rounding. It takes a minute or more before the first iteration, and pays on few CPUs.
+        latent_dim: Width of the latent.
+        latent: Distribution of the latent: standard normal, or uniform on [-1, 1].
+        log_every: Iterations between lines of the log.
+        sample_every: Iterations between sample grids; 0 for only the last.
+        checkpoint_every: Iterations between checkpoints; 0 for only the last.
+        evaluate_every: Iterations between evaluations; 0 for only the last.
+        keep_checkpoints: How many of the newest checkpoints are kept; 0 keeps all.
+        cuda_graph: On CUDA replay an iteration as one graph, where that proves to compute the same; ``environment.json``
+            says whether it did, and why not. Off by default, for no GPU has run it yet; without effect on a CPU.
+    """
+
+    iterations: _Count = 100_000
+    batch_size: _Count = 64
+    seed: Annotated[int, Range(0)] = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    latent_dim: _Count = 128
+    latent: Literal["normal", "uniform"] = "normal"
+    log_every: _Count = 100
+    sample_every: _Interval = 1000
+    checkpoint_every: _Interval = 1000
+    evaluate_every: _Interval = 0
+    keep_checkpoints: Annotated[int, Range(0)] = 2
+    cuda_graph: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Augmentation:
+    """Keys of the ``[data]`` table that core handles for every image set.
+
+    Attributes:
+        flip: Mirror each image at random.
+        crop_padding: Pad by so many pixels and crop at random.
+    """
+
+    flip: bool = False
+    crop_padding: Annotated[int, Range(0)] = 0
+
+
+@attrs.frozen(kw_only=True)
+class Average:
+    """The ``[ema]`` table: exponential moving average of the generator.
+
+    Attributes:
+        decay: Share of the old average kept per iteration.
+        start: Iteration from which it averages; an exact copy before.
+    """
+
+    decay: Annotated[float, Range(0, 1)] = 0.999
+    start: Annotated[int, Range(0)] = 0
+
+
+@attrs.frozen(kw_only=True)
+class Evaluation:
+    """The ``[evaluation]`` table: the one stream of generated images that feeds every metric.
+
+    Attributes:
+        samples: Number of generated images.
+        batch_size: Images per batch; part of no protocol, for batch norm is in evaluation mode.
+        split: Real images that are compared with.
+        seed: Seed of the latents.
+        weights: The generator's moving average, or its live weights.
+    """
+
+    samples: Annotated[int, Range(2)] = 10_000
+    batch_size: _Count = 250
+    split: Literal["train", "test"] = "test"
+    seed: Annotated[int, Range(0)] = 0
+    weights: Literal["ema", "live"] = "ema"
+
+
+@attrs.frozen(kw_only=True)
+class TermKeys:
+    """Keys that every loss term takes.
+
+    Attributes:
+        weight: What its value is multiplied by; 0 is the same as absent.
+        every: Take part only in every so-manieth iteration.
+        start: First iteration in which it takes part.
+        stop: First iteration in which it no longer does.
+        reads: Networks and heads that its parameters name -> those of the recipe to read in their place, e.g.
+            ``{classifier = "vgg"}`` for a term that asks for ``fake_classifier``.
+    """
+
+    weight: float = 1.0
+    every: _Count = 1
+    start: Annotated[int, Range(0)] = 0
+    stop: Annotated[int, Range(0)] | None = None
+    reads: dict[str, str] = attrs.field(factory=dict)
+
+    def active(self, iteration: int) -> bool:
+        """Return whether the term takes part in an iteration."""
+        ended = self.stop is not None and iteration >= self.stop
+        return self.weight != 0 and iteration >= self.start and not ended and (iteration - self.start) % self.every == 0
+
+
+@attrs.frozen(kw_only=True)
+class NetworkKeys:
+    """Keys that every network takes.
+
+    Attributes:
+        weights: A safetensors file to start from.
+        trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
+        inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``; of the samplers
+            those that say which images take part, for what is done to a drawn batch belongs to this recipe's game.
+        trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
+        on: For a discriminator, the label of the classifier whose features it sees in place of images.
+        input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalisation of its input.
+        input_std: Per channel, on the [0, 1] scale.
+    """
+
+    weights: str | None = None
+    trained_by: str | None = None
+    inherits: list[str] = attrs.field(factory=lambda: ["data"])
+    trained_with: list[str] = attrs.field(factory=list)
+    on: str | None = None
+    input_mean: list[float] | None = None
+    input_std: list[Annotated[float, Range(0, open_low=True)]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class HeadKeys:
+    """Keys that every head takes.
+
+    Attributes:
+        weights: A safetensors file to start from.
+        trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
+        inherits: Tables of this recipe that the training recipe takes over.
+        trained_with: ``KEY=VALUE`` texts that change the training recipe.
+    """
+
+    weights: str | None = None
+    trained_by: str | None = None
+    inherits: list[str] = attrs.field(factory=lambda: ["data"])
+    trained_with: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class AttackKeys:
+    """Keys that every attack takes.
+
+    Attributes:
+        sides: Whose images it perturbs before the player sees them.
+    """
+
+    sides: list[Literal["real", "fake"]] = attrs.field(factory=lambda: ["real"])
+
+
+@attrs.frozen(kw_only=True)
+class SamplerKeys:
+    """Keys that every sampler takes.
+
+    Attributes:
+        of: Label of the source from which it selects; by default it selects from the data.
+    """
+
+    of: str | None = None

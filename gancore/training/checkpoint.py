@@ -1,0 +1,71 @@
+"""Checkpoints of a run: one safetensors file each, written whole or not at all, from which training goes on bit-exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gancore.errors import GancoreError
+from gancore.files import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+    from gancore.recipe import RunSettings
+
+FORMAT = 1
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
+
+
+def due(run: RunSettings, iteration: int) -> bool:
+    """Return whether a checkpoint belongs to an iteration by the recipe, and not because a run was stopped there."""
+    return iteration == run.iterations or (run.checkpoint_every > 0 and iteration % run.checkpoint_every == 0)
+
+
+def save(run: Run, folder: Path) -> Path:
+    """Write a checkpoint of the run's present state and remove those that the recipe does not keep.
+
+    Of several processes all must call it together; rank 0 writes.
+    One that was written because the run was stopped takes no other's place, and goes when the next one is written.
+    """
+    path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
+    header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, **run.counters()}
+    tensors = run.tensors()
+    if run.rank:
+        return path
+    write_tensors(path, tensors, header)
+    settings = run.recipe.run
+    found = checkpoints(folder)
+    regular = [other for other in found if due(settings, int(other.stem))]
+    kept = {path, *(regular[-settings.keep_checkpoints :] if settings.keep_checkpoints else regular)}
+    for other in found:
+        if other not in kept:
+            other.unlink()
+    return path
+
+
+def load(run: Run, path: Path) -> None:
+    """Restore a run from a checkpoint.
+
+    Raises:
+        GancoreError: The file is damaged, of another format, or of another recipe.
+    """
+    try:
+        tensors, header = read_tensors(path)
+    except GancoreError as error:
+        others = [other.name for other in checkpoints(path.parent.parent) if other != path]
+        remedy = f"delete it to go on from {others[-1]}" if others else "start the run anew in another folder"
+        raise GancoreError(f"the checkpoint {str(error).rstrip('.')}; {remedy}.") from error
+    if header.get("format") != FORMAT:
+        raise GancoreError(
+            f"{path} is no checkpoint of this version of gancore (format {header.get('format')}, expected {FORMAT})."
+        )
+    if header["recipe"] != run.recipe.digest:
+        raise GancoreError(f"{path} belongs to another recipe; use the recipe.toml beside it, or another --out.")
+    if run.recipe.run.precision == "auto" and header.get("precision") != run.precision:
+        # What was chosen when the run began holds to its end, wherever it goes on.
+        run.precision, run.precision_why = header["precision"], "as in the checkpoint"
+    run.restore(tensors, {key: header[key] for key in ("iteration", "draws", "latents")})

@@ -1,0 +1,150 @@
+"""Networks that a recipe needs trained before it starts: trained once by their own recipe, then found again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gancore.contract import Discriminator, Generator, Sampler
+from gancore.errors import GancoreError, listed
+from gancore.files import cache_root
+from gancore.parallel import distributed
+from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
+from gancore.recipe import TABLES, Recipe, assignment, check_table, merge, read_layer
+
+Train = Callable[[Recipe, Path], None]
+"""Trains a recipe into a folder."""
+
+
+@attrs.frozen
+class Wanted:
+    """Weights that another recipe trains.
+
+    Attributes:
+        label: The part's place in the recipe, e.g. ``networks.classifier``.
+        planned: The part.
+        file: Name of its weights file in a run of the other recipe.
+    """
+
+    label: str
+    planned: NetworkPlan | HeadPlan
+    file: str
+
+
+def wanted(plan: Plan) -> list[Wanted]:
+    """Return everything in a plan that has a ``trained_by``, and no weights of its own."""
+    found = []
+    for label, network in plan.networks.items():
+        roles = {GENERATOR: Generator, DISCRIMINATOR: Discriminator}
+        role = next((name for name, kind in roles.items() if issubclass(network.cls, kind)), "classifier")
+        found.append(Wanted(f"networks.{label}", network, f"{role}.safetensors"))
+    found += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
+    return [part for part in found if part.planned.keys.trained_by is not None and not part.planned.keys.weights]
+
+
+def training_recipe(plan: Plan, part: Wanted) -> Recipe:
+    """Return the recipe that trains a part of a plan: its ``trained_by``, with the tables that it inherits.
+
+    A classifier is trained with the settings that it has in the plan; a generator, a discriminator and a head with those that
+    the other recipe gives them, so that one run trains them all.
+
+    Raises:
+        GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
+    """
+    planned = part.planned
+    name = planned.keys.trained_by
+    assert name is not None
+    layer = read_layer(name, plan.registry)
+    overrides: dict[str, Any] = {}
+    for inherited in planned.keys.inherits:
+        if inherited not in TABLES:
+            raise GancoreError(
+                f"{planned.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
+            )
+        if inherited in plan.recipe.table:
+            given = plan.recipe.table[inherited]
+            overrides[inherited] = _selecting(plan, given) if inherited == "samplers" else given
+    table = merge(layer.table, overrides)
+    for text in planned.keys.trained_with:
+        table = merge(table, assignment(text, f"{planned.part.where}: trained_with"))
+    role = part.file.removesuffix(".safetensors")
+    if role == "classifier":
+        table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})
+    recipe = check_table(table, plan.registry, name=f"{name} (for {part.label})", layers=layer.chain)
+    group, _, label = role.rpartition(".")
+    if (group or "networks", label) not in recipe.parts:
+        what = f"head {label!r}" if group else label
+        raise GancoreError(f"{planned.part.where}: {name} trains no {what}; choose another trained_by.")
+    return recipe
+
+
+def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the samplers that say which of the data take part.
+
+    What another sampler does to a drawn batch (noise, negatives) is a part of the game, and may draw from sources that
+    only the game has; the data are what remains for a network that is trained beforehand.
+    """
+    base = Sampler
+    return {
+        label: table
+        for label, table in samplers.items()
+        if label in plan.samplers
+        and plan.samplers[label].keys.of is None
+        and (plan.samplers[label].cls.select is not base.select or plan.samplers[label].cls.weights is not base.weights)
+    }
+
+
+def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[str, Path]:
+    """Return the weights files of all parts that other recipes train, training those that are not there yet.
+
+    Args:
+        plan: The plan that needs them.
+        train: Trains a recipe into a folder.
+        announce: Told in one line what is trained.
+
+    Returns:
+        Path of the weights by place in the recipe, e.g. ``networks.classifier``.
+    """
+    found = {}
+    for part in wanted(plan):
+        name = part.planned.keys.trained_by
+        assert name is not None
+        recipe = training_recipe(plan, part)
+        folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
+        weights = folder / "weights" / part.file
+        # All processes train together, so they must not each look for themselves whether that is needed.
+        if distributed.on_rank_zero(partial(_absent, weights)):
+            announce(f"{part.label} has no weights yet: training them first by {name}, into {folder}")
+            started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
+            _discard(started)
+            try:
+                train(recipe, started)
+                distributed.on_rank_zero(partial(_keep, folder, weights, started))
+            finally:
+                _discard(started)
+        found[part.label] = weights
+    return found
+
+
+def _absent(weights: Path) -> bool:
+    return not weights.is_file()
+
+
+def _discard(folder: Path) -> None:
+    if distributed.rank() == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep(folder: Path, weights: Path, started: Path) -> None:
+    """Put a finished training in its place."""
+    if folder.exists() and not weights.is_file():
+        shutil.rmtree(folder)
+    # Another run may have finished the same training meanwhile; either result is the same.
+    if not folder.exists():
+        started.replace(folder)

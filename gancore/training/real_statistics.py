@@ -1,0 +1,93 @@
+"""What metrics know of the real images, kept by the content of these images, so that they are seen once and not once a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gancore.contract import Metric
+from gancore.errors import GancoreError
+from gancore.files import cache_root, read_tensors, write_tensors
+
+WORTH_KEEPING = 2.0
+"""Seconds of work on the real images below which nothing is written."""
+
+
+class KnownStatistics:
+    """Statistics of one set of real images, in the folder for what can be made again (``GANCORE_CACHE``).
+
+    They are found by what they depend on: every pixel and label, the metric with its settings, the network's weights, the
+    version of torch and the kind of device. A metric takes part that has both ``real_state`` and ``load_real_state``.
+
+    Args:
+        images: The real images (N, C, H, W).
+        labels: Their labels (N,).
+        device: Where networks see them.
+    """
+
+    def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
+        self.images = images
+        self.labels = labels
+        self.device = device
+        self._content: str | None = None
+
+    def restore(self, metric: Metric, key: Mapping[str, Any]) -> bool:
+        """Give a metric the statistics that are kept for a key; return whether there were any.
+
+        Args:
+            metric: Which has seen no real image yet.
+            key: What they depend on beside the images.
+        """
+        if not _takes_part(metric) or not any(self._folder().glob("*.safetensors")):
+            return False
+        path = self._path(key)
+        if not path.is_file():
+            return False
+        load: Any = getattr(metric, "load_real_state")  # noqa: B009 - an optional method
+        try:
+            tensors, _ = read_tensors(path)
+            load({name: tensor.to(self.device) for name, tensor in tensors.items()})
+        except GancoreError:
+            # A damaged file is made again, as what is kept here always can be.
+            return False
+        return True
+
+    def keep(self, metric: Metric, key: Mapping[str, Any]) -> None:
+        """Write what a metric has learnt from the real images; a folder that can't be written keeps nothing."""
+        if not _takes_part(metric):
+            return
+        state: Any = getattr(metric, "real_state")  # noqa: B009 - an optional method
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state().items()}
+        try:
+            write_tensors(self._path(key), tensors, {"key": json.loads(json.dumps(key, default=str))})
+        except (OSError, GancoreError):
+            return
+
+    def _path(self, key: Mapping[str, Any]) -> Path:
+        everything = {**key, "images": self._images_digest(), "torch": torch.__version__, "device": self.device.type}
+        text = json.dumps(everything, sort_keys=True, default=str)
+        return self._folder() / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
+
+    @staticmethod
+    def _folder() -> Path:
+        return cache_root() / "real"
+
+    def _images_digest(self) -> str:
+        if self._content is None:
+            digest = hashlib.blake2b(str((self.images.dtype, tuple(self.images.shape))).encode(), digest_size=16)
+            # In pieces, for the images may be a file that is larger than the memory.
+            for values in (self.images, self.labels):
+                for piece in values.split(4096):
+                    digest.update(piece.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+            self._content = digest.hexdigest()
+        return self._content
+
+
+def _takes_part(metric: Metric) -> bool:
+    return hasattr(metric, "real_state") and hasattr(metric, "load_real_state")

@@ -1,0 +1,1 @@
+"""Where an iteration spends its time. Imports no torch."""

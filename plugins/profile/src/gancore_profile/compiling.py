@@ -1,0 +1,102 @@
+"""Networks through ``torch.compile``, where a recipe asks for it and it works here."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from gancore.parallel import distributed
+from gancore.plan import DISCRIMINATOR, plan_phase
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+
+BACKEND = "inductor"
+
+TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
+"""How far a loss of a compiled iteration may be from the eager one's, relative to it or to 1."""
+
+
+def compile_networks(run: Run) -> str:
+    """Compile the forwards of a run's networks and heads, where a trial agrees; return in words what came of it.
+
+    An iteration is tried eagerly, then compiled, and taken back both times. Where that fails or the losses differ, everything
+    stays eager. What nothing can be compiled for, by the plan, is left out from the start: a discriminator whose gradients or
+    hidden activations a loss term asks for.
+
+    Args:
+        run: The run, wherever it is; it goes on from there.
+    """
+    if not run.recipe.run.compile:
+        return "off"
+    if distributed.world_size() > 1:
+        # A trial that failed in one process alone would leave the others waiting for it.
+        return "off: there are several processes"
+    eager = _needs_eager_discriminator(run)
+    chosen = {name: network for name, network in run.networks.items() if not (eager and name == DISCRIMINATOR)}
+    modules: list[nn.Module] = [*chosen.values(), *([] if eager else run.heads.values())]
+    if not modules:
+        return f"off: {eager}"
+    # torch looks at the gradient of every tensor that it traces, and then warns that somebody has.
+    warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf", category=UserWarning)
+    started = time.perf_counter()
+    expected = _tried(run)
+    for module in modules:
+        # The module's call stays torch's own, so hooks and names of parameters are what they were.
+        module.forward = torch.compile(module.forward, backend=BACKEND)
+    try:
+        problem = _disagreement(expected, _tried(run), TOLERANCE[run.precision])
+    except Exception as error:  # whatever a compiler may raise; the run can do without
+        problem = f"it fails here ({_first_line(error)})"
+    if problem is not None:
+        for module in modules:
+            del module.forward
+        torch.compiler.reset()
+        return f"off: {problem}"
+    taken = time.perf_counter() - started
+    return f"on, after {taken:.0f} s" + (f", but for the discriminator: {eager}" if eager else "")
+
+
+def _needs_eager_discriminator(run: Run) -> str | None:
+    """Return why the discriminator can't be compiled, by the plan."""
+    if DISCRIMINATOR not in run.networks:
+        return None
+    everything = frozenset(run.plan.terms)
+    for label, term in run.plan.terms.items():
+        if term.cls.differentiates:
+            return f"losses.{label} takes gradients of its gradients"
+    for player in run.plan.players:
+        active = frozenset(label for label in everything if player in run.plan.terms[label].methods)
+        if active and any(forward.activations for forward in plan_phase(run.plan, player, active).forwards):
+            return "a loss term reads its hidden activations"
+    return None
+
+
+def _tried(run: Run) -> dict[str, Tensor]:
+    """Return the losses of an iteration that the run then forgets."""
+    tensors = {name: tensor.detach().clone() for name, tensor in run.tensors().items()}
+    counters, losses = run.counters(), dict(run.losses)
+    try:
+        run.step()
+        return {name: loss.clone() for name, loss in run.losses.items()}
+    finally:
+        run.restore(tensors, counters)
+        run.losses.clear()
+        run.losses.update(losses)
+
+
+def _disagreement(expected: dict[str, Tensor], found: dict[str, Tensor], tolerance: float) -> str | None:
+    for name, value in expected.items():
+        apart: Any = (found[name] - value).abs() / value.abs().clamp_min(1.0)
+        if not float(apart) <= tolerance:
+            return f"compiled networks give the loss {name} {float(found[name]):.6g} instead of {float(value):.6g}"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0].rstrip('.:')}" if lines else type(error).__name__

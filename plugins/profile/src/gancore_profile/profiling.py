@@ -1,0 +1,338 @@
+"""Where the time of an iteration goes, by phase and by part of the recipe, and how near it is to what the machine can do.
+
+Each question has a pass of its own, because asking disturbs: iterations that nobody looks at give the speed, iterations
+with a clock at every span give the shares (on a GPU that clock waits for the device), and single ones count floating-point
+operations, synchronisations, operators and memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gancore.engine import Name, Path, Run, Watch, listening, processor, synchronize
+from gancore.training import wanted
+from gancore_profile.allocations import Allocations
+from gancore_profile.flops import FlopCounter
+from gancore_profile.ledger import Ledger
+from gancore_profile.matrix_rate import matrix_rate
+
+DRAWING, LOOP, REST = "drawing batches", "loop", "rest of the turn"
+"""Where time goes that is in no phase; in no span at all; in a phase, and in no span of it."""
+
+WARM_UP = 2
+OBSERVED, OPERATORS = 3, 8
+
+
+@attrs.frozen
+class Row:
+    """What one kind of span cost, for an iteration, without the spans inside it.
+
+    Attributes:
+        phase: Whose turn it was in, or `DRAWING`, or `LOOP`.
+        part: The part of the recipe, e.g. ``losses.balance``, or what it was, e.g. ``backward``.
+        work: What the part did, e.g. ``forward``; may be empty.
+        inside: The part that it was done for, e.g. ``attacks.pgd``; empty where the step itself did it.
+        seconds: Time.
+        flops: Floating-point operations of matrix products and convolutions.
+        calls: How often.
+    """
+
+    phase: str
+    part: str
+    work: str
+    inside: str
+    seconds: float
+    flops: float
+    calls: float
+
+    @property
+    def name(self) -> str:
+        """All but the phase, in words."""
+        return f"{self.part} {self.work}".strip() + (f", in {self.inside}" if self.inside else "")
+
+
+@attrs.frozen
+class Operator:
+    """One of torch's operators, or kernels of a GPU: its own seconds and calls in an iteration."""
+
+    name: str
+    seconds: float
+    calls: float
+
+
+@attrs.frozen
+class Synchronisation:
+    """An operator that made the host wait for the device: where, and how often in an iteration."""
+
+    operator: str
+    phase: str
+    where: str
+    calls: float
+
+
+@attrs.frozen
+class Memory:
+    """Memory for tensors, in bytes.
+
+    Attributes:
+        peak: Most that was allocated at one moment of an iteration.
+        held: What of it was there when the iteration began.
+        meaning: Who counted, and what is left out.
+    """
+
+    peak: int
+    held: int
+    meaning: str
+
+
+@attrs.frozen
+class Profile:
+    """What an iteration costs.
+
+    Attributes:
+        recipe: Name of the recipe.
+        digest: Its digest.
+        device: The processor or GPU.
+        threads: Threads of torch on the CPU.
+        precision: ``float32`` or ``bfloat16``.
+        precision_why: Who chose it.
+        iterations: Iterations of each of the two timed passes.
+        batch_size: Images of a batch.
+        seconds: Median time of an iteration that nobody looked at.
+        seconds_with_spans: Mean time of an iteration with a clock at every span; what the rows add up to.
+        matrix_rate: FLOP/s of large products in this precision, measured now.
+        memory: Peak memory.
+        rows: Costs, longest first.
+        operators: The costliest operators, longest first.
+        synchronisations: What made the host wait inside an iteration.
+        untrained: Places of the parts that other recipes train; what their weights are takes no time.
+    """
+
+    recipe: str
+    digest: str
+    device: str
+    threads: int
+    precision: str
+    precision_why: str
+    iterations: int
+    batch_size: int
+    seconds: float
+    seconds_with_spans: float
+    matrix_rate: float
+    memory: Memory
+    rows: tuple[Row, ...]
+    operators: tuple[Operator, ...]
+    synchronisations: tuple[Synchronisation, ...]
+    untrained: tuple[str, ...] = ()
+
+    @property
+    def images_per_second(self) -> float:
+        """Images of a batch over the time of an iteration, as in a run's log."""
+        return self.batch_size / self.seconds
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of an iteration."""
+        return sum(row.flops for row in self.rows)
+
+    @property
+    def rate(self) -> float:
+        """FLOP/s that were achieved."""
+        return self.flops / self.seconds
+
+
+def profile(run: Run, iterations: int = 10) -> Profile:
+    """Measure a run, from where it is; it goes on as if nobody had looked.
+
+    Args:
+        run: The run, which takes a little more than twice as many iterations; networks that other recipes train may have
+            any weights.
+        iterations: Iterations of each timed pass.
+    """
+    for _ in range(WARM_UP):
+        run.step()
+    seconds = statistics.median(_undisturbed(run, iterations))
+    rate = matrix_rate(run.device, torch.bfloat16 if run.precision == "bfloat16" else torch.float32)
+    spent, calls = _timed(run, iterations)
+    # Iterations differ only where a term has its turn now and then.
+    counted = iterations if any(term.keys.every > 1 for term in run.plan.terms.values()) else 1
+    flops, waits = _counted(run, counted)
+    return Profile(
+        recipe=run.recipe.name,
+        digest=run.recipe.digest,
+        device=torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else processor(),
+        threads=torch.get_num_threads(),
+        precision=run.precision,
+        precision_why=run.precision_why,
+        iterations=iterations,
+        batch_size=run.recipe.run.batch_size,
+        seconds=seconds,
+        seconds_with_spans=sum(spent.values()),
+        matrix_rate=rate,
+        memory=_memory(run),
+        rows=_rows(spent, calls, flops),
+        operators=_operators(run),
+        synchronisations=waits,
+        untrained=tuple(part.label for part in wanted(run.plan)),
+    )
+
+
+def _undisturbed(run: Run, iterations: int) -> list[float]:
+    """Return the seconds of each iteration; on a GPU by its own clock, which stops nothing."""
+    if run.device.type != "cuda":
+        taken = []
+        for _ in range(iterations):
+            started = time.perf_counter()
+            run.step()
+            taken.append(time.perf_counter() - started)
+        return taken
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(iterations + 1)]
+    marks[0].record()
+    for mark in marks[1:]:
+        run.step()
+        mark.record()
+    synchronize(run.device)
+    return [a.elapsed_time(b) / 1000 for a, b in pairwise(marks)]
+
+
+def _timed(run: Run, iterations: int) -> tuple[dict[Path, float], dict[Path, float]]:
+    """Return seconds and calls of each path, for an iteration."""
+
+    def clock() -> float:
+        synchronize(run.device)
+        return time.perf_counter()
+
+    ledger = _listened(run, iterations, clock)
+    return (
+        {path: amount / iterations for path, amount in ledger.amounts.items()},
+        {path: number / iterations for path, number in ledger.entered.items()},
+    )
+
+
+def _listened(run: Run, iterations: int, read: Callable[[], float]) -> Ledger:
+    """Take iterations with a ledger over a meter, and return it."""
+    ledger = Ledger(read)
+    with listening(ledger), _parametrizations(run, ledger):
+        for _ in range(iterations):
+            run.step()
+        ledger.settle()
+    return ledger
+
+
+@contextlib.contextmanager
+def _parametrizations(run: Run, ledger: Ledger) -> Iterator[None]:
+    """Make a span of every computation of a parametrized weight, such as spectral norm, which a forward hides."""
+    handles = []
+    for module in (found for network in _modules(run) for found in network.modules()):
+        if isinstance(module, parametrize.ParametrizationList):
+            name = Name(type(module[0]).__name__)
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: ledger.enter(name)))
+            handles.append(module.register_forward_hook(lambda *_: ledger.leave()))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _modules(run: Run) -> list[nn.Module]:
+    """Return all that a run computes with, frozen networks too."""
+    return list({id(module): module for module in [*run.networks.values(), *run.modules().values()]}.values())
+
+
+def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchronisation, ...]]:
+    """Return the floating-point operations of each path, and what made the host wait, for an iteration."""
+    waits: Counter[tuple[str, Path]] = Counter()
+    with FlopCounter() as counter:
+        ledger = Ledger(lambda: counter.total)
+        with listening(ledger), _parametrizations(run, ledger):
+            for _ in range(iterations):
+                with Watch(lambda operator, _reason: waits.update([(operator, ledger.path)])):
+                    run.step()
+            ledger.settle()
+    found = tuple(
+        Synchronisation(operator, _row(path).phase, _row(path).name, number / iterations)
+        for (operator, path), number in waits.most_common()
+    )
+    return {path: amount / iterations for path, amount in ledger.amounts.items()}, found
+
+
+def _memory(run: Run) -> Memory:
+    """Return the peak memory of some iterations."""
+    if run.device.type == "cuda":
+        synchronize(run.device)
+        torch.cuda.reset_peak_memory_stats(run.device)
+        held = torch.cuda.memory_allocated(run.device)
+        for _ in range(OBSERVED):
+            run.step()
+        peak = torch.cuda.max_memory_allocated(run.device)
+        return Memory(peak, held, "tensors on the GPU, with the images that fit there")
+    # Gradients of the iteration before would be freed uncounted while new ones are counted.
+    for player in run.players.values():
+        player.zero_grad()
+    held = _held(run)
+    with Allocations() as counted:
+        for _ in range(OBSERVED):
+            run.step()
+    return Memory(held + counted.peak, held, "tensors that operators return; without the data set")
+
+
+def _operators(run: Run) -> tuple[Operator, ...]:
+    """Return the costliest operators of an iteration, over some."""
+    # torch's profiler announces itself on the terminal, unless it is told not to before its first use.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    cuda = run.device.type == "cuda"
+    activities = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if cuda else [])]
+    with torch.profiler.profile(activities=activities) as observed:
+        for _ in range(OBSERVED):
+            run.step()
+        synchronize(run.device)
+    operators = [
+        Operator(
+            entry.key,
+            (entry.self_device_time_total if cuda else entry.self_cpu_time_total) / 1e6 / OBSERVED,
+            entry.count / OBSERVED,
+        )
+        for entry in observed.key_averages()
+    ]
+    return tuple(sorted(operators, key=lambda operator: -operator.seconds)[:OPERATORS])
+
+
+def _held(run: Run) -> int:
+    """Return the bytes of weights, buffers, averages and optimizer state."""
+    tensors: list[Tensor] = list(run.tensors().values())
+    for module in _modules(run):
+        tensors += [*module.parameters(), *module.buffers()]
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def _described(path: Path) -> tuple[str, str, str, str]:
+    """Return phase, part, work and what it was inside of."""
+    if not path:
+        return LOOP, LOOP, "", ""
+    phase, names = (path[0].label, path[1:]) if path[0].group == "phase" else (DRAWING, path)
+    if not names:
+        return phase, REST, "", ""
+    around = [name.part for name in names[:-1] if name.group != "views"]
+    return phase, names[-1].part, names[-1].work, ", in ".join(reversed(around))
+
+
+def _row(path: Path, seconds: float = 0.0, flops: float = 0.0, calls: float = 0.0) -> Row:
+    return Row(*_described(path), seconds, flops, calls)
+
+
+def _rows(spent: dict[Path, float], calls: dict[Path, float], flops: dict[Path, float]) -> tuple[Row, ...]:
+    rows = [_row(path, spent.get(path, 0.0), flops.get(path, 0.0), calls.get(path, 1.0)) for path in {**spent, **flops}]
+    return tuple(sorted(rows, key=lambda row: -row.seconds))

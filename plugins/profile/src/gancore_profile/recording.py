@@ -1,0 +1,212 @@
+"""What one iteration takes from the host, kept so that it can be given anew: the seeds of its generators, and its indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import attrs
+import torch
+from torch import Tensor
+
+from gancore.parallel import Kind, derive, drawing_from, randomness
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+
+
+class NotRepeatable(Exception):  # noqa: N818 - it is no error, the iteration runs as it always has
+    """An iteration can't stand for others; the text says why."""
+
+
+class Count(int):
+    """A number of the run that goes up with its iterations, while one is recorded.
+
+    It may be part of a generator's purpose, be added to, and be made an `int` where the result is part of what a graph is
+    looked up by. Any other use would be frozen into the record, so it is refused.
+
+    Args:
+        value: The number.
+        name: Of the run's counter.
+
+    Raises:
+        NotRepeatable: Python decides or computes by it.
+    """
+
+    name: str
+
+    def __new__(cls, value: int, name: str) -> Count:
+        """Make a number that knows its name."""
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+    def __add__(self, other: int) -> Count:
+        """Return a later count."""
+        return Count(int(self) + int(other), self.name)
+
+    __radd__ = __add__
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise NotRepeatable(f"an iteration's Python depends on run.{self.name}")
+
+    __hash__ = int.__hash__
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = _refuse
+    __mod__ = __rmod__ = __floordiv__ = __divmod__ = __mul__ = __rmul__ = __sub__ = __rsub__ = _refuse
+    __truediv__ = __rtruediv__ = __rfloordiv__ = __pow__ = __and__ = __or__ = __neg__ = __float__ = _refuse
+
+
+@attrs.frozen
+class _Later:
+    """A count as so many after where its iteration began."""
+
+    name: str
+    offset: int
+
+
+@attrs.frozen
+class _Draw:
+    generator: torch.Generator
+    seed: int
+    purpose: tuple[str | int | _Later, ...]
+
+
+@attrs.frozen(eq=False)
+class _Input:
+    tensor: Tensor
+    make: Callable[[int], Tensor]
+    count: _Later
+
+
+class Tape:
+    """Records an iteration's generators and indices, and hands out the very same ones when the iteration is run again.
+
+    Args:
+        device: Where the iteration computes.
+
+    Attributes:
+        default_used: Whether something in the recorded iteration drew from a default generator.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.default_used = False
+        self._draws: list[_Draw] = []
+        self._inputs: list[_Input] = []
+        self._start: dict[str, int] = {}
+        self._playing = False
+        self._place = [0, 0]
+        self._default: list[bytes] | None = None
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """The generators on the device, in the order of their calls."""
+        return [draw.generator for draw in self._draws]
+
+    @property
+    def inputs(self) -> int:
+        """How many tensors are filled before a replay."""
+        return len(self._inputs)
+
+    @contextmanager
+    def around(self, run: Run) -> Iterator[None]:
+        """Record the iteration inside the first such ``with``; in later ones hand out what that one recorded.
+
+        Raises:
+            NotRepeatable: The iteration uses the host in a way that can't be repeated, or differs from the recorded one.
+        """
+        self._start = run.counters()
+        self._place = [0, 0]
+        for name, value in self._start.items():
+            setattr(run, name, Count(value, name))
+        self._look_at_default()
+        try:
+            with drawing_from(self):
+                yield
+            self._look_at_default()
+            if self._playing and self._place != [len(self._draws), len(self._inputs)]:
+                raise NotRepeatable("an iteration drew less than the one before it")
+        finally:
+            for name in self._start:
+                setattr(run, name, int(getattr(run, name)))
+            self._playing = True
+            self._default = None
+
+    def write(self, counters: Mapping[str, int]) -> None:
+        """Seed the generators and fill the indices for the iteration at which the run's counters stand."""
+        for draw in self._draws:
+            parts = (counters[p.name] + p.offset if isinstance(p, _Later) else p for p in draw.purpose)
+            draw.generator.manual_seed(derive(draw.seed, *parts))
+        for given in self._inputs:
+            given.tensor.copy_(given.make(counters[given.count.name] + given.count.offset), non_blocking=True)
+
+    # -- what an iteration calls ---------------------------------------------------------------------------------------
+
+    def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+        """Return the generator for a purpose, seeded where the iteration is recorded."""
+        pattern = tuple(self._later(part) if isinstance(part, Count) else part for part in purpose)
+        if self._playing:
+            number = self._next(0, len(self._draws))
+            draw = self._draws[number]
+            if (draw.seed, draw.purpose) != (seed, pattern) or not isinstance(draw.generator, kind):
+                raise NotRepeatable("an iteration drew for other purposes than the one before it")
+            return draw.generator
+        made = kind(device)
+        if made.device.type != self.device.type:
+            raise NotRepeatable(f"a part draws on the {made.device.type} for {purpose[0]!r}, not on the device")
+        made.manual_seed(derive(seed, *purpose))
+        self._draws.append(_Draw(made, seed, pattern))
+        return made
+
+    def seed_default(self) -> None:
+        """Look whether the turn before drew from a default generator; none is seeded, for a graph can't do that."""
+        self._look_at_default()
+
+    def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
+        """Return a tensor on the device that holds ``make(count)``, and will hold that of a later count."""
+        if not isinstance(count, Count):
+            raise NotRepeatable("a batch was drawn for no number of the run's")
+        if self._playing:
+            return self._inputs[self._next(1, len(self._inputs))].tensor
+        with drawing_from(None):
+            # A copy of its own in any case, for it will be overwritten.
+            tensor = make(int(count)).to(self.device, copy=True)
+        self._inputs.append(_Input(tensor, lambda number: _anew(make, number), self._later(count)))
+        return tensor
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _later(self, count: Count) -> _Later:
+        return _Later(count.name, int(count) - self._start[count.name])
+
+    def _next(self, which: int, number: int) -> int:
+        place = self._place[which]
+        if place >= number:
+            raise NotRepeatable("an iteration drew more than the one before it")
+        self._place[which] += 1
+        return place
+
+    def _look_at_default(self) -> None:
+        # Of a graph that is being captured there is nothing to read.
+        if self._playing:
+            return
+        found = [torch.default_generator.get_state()]
+        if self.device.type == "cuda":
+            found.append(torch.cuda.get_rng_state(self.device))
+        # As bytes, for comparing tensors is what a watch for synchronisation looks out for.
+        states = [state.numpy().tobytes() for state in found]
+        if self._default is not None and states != self._default:
+            self.default_used = True
+        self._default = states
+
+
+def _anew(make: Callable[[int], Tensor], number: int) -> Tensor:
+    with drawing_from(None):
+        return make(number)
+
+
+def fixed(make: Callable[[int], Tensor], count: int) -> Tensor:
+    """Return ``make(count)``; in an iteration that is recorded, as a tensor that is filled anew for later ones."""
+    source: Any = randomness.source()
+    return source.input(make, count) if isinstance(source, Tape) else make(count)

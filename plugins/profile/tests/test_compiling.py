@@ -1,0 +1,95 @@
+"""Compiled networks: the same losses, the same state and names, or a reason why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gancore_profile import compiling
+from gancore_profile.compiling import compile_networks
+from tests.test_training import Watcher, recipe_of
+
+from gancore.engine.run import Run
+from gancore.training.trainer import train
+from tests.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
+
+ON: dict[str, Any] = {"run": {"compile": True}}
+SNDCGAN: dict[str, Any] = {
+    "networks": {
+        "generator": {"use": "standard/sndcgan-generator", "width": 0.05},
+        "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.05},
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend that traces and runs what it traced as it is; nothing is compiled to machine code."""
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("table", [{}, CBGAN, FREE], ids=["plain", "class balance", "free replay"])
+def test_a_compiled_run_is_the_eager_one_and_goes_on_from_where_it_was(table: dict[str, Any]) -> None:
+    eager, compiled = run_of(SNDCGAN, table), run_of(SNDCGAN, table, ON)
+    steps(eager, 2)
+    steps(compiled, 2)
+    assert compile_networks(compiled).startswith("on, after")
+    assert eager.tensors().keys() == compiled.tensors().keys()
+    assert same(steps(eager, 3), steps(compiled, 3)) == []
+    assert eager.counters() == compiled.counters()
+
+
+def test_networks_are_really_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        graphs.append(len(graph.graph.nodes))
+        return graph
+
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    compile_networks(run_of(SNDCGAN, ON))
+    assert len(graphs) >= 2  # the generator and the discriminator
+
+
+def refused(run: Run, *tables: dict[str, Any]) -> str:
+    said = compile_networks(run)
+    assert same(steps(run, 2), steps(run_of(SNDCGAN, *tables), 2)) == []
+    return said
+
+
+def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_graph: Any, _inputs: Any) -> Any:
+        raise RuntimeError("no C++ compiler here.\nAnd a long story.")
+
+    monkeypatch.setattr(compiling, "BACKEND", broken)
+    said = refused(run_of(SNDCGAN, ON))
+    assert said.startswith("off: it fails here (")
+    assert "\n" not in said
+
+
+def test_a_compiler_that_computes_something_else_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
+        return lambda *given: [1.1 * out if torch.is_tensor(out) and out.requires_grad else out for out in graph(*given)]
+
+    monkeypatch.setattr(compiling, "BACKEND", wrong)
+    said = refused(run_of(SNDCGAN, ON))
+    assert "compiled networks give the loss" in said
+
+
+def test_a_discriminator_whose_gradients_a_term_takes_stays_eager() -> None:
+    penalty = {"losses": {"penalty": {"use": "standard/gradient-penalty"}}}
+    said = refused(run_of(SNDCGAN, penalty, ON), penalty)
+    assert said.endswith(", but for the discriminator: losses.penalty takes gradients of its gradients")
+
+
+def test_what_came_of_it_is_told_and_kept_beside_the_run(tmp_path: Path) -> None:
+    for number, table in enumerate(({}, ON)):
+        told = Watcher()
+        train(recipe_of(SNDCGAN, table), registry(), tmp_path / str(number), device=CPU, progress=told)
+        kept = json.loads((tmp_path / str(number) / "environment.json").read_text())["compile"]
+        assert kept.startswith("on, after" if table else "off")
+        assert (f"torch.compile is {kept}" in told.told) == bool(table)

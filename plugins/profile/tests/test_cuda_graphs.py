@@ -1,0 +1,504 @@
+"""Replayed iterations equal computed ones to the last bit, and what can't be replayed runs as always, with the reason."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from gancore_profile.cuda_graphs import Cuda, HostCopies, Iterations, stepper
+from gancore_profile.recording import Count, NotRepeatable, Tape
+from gancore_standard.loops import Alternating
+from tests.recorder import Recorder
+from torch import Tensor
+
+from gancore.engine.run import Run
+from gancore.parallel import distributed
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table
+from gancore.training.trainer import train
+from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
+from tests.test_by_hand import RECIPE
+
+SNDCGAN: dict[str, Any] = {
+    "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},
+    "data": {"use": "standard/digits"},
+    "networks": {
+        "generator": {"use": "standard/sndcgan-generator", "width": 0.125},
+        "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.125},
+    },
+    "heads": {"adversarial": {"use": "standard/linear"}},
+    "losses": {"adversarial": {"use": "standard/hinge"}},
+    "optimizers": {player: {"schedule": {"use": "linear"}} for player in ("generator", "discriminator")},
+    "ema": {"decay": 0.9, "start": 5},
+}
+KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
+    "sndcgan, a falling rate, an average from iteration 5 on": (SNDCGAN, [], 2),
+    "class balance": (GAME, [CBGAN], 1),
+    "free replay": (
+        SNDCGAN,
+        [{"attacks": {"free": {"use": "fastrobgan/free"}}, "loop": {"use": "fastrobgan/free-replay", "replays": 3}}],
+        2,
+    ),
+    "gradient penalty": (GAME, [{"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}], 1),
+    "augmentation": (GAME, [{"data": {"flip": True, "crop_padding": 2}}], 1),
+    "augmentation, several steps of the discriminator": (
+        GAME,
+        [{"data": {"flip": True, "crop_padding": 2}, "loop": {"use": "standard/alternating", "discriminator_steps": 2}}],
+        1,
+    ),
+    "long tail, classes alike": (
+        GAME,
+        [
+            {
+                "samplers": {
+                    "long_tail": {"use": "standard/long-tail", "ratio": 20.0},
+                    "balanced": {"use": "standard/class-balanced"},
+                }
+            }
+        ],
+        1,
+    ),
+    "a term now and then": (
+        GAME,
+        [{"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0, "start": 3, "every": 2}}}],
+        2,
+    ),
+    "attack with noise": (GAME, [{"attacks": {"sign": {"use": "probe/sign"}}}], 1),
+    "difference seeking and a source": (
+        SNDCGAN,
+        [{"samplers": {"difference": {"use": "dsgan/difference", "alpha": 0.25, "wide": "normal"}}, "sources": {"avoid": {}}}],
+        2,
+    ),
+    "sgd with momentum and steps": (
+        GAME,
+        [{"optimizers": {"generator": {"use": "sgd", "momentum": 0.9, "schedule": {"use": "steps", "at": [4, 6]}}}}],
+        1,
+    ),
+    "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16", "latent": "uniform"}}], 1),
+    "all of the by-hand example": (RECIPE, [], 1),
+    "a perturbation against a classifier": (
+        {key: GAME[key] for key in ("run", "data")},
+        [
+            {
+                "networks": {"generator": {"use": "probe/tiny-generator"}, "classifier": {"use": "host/classifier"}},
+                "losses": {"fooling": {"use": "uap/fooling"}},
+                "loop": {"use": "uap/crafting", "skip_gradient": 0.5},
+            }
+        ],
+        1,
+    ),
+    "supervised, class weights from iteration 9 on": (
+        {key: GAME[key] for key in ("run", "data")},
+        [
+            {
+                "networks": {"classifier": {"use": "host/classifier"}},
+                "samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}},
+                "losses": {"loss": {"use": "standard/cross-entropy", "drw_start": 9}},
+                "loop": {"use": "standard/supervised"},
+            }
+        ],
+        1,
+    ),
+}
+
+
+class Told(list[str]):
+    """What was told."""
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+def graphed(run: Run, *, warm: int = 2) -> tuple[Iterations, Recorder, Told]:
+    recorder, told = Recorder(), Told()
+    return Iterations(run, recorder, told, warm=warm), recorder, told
+
+
+def check_like_always(eager: Run, run: Run, iterations: Iterations, number: int) -> None:
+    for _ in range(number):
+        eager.step()
+        iterations.step()
+        assert same(eager, run) == []
+        assert eager.counters() == run.counters()
+        assert eager.turn == run.turn
+        assert list(eager.losses) == list(run.losses)
+        assert all(torch.equal(eager.losses[name], run.losses[name]) for name in eager.losses)
+
+
+@pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)
+def test_replayed_iterations_equal_computed_ones_to_the_last_bit(
+    base: dict[str, Any], tables: list[dict[str, Any]], graphs: int
+) -> None:
+    eager, run = run_of(*tables, base=base), run_of(*tables, base=base)
+    iterations, recorder, told = graphed(run)
+    check_like_always(eager, run, iterations, 14)
+    assert told == ["on"]
+    assert recorder.captures == graphs
+    # Of each kind two run as always, then the captured one, too.
+    assert recorder.replays == 14 - 3 * graphs
+
+
+def test_a_replay_leaves_an_earlier_loss_alone() -> None:
+    run = run_of()
+    iterations, _, _ = graphed(run, warm=1)
+    for _ in range(4):
+        iterations.step()
+    kept = dict(run.losses)
+    values = {name: loss.clone() for name, loss in kept.items()}
+    iterations.step()
+    assert all(torch.equal(kept[name], values[name]) for name in kept)
+
+
+def check_off(run: Run, eager: Run, reason: str, *, number: int = 6) -> None:
+    iterations, _, told = graphed(run)
+    check_like_always(eager, run, iterations, number)
+    assert len(told) == 1
+    assert told[0].startswith("off: ")
+    assert reason in told[0]
+    assert "\n" not in told[0]
+
+
+def test_a_loop_that_does_not_say_so_is_not_captured() -> None:
+    table = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
+    check_off(run_of(table), run_of(table), "Replay does not say that its iterations are all alike")
+
+
+def test_a_loop_that_looks_at_the_iteration_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iteration(self: Any, run: Run) -> None:
+        if run.iteration % 3 == 0:
+            run.phase("discriminator", run.fresh())
+        batch = run.fresh()
+        run.phase("discriminator", batch)
+        run.phase("generator", run.renew(batch))
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    check_off(run_of(), run_of(), "an iteration's Python depends on run.iteration")
+
+
+def test_dropout_is_not_captured() -> None:
+    table = {"networks": {"discriminator": {"dropout": 0.5}}}
+    check_off(run_of(table), run_of(table), "default generator")
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, change: Any) -> tuple[Run, Run]:
+    """Return two runs whose adversarial term is changed."""
+    one, two = run_of(), run_of()
+    for run in (one, two):
+        term = run.terms["adversarial"]
+        original = term.generator
+        monkeypatch.setattr(term, "generator", change(term, original), raising=False)
+    return one, two
+
+
+def test_a_term_that_waits_for_the_device_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(_term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            loss: Tensor = original(**given)
+            return loss * 2 if loss.item() > 0 else loss
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "makes the host wait")
+
+
+def test_a_term_that_counts_in_python_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(term: Any, original: Any) -> Any:
+        term.calls = 0
+
+        def generator(**given: Tensor) -> Tensor:
+            term.calls += 1
+            loss: Tensor = original(**given)
+            return loss * term.calls
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "loss.adversarial changes calls, which is no tensor")
+    assert run.terms["adversarial"].calls == eager.terms["adversarial"].calls == 6
+
+
+def test_a_term_that_replaces_its_buffer_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(term: Any, original: Any) -> Any:
+        term.register_buffer("mean", torch.zeros(()))
+
+        def generator(**given: Tensor) -> Tensor:
+            loss: Tensor = original(**given)
+            term.mean = 0.9 * term.mean + loss.detach()
+            return loss + term.mean
+
+        return generator
+
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "replaces the tensor loss.adversarial/mean")
+
+
+def test_what_python_keeps_where_nobody_looks_shows_in_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[int] = Counter()
+
+    def change(term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            calls[id(term)] += 1
+            loss: Tensor = original(**given)
+            return loss * calls[id(term)]
+
+        return generator
+
+    run, _ = patched(monkeypatch, change)
+    iterations, _, told = graphed(run)
+    for _ in range(5):
+        iterations.step()
+    assert told == [f"off: {iterations.off}"]
+    assert "a replay comes to another" in told[0]
+
+
+def test_an_error_of_a_capture_is_one_sentence_and_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: Recorder, work: Any, _generators: Any) -> Any:
+        work()
+        raise RuntimeError("CUDA error:\n operation not supported\n on global/shared address space")
+
+    monkeypatch.setattr(Recorder, "capture", broken)
+    check_off(run_of(), run_of(), "RuntimeError: CUDA error: operation not supported on")
+
+
+def test_several_processes_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of()
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    told = Told()
+    Iterations(run, Recorder(), told)
+    assert told == ["off: several processes exchange tensors in every iteration"]
+
+
+def test_rmsprop_is_not_captured() -> None:
+    table = {"optimizers": {"generator": {"use": "rmsprop"}}}
+    check_off(run_of(table), run_of(table), "optimizers.generator uses rmsprop")
+
+
+def test_on_a_cpu_the_setting_changes_one_line() -> None:
+    told = Told()
+    run = Run(plan_of({"run": {"cuda_graph": True}}), torch.device("cpu"))
+    assert stepper(run, told) == run.step
+    assert told == ["off: there are none on the CPU"]
+    quiet = run_of()
+    assert stepper(quiet, told) == quiet.step
+    assert len(told) == 1
+
+
+def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A class balanced by a third network, pictures and checkpoints between the replays, and an end in the middle.
+    table = merge(merge(SNDCGAN, CBGAN), {"run": {"iterations": 12, "sample_every": 5, "checkpoint_every": 4, "log_every": 1}})
+
+    def trained(name: str, **more: Any) -> Run:
+        recipe = check_table(table, registry(), name="test")
+        return train(recipe, registry(), tmp_path / name, device=torch.device("cpu"), **more)
+
+    eager = trained("eager")
+    recorder = Recorder()
+    monkeypatch.setattr("gancore.training.trainer.stepper", lambda run, tell: Iterations(run, recorder, tell, warm=1).step)
+    run = trained("graphed")
+    assert same(eager, run) == []
+    assert recorder.replays > 0
+    kept = tmp_path / "graphed" / "checkpoints"
+    (kept / "00000012.safetensors").unlink()
+    assert [path.name for path in sorted(kept.iterdir())] == ["00000008.safetensors"]
+    before, recorder.replays = recorder.replays, 0
+    assert same(eager, trained("graphed", resume=True)) == []
+    assert before > recorder.replays > 0
+    assert json.loads((tmp_path / "graphed" / "environment.json").read_text())["cuda_graph"] == "on"
+    logs = [
+        [entry["losses"] for entry in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())]
+        for name in ("eager", "graphed")
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_a_run_may_go_on_with_and_without_graphs(tmp_path: Path) -> None:
+    for asked in (True, False):
+        table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
+        recipe = check_table(table, registry(), name="test")
+        train(recipe, registry(), tmp_path / "run", device=torch.device("cpu"), resume=True)
+    assert "cuda_graph = false" in (tmp_path / "run" / "recipe.toml").read_text()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_environment_says_whether_graphs_were_used(tmp_path: Path, asked: bool) -> None:
+    table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
+    train(check_table(table, registry(), name="test"), registry(), tmp_path / "run", device=torch.device("cpu"))
+    status = json.loads((tmp_path / "run" / "environment.json").read_text())["cuda_graph"]
+    assert status == ("off: there are none on the CPU" if asked else "off: run.cuda_graph is false")
+
+
+def test_copies_from_the_host_are_counted_and_no_others() -> None:
+    far = torch.ones(3, device="meta")
+    with HostCopies() as copies:
+        torch.ones(3).to(torch.float64)
+        far.to(torch.float64)
+        far.copy_(torch.ones(3, device="meta"))
+        assert copies.number == 0
+        torch.ones(3).to("meta")
+        far.copy_(torch.ones(3))
+    assert copies.number == 2
+
+
+def test_a_term_that_copies_from_the_host_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(_term: Any, original: Any) -> Any:
+        def generator(**given: Tensor) -> Tensor:
+            torch.tensor([1.0, 2.0]).to("meta")
+            loss: Tensor = original(**given)
+            return loss
+
+        return generator
+
+    # On the CPU the indices are no such copies, so there are none to count them against.
+    monkeypatch.setattr(Tape, "inputs", 0)
+    run, eager = patched(monkeypatch, change)
+    check_off(run, eager, "copies a tensor from the host")
+
+
+def test_a_count_may_be_named_and_added_to_and_nothing_else() -> None:
+    count = Count(7, "draws")
+    assert f"{count}" == "7"
+    assert int(count + 1) == 8
+    assert (1 + count).name == "draws"
+    uses = [lambda: count % 2, lambda: count > 3, lambda: count == 7, lambda: bool(count), lambda: 2 * count, lambda: count - 1]
+    for use in uses:
+        with pytest.raises(NotRepeatable, match=r"run\.draws"):
+            use()
+
+
+class Log(list[str]):
+    """A stand-in for torch.cuda that writes down what is done with it."""
+
+    def noting(self, text: str, fails: bool = False) -> Any:
+        def call(*_arguments: Any, **_more: Any) -> None:
+            self.append(text)
+            if fails:
+                raise RuntimeError(f"{text} failed")
+
+        return call
+
+
+def cuda_of(log: Log, monkeypatch: pytest.MonkeyPatch, *, ends: bool = True) -> Cuda:
+    class Graph:
+        register_generator_state = staticmethod(log.noting("register"))
+        capture_begin = staticmethod(log.noting("begin"))
+        capture_end = staticmethod(log.noting("end", fails=not ends))
+        replay = staticmethod(log.noting("replay"))
+
+    side, present = SimpleNamespace(wait_stream=log.noting("enter")), SimpleNamespace(wait_stream=log.noting("leave"))
+    stand_ins = {
+        "Stream": lambda _device: side,
+        "graph_pool_handle": lambda: None,
+        "CUDAGraph": Graph,
+        "synchronize": log.noting("wait"),
+        "device": lambda _device: contextlib.nullcontext(),
+        "stream": lambda _stream: contextlib.nullcontext(),
+        "current_stream": lambda _device: present,
+    }
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    return Cuda(torch.device("cuda"))
+
+
+def test_a_cuda_graph_knows_its_generators_and_waits_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    backend = cuda_of(log, monkeypatch)
+    backend.warm(log.noting("work"))
+    assert log == ["enter", "work", "leave"]
+    log.clear()
+    replay = backend.capture(log.noting("work"), [torch.Generator(), torch.Generator()])
+    assert log == ["register", "register", "wait", "enter", "begin", "work", "end", "leave"]
+    log.clear()
+    replay()
+    assert log == ["replay"]
+
+
+def test_what_broke_a_capture_is_told_and_not_that_it_was_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log()
+    backend = cuda_of(log, monkeypatch, ends=False)
+    with pytest.raises(RuntimeError, match="work failed"):
+        backend.capture(log.noting("work", fails=True), [])
+    assert log == ["wait", "enter", "begin", "work", "end", "leave"]
+
+
+# -- on a GPU -----------------------------------------------------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def on_gpu(base: dict[str, Any], *tables: dict[str, Any]) -> Run:
+    return Run(plan_of(*tables, {"run": {"cuda_graph": True}}, base=base), torch.device("cuda"))
+
+
+@needs_gpu
+@pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)
+def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables: list[dict[str, Any]], graphs: int) -> None:
+    eager, run = on_gpu(base, *tables), on_gpu(base, *tables)
+    for player in eager.players.values():
+        # A float32 rate is rounded, so it is compared with one that is, too.
+        player.keep_rates_on_device()
+    start = eager.tensors()
+    start = {name: value.clone() for name, value in start.items()}
+    told = Told()
+    step = stepper(run, told)
+    for _ in range(16):
+        eager.step()
+        step()
+        assert eager.counters() == run.counters()
+        assert list(eager.losses) == list(run.losses)
+    assert told == ["on"]
+    a, b = eager.tensors(), run.tensors()
+    assert a.keys() == b.keys()
+    for name, wanted in a.items():
+        before = start.get(name, torch.zeros_like(wanted)).double()
+        allowed = 0.05 * (wanted - before).double().norm() + 1e-5 * wanted.double().norm()
+        assert (wanted.double() - b[name].double()).norm() <= allowed, name
+
+
+@needs_gpu
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"networks": {"discriminator": {"dropout": 0.5}}}, "default generator"),
+        ({"samplers": {"difference": {"use": "probe/difference"}}}, ""),
+    ],
+    ids=["dropout", "a part that may not be capturable"],
+)
+def test_on_a_gpu_what_is_not_captured_goes_on(table: dict[str, Any], reason: str) -> None:
+    run, told = on_gpu(GAME, table), Told()
+    step = stepper(run, told)
+    for _ in range(8):
+        step()
+    assert run.iteration == 8
+    assert all(value.isfinite().all() for value in run.losses.values())
+    assert len(told) == 1
+    assert reason in told[0]
+
+
+@needs_gpu
+def test_a_capture_that_breaks_leaves_the_gpu_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = on_gpu(GAME)
+    term = run.terms["adversarial"]
+    original = term.generator
+
+    def generator(**given: Tensor) -> Tensor:
+        if torch.cuda.is_current_stream_capturing():
+            # A synchronisation of the kind that no operator shows.
+            torch.cuda.synchronize()
+        loss: Tensor = original(**given)
+        return loss
+
+    monkeypatch.setattr(term, "generator", generator, raising=False)
+    told = Told()
+    step = stepper(run, told)
+    for _ in range(8):
+        step()
+    assert run.iteration == 8
+    assert len(told) == 1
+    assert told[0].startswith("off: ")

@@ -1,0 +1,295 @@
+"""A profile charges time and floating-point operations to the right part, and leaves the run as training would."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from gancore_profile import matrix_rate, profiling
+from gancore_profile.allocations import Allocations
+from gancore_profile.flops import FlopCounter
+from gancore_profile.matrix_rate import matrix_rate as measured_rate
+from gancore_profile.profile_text import as_table, as_text
+from gancore_profile.profiling import DRAWING, LOOP, Memory, Profile, Row, profile
+from torch import Tensor
+
+from gancore.cli import main as cli
+from gancore.contract.losses import LossTerm
+from gancore.engine.run import Run
+from tests.hosts import CBGAN, CPU, registry, run_of, same, steps
+
+MLP: dict[str, Any] = {
+    "networks": {
+        "generator": {"use": "standard/mlp-generator", "hidden": 16, "depth": 1},
+        "discriminator": {"use": "standard/mlp-discriminator", "hidden": 32, "depth": 1},
+    },
+    "losses": {"adversarial": {"use": "standard/non-saturating"}},
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the machine's rate for a moment only."""
+    monkeypatch.setattr(matrix_rate, "SECONDS", 0.0)
+
+
+def row(found: Profile, phase: str, name: str) -> Row:
+    (wanted,) = [row for row in found.rows if (row.phase, row.name) == (phase, name)]
+    return wanted
+
+
+# -- time --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_rows_add_up_to_the_iteration() -> None:
+    found = profile(run_of(CBGAN), 3)
+    assert sum(row.seconds for row in found.rows) == pytest.approx(found.seconds_with_spans)
+    assert {row.phase for row in found.rows} == {"discriminator", "generator", DRAWING, LOOP}
+    assert row(found, "generator", "losses.balance loss").calls == 1
+    assert row(found, "generator", "networks.discriminator forward").calls == 2
+    assert row(found, DRAWING, "latents").calls == 2
+
+
+def test_time_goes_to_the_part_that_spends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that only the classifier moves, it has all the time."""
+    now = 0.0
+    run = run_of(CBGAN)
+
+    def spend(*_: object) -> None:
+        nonlocal now
+        now += 7.0
+
+    run.networks["classifier"].register_forward_hook(spend)
+    monkeypatch.setattr(profiling, "time", SimpleNamespace(perf_counter=lambda: now))
+    found = profile(run, 3)
+    assert found.seconds == 7.0
+    assert found.images_per_second == 16 / 7
+    for one in found.rows:
+        assert one.seconds == (7.0 if one.name == "networks.classifier forward" else 0.0), one
+
+
+def test_spectral_norm_and_passes_of_an_attack_are_told_apart() -> None:
+    found = profile(run_of({"attacks": {"sign": {"use": "probe/sign"}}}), 2)
+    names = {row.name for row in found.rows}
+    assert {"networks.discriminator forward, in attacks.sign", "networks.discriminator forward", "attacks.sign craft"} <= names
+    spectral = {"networks": {"discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.125}}}
+    found = profile(run_of(spectral), 2)
+    # One power iteration a turn for each of the layers and the head, though the generator's turn has two forwards.
+    turn = row(found, "generator", "SpectralNorm, in networks.discriminator")
+    layers = [m for m in run_of(spectral).networks["discriminator"].modules() if isinstance(m, torch.nn.Conv2d)]
+    assert turn.calls == len(layers)
+
+
+# -- floating-point operations ------------------------------------------------------------------------------------------
+
+
+def test_the_operations_of_a_small_game_are_those_counted_by_hand() -> None:
+    found = profile(run_of(MLP), 1)
+    n, latent, pixels = 16, 8, 64
+    g = 2 * n * (latent * 16 + 16 * pixels)
+    d = 2 * n * pixels * 32
+    assert row(found, "discriminator", "networks.generator forward").flops == g
+    # Real and generated images in one batch.
+    assert row(found, "discriminator", "networks.discriminator forward").flops == 2 * d
+    assert row(found, "generator", "networks.discriminator forward").flops == d
+    head = 2 * n * 32
+    assert row(found, "generator", "heads.adversarial forward").flops == head
+    # D's turn: gradients of both layers' weights, and of the hidden layer, but not of the images.
+    assert row(found, "discriminator", "backward").flops == 2 * (d + 2 * head)
+    # G's turn: D's images but none of its weights; G's weights and its hidden layer, but not the latents.
+    assert row(found, "generator", "backward").flops == head + d + g + 2 * n * 16 * pixels
+    assert found.flops == sum(row.flops for row in found.rows)
+
+
+def test_a_second_order_gradient_is_counted() -> None:
+    x = torch.randn(4, 3, 6, 6, requires_grad=True)
+    w = torch.randn(5, 3, 3, 3, requires_grad=True)
+    product = 2 * 4 * 5 * 4 * 4 * 3 * 9
+    with FlopCounter() as counter:
+        out = torch.nn.functional.conv2d(x, w)
+        assert counter.total == product
+        (grad,) = torch.autograd.grad(out.square().sum(), x, create_graph=True)
+        assert counter.total == 2 * product
+        grad.square().sum().backward(inputs=[w])
+    assert counter.total > 3 * product
+
+
+def test_the_machines_rate_is_plausible() -> None:
+    # From a very slow core to the largest GPU.
+    assert 1e8 < measured_rate(CPU, torch.float32) < 1e16
+
+
+# -- what else it says ---------------------------------------------------------------------------------------------------
+
+
+class Reading(LossTerm):
+    """A term that reads a value on the host, as none may."""
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return fake_adversarial.mean() * fake_adversarial.max().item()
+
+
+def test_what_waits_for_the_device_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
+    assert profile(run, 1).synchronisations == ()
+    monkeypatch.setattr(type(run.terms["part"]), "generator", Reading.generator, raising=False)
+    run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
+    found = profile(run, 1)
+    (wait,) = found.synchronisations
+    assert (wait.operator, wait.phase, wait.where, wait.calls) == (
+        "aten::_local_scalar_dense",
+        "generator",
+        "losses.part loss",
+        1,
+    )
+    assert "  1 x aten::_local_scalar_dense\n    in generator: losses.part loss" in as_text(found)
+
+
+def test_a_profile_leaves_training_alone_to_the_last_bit() -> None:
+    looked_at = run_of(CBGAN)
+    profile(looked_at, 2)
+    assert same(looked_at, steps(run_of(CBGAN), looked_at.iteration)) == []
+
+
+def test_peak_memory_is_at_least_what_an_iteration_must_hold() -> None:
+    run = run_of(MLP)
+    memory = profile(run, 1).memory
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in run.tensors().values())
+    assert weights <= memory.held < memory.peak
+    # The batch of real images alone.
+    assert memory.peak - memory.held >= 16 * 64 * 4
+
+
+def test_memory_is_counted_from_allocation_to_release() -> None:
+    """A unit is what one matrix takes."""
+    unit = 100 * 100 * 4
+    x = torch.randn(100, 100, requires_grad=True)
+    with Allocations() as counted:
+        h = x * 2
+        assert counted.peak == unit
+        y = h.exp()
+        assert counted.peak == 2 * unit
+        del h
+        y.view(-1)[:5].detach().mul_(1)
+        _ = x + 1
+        assert counted.peak == 2 * unit, "a view, a result in place, or what was freed counts"
+        # Kept by the graph alone.
+        loss = y.square()
+        del y, _
+        loss = loss * 1
+        assert counted.peak == 3 * unit
+    assert x.grad is None
+
+
+def _profile(rows: tuple[Row, ...], **changes: Any) -> Profile:
+    known: dict[str, Any] = {"recipe": "some/recipe", "digest": "0" * 12, "device": "processor", "threads": 1}
+    known |= {"precision": "float32", "precision_why": "as the recipe says", "iterations": 1, "batch_size": 64}
+    known |= {"seconds": 0.5, "seconds_with_spans": sum(row.seconds for row in rows), "matrix_rate": 80e9}
+    known |= {"memory": Memory(2_500_000, 500_000, "tensors"), "operators": (), "synchronisations": ()}
+    return Profile(rows=rows, **{**known, **changes})
+
+
+def test_the_table_is_sorted_by_time_and_sums_up_what_is_small() -> None:
+    rows = (
+        Row("generator", "networks.generator", "forward", "", 0.1, 1e9, 1),
+        Row("discriminator", "backward", "", "", 0.3, 10e9, 2),
+        Row("discriminator", "heads.adversarial", "forward", "", 0.001, 1e6, 2),
+        Row("discriminator", "losses.adversarial", "loss", "", 0.001, 0, 2),
+        Row("discriminator", "networks.discriminator", "forward", "", 0.598, 5e9, 1),
+    )
+    lines = as_text(_profile(tuple(sorted(rows, key=lambda row: -row.seconds)))).splitlines()
+    table = lines[lines.index("") + 1 :]
+    assert [re.split(r"\s{2,}", line.strip())[:3] for line in table[1:6]] == [
+        ["discriminator", "900.000", "90.0 %"],
+        ["networks.discriminator forward", "598.000", "59.8 %"],
+        ["backward x 2", "300.000", "30.0 %"],
+        ["2 smaller pieces", "2.000", "0.2 %"],
+        ["generator", "100.000", "10.0 %"],
+    ]
+    text = "\n".join(lines)
+    assert "128.0 images/s: 500.00 ms an iteration of batch 64" in text
+    assert "16 GFLOP an iteration at 32 GFLOP/s = 40 % of this machine's 80 GFLOP/s" in text
+    assert "peak memory 2.5 MB, of which 0.5 MB are there between iterations" in text
+    assert "host synchronisations inside an iteration: none" in text
+
+
+# -- the command ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_registry", registry)
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "tiny.toml").write_text(
+        """
+[run]
+batch_size = 8
+latent_dim = 4
+precision = "float32"
+[data]
+use = "standard/digits"
+[networks.generator]
+use = "probe/tiny-generator"
+[networks.discriminator]
+use = "standard/sndcgan-discriminator"
+width = 0.125
+[heads.adversarial]
+use = "standard/linear"
+[losses.adversarial]
+use = "standard/hinge"
+"""
+    )
+    return lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(run: Callable[..., Result], tmp_path: Path) -> None:
+    done = run("profile", "tiny.toml", "--iterations", 2, "--out", "found.json", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    for line in ("discriminator ", "  networks.generator forward", "  backward ", "drawing batches ", "loop "):
+        assert re.search(f"^{line} *[0-9.]+ +[0-9.]+ %", done.output, re.MULTILINE), line
+    assert re.search(r"^[\d.]+ images/s: [\d.]+ ms an iteration of batch 8", done.output, re.MULTILINE)
+    assert re.search(r"^[\d.]+ [kMG]FLOP an iteration at .* % of this machine's .*FLOP/s$", done.output, re.MULTILINE)
+    assert "float32, as the recipe says" in done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["images_per_second"] == pytest.approx(8 / found["seconds"])
+    assert sum(row["seconds"] for row in found["rows"]) == pytest.approx(found["seconds_with_spans"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json", "tiny.toml"]
+
+
+def test_networks_that_others_train_are_not_trained_first(run: Callable[..., Result], tmp_path: Path) -> None:
+    done = run("profile", "cbgan/digits-lt", "--iterations", 1, "--set", "run.batch_size=4")
+    assert done.exit_code == 0, done.output
+    assert "untrained, which takes the same time: networks.annotator, networks.classifier" in done.output
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nothing/here"], "nothing/here"),
+        (["tiny.toml", "--out", "."], "--out . can't be written: it is a folder; name a file in a folder that exists."),
+        (["tiny.toml", "--out", "a/b.json"], "--out a/b.json can't be written: a is no folder; name a file in a folder"),
+        (["tiny.toml", "--device", "abacus"], "--device 'abacus' is no device"),
+        (["tiny.toml", "--iterations", "0"], "0 is not in the range x>=1"),
+    ],
+    ids=["no recipe", "a folder", "no folder", "no device", "no iterations"],
+)
+def test_bad_input_gets_one_sentence(run: Callable[..., Result], words: list[str], sentence: str) -> None:
+    done = run("profile", *words)
+    assert done.exit_code == 2
+    assert sentence in done.output
+    assert "Traceback" not in done.output
+
+
+def test_the_table_for_json_holds_plain_numbers_only() -> None:
+    run: Run = run_of(MLP)
+    assert json.loads(json.dumps(as_table(profile(run, 1))))["share_of_matrix_rate"] > 0

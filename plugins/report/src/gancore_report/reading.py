@@ -1,0 +1,306 @@
+"""Reading a run's folder, whatever state it is in: what can't be read becomes a note, never an exception."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import re
+import tomllib
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from PIL import Image
+
+from gancore.errors import GancoreError
+from gancore.training import RunFolder
+
+Value = float | tuple[float, ...]
+"""A number, or a list of numbers."""
+
+_HEAVY = 400_000
+"""Pictures with more bytes than this are made smaller."""
+
+
+@attrs.frozen
+class Entry:
+    """A line of the log or of the scores.
+
+    Attributes:
+        iteration: Iterations done.
+        seconds: Of training until then (log), or that the scoring took (scores); None where it is not known.
+        rate: Images per second since the line before (log only).
+        losses: ``player/term`` -> value (log only).
+        values: Monitors by ``term/name`` (log), or scores by ``metric/name``.
+        protocols: Metric label -> how its values were made (scores only).
+        better: ``metric/name`` -> ``lower`` or ``higher`` (scores only).
+    """
+
+    iteration: int
+    seconds: float | None = None
+    rate: float | None = None
+    losses: Mapping[str, float] = attrs.field(factory=dict)
+    values: Mapping[str, Value] = attrs.field(factory=dict)
+    protocols: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    better: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Attacked:
+    """A line of the attacks.
+
+    Attributes:
+        iteration: Iterations done.
+        natural: Accuracy without an attack.
+        accuracy: Epsilon and accuracy under the attack, by epsilon.
+        lipschitz: Local Lipschitz value, where it was measured.
+        protocol: How the values were made.
+    """
+
+    iteration: int
+    natural: float
+    accuracy: Sequence[tuple[float, float]]
+    lipschitz: float | None
+    protocol: Mapping[str, Any]
+
+
+@attrs.frozen
+class RunData:
+    """What a run's folder tells.
+
+    Attributes:
+        path: The folder.
+        recipe: The recipe's tables; empty where it can't be read.
+        recipe_text: The recipe as it is written.
+        environment: What the run was made with.
+        log: Lines of the log, one per iteration at most, in order.
+        scores: Scores, in order; several of one iteration where it was scored again.
+        attacks: Robust accuracies, in the order in which they were measured.
+        samples: Iteration and file of every sample grid, in order.
+        notes: What is missing or damaged, one sentence each.
+    """
+
+    path: Path
+    recipe: dict[str, Any]
+    recipe_text: str
+    environment: dict[str, Any]
+    log: list[Entry]
+    scores: list[Entry]
+    attacks: list[Attacked]
+    samples: list[tuple[int, Path]]
+    notes: list[str]
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, or the folder's where it is not known."""
+        name = self.environment.get("recipe_name")
+        return name if isinstance(name, str) and name else self.path.resolve().name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class, where they are known."""
+        return tuple(str(name) for name in _sequence(self.environment.get("class_names")))
+
+    @property
+    def class_counts(self) -> tuple[float, ...]:
+        """Training images per class, where they are known."""
+        counts = numbers(self.environment.get("class_counts"))
+        return counts if isinstance(counts, tuple) else ()
+
+    @property
+    def iterations(self) -> int:
+        """Iterations done, as far as the folder tells."""
+        seen = [entry.iteration for entry in (*self.log[-1:], *self.scores[-1:])] + [n for n, _ in self.samples[-1:]]
+        return max(seen, default=0)
+
+    def setting(self, table: str, key: str) -> Any:
+        """Return ``key`` of ``[table]`` in the recipe, or None."""
+        found = self.recipe.get(table)
+        return found.get(key) if isinstance(found, dict) else None
+
+
+def read_run(path: Path) -> RunData:
+    """Read a run's folder.
+
+    Raises:
+        GancoreError: It holds nothing that a run leaves.
+    """
+    folder = RunFolder(path)
+    parts = (folder.recipe, folder.environment, folder.log, folder.scores, folder.samples)
+    if not any(part.exists() for part in parts):
+        raise GancoreError(f"{path} holds no run; name a folder that `gancore train` wrote.")
+    notes: list[str] = []
+    text = _text(folder.recipe, notes)
+    try:
+        recipe = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        notes.append(f"recipe.toml is damaged ({error}), so settings are not shown.")
+        recipe = {}
+    log = {entry.iteration: entry for entry in map(_log_entry, json_lines(folder.log, notes))}
+    scores = [score_entry(line) for line in json_lines(folder.scores, notes)]
+    return RunData(
+        path=path,
+        recipe=recipe,
+        recipe_text=text,
+        environment=_environment(folder, notes),
+        log=sorted(log.values(), key=lambda entry: entry.iteration),
+        scores=sorted(scores, key=lambda entry: entry.iteration),
+        attacks=_attacks(folder, notes),
+        samples=_samples(folder, notes),
+        notes=notes,
+    )
+
+
+def picture(path: Path, widest: int) -> tuple[str, int, int] | None:
+    """Return a PNG file as a data URI with its width and height in pixels, or None where it is damaged.
+
+    Args:
+        path: The file.
+        widest: Heavy pictures are reduced to this width.
+    """
+    try:
+        data = path.read_bytes()
+        with warnings.catch_warnings():
+            # Pillow warns of pictures that are too large to be decoded safely.
+            warnings.simplefilter("error")
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+                image.load()
+                width, height = image.size
+                if len(data) > _HEAVY and width > widest:
+                    width, height = widest, max(1, round(height * widest / width))
+                    small = io.BytesIO()
+                    image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS).save(small, "PNG", optimize=True)
+                    data = small.getvalue()
+    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError):
+        return None
+    return f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height
+
+
+def number(value: Any) -> float | None:
+    """Return a number as a float, those below 1e-150 as 0; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    # An axis divides by differences of values, which must not underflow.
+    return 0.0 if abs(found) < 1e-150 else found
+
+
+def numbers(value: Any) -> Value | None:
+    """Return a number, or a list of at least one number as a tuple, or None for anything else."""
+    if not isinstance(value, list):
+        return number(value)
+    found = [number(item) for item in value]
+    clean = tuple(item for item in found if item is not None)
+    return clean if clean and len(clean) == len(found) else None
+
+
+def _text(path: Path, notes: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        notes.append(_unreadable(path, error))
+        return ""
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    reason = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+    return f"{path.name} {reason}."
+
+
+def _environment(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
+    text = _text(folder.environment, notes)
+    try:
+        found = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        notes.append("environment.json is damaged and was passed over.")
+        return {}
+    return found
+
+
+def json_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the objects with an iteration in a file of JSON lines; what is missing or damaged becomes a note."""
+    lines = [line for line in _text(path, notes).splitlines() if line.strip()]
+    kept, damaged = [], []
+    for place, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if isinstance(entry, dict) and _is_iteration(entry.get("iteration")):
+            kept.append(entry)
+        else:
+            damaged.append(place)
+    if damaged == [len(lines)]:
+        notes.append(f"The last line of {path.name} is cut off and was passed over.")
+    elif damaged:
+        notes.append(f"{len(damaged)} of {len(lines)} lines of {path.name} are damaged and were passed over.")
+    return kept
+
+
+def _is_iteration(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+
+
+def _log_entry(line: dict[str, Any]) -> Entry:
+    losses = {name: value for name, value in _values(line.get("losses")).items() if isinstance(value, float)}
+    rate = number(line.get("images_per_second"))
+    return Entry(line["iteration"], number(line.get("seconds")), rate, losses, _values(line.get("monitors")))
+
+
+def score_entry(line: dict[str, Any]) -> Entry:
+    """Return what a line of the scores says, without what is damaged."""
+    return Entry(
+        iteration=line["iteration"],
+        seconds=number(line.get("seconds")),
+        values=_values(line.get("scores")),
+        protocols={k: v for k, v in _mapping(line.get("protocols")).items() if isinstance(v, dict)},
+        better={k: v for k, v in _mapping(line.get("better")).items() if isinstance(v, str)},
+    )
+
+
+def _attacks(folder: RunFolder, notes: list[str]) -> list[Attacked]:
+    if not folder.attacks.exists():
+        return []
+    found = []
+    for line in json_lines(folder.attacks, notes):
+        natural = number(line.get("natural"))
+        points = []
+        for text, value in _mapping(line.get("accuracy")).items():
+            accuracy = number(value)
+            with contextlib.suppress(ValueError):
+                epsilon = number(float(text))
+                if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
+                    points.append((epsilon, accuracy))
+        if natural is not None and points:
+            lipschitz, protocol = number(line.get("lipschitz")), _mapping(line.get("protocol"))
+            found.append(Attacked(line["iteration"], natural, sorted(points), lipschitz, protocol))
+    return found
+
+
+def _values(found: Any) -> dict[str, Value]:
+    checked = {name: numbers(value) for name, value in _mapping(found).items()}
+    return {name: value for name, value in checked.items() if value is not None}
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _sequence(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list) else ()
+
+
+def _samples(folder: RunFolder, notes: list[str]) -> list[tuple[int, Path]]:
+    files = [(int(path.stem), path) for path in folder.samples.glob("*.png") if re.fullmatch("[0-9]{1,15}", path.stem)]
+    if not files:
+        notes.append("samples holds no picture." if folder.samples.is_dir() else "samples is missing.")
+    return sorted(files)

@@ -1,0 +1,411 @@
+"""Ablation: a recipe with and without its parts, as a table that says what it compares."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from gancore_report import ablation
+from gancore_report.ablation import Scored, Table, ablate
+from safetensors.torch import load_file
+
+from gancore import GancoreError
+from gancore.cli import main as cli
+from gancore.engine.run import Run
+from gancore.files import toml
+from gancore.files.tensors import write_tensors
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import Recipe, check_table
+from gancore.training import checkpoint
+from gancore.training.trainer import Interrupted
+from tests.hosts import CBGAN, CPU, FREE, GAME, registry, run_of
+
+SCORED: dict[str, Any] = {
+    "run": {"iterations": 4, "sample_every": 0},
+    "networks": {"annotator": {"use": "host/classifier"}},
+    "metrics": {"classes": {"use": "standard/class-histogram"}, "fid": {"use": "standard/fid", "network": "annotator"}},
+    "evaluation": {"samples": 60, "batch_size": 30},
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> dict[str, Any]:
+    """Return a game with a term and a sampler to drop, scored by one frozen annotator, whatever the seed."""
+    path = tmp_path / "annotator.safetensors"
+    write_tensors(path, run_of(SCORED).networks["annotator"].state_dict(), {})
+    return merge(merge(merge(GAME, CBGAN), SCORED), {"networks": {"annotator": {"weights": str(path)}}})
+
+
+def recipe_of(*tables: dict[str, Any]) -> Recipe:
+    whole: dict[str, Any] = {}
+    for over in tables:
+        whole = merge(whole, over)
+    return check_table(whole, registry(), name="test")
+
+
+def ablated(out: Path, *tables: dict[str, Any], **options: Any) -> Table:
+    return ablate(recipe_of(*tables), registry(), out, device=CPU, **options)
+
+
+def last_line(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])
+    return found
+
+
+def state(out: Path) -> dict[str, int]:
+    """Return when each file below a folder was written, but for the table's own."""
+    return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file() and p.parent != out}
+
+
+def test_the_table_holds_mean_and_sample_deviation_of_the_runs_own_scores(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    made = ablated(out, table, {"run": {"seed": 5}}, drops=["losses.balance"], seeds=3)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["ablation.json", "ablation.md", *(f"{v}-{s}" for v in ("whole", "without-losses.balance") for s in (5, 6, 7))]
+    )
+    assert toml.read(out / "whole-6" / "recipe.toml")["run"]["seed"] == 6
+    assert "balance" in toml.read(out / "whole-6" / "recipe.toml")["losses"]
+    assert "balance" not in toml.read(out / "without-losses.balance-6" / "recipe.toml")["losses"]
+    written = json.loads((out / "ablation.json").read_text())
+    assert written == made.json()
+    assert written["seeds"] == [5, 6, 7]
+    assert list(written["variants"]) == ["whole", "without losses.balance"]
+    assert made.columns == ("classes/kl", "classes/distinct_classes", "fid/fid")
+    lines = (out / "ablation.md").read_text().splitlines()
+    for variant, row in written["variants"].items():
+        runs = [last_line(out / f"{variant.replace(' ', '-')}-{seed}") for seed in (5, 6, 7)]
+        (shown,) = [line for line in lines if line.startswith(f"| {variant} |")]
+        assert row["protocols"] == {metric: [run["protocols"][metric]["id"] for run in runs] for metric in ("classes", "fid")}
+        for column, cell in zip(made.columns, shown.split(" | ")[1:], strict=True):
+            values = np.array([run["scores"][column] for run in runs])
+            assert row["scores"][column]["values"] == values.tolist()
+            assert row["scores"][column]["mean"] == pytest.approx(values.mean(), rel=1e-12)
+            assert row["scores"][column]["deviation"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-15)
+            mean, deviation = cell.strip(" |").split(" ± ")
+            digits = len(mean.partition(".")[2])
+            assert (mean, deviation) == (f"{values.mean():.{digits}f}", f"{values.std(ddof=1):.{digits}f}")
+    assert "| 3 seeds | classes/kl ↓ | classes/distinct_classes ↑ | fid/fid ↓ |" in lines
+    assert lines[0] == "test, 4 iterations: mean ± sample deviation over the seeds 5, 6, 7"
+    assert made.notes == ()
+    assert written["better"]["fid/fid"] == "lower"
+    assert written["protocols"]["fid"].keys() == {written["variants"]["whole"]["protocols"]["fid"][0]}
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path, table: dict[str, Any]) -> None:
+    made = ablated(tmp_path / "out", table, drops=["samplers.long_tail"], seeds=1)
+    assert "±" not in made.text()
+    assert made.caption == "test, 4 iterations: one run each, of seed 0"
+    assert made.json()["variants"]["whole"]["scores"]["fid/fid"]["deviation"] is None
+
+
+def test_the_columns_of_the_plain_table_are_aligned() -> None:
+    rows: dict[str, tuple[Scored, ...]] = {
+        "whole": (Scored({"a/a": 1.0, "b/b": 250.0}, {"a": {"id": "1"}, "b": {"id": "2"}}, {"a/a": "higher"}),),
+        "without losses.x": (Scored({"a/a": 0.25, "b/b": 9.5}, {"a": {"id": "1"}, "b": {"id": "3", "n": 4}}, {}),),
+    }
+    assert Table("r", 7, (0,), rows).text().splitlines() == [
+        "r, 7 iterations: one run each, of seed 0",
+        "",
+        "1 seed            a/a ↑    b/b",
+        "whole             1.000  250.0",
+        "without losses.x  0.250    9.5†",
+        "",
+        "† b: scored by another protocol than whole of seed 0 (different n), so not comparable with it.",
+    ]
+
+
+def test_a_score_that_a_run_lacks_is_no_mean_over_the_others() -> None:
+    protocols = {"a": {"id": "1"}}
+    rows: dict[str, tuple[Scored, ...]] = {"whole": (Scored({"a/a": 1.0}, protocols, {}), Scored({"a/a": 3.0}, protocols, {}))}
+    rows["without x"] = (Scored({"a/a": 1.0}, protocols, {}), Scored({}, protocols, {}))
+    made = Table("r", 7, (0, 1), rows)
+    assert "| without x | - |" in made.markdown()
+    assert made.json()["variants"]["without x"]["scores"]["a/a"] == {"values": [1.0, None], "mean": None, "deviation": None}
+
+
+def test_by_default_each_term_attack_and_sampler_is_dropped_in_turn(tmp_path: Path, table: dict[str, Any]) -> None:
+    more: dict[str, Any] = {"losses": {"r1": {"use": "probe/r1"}, "idle": {"use": "probe/r1", "weight": 0}}}
+    trials, pending = ablation.prepare(
+        recipe_of(table, FREE, more), registry(), tmp_path, drops=[], seeds=2, announce=lambda _: None
+    )
+    assert trials == pending
+    dropped = ["losses.balance", "losses.r1", "attacks.free", "samplers.long_tail"]
+    assert [trial.variant for trial in trials] == ["whole", *(f"without {part}" for part in dropped)] * 2
+    assert [trial.seed for trial in trials] == [0] * 5 + [1] * 5
+    assert len({trial.folder.path for trial in trials}) == 10
+    assert list(tmp_path.iterdir()) == [tmp_path / "annotator.safetensors"]
+
+
+def test_a_default_part_that_the_recipe_needs_stays_and_that_is_said(tmp_path: Path, table: dict[str, Any]) -> None:
+    needs: dict[str, Any] = {"losses": {"own": {"use": "standard/hinge"}, "adversarial": False}}
+    said: list[str] = []
+    trials, _ = ablation.prepare(recipe_of(table, needs), registry(), tmp_path / "out", drops=[], seeds=1, announce=said.append)
+    assert [trial.variant for trial in trials] == ["whole", "without losses.balance", "without samplers.long_tail"]
+    (line,) = said
+    assert line.startswith("losses.own is not dropped, for without it there is no plan: test without losses.own: no loss term")
+
+
+def _interrupt_at_step(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    step: Callable[[Run], None] = Run.step
+    done = 0
+
+    def stepped(self: Run) -> None:
+        nonlocal done
+        step(self)
+        done += 1
+        if done == number:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "step", stepped)
+
+
+@pytest.mark.parametrize("number", [2, 6, 13])
+def test_an_interrupted_ablation_goes_on_to_the_same_bits(
+    tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with monkeypatch.context() as patched:
+        _interrupt_at_step(patched, number)
+        with pytest.raises(Interrupted):
+            ablated(tmp_path / "stopped", table, drops=["losses.balance"], seeds=2)
+    assert not (tmp_path / "stopped" / "ablation.md").exists()
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    reached = {path.name: int(checkpoint.checkpoints(path)[-1].stem) for path in stopped.iterdir()}
+    assert sorted(reached.values()) == sorted([4] * (number // 4) + [number % 4])
+    before = state(stopped)
+    ablated(stopped, table, drops=["losses.balance"], seeds=2)
+    after = state(stopped)
+    assert all(after[name] == time for name, time in before.items() if reached[name.split("/")[0]] == 4)
+    ablated(whole, table, drops=["losses.balance"], seeds=2)
+    for name in ("ablation.md", "ablation.json"):
+        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    tensors = [name for name in state(whole) if name.endswith(".safetensors")]
+    assert len(tensors) == 4 * 4, "of each run the checkpoint, two networks and a head"
+    for name in tensors:
+        one, two = (load_file(folder / name) for folder in (stopped, whole))
+        assert one.keys() == two.keys()
+        assert [key for key in one if not torch.equal(one[key], two[key])] == [], name
+
+
+def test_a_finished_run_is_not_repeated_and_more_seeds_and_parts_add_to_it(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    first = ablated(out, table, drops=["losses.balance"], seeds=1)
+    before = state(out)
+    assert ablated(out, table, drops=["losses.balance"], seeds=1) == first
+    assert state(out) == before
+    made = ablated(out, table, drops=["losses.balance", "ema", "ema"], seeds=2)
+    assert list(made.rows) == ["whole", "without losses.balance", "without ema"]
+    after = state(out)
+    assert {name: after[name] for name in before} == before
+    assert made.rows["whole"][0] == first.rows["whole"][0]
+
+
+def test_a_run_killed_before_its_weights_were_written_is_completed(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    ablated(out, table, drops=["losses.balance"], seeds=1)
+    weights = out / "whole-0" / "weights" / "generator.safetensors"
+    before = load_file(weights)
+    weights.unlink()
+    ablated(out, table, drops=["losses.balance"], seeds=1)
+    assert all(torch.equal(before[name], value) for name, value in load_file(weights).items())
+
+
+def test_scores_of_another_protocol_are_marked_and_a_footnote_says_which(tmp_path: Path, table: dict[str, Any]) -> None:
+    made = ablated(tmp_path / "out", table, drops=["losses.balance", "ema"], seeds=2)
+    assert made.notes == tuple(
+        f"† {metric}: scored by another protocol than whole of seed 0 (different weights), so not comparable with it."
+        for metric in ("classes", "fid")
+    )
+    rows = {line.split(" |")[0]: line for line in made.markdown().splitlines() if line.startswith("| w")}
+    assert rows["| without ema"].count("†") == 3
+    assert "†" not in rows["| whole"] + rows["| without losses.balance"]
+    assert made.notes[1] in made.text()
+    assert made.json()["notes"] == list(made.notes)
+    assert len(made.json()["protocols"]["fid"]) == 2
+
+
+def test_seeds_of_different_protocols_are_marked_in_the_whole_recipe_too(tmp_path: Path, table: dict[str, Any]) -> None:
+    # Without weights the annotator is another one for each seed.
+    del table["networks"]["annotator"]["weights"]
+    made = ablated(tmp_path / "out", table, drops=["losses.balance"], seeds=2)
+    (row,) = [line for line in made.markdown().splitlines() if line.startswith("| whole")]
+    assert row.count("†") == 3
+    assert "(different network_hash)" in made.notes[0]
+
+
+def test_values_that_evaluate_appended_later_count_each_for_itself(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    first = ablated(out, table, drops=["losses.balance"], seeds=1)
+    entry = last_line(out / "whole-0")
+    fid = {"scores": {"fid/fid": 7.0}, "protocols": {"fid": entry["protocols"]["fid"]}, "better": {"fid/fid": "lower"}}
+    with (out / "whole-0" / "scores.jsonl").open("a") as file:
+        file.write(json.dumps({"iteration": 4, **fid}) + "\n")
+    made = ablated(out, table, drops=["losses.balance"], seeds=1)
+    assert made.rows["whole"][0].values == {**first.rows["whole"][0].values, "fid/fid": 7.0}
+
+
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "no such part": (
+        {},
+        {"drops": ["losses.balence"]},
+        r"^test has no part 'losses.balence' to drop; did you mean 'losses.balance'\? \(it has: ema, evaluation, heads.adver",
+    ),
+    "a metric": ({}, {"drops": ["metrics.fid"]}, "^test has no part 'metrics.fid' to drop"),
+    "a table that can't be off": ({}, {"drops": ["data"]}, "^test has no part 'data' to drop"),
+    "a part already off": ({"ema": False}, {"drops": ["ema"]}, "^test has no part 'ema' to drop"),
+    "a player": (
+        {},
+        {"drops": ["losses.balance", "networks.generator"]},
+        r"^test without networks.generator: the loop standard/alternating trains .* no \[networks.generator\]",
+    ),
+    "what another part needs": (
+        {},
+        {"drops": ["networks.classifier"]},
+        r"^test without networks.classifier: losses.balance \(cbgan/class-balance\) asks for ",
+    ),
+    "a metric's network": (
+        {},
+        {"drops": ["networks.annotator"]},
+        "^test without networks.annotator: metrics.classes .* no class",
+    ),
+    "no metric": ({"metrics": False}, {}, "^test has no metrics to fill a table with; add some"),
+    "no seed": ({}, {"seeds": 0}, "^an ablation takes at least one seed, not 0; set --seeds"),
+    "nothing to drop": (
+        {"losses": {"balance": False}, "samplers": False},
+        {},
+        "^test has nothing to drop by default, so name a part by --drop: it has no loss term but losses.adversarial",
+    ),
+    "nothing that can be dropped": (
+        {"losses": {"balance": False, "own": {"use": "standard/hinge"}, "adversarial": False}, "samplers": False},
+        {},
+        "^test has nothing to drop by default, so name a part by --drop; losses.own is not dropped, for without it",
+    ),
+    "a recipe without a plan": (
+        {"heads": {"adversarial": False}},
+        {},
+        r"^test: losses.adversarial \(standard/relativistic\) asks",
+    ),
+    "a training that does not exist": (
+        {"networks": {"classifier": {"trained_by": "cbgan/nothing"}}},
+        {},
+        "there is no recipe 'cbgan/nothing'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_gets_a_sentence_before_anything_is_written(tmp_path: Path, table: dict[str, Any], case: str) -> None:
+    over, options, sentence = WRONG[case]
+    with pytest.raises(GancoreError, match=sentence):
+        ablated(tmp_path / "out", table, over, **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_something_else_in_it_is_refused_before_anything_is_trained(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    ablated(out, table, drops=["losses.balance"], seeds=1)
+    before = state(out)
+
+    def refused(match: str, where: Path = out, *more: dict[str, Any]) -> None:
+        with pytest.raises(GancoreError, match=match):
+            ablated(where, table, *more, drops=["samplers.long_tail", "losses.balance"], seeds=1)
+        assert {name: time for name, time in state(out).items() if name != "without-samplers.long_tail-0/note"} == before
+
+    refused("whole-0 was trained by another recipe, or other settings; choose another --out", out, {"run": {"batch_size": 8}})
+    refused("whole-0 is a run; choose", out / "whole-0")
+    refused("annotator.safetensors is a file; choose", tmp_path / "annotator.safetensors")
+    (out / "without-samplers.long_tail-0").mkdir()
+    (out / "without-samplers.long_tail-0" / "note").write_text("mine")
+    refused("long_tail-0 holds other files and no run; choose another --out")
+
+
+def test_a_finished_run_without_scores_is_refused_with_the_command_that_scores_it(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    ablated(out, table, drops=["losses.balance"], seeds=1)
+    (out / "whole-0" / "scores.jsonl").unlink()
+    with pytest.raises(GancoreError, match=r"holds no scores of iteration 4; score it by `gancore evaluate .*whole-0`"):
+        ablated(out, table, drops=["losses.balance"], seeds=1)
+
+
+def test_a_training_that_fails_says_whose_it_was(tmp_path: Path, table: dict[str, Any]) -> None:
+    rate = {"optimizers": {"generator": {"use": "adam", "lr": 1e30}, "discriminator": {"use": "adam", "lr": 1e30}}}
+    with pytest.raises(GancoreError, match=r"^test, seed 0: the loss .* became "):
+        ablated(tmp_path / "out", table, rate, drops=["losses.balance"], seeds=1)
+
+
+def test_several_processes_are_refused(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(GancoreError, match="start it without torchrun"):
+        ablated(tmp_path / "out", table)
+
+
+# -- the command -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_registry", registry)
+    path = tmp_path / "tiny.toml"
+    path.write_text(toml.dumps(table))
+    return path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli.main, ["ablate", *map(str, words)], catch_exceptions=False)
+
+
+def test_the_command_prints_the_table_and_writes_it(recipe: Path, tmp_path: Path) -> None:
+    done = run(recipe, "--drop", "losses.balance", "--seeds", 2, "--set", "run.iterations=2")
+    assert done.exit_code == 0, done.output
+    out = tmp_path / "runs" / "tiny-ablation"
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == [
+        f"{variant}-{seed}" for variant in ("whole", "without-losses.balance") for seed in (0, 1)
+    ]
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("tiny.toml, 2 iterations: mean ± sample deviation over the seeds 0, 1")
+    assert lines[2].split() == ["2", "seeds", "classes/kl", "↓", "classes/distinct_classes", "↑", "fid/fid", "↓"]
+    assert [line.split(" ")[0] for line in lines[3:5]] == ["whole", "without"]
+    assert lines[3].count("±") == lines[4].count("±") == 3
+    assert lines[-1] == f"The table is in {out.relative_to(tmp_path)}/ablation.md, and its values by seed in " + (
+        f"{out.relative_to(tmp_path)}/ablation.json"
+    )
+    assert "run 4 of 4: without losses.balance, seed 1" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--drop", "losses.balanse"], ["--drop", "networks.generator"], ["--seeds", 0]])
+def test_the_command_ends_with_a_sentence_and_status_2(recipe: Path, tmp_path: Path, words: list[object]) -> None:
+    done = run(recipe, *words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_saves_and_prints_the_command_that_goes_on(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [recipe, "--set", "run.batch_size=8", "--drop", "losses.balance", "--drop", "ema", "--seeds", 1, "--out", "here"]
+    with monkeypatch.context() as patched:
+        _interrupt_at_step(patched, 6)
+        stopped = run(*words)
+    assert stopped.exit_code == 130
+    (line,) = stopped.stdout.splitlines()
+    assert line == (
+        f"Saved. To go on, the same command: gancore ablate {recipe} --set 'run.batch_size=8' "
+        "--drop losses.balance --drop ema --seeds 1 --out here"
+    )
+    again = line.split("gancore ablate ")[1].replace("'", "").split()
+    done = run(*again)
+    assert done.exit_code == 0, done.output
+    assert "going on after 2 of 4 iterations" in done.stderr
+    assert "run 2 of 2: without ema, seed 0" in done.stderr

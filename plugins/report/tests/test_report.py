@@ -1,0 +1,572 @@
+"""The report: what it shows, what it keeps apart, and what it survives."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from gancore_report import write_report
+from gancore_report.charts import Curve, bar_axis, bar_chart, line_chart
+from gancore_report.numbers import aligned, duration, full, labels, log_ticks, percent, short, ticks
+from gancore_report.reading import read_run
+from PIL import Image
+
+from gancore import GancoreError
+
+MakeRun = Callable[..., Path]
+
+RECIPE = """\
+summary = "Balanced <digits>"
+
+[run]
+iterations = 400
+batch_size = 64
+seed = 7
+
+[data]
+use = "standard/digits"
+
+[losses.balance]
+use = "cbgan/class-balance"
+weight = {weight}
+"""
+
+
+def score_line(iteration: int, fid: float, protocol: str = "aaaa1111", **scores: Any) -> dict[str, Any]:
+    return {
+        "iteration": iteration,
+        "scores": {"fid/fid": fid, **scores},
+        "protocols": {
+            "fid": {"id": protocol, "samples": {"aaaa1111": 2000}.get(protocol, 5000), "split": "test"},
+            "histogram": {"id": "cccc3333", "samples": 2000},
+        },
+        "better": {"fid/fid": "lower"},
+        "seconds": 1.5,
+    }
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    def make(
+        folder: str = "one",
+        *,
+        name: str = "cbgan/digits-lt",
+        weight: float = 2.0,
+        scores: list[dict[str, Any]] | None = None,
+        **environment: Any,
+    ) -> Path:
+        path = tmp_path / folder
+        (path / "samples").mkdir(parents=True)
+        (path / "recipe.toml").write_text(RECIPE.format(weight=weight))
+        known = {
+            "recipe_name": name,
+            "gancore": "0.1.0",
+            "device": "some processor",
+            "threads": 2,
+            "plugins": {"cbgan": "gancore-plugin-cbgan 0.1.0"},
+            "parameters": {"generator": 1234567},
+            "class_counts": [60, 30, 10],
+            "class_names": ["cat", "dog", "owl"],
+        }
+        (path / "environment.json").write_text(json.dumps(known | environment))
+        log = [
+            {
+                "iteration": n,
+                "seconds": n / 10,
+                "images_per_second": 640.0,
+                "losses": {"generator/adversarial": 1 / n, "discriminator/adversarial": 0.5},
+                "monitors": {"balance/kl": 0.1, "balance/frequency": [0.5, 0.25, 0.25]},
+            }
+            for n in range(100, 401, 100)
+        ]
+        (path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+        lines = [score_line(200, 30.0), score_line(400, 20.0)] if scores is None else scores
+        (path / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for n in range(50, 401, 50):
+            Image.new("RGB", (40, 20), (n % 256, 0, 0)).save(path / "samples" / f"{n:08d}.png")
+        return path
+
+    return make
+
+
+class Page(HTMLParser):
+    """Collects tags, visible text, and the rows of tables; notices tags that are left open."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self._open:
+            self.words.append(data)
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+
+
+def report(*runs: Path) -> Page:
+    path = write_report(runs, runs[0].parent / "report.html")
+    return Page(path.read_text(encoding="utf-8"))
+
+
+def row(page: Page, start: str) -> list[str]:
+    (found,) = [cells for cells in page.rows if cells and cells[0].startswith(start)]
+    return found
+
+
+def test_the_page_is_one_file_that_loads_nothing(make_run: MakeRun) -> None:
+    page = report(make_run())
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
+    sources = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href") if key in attrs]
+    assert sources
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    policy = next(attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs)
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_reading_runs_and_writing_the_page_needs_no_torch() -> None:
+    code = "import sys, gancore_report; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_table_of_runs_says_what_was_run(make_run: MakeRun) -> None:
+    page = report(make_run("one"), make_run("two", name="standard/plain"))
+    assert row(page, "Iterations")[1:] == ["400", "400"]
+    assert row(page, "Batch size")[1] == "64"
+    assert row(page, "Seed")[1] == "7"
+    assert row(page, "Parameters")[1] == "generator 1.23M"
+    assert row(page, "Images per second")[1] == "640"
+    assert row(page, "Time of training")[1] == "40 s"
+    assert row(page, "Time of scoring")[1] == "3 s, 6.98 % of the wall clock"
+    assert row(page, "Device")[1] == "some processor, 2 threads"
+    assert row(page, "Data")[1] == "standard/digits, 100 images in 3 classes, 10 to 60 per class"
+
+
+def test_a_run_that_was_not_finished_says_how_far_it_came(make_run: MakeRun) -> None:
+    path = make_run()
+    recipe = path / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("iterations = 400", "iterations = 20000"))
+    assert row(report(path), "Iterations")[1] == "400 of 20,000"
+
+
+def test_runs_of_one_recipe_are_told_apart_by_their_folders(make_run: MakeRun) -> None:
+    heads = report(make_run("one"), make_run("two")).rows[0]
+    assert heads[1:] == ["A cbgan/digits-lt (one)", "B cbgan/digits-lt (two)"]
+
+
+def test_the_same_run_named_twice_is_shown_once(make_run: MakeRun) -> None:
+    path = make_run()
+    assert len(report(path, path / ".." / path.name).rows[0]) == 2
+
+
+@pytest.mark.parametrize(("better", "best"), [("lower", "20"), ("higher", "25")])
+def test_the_best_final_value_is_marked(make_run: MakeRun, better: str, best: str) -> None:
+    scores = [[score_line(200, 1.0), score_line(400, fid)] for fid in (20.0, 25.0)]
+    for line in (line for lines in scores for line in lines):
+        line["better"]["fid/fid"] = better
+    one, two = make_run("one", scores=scores[0]), make_run("two", scores=scores[1])
+    html = write_report([one, two], one.parent / "r.html").read_text()
+    assert re.findall(r'<td class="best">(\d+)', html) == [best]
+
+
+def test_no_value_is_best_where_there_is_one_run_or_no_direction(make_run: MakeRun) -> None:
+    lines = [score_line(400, 20.0)]
+    lines[0]["better"] = {}
+    one, two = make_run("one"), make_run("two", scores=lines)
+    assert 'class="best"' not in write_report([one], one.parent / "r.html").read_text()
+    assert 'class="best"' not in write_report([two, make_run("three", scores=lines)], one.parent / "r.html").read_text()
+
+
+def test_values_of_different_protocols_share_neither_row_nor_chart_nor_best(make_run: MakeRun) -> None:
+    other = [score_line(200, 9.0, "bbbb2222"), score_line(400, 8.0, "bbbb2222")]
+    page = report(make_run("one"), make_run("two", scores=other))
+    rows = [cells for cells in page.rows if cells[0].startswith("fid/fid")]
+    assert [cells[0].split("protocol ")[1] for cells in rows] == ["aaaa1111, samples 2000", "bbbb2222, samples 5000"]
+    assert [cells[1:] for cells in rows] == [["20", "–"], ["–", "8"]]  # noqa: RUF001
+    assert not [attrs for _, attrs in page.tags if attrs.get("class") == "best"]
+    charts = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert charts[:2] == ["fid/fid (protocol aaaa1111)", "fid/fid (protocol bbbb2222)"]
+    assert "can't be compared" in page.text
+
+
+def test_values_without_a_protocol_are_compared_with_nothing(make_run: MakeRun) -> None:
+    lines = [{"iteration": 400, "scores": {"fid/fid": 5.0}, "better": {"fid/fid": "lower"}}]
+    page = report(make_run("one", scores=lines), make_run("two", scores=lines))
+    rows = [cells for cells in page.rows if cells[0].startswith("fid/fid")]
+    assert [cells[1:] for cells in rows] == [["5", "–"], ["–", "5"]]  # noqa: RUF001
+    assert not [attrs for _, attrs in page.tags if attrs.get("class") == "best"]
+
+
+def test_the_protocol_is_shown_with_all_its_settings(make_run: MakeRun) -> None:
+    other = [score_line(400, 8.0, "bbbb2222")]
+    page = report(make_run("one"), make_run("two", scores=other))
+    assert ["", "protocol aaaa1111", "protocol bbbb2222"] in page.rows
+    assert ["samples", "2000", "5000"] in page.rows
+    assert ["split", "test", "test"] in page.rows
+
+
+def test_of_a_run_that_was_scored_again_the_newest_value_counts(make_run: MakeRun) -> None:
+    page = report(make_run(scores=[score_line(400, 20.0), score_line(400, 19.0)]))
+    assert row(page, "fid/fid")[1] == "19"
+
+
+def test_a_score_that_once_was_better_says_when(make_run: MakeRun) -> None:
+    page = report(make_run(scores=[score_line(200, 12.5), score_line(400, 20.0)]))
+    assert row(page, "fid/fid")[1] == "20best 12.50 at 200"
+
+
+def test_histograms_are_shares_against_the_even_share_and_the_training_data(make_run: MakeRun) -> None:
+    lines = [score_line(400, 20.0, **{"histogram/histogram": [20, 20, 40]})]
+    html = write_report([path := make_run(scores=lines)], path.parent / "r.html").read_text()
+    tips = re.findall(r"<title>([^<]*training data[^<]*)</title>", html)
+    assert tips == [
+        "0 cat: 25 % (training data 60 %)",
+        "1 dog: 25 % (training data 30 %)",
+        "2 owl: 50 % (training data 10 %)",
+    ]
+    assert html.count('class="level"') == 1
+
+
+def test_histograms_of_several_runs_have_the_same_axis(make_run: MakeRun) -> None:
+    even, skewed = ([score_line(400, 20.0, **{"histogram/histogram": h})] for h in ([1, 1, 1], [98, 1, 1]))
+    one = make_run("one", scores=even, class_counts=[])
+    html = write_report([one, make_run("two", scores=skewed, class_counts=[])], one.parent / "r.html").read_text()
+    charts = re.findall(r"<svg[^>]*>.*?</svg>", html)
+    shown = [set(re.findall(r">(\d+ %)<", chart)) for chart in charts if 'class="level"' in chart]
+    assert shown == [{"0 %", "20 %", "40 %", "60 %", "80 %", "100 %"}] * 2
+
+
+def test_training_shares_of_another_number_of_classes_are_left_out(make_run: MakeRun) -> None:
+    lines = [score_line(400, 20.0, **{"histogram/histogram": [20, 20, 40, 1]})]
+    page = report(make_run(scores=lines))
+    assert not [attrs for _, attrs in page.tags if attrs.get("class") == "marker"]
+
+
+def test_the_last_samples_and_at_most_six_of_the_past_are_shown(make_run: MakeRun) -> None:
+    page = report(make_run())
+    shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert shown[0] == "samples of cbgan/digits-lt"
+    assert [text.split(" at ")[1] for text in shown[1:] if text] == ["50", "100", "200", "250", "350", "400"]
+    assert "cat, dog, owl, and from the first again" in page.text
+
+
+def test_losses_and_monitors_are_drawn(make_run: MakeRun) -> None:
+    page = report(make_run())
+    charts = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert charts.count("adversarial") == 2
+    assert "balance/kl" in charts
+    assert "balance/frequency" in page.text
+
+
+def test_recipes_are_shown_and_their_differences(make_run: MakeRun) -> None:
+    page = report(make_run("one"), make_run("two", weight=0.5))
+    heads = [place for place, cells in enumerate(page.rows) if cells[0] == "" and len(cells) == 3]
+    assert page.rows[heads[-1] + 1 :] == [["losses.balance.weight", "2.0", "0.5"]]
+    assert page.text.count('use = "cbgan/class-balance"') == 2
+
+
+def test_equal_recipes_are_said_to_be_so(make_run: MakeRun) -> None:
+    assert "The recipes are the same." in report(make_run("one"), make_run("two")).text
+
+
+def test_nothing_in_a_run_becomes_markup(make_run: MakeRun) -> None:
+    evil = '"><script>alert(1)</script>&\ud800'
+    lines = [score_line(200, 1.0, evil), score_line(400, 2.0, evil, **{"histogram/histogram": [1, 2, 3], f"{evil}/x": 3.0})]
+    lines[0]["protocols"]["fid"][evil] = evil
+    hostile = {"class_names": [evil] * 3, "device": evil, "plugins": {evil: evil}, "parameters": {evil: 1}, "recipes": [evil]}
+    one, two = make_run("one", name=evil, scores=lines, **hostile), make_run("two", scores=lines)
+    with (one / "log.jsonl").open("a") as log:
+        for n in (1, 2):
+            losses = {f"{evil}/{evil}": 1.0}
+            log.write(json.dumps({"iteration": 500 + n, "losses": losses, "monitors": {evil: 1.0, "x": [1.0]}}) + "\n")
+    (one / "recipe.toml").write_text(f"summary = '{evil[:-1]}'\n['{evil[:-1]}']\nx = 1\n")
+    page = report(one, two)
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert "alert(1)" in page.text
+
+
+def test_a_line_that_was_cut_off_is_passed_over_and_said(make_run: MakeRun) -> None:
+    path = make_run()
+    for name in ("log.jsonl", "scores.jsonl"):
+        with (path / name).open("a") as file:
+            file.write('{"iteration": 500, "sco')
+    page = report(path)
+    assert row(page, "fid/fid")[1] == "20"
+    notes = row(page, "Notes")[1]
+    assert "The last line of log.jsonl is cut off" in notes
+    assert "The last line of scores.jsonl is cut off" in notes
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "environment.json", "log.jsonl", "scores.jsonl", "samples"])
+def test_any_part_may_be_missing(make_run: MakeRun, name: str) -> None:
+    path = make_run()
+    (path / name).rename(path / "elsewhere")
+    page = report(path)
+    assert f"{name} is missing." in row(page, "Notes")[1]
+
+
+@pytest.mark.parametrize("name", ["recipe.toml", "environment.json", "log.jsonl", "scores.jsonl"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"[[[[", b"[1]\n{}\n", b"[" * 100_000])
+def test_any_part_may_be_damaged(make_run: MakeRun, name: str, content: bytes) -> None:
+    path = make_run()
+    (path / name).write_bytes(content)
+    page = report(path)
+    if content and not (name == "recipe.toml" and content == b"[1]\n{}\n"):
+        assert name in row(page, "Notes")[1]
+
+
+def test_a_damaged_picture_is_named_and_the_newest_sound_one_shown(make_run: MakeRun) -> None:
+    path = make_run()
+    last = path / "samples" / "00000400.png"
+    last.write_bytes(last.read_bytes()[:-30])
+    page = report(path)
+    assert "00000400.png is damaged" in page.text
+    assert "cbgan/digits-lt iteration 350" in page.text
+
+
+def test_a_heavy_picture_is_made_smaller(make_run: MakeRun) -> None:
+    path = make_run()
+    Image.effect_noise((1600, 800), 90).convert("RGB").save(path / "samples" / "00000400.png")
+    sizes = {(attrs["width"], attrs["height"]) for tag, attrs in report(path).tags if tag == "img"}
+    assert ("1200", "600") in sizes
+    assert ("1600", "800") not in sizes
+
+
+def test_losses_that_are_not_finite_are_counted_not_drawn(make_run: MakeRun) -> None:
+    path = make_run()
+    with (path / "log.jsonl").open("a") as log:
+        log.write('{"iteration": 500, "losses": {"generator/adversarial": NaN, "generator/lost": Infinity}}\n')
+        log.write('{"iteration": 600, "losses": {"generator/adversarial": 1e308, "generator/lost": NaN}}\n')
+    page = report(path)
+    assert "not finite or too large to draw: 2" in page.text
+    assert "Never finite, so no curve: lost." in page.text
+
+
+def test_a_folder_that_holds_no_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
+    sound = make_run()
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(GancoreError, match="holds no run; name a folder that `gancore train` wrote"):
+            write_report([sound, path], tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+    with pytest.raises(GancoreError, match="at least one run"):
+        write_report([], tmp_path / "r.html")
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence(make_run: MakeRun) -> None:
+    path = make_run()
+    with pytest.raises(GancoreError, match=r"can't be written: .*; choose another --out"):
+        write_report([path], path / "recipe.toml" / "r.html")
+    with pytest.raises(GancoreError, match=r"can't be written: .*; choose another --out"):
+        write_report([path], path / "samples")
+
+
+def test_the_log_is_read_in_order_of_iterations_and_the_newest_line_counts(make_run: MakeRun) -> None:
+    path = make_run()
+    with (path / "log.jsonl").open("a") as log:
+        log.write('{"iteration": 150, "losses": {"generator/adversarial": 5.0}}\n')
+        log.write('{"iteration": 100, "losses": {"generator/adversarial": 4.0}}\n')
+    entries = read_run(path).log
+    assert [entry.iteration for entry in entries] == [100, 150, 200, 300, 400]
+    assert entries[0].losses == {"generator/adversarial": 4.0}
+
+
+def path_points(svg: str, kind: str = "line") -> list[tuple[float, float]]:
+    drawn = next(
+        element.get("d", "")
+        for element in ElementTree.fromstring(re.search(r"<svg.*</svg>", svg)[0]).iter("path")  # type: ignore[index]
+        if element.get("class") == kind
+    )
+    return [(float(x), float(y)) for x, y in (pair.split() for pair in drawn[1:].split("L"))]
+
+
+def test_a_straight_line_is_drawn_straight_from_edge_to_edge() -> None:
+    svg = line_chart("t", [Curve(0, "a", [(n, 2.0 * n) for n in range(0, 101, 10)])], 100)
+    points = path_points(svg)
+    (x0, y0), (x1, y1) = points[0], points[-1]
+    assert len(points) == 11
+    assert x1 > x0
+    assert y1 < y0
+    for place, (x, y) in enumerate(points):
+        assert x == pytest.approx(x0 + (x1 - x0) * place / 10, abs=0.1)
+        assert y == pytest.approx(y0 + (y1 - y0) * place / 10, abs=0.1)
+
+
+def test_a_logarithmic_axis_makes_powers_of_ten_evenly_spaced() -> None:
+    svg = line_chart("t", [Curve(0, "a", [(n, 10.0**-n) for n in range(5)])], 4, log=True)
+    heights = [y for _, y in path_points(svg)]
+    steps = [after - before for before, after in itertools.pairwise(heights)]
+    assert steps == pytest.approx([steps[0]] * 4, abs=0.11)
+    assert steps[0] > 10
+    assert "logarithmic axis" in svg
+    assert "logarithmic" not in line_chart("t", [Curve(0, "a", [(0, 1.0), (1, 40.0)])], 1, log=True)
+    assert "logarithmic" not in line_chart("t", [Curve(0, "a", [(0, 0.0), (1, 4000.0)])], 1, log=True)
+
+
+def test_smoothing_takes_the_mean_of_neighbours() -> None:
+    # 200 values: a window of five. Of a spike of height 5 the mean of five leaves 1.
+    points = [(float(n), 5.0 if n == 100 else 0.0) for n in range(200)]
+    svg = line_chart("t", [Curve(0, "a", points)], 200, smooth=True)
+    smooth = path_points(svg)
+    top, bottom = min(y for _, y in smooth), max(y for _, y in smooth)
+    assert sum(y == top for _, y in smooth) == 5
+    assert sum(y == bottom for _, y in smooth) == 195
+    assert path_points(svg, "faint") != smooth
+
+
+def test_a_long_curve_is_thinned_out_and_keeps_its_peaks() -> None:
+    points = [(float(n), 0.0) for n in range(100_000)]
+    points[54_321] = (54_321.0, 1.0)
+    drawn = path_points(line_chart("t", [Curve(0, "a", points)], 100_000))
+    assert len(drawn) <= 400
+    assert len({y for _, y in drawn}) == 2
+
+
+def test_letters_at_the_ends_of_curves_do_not_overlap() -> None:
+    curves = [Curve(run, "r", [(0, 0.0), (10, 10.0 + (run == 0))]) for run in range(5)]
+    svg = line_chart("t", curves, 10)
+    heights = sorted(float(y) for y in re.findall(r'class="end" x="[\d.]+" y="([\d.]+)"', svg))
+    assert len(heights) == 5
+    assert all(after - before >= 11.9 for before, after in itertools.pairwise(heights))
+    assert heights[0] > 0
+    assert heights[-1] < 228
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0], [-3.0], [1e-140], [0.0, 1e140], [-1e140, 1e140], [7.0, 7.0 + 1e-12]])
+def test_a_curve_of_any_values_can_be_drawn(values: list[float]) -> None:
+    svg = line_chart("t", [Curve(0, "a", list(enumerate(values)))], 1, log=True)
+    drawn = [float(y) for y in re.findall(r'cy="([-\d.]+)"', svg)]
+    assert drawn
+    assert all(0 <= y <= 228 for y in drawn)
+
+
+def test_bars_are_as_high_as_their_values() -> None:
+    values = [0.0, 1.0, -2.0, 4.0]
+    svg = bar_chart("t", values, bar_axis(values), run=0)
+    heights = [float(h) for h in re.findall(r'height="([\d.]+)" fill="var', svg)]
+    assert heights == pytest.approx([0.0, heights[3] / 4, heights[3] / 2, heights[3]], abs=0.11)
+    assert heights[3] > 50
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 100, [0, 20, 40, 60, 80, 100]),
+        (0, 10_000, [0, 2000, 4000, 6000, 8000, 10_000]),
+        (-0.13, 0.2, [-0.1, 0.0, 0.1, 0.2]),
+        (0.9991, 1.0003, [0.9995, 1.0]),
+        (3, 7, [3, 4, 5, 6, 7]),
+        (0, 60, [0, 20, 40, 60]),
+    ],
+)
+def test_ticks_are_round_numbers_within_the_axis(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_ticks_of_whole_numbers_are_whole() -> None:
+    assert ticks(0, 2, whole=True) == [0, 1, 2]
+
+
+def test_ticks_of_a_logarithmic_axis_are_round() -> None:
+    assert log_ticks(0.08, 6) == pytest.approx([0.1, 0.2, 0.5, 1, 2, 5])
+    assert log_ticks(0.5, 2000) == pytest.approx([1, 10, 100, 1000])
+    assert len(log_ticks(1e-100, 1e100)) <= 6
+
+
+def test_labels_of_an_axis_differ_and_have_the_same_decimals() -> None:
+    assert labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1.0"]
+    assert labels([0.999, 0.9995, 1.0]) == ["0.9990", "0.9995", "1.0000"]
+    assert labels([0, 5000, 10_000]) == ["0", "5k", "10k"]
+    assert labels([1_000_001, 1_000_002]) == ["1,000,001", "1,000,002"]
+    assert len(set(labels([1.00e-9, 1.05e-9, 1.10e-9]))) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (12.0, "12"),
+        (1234567, "1,234,567"),
+        (12.3456, "12.35"),
+        (0.0123456, "0.01235"),
+        (1234.5678, "1,235"),
+        (1.5e-7, "1.500 × 10⁻⁷"),  # noqa: RUF001
+        (-2.5, "−2.500"),  # noqa: RUF001
+        (float("nan"), "NaN"),
+        (float("-inf"), "−∞"),  # noqa: RUF001
+    ],
+)
+def test_numbers_are_written_to_four_significant_digits(value: float, text: str) -> None:
+    assert full(value) == text
+
+
+def test_numbers_side_by_side_have_as_many_decimals_each() -> None:
+    assert aligned([12.3456, 9.87654]) == ["12.35", "9.88"]
+    assert aligned([10.0, 9.0]) == ["10", "9"]
+    assert aligned([0.5, 0.00001]) == ["0.5000", "1.000 × 10⁻⁵"]  # noqa: RUF001
+    assert aligned([float("nan"), 0.25]) == ["NaN", "0.2500"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1500, "1.5k"),
+        (1234, "1234"),
+        (20_000, "20k"),
+        (2.5e6, "2.5M"),
+        (0.25, "0.25"),
+        (1e-6, "1.0 × 10⁻⁶"),  # noqa: RUF001
+    ],
+)
+def test_labels_are_short(value: float, text: str) -> None:
+    assert short(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.25, "0.25 s"),
+        (59.4, "59.4 s"),
+        (59.7, "1 min 0 s"),
+        (3599.9, "1 h 0 min"),
+        (5000, "1 h 23 min"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_time_spans_are_written_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_shares_are_written_in_percent() -> None:
+    assert [percent(share) for share in (0.0, 0.1, 0.123456, 1.0, 0.000123)] == ["0 %", "10 %", "12.3 %", "100 %", "0.012 %"]

@@ -1,0 +1,124 @@
+"""The components that ship with core: a plugin like any other, declared through the same hooks. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gancore.contract import Component, hookimpl
+
+_LOSSES = "gancore_standard.losses"
+_NETWORKS = "gancore_standard.networks"
+_METRICS = "gancore_standard.metrics"
+
+
+@hookimpl
+def gancore_loss_terms() -> Iterator[Component]:
+    """Yield objectives, penalties and classification losses."""
+    yield Component("minimax", f"{_LOSSES}.objectives:Minimax", "Saturating game", "arXiv:1406.2661")
+    yield Component("non-saturating", f"{_LOSSES}.objectives:NonSaturating", "Non-saturating game", "arXiv:1406.2661")
+    yield Component("hinge", f"{_LOSSES}.objectives:Hinge", "Hinge game", "arXiv:1705.02894")
+    yield Component("least-squares", f"{_LOSSES}.objectives:LeastSquares", "Least-squares game", "arXiv:1611.04076")
+    yield Component("wasserstein", f"{_LOSSES}.objectives:Wasserstein", "Wasserstein critic", "arXiv:1701.07875")
+    yield Component("relativistic", f"{_LOSSES}.objectives:Relativistic", "Relativistic game, paired", "arXiv:1807.00734")
+    yield Component(
+        "relativistic-average", f"{_LOSSES}.objectives:RelativisticAverage", "Relativistic average game", "arXiv:1807.00734"
+    )
+    yield Component("gradient-penalty", f"{_LOSSES}.penalties:GradientPenalty", "WGAN-GP's penalty", "arXiv:1704.00028")
+    yield Component(
+        "auxiliary-classifier", f"{_LOSSES}.classification:AuxiliaryClassifier", "AC-GAN's class losses", "arXiv:1610.09585"
+    )
+    yield Component(
+        "cross-entropy",
+        f"{_LOSSES}.classification:CrossEntropy",
+        "Cross entropy, focal or LDAM loss of a classifier, with deferred re-weighting",
+        "arXiv:1906.07413",
+    )
+
+
+@hookimpl
+def gancore_heads() -> Iterator[Component]:
+    """Yield discriminator heads."""
+    yield Component("linear", "gancore_standard.heads:Linear", "One logit")
+    yield Component("auxiliary-classifier", "gancore_standard.heads:AuxiliaryClassifier", "Class logits", "arXiv:1610.09585")
+    yield Component("projection", "gancore_standard.heads:Projection", "One logit, given the label", "arXiv:1802.05637")
+
+
+@hookimpl
+def gancore_samplers() -> Iterator[Component]:
+    """Yield data samplers."""
+    yield Component("long-tail", "gancore_standard.samplers:LongTail", "Long-tailed class counts", "arXiv:1906.07413")
+    yield Component("per-class", "gancore_standard.samplers:PerClass", "k images per class")
+    yield Component("class-balanced", "gancore_standard.samplers:ClassBalanced", "Draw every class equally often")
+    yield Component("take-classes", "gancore_standard.samplers:TakeClasses", "Keep some classes")
+
+
+@hookimpl
+def gancore_loops() -> Iterator[Component]:
+    """Yield update rules."""
+    yield Component(
+        "alternating", "gancore_standard.loops:Alternating", "Discriminator steps, then a generator step", "arXiv:1406.2661"
+    )
+    yield Component("supervised", "gancore_standard.loops:Supervised", "Train a classifier on the data")
+
+
+@hookimpl
+def gancore_networks() -> Iterator[Component]:
+    """Yield generators, discriminator backbones and classifiers."""
+    for role in ("Generator", "Discriminator"):
+        end = role.lower()
+        yield Component(f"sndcgan-{end}", f"{_NETWORKS}.sndcgan:SNDCGAN{role}", f"SNDCGAN {end}", "arXiv:1802.05957")
+        yield Component(f"resnet-{end}", f"{_NETWORKS}.resnet_gan:ResNet{role}", f"SN-ResNet GAN {end}", "arXiv:1802.05957")
+        yield Component(f"dcgan-{end}", f"{_NETWORKS}.dcgan:DCGAN{role}", f"DCGAN {end}", "arXiv:1511.06434")
+        yield Component(f"mlp-{end}", f"{_NETWORKS}.mlp:MLP{role}", f"Fully connected {end}")
+    for depth in (20, 32, 44, 56):
+        target = f"{_NETWORKS}.cifar_resnet:ResNet{depth}"
+        yield Component(f"resnet{depth}", target, f"CIFAR-style ResNet-{depth} classifier", "arXiv:1512.03385")
+    yield Component("small-cnn", f"{_NETWORKS}.small_cnn:SmallCNN", "Small convolutional classifier, 8 to 32 px")
+    yield Component("mlp-classifier", f"{_NETWORKS}.mlp:MLPClassifier", "Fully connected classifier")
+    yield Component(
+        "inception", "gancore_standard.inception:Inception", "Inception v3 of the Frechet distance", "arXiv:1706.08500"
+    )
+
+
+@hookimpl
+def gancore_datasets() -> Iterator[Component]:
+    """Yield image sets."""
+    module = "gancore_standard.datasets"
+    yield Component("cifar10", f"{module}:Cifar10", "CIFAR-10, 32 px")
+    yield Component("cifar100", f"{module}:Cifar100", "CIFAR-100, 32 px")
+    yield Component("mnist", f"{module}:Mnist", "MNIST, 28 px")
+    yield Component("fashion-mnist", f"{module}:FashionMnist", "Fashion-MNIST, 28 px", "arXiv:1708.07747")
+    yield Component("svhn", f"{module}:Svhn", "SVHN, 32 px")
+    yield Component("digits", f"{module}:Digits", "scikit-learn's digits, 8 px, embedded")
+    yield Component("image-folder", f"{module}:ImageFolder", "Your images, a folder per class")
+    yield Component("lsun", f"{module}:LsunClasses", "Classes of LSUN", "arXiv:1506.03365")
+
+
+@hookimpl
+def gancore_metrics() -> Iterator[Component]:
+    """Yield scores."""
+    yield Component("fid", f"{_METRICS}.frechet:FrechetDistance", "Frechet distance of features", "arXiv:1706.08500")
+    yield Component(
+        "intra-frechet", f"{_METRICS}.intra:IntraClassFrechetDistance", "Frechet distance class by class", "arXiv:1802.05637"
+    )
+    yield Component("kid", f"{_METRICS}.kernel:KernelDistance", "Kernel inception distance of features", "arXiv:1801.01401")
+    yield Component(
+        "prdc", f"{_METRICS}.manifold:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991"
+    )
+    yield Component("inception-score", f"{_METRICS}.inception_score:InceptionScore", "Inception score", "arXiv:1606.03498")
+    yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
+    yield Component("cas", f"{_METRICS}.accuracy:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
+    yield Component("accuracy", f"{_METRICS}.classifier:TestAccuracy", "A trained classifier's accuracy")
+    yield Component(
+        "robust-accuracy",
+        f"{_METRICS}.robust:RobustAccuracy",
+        "A classifier's accuracy under attack, and its local Lipschitz value",
+        "arXiv:1706.06083",
+    )
+
+
+@hookimpl
+def gancore_recipes() -> Iterator[Path]:
+    """Yield the folder of core's recipes."""
+    yield Path(__file__).with_name("recipes")

@@ -1,0 +1,77 @@
+"""Heads of the discriminator."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from gancore.contract import Head
+from gancore_standard.networks.normalization import orthogonal_init
+from gancore_standard.networks.spectral import spectral
+
+
+class Linear(Head):
+    """One logit per image.
+
+    Args:
+        features: Width F of the features, from core.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
+    """
+
+    def __init__(self, *, features: int, spectral_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        orthogonal_init(self)
+        spectral(self.linear, spectral_norm)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N,)."""
+        logits: Tensor = self.linear(features)
+        return logits.squeeze(1)
+
+
+class AuxiliaryClassifier(Head):
+    """Class logits of the image (AC-GAN: Odena et al. 2017).
+
+    Args:
+        features: Width F of the features, from core.
+        classes: Number of classes K, from core.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
+    """
+
+    gives_classes: ClassVar[bool] = True
+
+    def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, classes)
+        orthogonal_init(self)
+        spectral(self.linear, spectral_norm)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (N, F) to logits (N, K)."""
+        logits: Tensor = self.linear(features)
+        return logits
+
+
+class Projection(Head):
+    """One logit given the label: linear + <embedding(y), features> (Miyato and Koyama 2018, Eq. 3).
+
+    Args:
+        features: Width F of the features, from core.
+        classes: Number of classes K, from core.
+        spectral_norm: Spectral norm of both, as the discriminator has it unless set.
+    """
+
+    def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.embedding = nn.Embedding(classes, features)
+        orthogonal_init(self)
+        spectral(self.linear, spectral_norm)
+        spectral(self.embedding, spectral_norm)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        """Map features (N, F) and labels (N,) int64 to logits (N,)."""
+        logits: Tensor = self.linear(features).squeeze(1) + (self.embedding(label) * features).sum(1)
+        return logits

@@ -1,0 +1,45 @@
+"""The update rules that ship with core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from gancore.contract import Loop, Range
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+
+
+class Alternating(Loop):
+    """Some steps of the discriminator on fresh batches, then one of the generator (Goodfellow et al. 2014, Alg. 1).
+
+    The generator's turn sees the real images of the last discriminator step, with fresh latents.
+
+    Args:
+        discriminator_steps: Discriminator steps per generator step.
+    """
+
+    captures: ClassVar[bool] = True
+    players: Sequence[str] = ("generator", "discriminator")
+
+    def __init__(self, *, discriminator_steps: Annotated[int, Range(1)] = 1) -> None:
+        self.discriminator_steps = discriminator_steps
+
+    def iteration(self, run: Run) -> None:
+        """Run one iteration."""
+        for _ in range(self.discriminator_steps):
+            batch = run.fresh()
+            run.phase("discriminator", batch)
+        run.phase("generator", run.renew(batch))
+
+
+class Supervised(Loop):
+    """Train a classifier on the data alone."""
+
+    captures: ClassVar[bool] = True
+    players: Sequence[str] = ("classifier",)
+
+    def iteration(self, run: Run) -> None:
+        """Run one iteration."""
+        run.phase("classifier", run.fresh())

@@ -1,0 +1,49 @@
+"""Gradient penalties, which keep a critic Lipschitz."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancore.contract import LossTerm, Range
+from gancore.parallel import rand
+
+
+class GradientPenalty(LossTerm):
+    """Gradient penalty between real and generated images: WGAN-GP, and one-sided WGAN-LP.
+
+    WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3): E (||grad D(x^)||_2 - 1)^2 at x^ = x + e (G(z) - x), e ~ U(0, 1)
+    per image. WGAN-LP (Petzka et al. 2018, arXiv:1709.08894): E max(0, ||grad D(x^)||_2 - 1)^2. The norm is taken over
+    all of an image's values, without an epsilon. Both papers multiply by 10 for images; that is the recipe's ``weight``.
+
+    Args:
+        one_sided: Punish only gradients longer than `center` (WGAN-LP).
+        center: The length that costs nothing.
+    """
+
+    differentiates: ClassVar[frozenset[str]] = frozenset({"mixed_view"})
+    extra_views: ClassVar[Mapping[str, str]] = {"mixed": "interpolate"}
+
+    def __init__(self, *, one_sided: bool = False, center: Annotated[float, Range(0)] = 1.0) -> None:
+        super().__init__()
+        self.one_sided = one_sided
+        self.center = center
+
+    def interpolate(self, *, real_view: Tensor, fake_view: Tensor, noise: torch.Generator) -> Tensor:
+        """Return a random point (N, C, H, W) between each real image and the generated one at its place."""
+        shape = (real_view.shape[0],) + (1,) * (real_view.ndim - 1)
+        share = rand(shape, noise, dtype=real_view.dtype)
+        return real_view + share * (fake_view - real_view)
+
+    def discriminator(self, *, mixed_view: Tensor, mixed_adversarial: Tensor) -> Tensor:
+        """Return the scalar penalty; `mixed_adversarial` (N,) must have been computed from `mixed_view` (N, C, H, W)."""
+        (gradient,) = torch.autograd.grad(mixed_adversarial.sum(), mixed_view, create_graph=True)
+        # vector_norm's derivative at 0 is 0, where that of a written-out square root is not a number.
+        excess: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1) - self.center
+        if self.one_sided:
+            excess = F.relu(excess)
+        return excess.square().mean()

@@ -1,0 +1,54 @@
+"""Accuracy of a classifier on real images, for runs that train one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gancore.contract import Metric
+from gancore.errors import GancoreError
+
+
+class TestAccuracy(Metric):
+    """Share of the evaluation split's images that a classifier labels rightly, in all and by class.
+
+    Args:
+        classes: Number of classes K.
+        network: Recipe label of the classifier.
+    """
+
+    __test__ = False  # not a test, whatever its name
+
+    better: ClassVar[Mapping[str, str]] = {"accuracy": "higher"}
+
+    def __init__(self, *, classes: int, network: str = "classifier") -> None:
+        self.network: str = network
+        self.classes = classes
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the images seen."""
+        self._right: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def update_real(self, *, labels: Tensor, logits: Tensor) -> None:
+        """Take in labels (N,) and the classifier's logits (N, K)."""
+        self._right.append(logits.argmax(1) == labels)
+        self._labels.append(labels)
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``accuracy`` in [0, 1], and ``by_class``, one value per class (None for an absent one).
+
+        Raises:
+            GancoreError: No image was seen.
+        """
+        if not self._labels:
+            raise GancoreError("the accuracy needs at least one image; the evaluation split is empty.")
+        right, labels = torch.cat(self._right).double(), torch.cat(self._labels)
+        hits = torch.zeros(self.classes, dtype=torch.float64, device=labels.device).index_add_(0, labels, right)
+        totals = torch.bincount(labels, minlength=self.classes)
+        by_class = [hit / total if total else None for hit, total in zip(hits.tolist(), totals.tolist(), strict=True)]
+        return {"accuracy": right.mean().item(), "by_class": by_class}

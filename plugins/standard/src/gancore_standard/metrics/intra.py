@@ -1,0 +1,173 @@
+"""Fréchet distance class by class: how good a conditional generator's images of each class are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from gancore.contract import Metric
+from gancore.errors import GancoreError
+from gancore_standard.metrics.distances import frechet_distance_of_samples
+from gancore_standard.metrics.features import KeptFeatures, of_one_width
+
+LONG_TAIL = 5
+"""How many times as many training images as the smallest class the largest has at least in long-tailed data.
+
+The long-tailed sets of the literature have 10 times and more; common sets that are not quite balanced have less (SVHN 3 times).
+"""
+
+
+class IntraClassFrechetDistance(Metric):
+    """Intra-class Fréchet distance: for each class, of its real images and of those that the generator was asked for.
+
+    Intra FID (Miyato and Koyama 2018, arXiv:1802.05637, section 4); on long-tailed data NoisyTwins (arXiv:2304.05866) reports
+    it, because one distance over all classes hardly sees a tail that has collapsed. Reports ``intra_frechet``, the mean over
+    the classes; ``by_class``, one distance per class; and on long-tailed data ``head``, ``medium`` and ``tail``, means over the
+    classes of a group. All are 0 or more.
+
+    The groups: of K classes, sorted by their training images (after samplers; among equals by their number), the K // 3 with
+    most are the head, the K // 3 with fewest the tail, and the rest is in between; of 10 classes 3, 4 and 3. They are shares of
+    the classes instead of bounds on their counts as in classification (more than 100, fewer than 20 images:
+    arXiv:1904.05160), by which CIFAR-10 with a ratio of 100 has no tail. There are none where the largest class has less than
+    5 times the images of the smallest, or with fewer than three classes.
+
+    An image counts for the class that the generator was asked for, whatever it shows. So the scores are for a conditional
+    generator: of one that ignores its labels, every class gets the same images but for chance, and the distances say how
+    far each class is from all of them. The distance of few images is biased upwards, so only values of equally many images can
+    be compared: not those of classes with the distance over all classes.
+
+    The features of all images are kept, for a covariance per class would take far more memory than the features do.
+
+    Args:
+        classes: Number of classes K, from core.
+        class_counts: Training images per class (K,), from core.
+        network: Label of the frozen classifier whose features (N, F) are compared.
+
+    Raises:
+        GancoreError: There is not one count per class.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {
+        "intra_frechet": "lower",
+        "head": "lower",
+        "medium": "lower",
+        "tail": "lower",
+    }
+
+    def __init__(self, *, classes: int, class_counts: list[int], network: str = "annotator") -> None:
+        if len(class_counts) != classes:
+            raise GancoreError(
+                f"an intra-class Fréchet distance of {classes} classes needs as many class_counts, not {len(class_counts)}; "
+                "leave them to core."
+            )
+        self.network = network
+        self.classes = classes
+        self.groups = groups_of(class_counts)
+        self._real = _Labelled("the real images")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the generated images."""
+        self._fake = _Labelled("the generated images")
+
+    def update_real(self, *, features: Tensor, labels: Tensor) -> None:
+        """Take in features (N, F) of real images and their classes (N,)."""
+        self._real.update(features, labels)
+
+    def update(self, *, features: Tensor, labels: Tensor) -> None:
+        """Take in features (N, F) of generated images and the classes (N,) that the generator was asked for."""
+        self._fake.update(features, labels)
+
+    def real_state(self) -> dict[str, Tensor]:
+        """Return the features (N, F) of the real images and their ``labels`` (N,)."""
+        return self._real.state()
+
+    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the features and labels of the real images from `real_state`, in place of those taken in.
+
+        Raises:
+            GancoreError: The state is none of this metric.
+        """
+        self._real.load_state(state)
+
+    def protocol(self) -> dict[str, Any]:
+        """Return whose labels count, and what the groups are."""
+        return {
+            "class_of_a_fake": "the label asked for",
+            "groups": f"thirds of the classes by training images, at a ratio of {LONG_TAIL} and more",
+            "covariance": "unbiased",
+            "moments_in": "float64",
+        }
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``intra_frechet``, ``by_class``, and where the classes are unequal ``head``, ``medium`` and ``tail``.
+
+        Raises:
+            GancoreError: Fewer than two images of a class on either side, features that are not finite or of different widths.
+        """
+        where = f"Intra-class Fréchet distance on the features of {self.network!r}"
+        try:
+            real, fake = of_one_width(self._real.features, self._fake.features, least=2)
+        except GancoreError as error:
+            raise GancoreError(f"{where}: {error}") from error
+        places = [self._places(self._real, where), self._places(self._fake, where)]
+        by_class = [frechet_distance_of_samples(real[a], fake[b]) for a, b in zip(*places, strict=True)]
+        means = {name: _mean([by_class[k] for k in group]) for name, group in self.groups.items()}
+        return {"intra_frechet": _mean(by_class), "by_class": by_class, **means}
+
+    def _places(self, images: _Labelled, where: str) -> list[Tensor]:
+        """Return the places of each class's images."""
+        labels = images.labels()
+        found = [(labels == k).nonzero()[:, 0] for k in range(self.classes)]
+        for k, places in enumerate(found):
+            if len(places) < 2:
+                remedy = "choose a larger split" if images is self._real else "raise evaluation.samples"
+                has = f"class {k} has {len(places)} of {images.of}"
+                raise GancoreError(f"{where}: a covariance needs at least two images, but {has}; {remedy}.")
+        return found
+
+
+def groups_of(counts: Sequence[int]) -> dict[str, list[int]]:
+    """Return the classes of ``head``, ``medium`` and ``tail``; none where the classes are about equal, or fewer than three."""
+    if len(counts) < 3 or max(counts) < LONG_TAIL * max(1, min(counts)):
+        return {}
+    order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+    third = len(counts) // 3
+    return {"head": order[:third], "medium": order[third:-third], "tail": order[-third:]}
+
+
+class _Labelled:
+    """Features with a label each."""
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+        self.features = KeptFeatures(of)
+        self._labels: list[Tensor] = []
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        self.features.update(features)
+        self._labels.append(labels)
+
+    def labels(self) -> Tensor:
+        if len(self._labels) > 1:
+            self._labels = [torch.cat(self._labels)]
+        return self._labels[0]
+
+    def state(self) -> dict[str, Tensor]:
+        features = self.features.state()
+        return {**features, "labels": self.labels().contiguous()} if features else {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        rest = {name: tensor for name, tensor in state.items() if name != "labels"}
+        self.features.load_state(rest)
+        labels = state.get("labels")
+        if (labels is None) != (not rest) or (labels is not None and labels.shape != rest["features"].shape[:1]):
+            raise GancoreError(f"The kept features of {self.of} don't have a label each; compute them anew from the images.")
+        self._labels = [] if labels is None else [labels]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,103 @@
+"""Robust accuracy and local Lipschitz value of a run's classifier, as a score of its evaluations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from gancore.contract import Metric, Range
+from gancore.errors import GancoreError
+from gancore_standard.robustness import build_attack, classifier_of, robust_accuracy
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+
+WHERE = "the robust accuracy"
+
+
+class RobustAccuracy(Metric):
+    """How often a classifier is still right when an attack perturbs real images within a budget; and how steep its loss is.
+
+    Madry et al. 2018 (arXiv:1706.06083); RobGAN (arXiv:1807.10454) scores so the class head of its discriminator, and the
+    local Lipschitz value, its section 3.1. Reports ``natural``, the accuracy on the images as they are, and for each budget
+    ``accuracy_<epsilon>``, all from 0 to 1; and ``lipschitz``, the mean over the images of the Euclidean norm of the cross
+    entropy's gradient, 0 or more. ``gancore attack`` computes the same on a trained run.
+
+    Args:
+        attack: Name of the attack component, e.g. ``fastrobgan/pgd``.
+        epsilons: Its budgets, on the [-1, 1] scale of the images.
+        settings: Its other settings, e.g. ``{steps = 20}``.
+        classifier: A classifier of the run, or a head of its discriminator with class logits; by default the first.
+        samples: Images that are attacked, evenly spread over the split; all of them where there are fewer.
+        split: Of the recipe's image set; by default that of the evaluation.
+        seed: Of the attack's random starts.
+
+    Raises:
+        GancoreError: There is no budget, or one twice, or one that is not finite.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"natural": "higher", "lipschitz": "lower"}
+
+    def __init__(
+        self,
+        *,
+        attack: str,
+        epsilons: list[Annotated[float, Range(0)]],
+        settings: dict[str, Any] | None = None,
+        classifier: str | None = None,
+        samples: Annotated[int, Range(1)] = 1000,
+        split: Literal["train", "test"] | None = None,
+        seed: Annotated[int, Range(0)] = 0,
+    ) -> None:
+        self.names = {f"{epsilon:g}": f"accuracy_{epsilon:g}" for epsilon in epsilons}
+        if not epsilons or len(self.names) < len(epsilons) or not all(map(math.isfinite, epsilons)):
+            raise GancoreError(f"epsilons must be one or more finite budgets, each once, not {epsilons}.")
+        if "epsilon" in (settings or {}):
+            raise GancoreError("settings.epsilon would be overridden by each of the epsilons; leave it out.")
+        self.attack = attack
+        self.epsilons = epsilons
+        self.settings = settings or {}
+        self.classifier = classifier
+        self.samples = samples
+        self.split = split
+        self.seed = seed
+        # One score per budget, so the names are known with the settings alone.
+        self.better = {**RobustAccuracy.better, **dict.fromkeys(self.names.values(), "higher")}  # type: ignore[misc]
+        self._protocol: dict[str, Any] = {}
+
+    def prepare(self, run: Run) -> None:
+        """Build the attack and find the classifier, so that what can't be scored is refused before the training.
+
+        Raises:
+            GancoreError: There is no such attack or classifier, or a setting of the attack is wrong.
+        """
+        for epsilon in self.epsilons:
+            build_attack(run.plan.registry, self.attack, self.settings, run.context(), epsilon, where=WHERE)
+        with classifier_of(run, self.classifier):
+            pass
+
+    def score_run(self, run: Run) -> dict[str, Any]:
+        """Return ``natural``, ``accuracy_<epsilon>`` for each budget, and ``lipschitz``.
+
+        Raises:
+            GancoreError: There is no such attack or classifier, or a setting of the attack is wrong.
+        """
+        found = robust_accuracy(
+            run,
+            self.attack,
+            self.epsilons,
+            settings=self.settings,
+            classifier=self.classifier,
+            samples=self.samples,
+            split=self.split or run.recipe.evaluation.split,
+            seed=self.seed,
+        )
+        # Which weights were attacked is what is scored, not how.
+        self._protocol = {key: value for key, value in found.protocol.items() if key not in ("id", "classifier", "weights")}
+        accuracies = {self.names[epsilon]: value for epsilon, value in found.accuracy.items()}
+        return {"natural": found.natural, **accuracies, "lipschitz": found.lipschitz}
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the attack with its settings but for the budget, the images, the seed and the precision of the last score."""
+        return self._protocol

@@ -1,0 +1,242 @@
+"""Robust accuracy: how often a trained classifier is still right when an attack perturbs the images within a budget."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from gancore.contract import Attack, Classifier, check
+from gancore.engine import as_images, to_unit
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.parallel import generator
+from gancore.plan import DISCRIMINATOR
+from gancore.training import fingerprint
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+    from gancore.recipe import Registry
+
+WHERE = "gancore attack"
+"""Names the place for errors where no recipe does."""
+
+Classify = Callable[[Tensor], Tensor]
+"""Maps images (N, C, H, W) in [-1, 1] to logits (N, K)."""
+
+
+@attrs.frozen
+class Robustness:
+    """What one attack did to one classifier.
+
+    Attributes:
+        natural: Accuracy on the images as they are.
+        accuracy: Accuracy under the attack, by epsilon as text (so that it survives JSON).
+        lipschitz: Local Lipschitz value: mean over the images of the Euclidean norm of the cross entropy's gradient.
+        protocol: Everything that makes two values comparable, with an ``id``.
+        seconds: How long it took.
+    """
+
+    natural: float
+    accuracy: dict[str, float]
+    lipschitz: float
+    protocol: dict[str, Any]
+    seconds: float
+
+
+def classifiers(run: Run) -> list[str]:
+    """Return the names of what can be attacked in a run: its classifiers, and the discriminator's heads with class logits."""
+    names = [label for label, planned in run.plan.networks.items() if issubclass(planned.cls, Classifier)]
+    return [*(label for label, head in run.heads.items() if getattr(head, "gives_classes", False)), *names]
+
+
+@contextmanager
+def classifier_of(run: Run, name: str | None) -> Iterator[tuple[str, Classify, list[nn.Module]]]:
+    """Give a classifier of a run, in evaluation mode and without gradients of its own, and its modules.
+
+    Args:
+        run: The run.
+        name: A network, or a head of the discriminator; None takes the first of `classifiers`.
+
+    Raises:
+        GancoreError: There is none of that name.
+    """
+    known = classifiers(run)
+    if name is None and not known:
+        raise GancoreError(f"{run.recipe.name} has no classifier and no discriminator head with class logits to attack.")
+    chosen = known[0] if name is None else name
+    if chosen not in known:
+        raise GancoreError(
+            f"{run.recipe.name} has no classifier {chosen!r}{did_you_mean(chosen, known)} (it has: {listed(known)})."
+        )
+    modules = [run.networks[DISCRIMINATOR], run.heads[chosen]] if chosen in run.heads else [run.networks[chosen]]
+    below = run.networks[run.plan.stands_on] if chosen in run.heads and run.plan.stands_on is not None else None
+    modules += [] if below is None else [below]
+
+    def classify(x: Tensor) -> Tensor:
+        with run.autocast():
+            if chosen in run.heads:
+                seen = x if below is None else as_images(below.embed(x))
+                logits = modules[1](modules[0](seen), torch.zeros(len(x), dtype=torch.int64, device=x.device))
+            else:
+                logits = modules[0](x)
+        return torch.as_tensor(logits).float()
+
+    modes = [module.training for module in modules]
+    wanted = [(parameter, parameter.requires_grad) for module in modules for parameter in module.parameters()]
+    for module in modules:
+        module.eval().requires_grad_(False)
+    try:
+        yield chosen, classify, modules
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
+        for parameter, want in wanted:
+            parameter.requires_grad_(want)
+
+
+def build_attack(
+    registry: Registry,
+    name: str,
+    settings: Mapping[str, Any],
+    context: Mapping[str, Any],
+    epsilon: float,
+    *,
+    where: str = WHERE,
+) -> Attack:
+    """Return an attack of evaluation, with a budget.
+
+    Args:
+        registry: The installed plugins.
+        name: Name of the attack component.
+        settings: Its settings but for the budget.
+        context: What core knows for constructors.
+        epsilon: The budget, on the [-1, 1] scale of the images.
+        where: Names the place for errors.
+
+    Raises:
+        GancoreError: There is no such attack, it needs the training that it is part of, or a setting is wrong.
+    """
+    declared = registry.component("attack", name, where=where)
+    cls = registry.load(declared)
+    where = f"{where} ({declared.full_name})"
+    if cls.gradient == "shared":
+        raise GancoreError(f"{where} lives in a training, from its gradients; evaluate with another, e.g. fastrobgan/pgd.")
+    given = check(cls, {**settings, "epsilon": epsilon}, where=where, context=dict(context))
+    try:
+        attack: Attack = cls(**given)
+    except GancoreError as error:
+        raise GancoreError(f"{where}: {error}") from error
+    return attack
+
+
+def attack_batches(
+    classify: Classify,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    attacks: Mapping[str, Attack],
+    seed: int,
+) -> tuple[float, dict[str, float], int]:
+    """Return natural accuracy, accuracy under each attack, and the number of images.
+
+    An image that is misclassified already stays so, and is left out of the attacks. Accuracy under an attack of epsilon 0 is
+    the natural one.
+    """
+    total = 0
+    natural = 0
+    right = dict.fromkeys(attacks, 0)
+    for number, (images, labels) in enumerate(batches):
+        total += len(labels)
+        with torch.no_grad():
+            correct = classify(images).argmax(1) == labels
+        natural += int(correct.sum())
+        images, labels = images[correct], labels[correct]
+        if not len(labels):
+            continue
+        for name, attack in attacks.items():
+            if getattr(attack, "epsilon", None) == 0:
+                right[name] += len(labels)
+                continue
+            noise = generator(images.device, seed, "robustness", name, number)
+            fooled = attack.fool(images, labels, classify, noise)
+            with torch.no_grad():
+                right[name] += int((classify(fooled).argmax(1) == labels).sum())
+    if not total:
+        raise GancoreError("robust accuracy needs at least one image; raise --samples, or choose another split.")
+    return natural / total, {name: count / total for name, count in right.items()}, total
+
+
+def local_lipschitz(classify: Classify, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the mean of ||grad_x CE(classify(x), y)||_2 over all images (RobGAN, arXiv:1807.10454, section 3.1)."""
+    total, number = 0.0, 0
+    for images, labels in batches:
+        leaf = images.detach().requires_grad_()
+        loss = nn.functional.cross_entropy(classify(leaf), labels, reduction="sum")
+        (grad,) = torch.autograd.grad(loss, leaf)
+        total += torch.linalg.vector_norm(grad.flatten(1), dim=1).sum().item()
+        number += len(labels)
+    return total / max(1, number)
+
+
+def robust_accuracy(
+    run: Run,
+    attack: str,
+    epsilons: Sequence[float],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    classifier: str | None = None,
+    samples: int = 1000,
+    split: str = "test",
+    batch_size: int = 250,
+    seed: int = 0,
+) -> Robustness:
+    """Attack a classifier of a run on real images.
+
+    Args:
+        run: The run.
+        attack: Name of the attack component.
+        epsilons: Budgets, on the [-1, 1] scale of the images.
+        settings: The attack's further settings.
+        classifier: A classifier of the run, or a head of its discriminator with class logits; by default the first.
+        samples: Number of images, drawn evenly from the split; all of them where there are fewer.
+        split: Of the recipe's image set.
+        batch_size: Images at a time.
+        seed: Of the attack's random starts.
+
+    Raises:
+        GancoreError: There is no such classifier, attack or split, or a setting is wrong.
+    """
+    started = time.perf_counter()
+    settings = dict(settings or {})
+    attacks = {f"{e:g}": build_attack(run.plan.registry, attack, settings, run.context(), e).to(run.device) for e in epsilons}
+    with classifier_of(run, classifier) as (chosen, classify, modules):
+        batches = list(_batches(run, split, samples, batch_size))
+        natural, accuracy, number = attack_batches(classify, batches, attacks, seed)
+        lipschitz = local_lipschitz(classify, batches)
+        weights = "+".join(fingerprint(module) for module in modules)
+    protocol: dict[str, Any] = {
+        "attack": run.plan.registry.component("attack", attack, where=WHERE).full_name,
+        "settings": settings,
+        "data": run.recipe.parts["data", "data"].declared.full_name,
+        "split": split,
+        "images": number,
+        "seed": seed,
+        "precision": run.precision,
+    }
+    text = json.dumps(protocol, sort_keys=True)
+    name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    protocol = {"id": name, **protocol, "classifier": chosen, "weights": weights}
+    return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
+
+
+def _batches(run: Run, split: str, samples: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    images, labels = run.plan.dataset.load(split)
+    # Evenly over the split, whose order may be by class.
+    chosen = torch.linspace(0, len(labels) - 1, min(samples, len(labels))).round().long()
+    for part in chosen.split(size):
+        yield to_unit(images[part].to(run.device)), labels[part].to(run.device)

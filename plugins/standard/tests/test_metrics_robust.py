@@ -1,0 +1,125 @@
+"""Robust accuracy as a score: against an attack and gradients written out, and what is refused before a training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from gancore_standard.metrics.robust import RobustAccuracy
+from gancore_standard.robustness import robust_accuracy
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancore import GancoreError
+from gancore.engine.data import to_unit
+from gancore.engine.run import Run
+from tests.hosts import run_of, same
+
+CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifier"}}}
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A game beside a frozen classifier that has learnt the digits a little."""
+    made = run_of(CLASSIFIER)
+    network = made.networks["classifier"].requires_grad_(True)
+    images, labels = made.plan.dataset.load("train")
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        F.cross_entropy(network(to_unit(images)), labels).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    network.requires_grad_(False)
+    return made
+
+
+def by_hand(network: Any, images: Tensor, labels: Tensor, epsilon: float) -> tuple[float, float]:
+    """Accuracy after one step of the gradient's sign, and the mean norm of the gradient, image by image."""
+    right, norms = 0, 0.0
+    for image, label in zip(images, labels, strict=True):
+        leaf = image[None].clone().requires_grad_()
+        (grad,) = torch.autograd.grad(F.cross_entropy(network(leaf), label[None]), leaf)
+        norms += float(grad.double().square().sum().sqrt())
+        attacked = (leaf.detach() + epsilon * grad.sign()).clamp(-1, 1)
+        # An image that is wrong from the start stays wrong.
+        right += int(network(leaf).argmax() == label and network(attacked).argmax() == label)
+    return right / len(labels), norms / len(labels)
+
+
+def test_the_scores_equal_an_attack_and_gradients_written_out(run: Run) -> None:
+    metric = RobustAccuracy(attack="fastrobgan/fgsm", epsilons=[0.0, 0.05, 0.2], samples=10_000)
+    scores = metric.score_run(run)
+    images, labels = run.plan.dataset.load("test")
+    for epsilon, name in ((0.0, "natural"), (0.0, "accuracy_0"), (0.05, "accuracy_0.05"), (0.2, "accuracy_0.2")):
+        accuracy, lipschitz = by_hand(run.networks["classifier"], to_unit(images), labels, epsilon)
+        assert scores[name] == pytest.approx(accuracy, abs=1.5 / len(labels)), name
+        assert scores["lipschitz"] == pytest.approx(lipschitz, rel=1e-4)
+    assert scores["natural"] > scores["accuracy_0.05"] > scores["accuracy_0.2"]
+    assert set(metric.better) == set(scores)
+    assert RobustAccuracy.better.keys() == {"natural", "lipschitz"}
+
+
+def test_the_scores_are_those_of_gancore_attack_with_the_settings_given(run: Run) -> None:
+    settings = {"steps": 3, "norm": "l2"}
+    metric = RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.5], settings=settings, samples=40, split="train", seed=3)
+    found = robust_accuracy(run, "fastrobgan/pgd", [0.5], settings=settings, samples=40, split="train", seed=3)
+    assert metric.score_run(run) == {
+        "natural": found.natural,
+        "accuracy_0.5": found.accuracy["0.5"],
+        "lipschitz": found.lipschitz,
+    }
+    protocol = metric.protocol()
+    assert protocol.items() <= found.protocol.items()
+    assert protocol["attack"] == "fastrobgan/pgd"
+    assert (protocol["settings"], protocol["split"], protocol["images"], protocol["seed"]) == (settings, "train", 40, 3)
+    assert not {"id", "weights", "classifier"} & protocol.keys()
+
+
+def test_a_score_leaves_the_run_as_it_was(run: Run) -> None:
+    before = run_of(CLASSIFIER)
+    before.networks["classifier"].load_state_dict(run.networks["classifier"].state_dict())
+    state = torch.get_rng_state()
+    metric = RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1], samples=20)
+    metric.prepare(run)
+    assert metric.score_run(run) == metric.score_run(run)
+    assert not same(run, before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None and not p.requires_grad for p in run.networks["classifier"].parameters())
+    assert run.networks["discriminator"].training
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"attack": "fastrobgan/pdg"}, "did you mean 'fastrobgan/pgd'"),
+        ({"attack": "fastrobgan/free"}, r"^the robust accuracy \(fastrobgan/free\) lives in a training"),
+        ({"settings": {"stepps": 2}}, r"^the robust accuracy \(fastrobgan/pgd\) has no setting 'stepps'"),
+        ({"epsilons": [0.1, 3.0]}, r"^the robust accuracy \(fastrobgan/pgd\): .*epsilon"),
+        ({"classifier": "clasifier"}, "has no classifier 'clasifier'; did you mean 'classifier'"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_before_the_training(run: Run, given: dict[str, Any], words: str) -> None:
+    metric = RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **given})
+    with pytest.raises(GancoreError, match=words):
+        metric.prepare(run)
+
+
+def test_a_run_without_a_classifier_is_refused() -> None:
+    with pytest.raises(GancoreError, match="no classifier and no discriminator head"):
+        RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1]).prepare(run_of())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"epsilons": []}, r"one or more finite budgets, each once, not \[\]"),
+        ({"epsilons": [0.1, 0.1]}, "each once"),
+        ({"epsilons": [float("inf")]}, "finite"),
+        ({"settings": {"epsilon": 0.3}}, "leave it out"),
+    ],
+)
+def test_budgets_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(GancoreError, match=words):
+        RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **given})

@@ -1,0 +1,188 @@
+"""The command line as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import gancore_standard
+import pytest
+from click.testing import CliRunner, Result
+
+import gancore
+import gancore.files.toml
+from gancore.cli import main as cli
+
+
+@click.command()
+def greet() -> None:
+    """Say hello; the command of a plugin in a test."""
+    click.echo("hello")
+
+
+RECIPE = """
+summary = "A tiny game"
+[run]
+iterations = 6
+batch_size = 8
+latent_dim = 4
+precision = "float32"
+log_every = 2
+[data]
+use = "standard/digits"
+[networks.generator]
+use = "standard/sndcgan-generator"
+width = 0.125
+conditional = true
+[networks.discriminator]
+use = "standard/sndcgan-discriminator"
+width = 0.125
+[heads.adversarial]
+use = "standard/projection"
+[losses.adversarial]
+use = "standard/hinge"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_train_sample_report_in_a_row(recipe: Path, tmp_path: Path) -> None:
+    done = run("train", recipe)
+    assert done.exit_code == 0, done.output
+    assert "The run is in runs/tiny. To look at it: gancore report runs/tiny" in done.output
+    done = run("sample", "runs/tiny", "--n", 6, "--classes", "3,5", "--out", "six.png")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "six.png").read_bytes().startswith(b"\x89PNG")
+    done = run("report", "runs/tiny")
+    assert done.exit_code == 0, done.output
+    assert "<html" in (tmp_path / "runs" / "tiny" / "report.html").read_text()
+
+
+def test_set_and_with_layer_over_the_recipe(recipe: Path, tmp_path: Path) -> None:
+    fragment = tmp_path / "more.toml"
+    fragment.write_text("[run]\nbatch_size = 4\n[losses.adversarial]\nuse = 'standard/non-saturating'\n")
+    done = run("train", recipe, "--with", fragment, "--set", "run.iterations=2", "--set", "losses.adversarial.weight=2")
+    assert done.exit_code == 0, done.output
+    resolved = gancore.files.toml.read(tmp_path / "runs" / "tiny+more" / "recipe.toml")
+    assert resolved["run"]["batch_size"] == 4
+    assert resolved["run"]["iterations"] == 2
+    assert resolved["losses"]["adversarial"] == {"use": "standard/non-saturating", "weight": 2}
+
+
+def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
+    metric = ["--set", "metrics.cas.use=cas", "--set", "metrics.cas.labels=generator"]
+    metric += ["--set", "metrics.cas.architecture=small-cnn", "--set", "metrics.cas.classifier_iterations=2"]
+    metric += ["--set", "evaluation.samples=16"]
+    assert run("train", recipe, *metric).exit_code == 0
+    done = run("evaluate", "runs/tiny")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"cas/cas +0\.\d+ +\(protocol [0-9a-f]{8}\)", done.output)
+    lines = (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    one, two = map(json.loads, lines)
+    assert one["scores"] == two["scores"]
+    assert one["protocols"] == two["protocols"]
+
+
+def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path) -> None:
+    done = run("explain", recipe)
+    assert done.exit_code == 0
+    assert "D(real + fake): one joined forward -> real_adversarial, fake_adversarial" in done.output
+    assert "forwards     discriminator 2, generator 2" in done.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_show_gives_settings_documentation_and_citation() -> None:
+    done = run("show", "cbgan/class-balance")
+    assert done.exit_code == 0
+    assert "cite: arXiv:2106.09402" in done.output
+    assert re.search(r"cycle +a whole number at least 1 \(default 2000\)", done.output)
+    assert re.search(r"classes +a whole number.* \(given by gancore\)", done.output)
+    assert "Eq. 7" in done.output
+    done = run("show", "cbgan/digits-lt")
+    assert "extends cbgan/digits-lt-baseline" in done.output
+    assert 'use = "cbgan/class-balance"' in done.output
+
+
+def test_lists_name_everything_that_is_installed() -> None:
+    assert "cbgan/class-balance" in run("components", "loss").output
+    assert "standard/linear" not in run("components", "loss").output
+    assert "standard/linear" in run("components").output
+    assert "cbgan/cifar10-100 " in run("recipes").output
+    assert re.search(
+        r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
+    )
+
+
+def test_doctor_says_what_is_here() -> None:
+    done = run("doctor")
+    assert done.exit_code == 0, done.output
+    for word in ("torch ", "precision", "fashion-mnist", "cbgan", "torchvision imports"):
+        assert word in done.output
+
+
+def test_help_shows_the_commands_in_the_order_of_a_first_day() -> None:
+    text = run("--help").output
+    places = [text.index(f"\n  {name} ") for name in cli.OWN]
+    assert places == sorted(places)
+    assert "..." not in text.split("Commands:")[1]
+
+
+def test_a_command_of_a_plugin_is_listed_and_imported_when_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import ModuleType
+
+    from gancore.recipe.registry import Registry
+
+    module = ModuleType("commanding")
+
+    @gancore.hookimpl
+    def gancore_commands() -> list[gancore.Component]:
+        return [gancore.Component("greet", "tests.test_cli:greet", "Greets")]
+
+    module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
+    found = Registry.of({"standard": gancore_standard, "commanding": module})
+    monkeypatch.setattr(cli, "_registry", lambda: found)
+    assert "Commands of plugins:\n  greet" in run("--help").output
+    assert run("greet").output == "hello\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves_and_prints_the_line_that_resumes(recipe: Path, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "gancore", "train", str(recipe), "--set", "run.iterations=100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as child:
+        log = tmp_path / "runs" / "tiny" / "log.jsonl"
+        deadline = time.monotonic() + 60
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        child.send_signal(number)
+        output, _ = child.communicate(timeout=60)
+    assert child.returncode == 130
+    line = next(line for line in output.splitlines() if line.startswith("Saved. To go on: "))
+    again = line.removeprefix("Saved. To go on: gancore ").replace("'", "").split()
+    assert again[-3:] == ["--out", "runs/tiny", "--resume"]
+    (saved,) = (tmp_path / "runs" / "tiny" / "checkpoints").iterdir()
+    assert int(saved.stem) >= 2
+
+
+def test_the_list_of_commands_is_whole() -> None:
+    from gancore.cli.main import OWN, main
+
+    assert set(OWN) == set(main.commands)

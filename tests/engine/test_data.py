@@ -1,0 +1,86 @@
+"""The index stream is a pure function, and batches are what the images say."""
+
+from __future__ import annotations
+
+import torch
+
+from gancore.engine.data import ImageStore, ImageStream, IndexStream, to_uint8, to_unit
+from gancore.parallel.randomness import derive, generator
+from gancore.recipe.tables import Augmentation
+
+
+def test_every_image_comes_once_per_epoch_though_batches_run_across_epochs() -> None:
+    stream = IndexStream(10, 4, seed=3)
+    drawn = torch.cat([stream.indices(draw) for draw in range(5)])
+    assert sorted(drawn[:10].tolist()) == list(range(10))
+    assert sorted(drawn[10:].tolist()) == list(range(10))
+    assert drawn[:10].tolist() != drawn[10:].tolist()
+
+
+def test_a_batch_larger_than_the_data_set_runs_through_several_epochs() -> None:
+    drawn = IndexStream(3, 8, seed=0).indices(0)
+    assert torch.bincount(drawn, minlength=3).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+
+
+def test_a_draw_is_the_same_whatever_was_drawn_before() -> None:
+    walked = IndexStream(100, 7, seed=1)
+    for draw in range(60):
+        walked.indices(draw)
+    assert torch.equal(walked.indices(41), IndexStream(100, 7, seed=1).indices(41))
+    assert not torch.equal(walked.indices(41), IndexStream(100, 7, seed=2).indices(41))
+
+
+def test_a_part_of_a_batch_is_as_it_would_be_in_the_whole() -> None:
+    images = torch.randint(0, 256, (20, 1, 6, 6), dtype=torch.uint8)
+    store = ImageStore(images, torch.arange(20), torch.device("cpu"), Augmentation(flip=True, crop_padding=2))
+    stream = ImageStream(store, IndexStream(20, 8, seed=5))
+    whole, labels = stream.batch(3, generator("cpu", 0, "augmentation"))
+    parts = [stream.batch(3, generator("cpu", 0, "augmentation"), part) for part in (slice(0, 3), slice(3, 8))]
+    assert torch.equal(torch.cat([part for part, _ in parts]), whole)
+    assert torch.equal(torch.cat([own for _, own in parts]), labels)
+
+
+def test_weights_are_the_frequency_of_each_image() -> None:
+    stream = IndexStream(3, 20_000, seed=0, weights=torch.tensor([1.0, 0.0, 3.0]))
+    counts = torch.bincount(stream.indices(0), minlength=3)
+    assert counts[1] == 0
+    assert abs(counts[2].item() / 20_000 - 0.75) < 0.02  # 6.5 standard deviations
+    assert torch.equal(stream.indices(9), stream.indices(9))
+
+
+def test_images_become_unit_floats_and_come_back() -> None:
+    images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
+    unit = to_unit(images)
+    assert unit.min() == -1
+    assert unit.max() == 1
+    assert unit.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(to_uint8(unit), images)
+    assert to_uint8(torch.tensor([-1.4, 1.2])).tolist() == [0, 255]
+
+
+def test_mirroring_flips_about_half_and_cropping_shifts_within_the_padding() -> None:
+    images = torch.zeros(400, 1, 5, 5, dtype=torch.uint8)
+    images[:, :, 2, 1] = 255
+    store = ImageStore(images, torch.zeros(400, dtype=torch.int64), torch.device("cpu"), Augmentation(flip=True))
+    batch, _ = store.batch(torch.arange(400), generator("cpu", 0, "x"))
+    columns = (batch[:, 0, 2] == 1).float().argmax(1)
+    assert set(columns.tolist()) == {1, 3}
+    assert 150 < (columns == 3).sum() < 250
+    store = ImageStore(images, torch.zeros(400, dtype=torch.int64), torch.device("cpu"), Augmentation(crop_padding=1))
+    batch, _ = store.batch(torch.arange(400), generator("cpu", 0, "x"))
+    places = {divmod(int(place), 5) for place in (batch[:, 0].flatten(1) == 1).float().argmax(1)}
+    assert places == {(row, column) for row in (1, 2, 3) for column in (0, 1, 2)}
+
+
+def test_seeds_depend_on_every_word_of_the_purpose() -> None:
+    seeds = {
+        derive(0, "a", 1),
+        derive(0, "a", 2),
+        derive(1, "a", 1),
+        derive(0, "b", 1),
+        derive(0, "a1"),
+        derive(0, "a", "1", 1),
+    }
+    assert len(seeds) == 6
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert derive(7, "latent", 3, 0) == derive(7, "latent", 3, 0)

@@ -1,0 +1,110 @@
+"""Optimizers, schedules and moving averages."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gancore import GancoreError
+from gancore.engine.players import MovingAverage, Player
+from gancore.plan.optimizers import check_optimizer
+from gancore.plan.schedules import cosine, exponential, linear, steps
+
+
+def test_the_moving_average_follows_the_cbgan_code(parity: Callable[[str], dict[str, Any]]) -> None:
+    rows = parity("cbgan_regularizer")["ema_decay0.9_start2_target_after"]
+    source = nn.Linear(2, 1)
+    with torch.no_grad():
+        source.weight.copy_(torch.tensor([[1.0, 2.0]]))
+        source.bias.fill_(0.5)
+    average = MovingAverage(source, decay=0.9, start=2)
+    for iteration, row in enumerate(rows):
+        with torch.no_grad():
+            source.weight += 1
+            source.bias *= 2
+        average.update(iteration)
+        if iteration == 0:
+            # The code's check for "before the start" is also false at 0, which the exact copy at 1 undoes.
+            continue
+        got = torch.cat([average.network.weight.flatten(), average.network.bias]).detach()
+        torch.testing.assert_close(got, torch.as_tensor(row, dtype=torch.float32))
+
+
+def test_the_moving_average_takes_buffers_along() -> None:
+    network = nn.BatchNorm1d(2)
+    average = MovingAverage(network, decay=0.5, start=0)
+    network(torch.randn(8, 2))
+    average.update(0)
+    torch.testing.assert_close(average.network.running_mean, network.running_mean / 2)
+    assert average.network.num_batches_tracked == 1
+    assert not average.network.weight.requires_grad
+
+
+def test_schedules_are_what_their_papers_say() -> None:
+    assert exponential(base=0.5, period=80_000)(160_000) == pytest.approx(0.25)
+    assert [linear(iterations=10)(i) for i in (0, 5, 10)] == [1.0, 0.5, 0.0]
+    assert linear(iterations=10, start=5)(5) == 1.0
+    assert cosine(iterations=10)(10) == pytest.approx(0.0)
+    assert cosine(iterations=10, warmup=4)(1) == 0.5
+
+
+def test_the_steps_schedule_is_ldam_drws(parity: Callable[[str], dict[str, Any]]) -> None:
+    expected = parity("ldam_drw")["lr_schedule_base0.1"]
+    # One iteration an epoch: a rise over 5 epochs, then x 0.01 from epoch 160 and again from 180 (0-based).
+    factor = steps(at=[160, 180], factor=0.01, warmup=5)
+    assert [0.1 * factor(epoch) for epoch in range(200)] == pytest.approx(expected.tolist())
+
+
+def test_an_optimizers_state_comes_back_bit_exactly() -> None:
+    def player(network: nn.Module) -> Player:
+        return Player("generator", network, [], ("adam", {"lr": 0.1}), lambda _: 1.0)
+
+    def step(p: Player) -> None:
+        p.zero_grad()
+        p.network(torch.ones(1, 3, 4, 4)).square().sum().backward()
+        p.step(0)
+
+    one = player(nn.Conv2d(3, 2, 3).to(memory_format=torch.channels_last))
+    step(one)
+    two = player(copy.deepcopy(one.network))
+    two.load_state({name: value.contiguous().clone() for name, value in one.state().items()})
+    step(one)
+    step(two)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        assert torch.equal(a, b)
+        assert a.stride() == b.stride()
+
+
+def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
+    player = Player("generator", nn.Linear(1, 1, bias=False), [], ("sgd", {"lr": 1.0, "momentum": 0.0}), lambda i: 0.5**i)
+    with torch.no_grad():
+        player.parameters[0].zero_()
+    for iteration in range(3):
+        player.zero_grad()
+        player.network(torch.ones(1, 1)).sum().backward()
+        player.step(iteration)
+    assert player.parameters[0].item() == pytest.approx(-1.75)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"use": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"lr": 0}, "lr must be a number above 0"),
+        ({"momentum": 0.9}, "no setting 'momentum'"),
+        ({"schedule": "linear"}, "schedule must be a table"),
+        ({"schedule": {"use": "linaer"}}, "unknown schedule 'linaer'; did you mean 'linear'"),
+        ({"schedule": {"use": "steps", "at": 5}}, "at must be a list"),
+        ({"schedule": {"use": "exponential"}}, "needs the setting 'period'"),
+        ({"betas": [0.5, 1.0]}, "betas"),
+    ],
+)
+def test_a_wrong_optimizer_gets_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(GancoreError, match=r"optimizers\.generator") as caught:
+        check_optimizer(settings, where="recipe: optimizers.generator", context={"iterations": 10})
+    assert sentence in str(caught.value)

@@ -1,0 +1,1161 @@
+"""Further streams of images, samplers of one of them, blends, shares, a discriminator on features, and data of floats."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import gancore_standard
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from gancore_standard.losses.objectives import Minimax
+from gancore_standard.robustness import classifier_of
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import gancore
+from gancore import GancoreError
+from gancore.cli import main as cli
+from gancore.cli.explain import explain
+from gancore.contract.data import DatasetInfo, Drawn
+from gancore.engine.data import ImageStore, to_unit
+from gancore.engine.run import Run
+from gancore.engine.values import Batch
+from gancore.files import toml
+from gancore.parallel import distributed
+from gancore.parallel.randomness import generator
+from gancore.plan.load import make_plan
+from gancore.plan.plan import Plan
+from gancore.plan.schedules import linear
+from gancore.plan.vocabulary import vocabulary
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table, read
+from gancore.recipe.registry import Registry
+from gancore.recipe.tables import Augmentation
+from gancore.testing import host
+from gancore.testing.parts import TinyDiscriminator
+from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
+from gancore.training import checkpoint
+from gancore.training.evaluate import Evaluator
+from gancore.training.prerequisites import training_recipe, wanted
+from tests import probe
+from tests.hosts import CPU, same, steps
+from tests.probe.parts import Free
+
+# -- the plugin of this module -----------------------------------------------------------------------------------------
+
+
+class Coded(gancore.Dataset):
+    """Images of one grey each, which is the image's number; the classes take turns."""
+
+    def __init__(self, *, number: int = 120, first: int = 0, kinds: int = 4, planes: int = 1, image_size: int = 2) -> None:
+        self.number, self.first, self.kinds = number, first, kinds
+        self.shape = (planes, image_size, image_size)
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(self.kinds, self.shape[0], self.shape[1])
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        values = torch.arange(self.first, self.first + self.number, dtype=torch.uint8)
+        return values.view(-1, 1, 1, 1).expand(-1, *self.shape).contiguous(), torch.arange(self.number) % self.kinds
+
+
+class Points(gancore.Dataset):
+    """Points in the plane, none of which an 8-bit pixel holds."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DatasetInfo(2, 2, 1, continuous=True)
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        values = torch.linspace(-0.99, 0.99, 80).add(1 / 3000).view(40, 2, 1, 1)
+        return values.float(), torch.arange(40) % 2
+
+
+class Weave(gancore.Sampler):
+    """Every way in which a sampler may use sources: partners of a blend, negatives in numbers, or with a share."""
+
+    gives_negatives: ClassVar[bool] = True
+
+    def __init__(
+        self, *, partner: str | None = None, negatives: str | None = None, number: int = 3, share: float | None = None
+    ) -> None:
+        super().__init__()
+        self.partner, self.negatives, self.number, self.share = partner, negatives, number, share
+        self.gives_partner, self.gives_share = partner is not None, share is not None
+
+    def reads(self) -> list[str]:
+        return [label for label in (self.partner, self.negatives) if label]
+
+    def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
+        if self.negatives:
+            images, labels = batch.sources[self.negatives]
+            kept = slice(None) if self.share is not None else slice(self.number)
+            batch = attrs.evolve(batch, negatives=images[kept], negatives_label=labels[kept], negatives_share=self.share)
+        if self.partner:
+            share = torch.rand(len(batch.real), generator=noise)
+            batch = attrs.evolve(batch, partner=batch.sources[self.partner][0], share=share)
+        return batch
+
+
+class Nobody(gancore.Sampler):
+    """Leaves nothing."""
+
+    def select(self, labels: Tensor, seed: int) -> Tensor:
+        return torch.empty(0, dtype=torch.int64)
+
+
+SEEN: dict[str, Any] = {}
+"""What `Spy` was given last."""
+
+
+class Spy(gancore.LossTerm):
+    """Asks for everything that a source gives to the discriminator's and the generator's loss."""
+
+    def discriminator(
+        self,
+        *,
+        labelled: Tensor,
+        labelled_label: Tensor,
+        labelled_view: Tensor,
+        labelled_adversarial: Tensor,
+        labelled_features: Tensor,
+        labelled_classifier: Tensor,
+        labelled_classifier_features: Tensor,
+        real_adversarial: Tensor,
+    ) -> Tensor:
+        SEEN["discriminator"] = {name: value for name, value in locals().items() if name != "self"}
+        return labelled_adversarial.square().mean() + 0 * real_adversarial.mean()
+
+    def generator(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+        SEEN["generator"] = {"labelled_adversarial": labelled_adversarial}
+        return (fake_adversarial - labelled_adversarial).square().mean()
+
+
+class Labelled(gancore.LossTerm):
+    """A classifier's loss on a source."""
+
+    def classifier(self, *, labelled_classifier: Tensor, labelled_label: Tensor) -> Tensor:
+        return F.cross_entropy(labelled_classifier, labelled_label)
+
+
+class Fool(gancore.LossTerm):
+    """A classifier's loss through the discriminator that stands on it."""
+
+    def classifier(self, *, real_adversarial: Tensor) -> Tensor:
+        return real_adversarial.mean()
+
+
+class Both(Minimax):
+    """The game, of which an attack may raise either side."""
+
+    def attacked_fake(self, *, fake_adversarial: Tensor) -> Tensor:
+        return F.softplus(fake_adversarial)
+
+
+class Third(gancore.Loop):
+    """Discriminator, generator, classifier."""
+
+    players = ("generator", "discriminator", "classifier")
+
+    def iteration(self, run: Run) -> None:
+        for player in ("discriminator", "generator", "classifier"):
+            run.phase(player, run.fresh())
+
+
+class Dropping(gancore.Classifier):
+    """A classifier whose features are noisy while it trains."""
+
+    frozen_needs_weights = False
+
+    def __init__(self, *, channels: int, image_size: int, classes: int) -> None:
+        super().__init__()
+        self.features, self.classes = 6, classes
+        self.hidden, self.drop = nn.Linear(channels * image_size**2, 6), nn.Dropout(0.5)
+        self.linear = nn.Linear(6, classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.drop(torch.tanh(self.hidden(x.flatten(1))))
+
+    def classify(self, features: Tensor) -> Tensor:
+        return self.linear(features)
+
+
+class Sized(TinyDiscriminator):
+    """A discriminator that remembers what core told it."""
+
+    def __init__(self, *, channels: int, image_size: int) -> None:
+        super().__init__(channels=channels, image_size=image_size)
+        self.told = (channels, image_size)
+
+
+class Keeps(gancore.Metric):
+    """Keeps what it sees."""
+
+    def __init__(self) -> None:
+        self.real: list[Tensor] = []
+        self.fake: list[Tensor] = []
+
+    def reset(self) -> None:
+        self.fake.clear()
+
+    def update_real(self, *, images: Tensor) -> None:
+        self.real.append(images)
+
+    def update(self, *, images: Tensor) -> None:
+        self.fake.append(images)
+
+    def compute(self) -> dict[str, Any]:
+        return {"number": len(torch.cat(self.fake))}
+
+
+def _declared(**targets: str) -> Iterator[gancore.Component]:
+    for name, target in targets.items():
+        yield gancore.Component(name.replace("_", "-"), f"{__name__}:{target}", target)
+
+
+@gancore.hookimpl
+def gancore_datasets() -> Iterator[gancore.Component]:
+    yield from _declared(coded="Coded", points="Points")
+
+
+@gancore.hookimpl
+def gancore_samplers() -> Iterator[gancore.Component]:
+    yield from _declared(weave="Weave", nobody="Nobody")
+
+
+@gancore.hookimpl
+def gancore_loss_terms() -> Iterator[gancore.Component]:
+    yield from _declared(spy="Spy", labelled="Labelled", fool="Fool", both="Both")
+
+
+@gancore.hookimpl
+def gancore_loops() -> Iterator[gancore.Component]:
+    yield from _declared(third="Third")
+
+
+@gancore.hookimpl
+def gancore_networks() -> Iterator[gancore.Component]:
+    yield from _declared(dropping="Dropping", sized="Sized")
+
+
+@gancore.hookimpl
+def gancore_metrics() -> Iterator[gancore.Component]:
+    yield from _declared(keeps="Keeps")
+
+
+REGISTRY = Registry.of({"standard": gancore_standard, "host": host, "probe": probe, "toy": sys.modules[__name__]})
+
+GAME: dict[str, Any] = {
+    "run": {"iterations": 8, "batch_size": 12, "latent_dim": 4, "precision": "float32", "log_every": 2},
+    "data": {"use": "toy/coded"},
+    "networks": {"generator": {"use": "host/generator"}, "discriminator": {"use": "host/discriminator"}},
+    "heads": {"adversarial": {"use": "standard/linear"}},
+    "losses": {"adversarial": {"use": "standard/non-saturating"}},
+}
+AVOID: dict[str, Any] = {"sources": {"avoid": {}}}
+CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifier"}}}
+ON: dict[str, Any] = merge(CLASSIFIER, {"networks": {"discriminator": {"on": "classifier"}}})
+
+
+def take(label: str, keep: list[int], of: str | None = None) -> dict[str, Any]:
+    return {"samplers": {label: {"use": "standard/take-classes", "keep": keep, **({"of": of} if of else {})}}}
+
+
+def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Plan:
+    table = base or GAME
+    for over in tables:
+        table = merge(table, over)
+    return make_plan(check_table(table, REGISTRY, name="test"), REGISTRY)
+
+
+def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Run:
+    return Run(plan_of(*tables, base=base), CPU)
+
+
+def numbers(images: Tensor) -> list[int]:
+    """Return the numbers of images of `Coded`."""
+    return ((images[:, 0, 0, 0] + 1) * 127.5).round().long().tolist()
+
+
+def epoch(run: Run, source: str | None = None) -> list[int]:
+    """Return the numbers of the first 120 images of a stream."""
+    found: list[int] = []
+    for _ in range(10):
+        batch = run.fresh()
+        found += numbers(batch.real if source is None else batch.sources[source][0])
+    return found
+
+
+# -- streams -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_source_is_a_stream_of_the_data_in_an_order_of_its_own() -> None:
+    orders = [epoch(run_of(AVOID, {"sources": {"partner": {}}}), source) for source in (None, "avoid", "partner")]
+    assert all(sorted(order) == list(range(120)) for order in orders)
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        # Of two random orders, one place in 120 agrees on average.
+        assert sum(x == y for x, y in zip(orders[a], orders[b], strict=True)) < 10
+    assert epoch(run_of(AVOID), "avoid") == orders[1]
+    assert epoch(run_of(AVOID, {"run": {"seed": 1}}), "avoid") != orders[1]
+
+
+def test_images_and_labels_of_a_source_stay_together() -> None:
+    run = run_of(AVOID)
+    for _ in range(12):
+        images, labels = run.fresh().sources["avoid"]
+        assert images.shape == (12, 1, 2, 2)
+        assert [number % 4 for number in numbers(images)] == labels.tolist()
+
+
+def test_a_shared_source_sees_what_the_samplers_leave_of_the_data() -> None:
+    run = run_of(AVOID, take("some", [0, 2]))
+    assert {number % 4 for number in epoch(run, "avoid")} == {0, 2}
+    assert {number % 4 for number in epoch(run)} == {0, 2}
+    counts = Counter(epoch(run_of(AVOID, take("some", [0, 2])), "avoid"))
+    assert sorted(counts) == [number for number in range(120) if number % 4 in (0, 2)]
+    assert set(counts.values()) == {2}
+
+
+def test_of_selects_from_a_source_alone_and_after_the_data_whatever_the_order() -> None:
+    two = {"sources": {"avoid": {}, "partner": {}}}
+    run = run_of(two, take("a", [1], "avoid"), take("b", [1, 2]))
+    batches = [run.fresh() for _ in range(10)]
+    assert {int(label) for batch in batches for label in batch.real_label} == {1, 2}
+    assert {int(label) for batch in batches for label in batch.sources["avoid"][1]} == {1}
+    assert {int(label) for batch in batches for label in batch.sources["partner"][1]} == {1, 2}
+    assert run.class_counts == [0, 30, 30, 0]
+
+
+def test_of_per_class_draws_the_same_few_again_and_again() -> None:
+    few = {"samplers": {"few": {"use": "standard/per-class", "count": 3, "of": "avoid"}}}
+    run = run_of(AVOID, few)
+    counts = Counter(epoch(run, "avoid"))
+    assert len(counts) == 12
+    assert set(counts.values()) == {10}
+    assert Counter(number % 4 for number in counts) == dict.fromkeys(range(4), 3)
+    assert sorted(epoch(run_of(AVOID, few))) == list(range(120))
+    assert set(counts) != set(epoch(run_of(AVOID, few, {"run": {"seed": 1}}), "avoid"))
+
+
+def test_frequencies_belong_to_their_stream_and_a_shared_source_keeps_the_datas() -> None:
+    tail = {"samplers": {"tail": {"use": "standard/long-tail", "ratio": 10.0}}}
+    balance = {"use": "standard/class-balanced"}
+
+    def shares(table: dict[str, Any]) -> dict[str, list[float]]:
+        run = run_of(AVOID, tail, table, {"run": {"batch_size": 4000}})
+        batch = run.fresh()
+        labels = {"data": batch.real_label, "avoid": batch.sources["avoid"][1]}
+        return {name: (torch.bincount(found, minlength=4) / 4000).tolist() for name, found in labels.items()}
+
+    counts = run_of(tail).class_counts
+    long = [count / sum(counts) for count in counts]
+    even = [0.25] * 4
+    for table, data, avoid in (
+        ({}, long, long),
+        ({"samplers": {"even": {**balance, "of": "avoid"}}}, long, even),
+        ({"samplers": {"even": balance}}, even, even),
+    ):
+        found = shares(table)
+        assert found["data"] == pytest.approx(data, abs=0.03)
+        assert found["avoid"] == pytest.approx(avoid, abs=0.03)
+
+
+def test_another_data_set_is_a_source_that_the_datas_samplers_leave_alone() -> None:
+    other = {"sources": {"avoid": {"use": "toy/coded", "number": 40, "first": 200, "kinds": 2}}}
+    run = run_of(other, take("some", [3]))
+    assert {number % 4 for number in epoch(run)} == {3}
+    assert sorted(set(epoch(run, "avoid"))) == list(range(200, 240))
+    run = run_of(other, take("some", [3]), take("few", [1], "avoid"))
+    assert set(epoch(run, "avoid")) == set(range(201, 240, 2))
+    assert run.class_counts == [0, 0, 0, 30]
+
+
+def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = []
+    for rank in (0, 1):
+        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
+        run = run_of(AVOID)
+        monkeypatch.setattr(distributed, "world_size", lambda: 2)
+        runs.append([n for _ in range(10) for n in numbers(run.fresh().sources["avoid"][0])])
+        monkeypatch.undo()
+    assert sorted(runs[0] + runs[1]) == list(range(120))
+
+
+def test_a_source_changes_no_other_draw() -> None:
+    crop = {"data": {"flip": True, "crop_padding": 1}, "losses": {"penalty": {"use": "standard/gradient-penalty"}}}
+    plain = run_of(crop, take("some", [0, 1]))
+    beside = run_of(crop, take("some", [0, 1]), AVOID, take("few", [1], "avoid"))
+    assert same(steps(plain, 3), steps(beside, 3)) == []
+    a, b = plain.fresh(), beside.fresh()
+    assert torch.equal(a.real, b.real)
+    assert a.z is not None
+    assert b.z is not None
+    assert torch.equal(a.z, b.z)
+    # Nor does a further source change the first.
+    alone, two = run_of(crop, AVOID), run_of(crop, AVOID, {"sources": {"a": {}}})
+    assert torch.equal(alone.fresh().sources["avoid"][0], two.fresh().sources["avoid"][0])
+
+
+def test_sources_are_augmented_each_with_draws_of_its_own() -> None:
+    """All images are the same one, so that equal draws would show."""
+    table = {"data": {"use": "toy/coded", "number": 1, "kinds": 1, "first": 200, "image_size": 4, "crop_padding": 3}}
+    batch = run_of(table, AVOID).fresh()
+    images = batch.sources["avoid"][0]
+    assert len({tuple(image.flatten().tolist()) for image in images}) > 4
+    assert not torch.equal(images, batch.real)
+
+
+NEGATIVES = {"samplers": {"weave": {"use": "toy/weave", "negatives": "avoid"}}}
+SHARED = {"samplers": {"weave": {"use": "toy/weave", "negatives": "avoid", "share": 0.3}}}
+BLEND = {"samplers": {"weave": {"use": "toy/weave", "partner": "avoid"}}}
+PENALTY = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
+FREE = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
+SIGN = {"attacks": {"sign": {"use": "probe/sign"}}}
+THIRD = {"loop": {"use": "toy/third"}, "sources": {"labelled": {}}, "losses": {"classes": {"use": "toy/labelled"}}}
+ABILITIES: dict[str, list[dict[str, Any]]] = {
+    "a source that nobody reads": [AVOID],
+    "negatives": [AVOID, NEGATIVES, PENALTY],
+    "negatives with a share": [AVOID, SHARED, PENALTY],
+    "negatives with a share, free replay": [AVOID, SHARED, FREE],
+    "negatives with a share, attack with own gradient": [AVOID, SHARED, SIGN],
+    "a blend": [AVOID, BLEND, PENALTY],
+    "a blend, free replay": [AVOID, BLEND, FREE],
+    "a blend, measured before D": [AVOID, BLEND, {"samplers": {"dim": {"use": "probe/dim"}}}],
+    "a blend, attack with own gradient": [AVOID, BLEND, SIGN],
+    "on features": [ON, PENALTY],
+    "on features, free replay": [ON, FREE],
+    "on features, R1": [ON, {"losses": {"r1": {"use": "probe/r1"}}}],
+    "on features, bfloat16": [ON, {"run": {"precision": "bfloat16"}}],
+    "on features that are trained and noisy": [
+        ON,
+        THIRD,
+        AVOID,
+        SHARED,
+        {"networks": {"classifier": {"use": "toy/dropping"}}},
+    ],
+    "on features of a classifier trained through D": [ON, THIRD, {"losses": {"classes": {"use": "toy/fool"}}}],
+    "a source as a side": [CLASSIFIER, {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}}],
+    "points": [AVOID, {"data": {"use": "toy/points"}}, BLEND],
+}
+each = pytest.mark.parametrize("tables", ABILITIES.values(), ids=ABILITIES)
+
+
+@each
+def test_each_ability_trains_and_resumes_to_the_last_bit(tables: list[dict[str, Any]]) -> None:
+    whole = steps(run_of(*tables), 5)
+    first = steps(run_of(*tables), 2)
+    saved = {name: tensor.detach().clone().contiguous() for name, tensor in first.tensors().items()}
+    second = run_of(*tables)
+    second.restore(saved, first.counters())
+    assert same(whole, steps(second, 3)) == []
+    assert all(value.isfinite() for value in whole.losses.values())
+    untrained = run_of(*tables)
+    for player in whole.players:
+        pairs = zip(whole.players[player].parameters, untrained.players[player].parameters, strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs), f"the {player} has not moved"
+
+
+@each
+def test_a_turn_leaves_gradients_on_its_own_player_only(tables: list[dict[str, Any]]) -> None:
+    assert gradients_elsewhere(run_of(*tables)) == []
+
+
+@each
+def test_an_iteration_never_waits_for_the_device(tables: list[dict[str, Any]]) -> None:
+    run = steps(run_of(*tables), 1)
+    with NoSynchronisation():
+        run.step()
+
+
+def test_a_recipe_with_a_shared_source_is_the_same_after_a_trip_through_a_file() -> None:
+    recipe = check_table(merge(GAME, merge(AVOID, take("few", [1], "avoid"))), REGISTRY, name="test")
+    again = check_table(toml.tomllib.loads(toml.dumps(recipe.table)), REGISTRY, name="test")
+    assert again.digest == recipe.digest
+    assert again.parts["sources", "avoid"].shared
+    assert make_plan(again, REGISTRY).samplers["few"].keys.of == "avoid"
+    assert plan_of(AVOID, {"sources": {"avoid": False}}).sources == {}
+    assert plan_of(AVOID, {"sources": False}).sources == {}
+
+
+# -- sources as sides of a loss ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", ["standard/linear", "standard/projection"])
+def test_a_source_is_a_side_of_a_loss(head: str) -> None:
+    table = {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}, "heads": {"adversarial": {"use": head}}}
+    run = run_of(table, CLASSIFIER)
+    batch = run.fresh()
+    images, labels = batch.sources["labelled"]
+    discriminator, classifier = run.networks["discriminator"], run.networks["classifier"]
+    with torch.no_grad():
+        features = discriminator(images)
+        logit = run.heads["adversarial"](features, labels)
+        embedded = classifier.embed(images)
+    run.phase("discriminator", batch)
+    seen = SEEN["discriminator"]
+    assert torch.equal(seen["labelled"], images)
+    assert torch.equal(seen["labelled_view"], images)
+    assert torch.equal(seen["labelled_label"], labels)
+    torch.testing.assert_close(seen["labelled_features"], features, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labelled_adversarial"], logit, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labelled_classifier_features"], embedded, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labelled_classifier"], classifier.classify(embedded), rtol=1e-5, atol=1e-6)
+    assert seen["labelled_adversarial"].requires_grad
+    assert not seen["labelled_classifier"].requires_grad
+    run.phase("generator", batch)
+    assert not SEEN["generator"]["labelled_adversarial"].requires_grad
+
+
+def test_a_classifiers_loss_takes_logits_and_labels_of_a_source() -> None:
+    run = run_of(CLASSIFIER, THIRD)
+    batch = run.fresh()
+    images, labels = batch.sources["labelled"]
+    expected = F.cross_entropy(run.networks["classifier"](images), labels)
+    run.phase("classifier", batch)
+    assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert not torch.equal(labels, batch.real_label)
+
+
+def test_the_vocabulary_has_all_of_a_source() -> None:
+    names = vocabulary(plan_of(CLASSIFIER, {"sources": {"labelled": {}}}))
+    for what in ("", "_label", "_view", "_adversarial", "_features", "_activations", "_classifier", "_classifier_features"):
+        assert f"labelled{what}" in names
+    text = explain(plan_of(CLASSIFIER, {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}}))
+    assert "D(real + fake): one joined forward" not in text.split("Phase of the generator")[0]
+    assert "labelled_adversarial" in text
+    assert "the data, as its samplers leave them" in text
+    text = explain(plan_of({"sources": {"avoid": {"use": "toy/coded", "first": 9}}}, take("few", [1], "avoid")))
+    assert "a further data set" in text
+    assert "selects from the source avoid" in text
+
+
+# -- blends ------------------------------------------------------------------------------------------------------------
+
+
+def views(run: Run) -> list[Tensor]:
+    """Return a list to which every batch that the discriminator sees will be added."""
+    found: list[Tensor] = []
+    run.networks["discriminator"].register_forward_pre_hook(lambda _m, inputs: found.append(inputs[0].detach().clone()))
+    return found
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["images", "features"])
+def test_real_images_are_blended_where_the_discriminator_sees_them(on: bool) -> None:
+    run = run_of(ON if on else {}, AVOID, BLEND)
+    batch = run.fresh()
+    assert batch.partner is not None
+    assert batch.share is not None
+    assert torch.equal(batch.partner, batch.sources["avoid"][0])
+    assert 0 <= batch.share.min() < 0.3 < 0.7 < batch.share.max() <= 1
+    a, b = batch.real, batch.partner
+    share = batch.share.view(-1, 1, 1, 1)
+    if on:
+        a, b = (run.networks["classifier"].embed(x)[:, :, None, None] for x in (a, b))
+    seen = views(run)
+    run.phase("discriminator", batch)
+    torch.testing.assert_close(seen[0][:12], (share * a + (1 - share) * b).detach())
+    batch.share = torch.ones(12)
+    run.phase("discriminator", batch)
+    torch.testing.assert_close(seen[1][:12], a.detach())
+
+
+def test_both_sides_of_a_blend_are_measured_with_draws_of_their_own() -> None:
+    table = {"data": {"use": "toy/coded", "first": 130, "number": 1, "kinds": 1}, "samplers": {"dim": {"use": "probe/dim"}}}
+    run = run_of(AVOID, BLEND, table)
+    batch = run.fresh()
+    batch.share = torch.full((12,), 0.25)
+    seen = views(run)
+    run.phase("discriminator", batch)
+    value = batch.real[0, 0, 0, 0].item()
+    found = {round(x / value, 3) for x in seen[0][:12].flatten().tolist()}
+    assert found <= {0.0, 0.25, 0.75, 1.0}
+    assert {0.25, 0.75} <= found
+
+
+# -- shares ------------------------------------------------------------------------------------------------------------
+
+OBJECTIVES = ["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average"]
+
+
+def logits(run: Run, x: Tensor, label: Tensor) -> Tensor:
+    found: Tensor = run.heads["adversarial"](run.networks["discriminator"](x), label)
+    return found
+
+
+@pytest.mark.parametrize("head", ["standard/linear", "standard/projection"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_loss_is_shared_between_generated_images_and_negatives(objective: str, head: str) -> None:
+    table = {"losses": {"adversarial": {"use": f"standard/{objective}"}}, "heads": {"adversarial": {"use": head}}}
+    run = run_of(AVOID, SHARED, table)
+    batch = run.fresh()
+    assert batch.negatives is not None
+    assert batch.negatives_label is not None
+    assert batch.z is not None
+    assert batch.fake_label is not None
+    with torch.no_grad():
+        fake = run.networks["generator"](batch.z, batch.fake_label)
+    real = logits(run, batch.real, batch.real_label)
+    term: Any = run.terms["adversarial"]
+    parts = [
+        term.discriminator(real_adversarial=real, fake_adversarial=logits(run, images, label))
+        for images, label in ((fake, batch.fake_label), (batch.negatives, batch.negatives_label))
+    ]
+    expected = 0.7 * parts[0] + 0.3 * parts[1]
+    parameters = run.players["discriminator"].parameters
+    gradients = torch.autograd.grad(expected, parameters)
+    run.phase("discriminator", batch)
+    assert run.losses["discriminator/adversarial"].item() == pytest.approx(expected.item(), rel=1e-5)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+    # The generator's turn is as it were without negatives, with all its images.
+    made = views(run)
+    run.phase("generator", batch)
+    assert [len(x) for x in made if x.shape == batch.real.shape][-1] == 12
+
+
+def test_a_penalty_is_shared_too() -> None:
+    run = run_of(AVOID, SHARED, PENALTY, {"losses": {"adversarial": {"use": "standard/wasserstein"}}})
+    batch = run.fresh()
+    assert batch.negatives is not None
+    assert batch.z is not None
+    with torch.no_grad():
+        fake = run.networks["generator"](batch.z)
+    term: Any = run.terms["penalty"]
+    found = []
+    for images in (fake, batch.negatives):
+        noise = generator(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+        mixed = term.interpolate(real_view=batch.real, fake_view=images, noise=noise).detach().requires_grad_()
+        found.append(term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label)))
+    expected = 0.7 * found[0] + 0.3 * found[1]
+    assert abs(found[0] - found[1]) > 1e-4
+    run.phase("discriminator", batch)
+    assert run.losses["discriminator/penalty"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_share_of_0_is_the_plain_game_and_1_has_no_generated_images_in_it(share: float) -> None:
+    run = run_of(AVOID, SHARED)
+    batch = run.fresh()
+    batch.negatives_share = share
+    run.phase("discriminator", batch)
+    other = run_of()
+    assert batch.negatives is not None
+    plain = Batch(batch.real, batch.real_label, z=batch.z, fake_label=batch.fake_label)
+    if share == 1.0:
+        plain.generated["fake", 12] = batch.negatives
+    other.phase("discriminator", plain)
+    assert run.losses["discriminator/adversarial"].item() == pytest.approx(
+        other.losses["discriminator/adversarial"].item(), rel=1e-6
+    )
+
+
+def attack_of(run: Run) -> Free:
+    assert isinstance(run.attack, Free)
+    return run.attack
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["images", "features"])
+def test_a_shared_gradient_is_that_of_the_whole_loss(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of(AVOID, SHARED, FREE, PENALTY, ON if on else {})
+    batch = run.fresh()
+    attack = attack_of(run)
+    given: list[Tensor] = []
+    monkeypatch.setattr(attack, "update", lambda grad, _x: given.append(grad.clone()))
+    assert batch.negatives is not None
+    assert batch.z is not None
+    leaf = attack.perturb(batch.real).detach().requires_grad_()
+    with torch.no_grad():
+        fake = run.networks["generator"](batch.z)
+
+    def see(x: Tensor) -> Tensor:
+        return run.networks["classifier"].embed(x)[:, :, None, None] if on else x
+
+    term: Any = run.terms["penalty"]
+    expected = torch.zeros(())
+    for share, images in ((0.7, fake), (0.3, batch.negatives)):
+        real = logits(run, see(leaf), batch.real_label)
+        loss = F.softplus(-real).mean() + F.softplus(logits(run, see(images), batch.real_label)).mean()
+        noise = generator(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+        mixed = term.interpolate(real_view=see(leaf), fake_view=see(images), noise=noise)
+        penalty = term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label))
+        expected = expected + share * (loss + 10 * penalty)
+    (gradient,) = torch.autograd.grad(expected, leaf)
+    run.phase("discriminator", batch)
+    assert len(given) == 1
+    torch.testing.assert_close(given[0], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_an_attack_with_its_own_gradient_is_on_both_parts() -> None:
+    """On the side called fake it perturbs generated images for the one part, and negatives for the other."""
+    sides = {"attacks": {"sign": {"use": "probe/sign", "sides": ["real", "fake"]}}}
+    run = run_of(AVOID, SHARED, sides, {"losses": {"adversarial": {"use": "toy/both"}}})
+    batch = run.fresh()
+    attack: Any = run.attack
+    craft, crafted = attack.craft, []
+
+    def watched(x: Tensor, objective: Any, noise: torch.Generator) -> Tensor:
+        found = craft(x, objective, noise)
+        crafted.append((x, found.detach(), objective(x).detach(), objective(found).detach()))
+        return found
+
+    attack.craft = watched
+    seen = views(run)
+    run.phase("discriminator", batch)
+    assert batch.negatives is not None
+    fake = batch.generated["fake", 12]
+    for (x, found, before, after), images in zip(crafted, (batch.real, fake, batch.real, batch.negatives), strict=True):
+        assert torch.equal(x, images)
+        assert 0 < (found - x).abs().max() <= 0.05 + 1e-6
+        assert (after >= before).all()
+    torch.testing.assert_close(seen[-2], torch.cat([crafted[0][1], crafted[1][1]]))
+    torch.testing.assert_close(seen[-1], torch.cat([crafted[2][1], crafted[3][1]]))
+
+
+# -- on features -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("label", ["classifier", "judge"])
+def test_the_discriminator_is_built_for_features_and_sees_them(label: str) -> None:
+    """Whether the classifier comes before the discriminator in the alphabet, or after it."""
+    networks = {"discriminator": {"use": "toy/sized", "on": label}, label: {"use": "host/classifier"}}
+    run = run_of({"networks": networks})
+    assert run.networks["discriminator"].told == (8, 1)
+    batch = run.fresh()
+    assert batch.z is not None
+    seen = views(run)
+    embed = run.networks[label].embed
+    expected = torch.cat([embed(batch.real), embed(run.networks["generator"](batch.z))]).detach()
+    run.phase("discriminator", batch)
+    assert seen[0].shape == (24, 8, 1, 1)
+    assert seen[0].dtype == torch.float32
+    torch.testing.assert_close(seen[0][:, :, 0, 0], expected)
+    assert run.networks["discriminator"].layers[1].weight.shape == (16, 8)
+
+
+def test_a_classifier_behind_its_own_normalisation_can_be_stood_on() -> None:
+    run = run_of(ON, {"networks": {"classifier": {"input_mean": [0.2], "input_std": [0.5]}}})
+    batch = run.fresh()
+    seen = views(run)
+    run.phase("discriminator", batch)
+    inner = run.networks["classifier"].network
+    expected = inner.embed(((batch.real + 1) / 2 - 0.2) / 0.5)
+    torch.testing.assert_close(seen[0][:12, :, 0, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["frozen", "trained"])
+def test_gradient_flows_through_the_classifier_to_the_generator_and_stays_nowhere_else(trained: bool) -> None:
+    run = run_of(ON, *([THIRD] if trained else []))
+    assert run.networks["classifier"].linear.weight.requires_grad == trained
+    batch = run.fresh()
+    assert batch.z is not None
+    assert gradients_elsewhere(run) == []
+    run = run_of(ON, *([THIRD] if trained else []))
+    classifier, made = run.networks["classifier"], run.networks["generator"]
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    batch = run.fresh()
+    features = classifier.embed(made(batch.z))[:, :, None, None]
+    loss = F.softplus(-logits(run, features, batch.real_label)).mean()
+    gradients = torch.autograd.grad(loss, list(made.parameters()))
+    run.phase("generator", batch)
+    for parameter, gradient in zip(made.parameters(), gradients, strict=True):
+        assert parameter.grad is not None
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-7)
+    assert all(parameter.grad is None for parameter in classifier.parameters())
+    run.phase("discriminator", batch)
+    assert all(torch.equal(before[name], value) for name, value in classifier.state_dict().items())
+
+
+def test_a_penalty_on_features_differentiates_features() -> None:
+    run = run_of(ON, {"losses": {"r1": {"use": "probe/r1"}}})
+    batch = run.fresh()
+    features = run.networks["classifier"].embed(batch.real)[:, :, None, None].detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(logits(run, features, batch.real_label).sum(), features)
+    run.phase("discriminator", batch)
+    expected = gradient.square().sum((1, 2, 3)).mean() / 2
+    assert run.losses["discriminator/r1"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_classifier_may_be_trained_through_the_discriminator_on_it() -> None:
+    run = run_of(ON, THIRD, {"losses": {"classes": {"use": "toy/fool"}}})
+    batch = run.fresh()
+    classifier = run.networks["classifier"]
+    loss = logits(run, classifier.embed(batch.real)[:, :, None, None], batch.real_label).mean()
+    expected = torch.autograd.grad(loss, [classifier.hidden.weight])[0]
+    run.phase("classifier", batch)
+    torch.testing.assert_close(classifier.hidden.weight.grad, expected, rtol=1e-4, atol=1e-7)
+    assert all(p.grad is None for p in run.players["discriminator"].parameters)
+
+
+def embeddings(run: Run) -> int:
+    """Return how many batches a classifier embeds in an iteration."""
+    classifier, calls = run.networks["classifier"], 0
+    embed = classifier.embed
+
+    def counted(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return embed(x)
+
+    classifier.embed = counted
+    run.step()
+    return calls
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [[], [PENALTY], [{"losses": {"adversarial": {"use": "standard/relativistic"}}}], [AVOID, NEGATIVES], [AVOID, BLEND]],
+    ids=["plain", "penalty", "relativistic", "negatives", "blend"],
+)
+def test_explain_says_on_what_the_discriminator_stands_and_counts_the_forwards(tables: list[dict[str, Any]]) -> None:
+    text = explain(plan_of(ON, *tables))
+    assert "D sees the features of classifier(real, fake)" in text.split("Phase of the generator")[0]
+    (line,) = [line for line in text.splitlines() if line.startswith("  forwards")]
+    assert f"classifier {embeddings(run_of(ON, *tables))}," in line
+
+
+def test_a_class_head_on_features_is_attacked_through_the_classifier() -> None:
+    table = {
+        "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
+        "losses": {"c": {"use": "standard/auxiliary-classifier"}},
+    }
+    run = run_of(ON, THIRD, table, {"networks": {"classifier": {"use": "toy/dropping"}}})
+    x = run.fresh().real
+    with classifier_of(run, "classes") as (name, classify, modules):
+        assert name == "classes"
+        leaf = x.clone().requires_grad_()
+        found = classify(leaf)
+        assert not any(module.training for module in modules)
+        assert torch.equal(found, classify(leaf))
+        (gradient,) = torch.autograd.grad(found.sum(), leaf)
+        assert gradient.abs().max() > 0
+        features = run.networks["discriminator"](run.networks["classifier"].embed(x)[:, :, None, None])
+        torch.testing.assert_close(found, run.heads["classes"](features, None))
+    assert run.networks["classifier"].training
+    assert run.networks["classifier"].linear.weight.requires_grad
+
+
+# -- data of floats ----------------------------------------------------------------------------------------------------
+
+
+def test_floats_pass_as_they_are_and_bytes_are_scaled() -> None:
+    given = torch.tensor([-1.0, -0.1234567, 0.0, 0.7654321]).view(4, 1, 1, 1)
+    assert torch.equal(to_unit(given), given)
+    assert to_unit(given).dtype == torch.float32
+    byte = torch.tensor([0, 255, 51], dtype=torch.uint8).view(3, 1, 1, 1)
+    torch.testing.assert_close(to_unit(byte).flatten(), torch.tensor([-1.0, 1.0, -0.6]))
+    assert byte.flatten().tolist() == [0, 255, 51]
+
+
+def test_a_batch_of_floats_is_no_window_on_the_data() -> None:
+    images, labels = Points().load("train")
+    before = images.clone()
+    batch, _ = ImageStore(images, labels, CPU, Augmentation()).batch(torch.arange(5), None)
+    assert torch.equal(batch, before[:5])
+    batch.add_(1)
+    assert torch.equal(images, before)
+
+
+POINTS = {"data": {"use": "toy/points"}, "metrics": {"keeps": {"use": "toy/keeps"}}, "evaluation": {"samples": 20}}
+
+
+def test_points_are_drawn_to_the_last_digit() -> None:
+    run = run_of(POINTS, AVOID)
+    known = {tuple(point) for point in Points().load("train")[0].flatten(1).tolist()}
+    batch = run.fresh()
+    for images in (batch.real, batch.sources["avoid"][0]):
+        assert images.dtype == torch.float32
+        assert {tuple(point) for point in images.flatten(1).tolist()} <= known
+
+
+@pytest.mark.parametrize(("table", "said"), [(POINTS, "float32"), (merge(POINTS, {"data": {"use": "toy/coded"}}), "8 bit")])
+def test_metrics_see_floats_where_the_data_are_floats(table: dict[str, Any], said: str) -> None:
+    run = run_of(table)
+    evaluator = Evaluator(run)
+    scores = evaluator()
+    metric: Any = evaluator.metrics["keeps"]
+    fake, real = torch.cat(metric.fake), torch.cat(metric.real)
+    assert scores.protocols["keeps"]["images_as"] == said
+    assert fake.dtype == torch.float32
+    grid = (fake + 1) * 127.5
+    whole = (grid - grid.round()).abs().max() < 1e-3
+    assert whole == (said == "8 bit")
+    expected, _ = run.plan.dataset.load("test")
+    torch.testing.assert_close(real, to_unit(expected), rtol=0, atol=0)
+
+
+def test_points_may_leave_the_square_in_an_evaluation() -> None:
+    run = run_of(POINTS)
+    run.networks["generator"].forward = lambda z, _label: 3 * torch.ones(len(z), 2, 1, 1)
+    evaluator = Evaluator(run)
+    evaluator()
+    metric: Any = evaluator.metrics["keeps"]
+    assert (torch.cat(metric.fake) == 3).all()
+
+
+# -- schedules, training of prerequisites ------------------------------------------------------------------------------
+
+
+def test_the_linear_schedule_stops_at_its_floor() -> None:
+    factor = linear(iterations=100, start=20, floor=0.25)
+    assert [factor(i) for i in (0, 20, 60, 80, 99, 100, 1000)] == pytest.approx([1, 1, 0.5, 0.25, 0.25, 0.25, 0.25])
+    plain = linear(iterations=100, start=20)
+    assert [plain(i) for i in (0, 20, 60, 100, 1000)] == pytest.approx([1, 1, 0.5, 0, 0])
+    assert {linear(iterations=100, floor=1.0)(i) for i in (0, 50, 100)} == {1.0}
+    for floor in (-0.1, 1.5):
+        table = {"optimizers": {"generator": {"schedule": {"use": "linear", "floor": floor}}}}
+        with pytest.raises(GancoreError, match=r"floor must be a number in \[0, 1\]"):
+            plan_of(table)
+
+
+SUPERVISED = {
+    "run": {"iterations": 5, "batch_size": 8, "precision": "float32"},
+    "data": {"use": "toy/coded"},
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "losses": {"loss": {"use": "standard/cross-entropy"}},
+    "loop": {"use": "standard/supervised"},
+}
+
+
+def trained(folder: Path, *texts: str) -> Plan:
+    (folder / "first.toml").write_text(toml.dumps(SUPERVISED))
+    keys = {"trained_by": str(folder / "first.toml"), "trained_with": list(texts)}
+    return plan_of(CLASSIFIER, {"networks": {"classifier": keys}})
+
+
+def test_a_training_recipe_is_changed_by_trained_with(tmp_path: Path) -> None:
+    texts = ("run.iterations=3", "optimizers.classifier.lr=0.5", "samplers.few={use='standard/per-class', count=2}")
+    recipes = [training_recipe(plan, wanted(plan)[0]) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
+    assert [recipe.run.iterations for recipe in recipes] == [5, 3]
+    assert recipes[1].optimizers["classifier"]["lr"] == 0.5
+    assert recipes[1].parts["samplers", "few"].settings["count"] == 2
+    assert recipes[0].digest != recipes[1].digest
+    # The last word is trained_with's, even over what is inherited.
+    plan = trained(tmp_path, "data.number=60")
+    assert training_recipe(plan, wanted(plan)[0]).parts["data", "data"].settings["number"] == 60
+
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
+
+
+def refusal(work: Callable[[], Any]) -> str:
+    """Return the sentence with which something is refused."""
+    with pytest.raises(GancoreError) as caught:
+        work()
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.endswith("."), text
+    assert text.count("test:") <= 1, f"the place is named twice: {text}"
+    return text
+
+
+def drawn(*tables: dict[str, Any]) -> Callable[[], Any]:
+    return lambda: run_of(*tables).fresh()
+
+
+WRONG: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
+    "a source of another size": (
+        [{"sources": {"avoid": {"use": "host/noise"}}}],
+        ["sources.avoid", "1 x 8 x 8", "1 x 2 x 2", "image_size"],
+    ),
+    "a source of other channels": (
+        [{"sources": {"avoid": {"use": "toy/coded", "planes": 3}}}],
+        ["sources.avoid", "3 x 2 x 2", "1 x 2 x 2"],
+    ),
+    "points for images": (
+        [{"data": {"use": "toy/coded", "planes": 2, "image_size": 1}, "sources": {"avoid": {"use": "toy/points"}}}],
+        ["sources.avoid", "points of 2 x 1 x 1", "images of 2 x 1 x 1"],
+    ),
+    "a source with more classes": (
+        [{"sources": {"avoid": {"use": "toy/coded", "kinds": 7}}}],
+        ["sources.avoid", "7 classes", "have 4", "choose"],
+    ),
+    "no class": ([AVOID, take("few", [], "avoid")], ["samplers.few", "keep names no class"]),
+    "a class that the data do not know": ([AVOID, take("few", [4], "avoid")], ["samplers.few", "class 4", "0 to 3"]),
+    "a class that is not left": (
+        [AVOID, take("some", [1, 2]), take("few", [3], "avoid")],
+        ["samplers.few", "class 3", "there is no image of it", "[1, 2]"],
+    ),
+    "a class that the source lacks": (
+        [{"sources": {"avoid": {"use": "toy/coded", "kinds": 2}}}, take("few", [3], "avoid")],
+        ["samplers.few", "class 3", "there is no image of it"],
+    ),
+    "fewer labels than asked": (
+        [AVOID, {"samplers": {"few": {"use": "standard/per-class", "count": 31, "of": "avoid"}}}],
+        ["samplers.few", "only 30 images", "count = 31", "lower count"],
+    ),
+    "nothing left": (
+        [AVOID, {"samplers": {"none": {"use": "toy/nobody", "of": "avoid"}}}],
+        ["samplers.none", "leaves no image of the 120", "select more"],
+    ),
+    "a sampler of a source that is not there": (
+        [NEGATIVES],
+        ["samplers.weave", "'avoid'", "its sources: none", "add [sources.avoid]"],
+    ),
+    "of a source that is not there": (
+        [AVOID, take("few", [1], "avoit")],
+        ["samplers.few", "'avoit'", "did you mean 'avoid'?", "its sources: avoid"],
+    ),
+    "of on a sampler that draws": (
+        [AVOID, {"samplers": {"weave": {"use": "toy/weave", "of": "avoid"}}}],
+        ["samplers.weave", "leave out `of`"],
+    ),
+    "of on a sampler that measures": (
+        [AVOID, {"samplers": {"dim": {"use": "probe/dim", "of": "avoid"}}}],
+        ["samplers.dim", "leave out `of`"],
+    ),
+    "of that is no text": ([AVOID, {"samplers": {"few": {**take("few", [1])["samplers"]["few"], "of": 3}}}], ["of", "3"]),
+    "on a network that is not there": (
+        [CLASSIFIER, {"networks": {"discriminator": {"on": "clasifier"}}}],
+        ["networks.discriminator", "'clasifier'", "correct `on`"],
+    ),
+    "on itself": ([{"networks": {"discriminator": {"on": "discriminator"}}}], ["networks.discriminator", "no classifier"]),
+    "on a generator": ([{"networks": {"discriminator": {"on": "generator"}}}], ["networks.discriminator", "no classifier"]),
+    "on an encoder": (
+        [
+            {
+                "networks": {"discriminator": {"on": "encoder"}, "encoder": {"use": "probe/encoder"}},
+                "losses": {"i": {"use": "probe/invert"}},
+                "loop": {"use": "probe/three"},
+            }
+        ],
+        ["networks.discriminator", "no classifier", "name a classifier"],
+    ),
+    "a generator on features": (
+        [CLASSIFIER, {"networks": {"generator": {"on": "classifier"}}}],
+        ["networks.generator", "only a discriminator", "`on`"],
+    ),
+    "a classifier on features": (
+        [CLASSIFIER, {"networks": {"classifier": {"on": "classifier"}}}],
+        ["networks.classifier", "only a discriminator", "`on`"],
+    ),
+    "a discriminator that can't see features": (
+        [CLASSIFIER, {"networks": {"discriminator": {"use": "standard/sndcgan-discriminator", "on": "classifier"}}}],
+        ["networks.discriminator", "not 1"],
+    ),
+    "settings without a set": (
+        [{"sources": {"avoid": {"number": 3}}}],
+        ["sources.avoid", "no `use`", "number", 'of = "avoid"'],
+    ),
+    "a source that is no table": ([{"sources": {"avoid": 3}}], ["sources.avoid"]),
+    "sources that are no tables": ([{"sources": 3}], ["sources must hold tables"]),
+    "a set that does not exist": ([{"sources": {"avoid": {"use": "toy/code"}}}], ["sources.avoid", "toy/code", "toy/coded"]),
+    "a sampler as a set": ([{"sources": {"avoid": {"use": "toy/weave"}}}], ["sources.avoid", "not a dataset"]),
+    "an unknown setting of a set": (
+        [{"sources": {"avoid": {"use": "toy/coded", "nubmer": 3}}}],
+        ["sources.avoid", "did you mean 'number'?"],
+    ),
+    "a term of a source that is not there": (
+        [CLASSIFIER, {"loop": THIRD["loop"], "losses": THIRD["losses"]}],
+        ["losses.classes", "'labelled_classifier'", "[sources.labelled]"],
+    ),
+    **{
+        f"a source called {label}": ([{"sources": {label: {}}}, CLASSIFIER], [f"sources.{label}", "rename the source"])
+        for label in ("real", "fake", "negatives", "noise", "iteration", "z", "adversarial", "generator", "classifier", "a_b")
+    },
+    "a source with a capital": ([{"sources": {"Avoid": {}}}], ["sources.Avoid", "lower-case"]),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_bad_recipe_is_refused_in_a_sentence(kind: str) -> None:
+    tables, pieces = WRONG[kind]
+    text = refusal(drawn(*tables))
+    for piece in pieces:
+        assert piece in text, text
+
+
+@pytest.mark.parametrize(
+    ("given", "pieces"),
+    [
+        ("run.iterations", ["'run.iterations'", "KEY=VALUE"]),
+        ("=3", ["'=3'", "KEY=VALUE"]),
+        ("run..seed=1", ["'run..seed=1'", "KEY=VALUE"]),
+        ("run.iteratoins=3", ["did you mean 'iterations'?"]),
+        ("runn.iterations=3", ["did you mean 'run'?"]),
+        ("run.iterations=many", ["iterations must be", "'many'"]),
+        ("run=3", ["run"]),
+        ("data.number.x=3", ["number"]),
+    ],
+)
+def test_a_bad_change_of_a_training_recipe_is_refused_in_a_sentence(tmp_path: Path, given: str, pieces: list[str]) -> None:
+    def work() -> None:
+        plan = trained(tmp_path, given)
+        make_plan(training_recipe(plan, wanted(plan)[0]), REGISTRY)
+
+    text = refusal(work)
+    for piece in ["networks.classifier", *pieces]:
+        assert piece in text, text
+    assert "--set" not in text, text
+
+
+def test_trained_with_must_be_texts(tmp_path: Path) -> None:
+    for value in ("run.seed=1", [3], {"run": {"seed": 1}}):
+        table = {"networks": {"classifier": {"trained_by": "x.toml", "trained_with": value}}}
+        text = refusal(lambda table=table: plan_of(CLASSIFIER, table))
+        assert "networks.classifier" in text
+        assert "trained_with" in text
+
+
+# -- the commands ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in a folder that holds game.toml."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_registry", lambda: REGISTRY)
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    table = merge(GAME, merge(AVOID, SHARED))
+    (tmp_path / "game.toml").write_text(toml.dumps(merge(table, {"run": {"iterations": 4, "checkpoint_every": 2}})))
+    return lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_a_run_with_sources_resumes_from_its_folder(command: Callable[..., Result], tmp_path: Path) -> None:
+    done = command("train", "game.toml", "--out", "run")
+    assert done.exit_code == 0, done.output
+    assert "[sources.avoid]" in (tmp_path / "run" / "recipe.toml").read_text()
+    paths = checkpoint.checkpoints(tmp_path / "run")
+    whole = paths[-1].read_bytes()
+    paths[-1].unlink()
+    done = command("train", tmp_path / "run" / "recipe.toml", "--out", "run", "--resume")
+    assert done.exit_code == 0, done.output
+    assert checkpoint.checkpoints(tmp_path / "run")[-1].read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["samplers.few={use='standard/per-class', count=999, of='avoid'}"],
+        [
+            "samplers.some={use='standard/take-classes', keep=[1, 2]}",
+            "samplers.few={use='standard/take-classes', keep=[3], of='avoid'}",
+        ],
+    ],
+    ids=["too few", "no such class"],
+)
+def test_a_source_that_can_not_be_selected_leaves_no_folder_behind(
+    command: Callable[..., Result], tmp_path: Path, words: list[str]
+) -> None:
+    done = command("train", "game.toml", "--out", "run", *(word for text in words for word in ("--set", text)))
+    assert done.exit_code == 2
+    assert done.output.splitlines()[-1].startswith("Error: ")
+    assert "samplers.few" in done.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_by_name_takes_a_source_from_an_overlay(tmp_path: Path) -> None:
+    (tmp_path / "game.toml").write_text(toml.dumps(GAME))
+    (tmp_path / "avoid.toml").write_text("[sources.avoid]\n[samplers.weave]\nuse = 'toy/weave'\nnegatives = 'avoid'\n")
+    recipe = read(str(tmp_path / "game.toml"), REGISTRY, overlays=[str(tmp_path / "avoid.toml")])
+    batch = Run(make_plan(recipe, REGISTRY), CPU).fresh()
+    assert batch.negatives is not None
+    assert len(batch.negatives) == 3

@@ -1,0 +1,136 @@
+"""Recipes layer by deep merge, and resolve to what is itself a recipe."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gancore import GancoreError
+from gancore.files import toml
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import Recipe, check_table, read
+from gancore.recipe.tables import TermKeys
+from tests.hosts import registry
+
+BASE = """
+summary = "Base"
+[run]
+seed = 3
+[data]
+use = "digits"
+[networks.generator]
+use = "probe/tiny-generator"
+[networks.discriminator]
+use = "probe/tiny-discriminator"
+dropout = 0.5
+[heads.adversarial]
+use = "linear"
+[losses.adversarial]
+use = "hinge"
+weight = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "base.toml").write_text(BASE)
+    return tmp_path
+
+
+def layered(folder: Path, *texts: str, sets: tuple[str, ...] = ()) -> Recipe:
+    names = []
+    for number, text in enumerate(texts):
+        path = folder / f"over{number}.toml"
+        path.write_text(text)
+        names.append(str(path))
+    return read(str(folder / "base.toml"), registry(), overlays=names, assignments=sets)
+
+
+def test_a_later_layer_wins_key_by_key(folder: Path) -> None:
+    recipe = layered(folder, "[run]\nbatch_size = 7\n[losses.adversarial]\nstart = 5\n", sets=("run.batch_size=9",))
+    assert recipe.run.seed == 3
+    assert recipe.run.batch_size == 9
+    assert recipe.table["losses"]["adversarial"] == {"use": "standard/hinge", "weight": 2, "start": 5}
+
+
+def test_a_table_that_names_another_use_replaces_the_part(folder: Path) -> None:
+    recipe = layered(folder, '[losses.adversarial]\nuse = "relativistic"\n')
+    assert recipe.table["losses"]["adversarial"] == {"use": "standard/relativistic"}
+
+
+def test_false_switches_a_part_off_and_a_later_table_on_again(folder: Path) -> None:
+    assert ("losses", "adversarial") not in layered(folder, sets=("losses.adversarial=false",)).parts
+    again = layered(folder, sets=("losses.adversarial=false", "losses.adversarial.use=hinge"))
+    assert again.table["losses"]["adversarial"] == {"use": "standard/hinge"}
+
+
+def test_extends_lays_a_recipe_over_its_base(folder: Path) -> None:
+    (folder / "child.toml").write_text('extends = "base.toml"\n[run]\nseed = 4\n')
+    (folder / "grandchild.toml").write_text('extends = "child.toml"\n[run]\niterations = 9\n')
+    recipe = read(str(folder / "grandchild.toml"), registry())
+    assert (recipe.run.seed, recipe.run.iterations) == (4, 9)
+    assert [Path(name).stem for name in recipe.layers] == ["base", "child", "grandchild"]
+
+
+def test_overlays_that_agree_may_come_in_any_order(folder: Path) -> None:
+    one, two = "[run]\nseed = 5\n", "[run]\nseed = 5\nbatch_size = 2\n"
+    assert layered(folder, one, two).digest == layered(folder, two, one).digest
+
+
+def test_a_loop_may_be_set_once_and_its_settings_by_anybody(folder: Path) -> None:
+    recipe = layered(folder, '[loop]\nuse = "probe/replay"\n', "[loop]\nreplays = 3\n")
+    assert recipe.table["loop"] == {"use": "probe/replay", "replays": 3}
+    with pytest.raises(GancoreError, match=r"over0.toml and .*over1.toml can't be combined: they set loop.use"):
+        layered(folder, '[loop]\nuse = "probe/replay"\n', '[loop]\nuse = "probe/three"\n')
+
+
+def test_the_loop_alternates_unless_a_recipe_says_otherwise(folder: Path) -> None:
+    assert layered(folder).table["loop"] == {"use": "standard/alternating"}
+
+
+def test_the_resolved_table_reads_back_as_the_same_recipe(folder: Path) -> None:
+    recipe = layered(folder)
+    again = check_table(tomllib.loads(toml.dumps(recipe.table)), registry(), name="again")
+    assert again.table == recipe.table
+    assert again.digest == recipe.digest
+
+
+def test_the_digest_changes_with_any_value_and_not_with_the_texts(folder: Path) -> None:
+    digests = {
+        layered(folder, sets=sets).digest
+        for sets in ((), ("run.seed=4",), ("losses.adversarial.weight=3",), ("data.flip=true",))
+    }
+    assert len(digests) == 4
+    assert layered(folder, 'summary = "Other"\n').digest == layered(folder).digest
+
+
+def test_merge_leaves_its_arguments_alone() -> None:
+    base, over = {"a": {"b": 1}}, {"a": {"c": [2]}}
+    merged = merge(base, over)
+    merged["a"]["c"].append(3)
+    merged["a"]["b"] = 4
+    assert base == {"a": {"b": 1}}
+    assert over == {"a": {"c": [2]}}
+
+
+def test_every_shipped_recipe_says_what_it_is() -> None:
+    from gancore.recipe.registry import registry as installed
+
+    for name, path in installed().recipes().items():
+        assert len(toml.read(path).get("summary", "")) > 10, name
+
+
+@pytest.mark.parametrize(
+    ("keys", "active"),
+    [
+        (TermKeys(), [0, 1, 2, 3, 4, 5]),
+        (TermKeys(every=2), [0, 2, 4]),
+        (TermKeys(every=2, start=1), [1, 3, 5]),
+        (TermKeys(start=2, stop=4), [2, 3]),
+        (TermKeys(weight=0.0), []),
+    ],
+)
+def test_the_keys_of_a_term_say_when_it_takes_part(keys: TermKeys, active: list[int]) -> None:
+    assert [iteration for iteration in range(6) if keys.active(iteration)] == active

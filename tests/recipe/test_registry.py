@@ -1,0 +1,149 @@
+"""Discovery, names and conflicts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gancore_standard
+import pytest
+
+import gancore
+from gancore import Component, GancoreError
+from gancore.contract.hooks import KINDS
+from gancore.contract.settings import settings_of
+from gancore.recipe.registry import Registry, registry
+
+
+def plugin(**hooks: list[Any]) -> ModuleType:
+    """Return a declaring module whose hooks yield what is given."""
+    module = ModuleType("made_for_a_test")
+    for name, yielded in hooks.items():
+
+        def hook(yielded: list[Any] = yielded) -> Any:
+            return yielded
+
+        hook.__name__ = name
+        # pluggy reads the arguments from the signature, and a default would be one.
+        wrapped: Any = eval("lambda: hook()", {"hook": hook})
+        setattr(module, name, gancore.hookimpl(wrapped))
+    return module
+
+
+def loss(name: str) -> list[Component]:
+    return [Component(name, "somewhere:Some", "Some")]
+
+
+def test_every_component_of_core_resolves_and_annotates_its_settings() -> None:
+    found = [c for c in registry().components() if c.plugin == "standard"]
+    assert {c.kind for c in found} == set(KINDS) - {"attack", "command"}
+    for component in found:
+        loaded = registry().load(component)
+        for setting in settings_of(loaded).values():
+            assert setting.annotation is not Any, f"{component.full_name}: {setting.name}"
+
+
+def test_a_bare_name_works_while_it_is_unique() -> None:
+    found = Registry.of({"standard": gancore_standard, "mine": plugin(gancore_loss_terms=loss("new"))})
+    assert found.component("loss", "new", "here").full_name == "mine/new"
+    assert found.component("loss", "mine/new", "here").full_name == "mine/new"
+
+
+def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
+    found = Registry.of({"standard": gancore_standard, "mine": plugin(gancore_loss_terms=loss("hinge"))})
+    with pytest.raises(
+        GancoreError, match=r"here uses 'hinge', which is ambiguous: it may be standard/hinge .* and mine/hinge"
+    ):
+        found.component("loss", "hinge", "here")
+    assert found.component("loss", "standard/hinge", "here").plugin == "standard"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "sentence"),
+    [
+        ("loss", "hnige", "here uses the loss 'hnige', which does not exist; did you mean 'hinge'?"),
+        ("loss", "standard/hnige", "did you mean 'standard/hinge'?"),
+        ("loss", "linear", "which is a head, not a loss."),
+        ("loss", "nowhere/term", "try `pip install gancore-plugin-nowhere`"),
+        ("loss", "standrad/hinge", "did you mean 'standard'?"),
+    ],
+)
+def test_an_unknown_component_gets_the_nearest_help(kind: str, name: str, sentence: str) -> None:
+    with pytest.raises(GancoreError) as caught:
+        Registry.of({"standard": gancore_standard}).component(kind, name, "here")
+    assert sentence in str(caught.value)
+
+
+def test_a_name_that_is_no_plugin_name_is_refused() -> None:
+    found = Registry.of({"Mine!": plugin()})
+    assert "lower-case letters, digits and dashes" in str(found.plugins()[0].problem)
+
+
+def test_core_is_there_without_metadata() -> None:
+    assert [plugin.name for plugin in Registry.discover([]).plugins()] == ["core"]
+
+
+def test_one_broken_entry_point_leaves_the_others() -> None:
+    points = [
+        metadata.EntryPoint("bad", "no_such_module_anywhere", "gancore"),
+        metadata.EntryPoint("cbgan", "gancore_cbgan", "gancore"),
+    ]
+    found = {plugin.name: plugin for plugin in Registry.discover(points).plugins()}
+    assert found["bad"].problem is not None
+    assert found["cbgan"].problem is None
+    assert found["core"].problem is None
+
+
+def test_recipes_are_named_after_plugin_and_file(tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text("")
+    found = Registry.of({"mine": plugin(gancore_recipes=[tmp_path])})
+    assert found.recipes() == {"mine/one": tmp_path / "one.toml"}
+    assert found.recipe_path("one") == tmp_path / "one.toml"
+    with pytest.raises(GancoreError, match="did you mean 'one'"):
+        found.recipe_path("on")
+
+
+def test_observers_are_those_of_the_named_plugins_only() -> None:
+    seen: list[str] = []
+
+    def observer(name: str) -> ModuleType:
+        module = ModuleType(name)
+
+        @gancore.hookimpl
+        def gancore_run_ended(run: Any) -> None:
+            seen.append(f"{name} {run}")
+
+        module.gancore_run_ended = gancore_run_ended  # type: ignore[attr-defined]
+        return module
+
+    found = Registry.of({"one": observer("one"), "two": observer("two")})
+    found.observers(["two"])("gancore_run_ended", run="run")
+    assert seen == ["two run"]
+
+
+def test_discovery_and_the_lists_of_the_command_line_import_no_torch() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from gancore.cli.main import main\n"
+        "for words in (['--help'], ['plugins'], ['recipes'], ['components'], ['train', '--help']):\n"
+        "    result = CliRunner().invoke(main, words); assert result.exit_code == 0, result.output\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_completion_imports_no_torch() -> None:
+    code = (
+        "import os, sys; os.environ.update(_GANCORE_COMPLETE='bash_complete', COMP_WORDS='gancore tr', COMP_CWORD='1')\n"
+        "from gancore.cli.main import main\n"
+        "try: main(prog_name='gancore')\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "train" in done.stdout

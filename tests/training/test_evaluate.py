@@ -1,0 +1,169 @@
+"""Scores: one stream of generated images for all metrics, and a protocol with every value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gancore_standard.robustness import robust_accuracy
+
+from gancore import GancoreError
+from gancore.engine.data import to_uint8, to_unit
+from gancore.training.evaluate import Evaluator
+from gancore.training.protocol import fingerprint
+from gancore.training.sampling import sample
+from tests.hosts import CBGAN, run_of, steps
+
+METRICS: dict[str, Any] = {
+    "networks": {"annotator": {"use": "host/classifier"}},
+    "metrics": {
+        "classes": {"use": "standard/class-histogram", "network": "annotator"},
+        "fid": {"use": "standard/fid", "network": "annotator"},
+        "score": {"use": "standard/inception-score", "network": "annotator"},
+    },
+    "evaluation": {"samples": 130, "batch_size": 50},
+}
+
+
+def test_one_stream_feeds_every_metric_and_the_values_are_those_of_the_images() -> None:
+    run = steps(run_of(METRICS), 2)
+    calls: list[int] = []
+    generator = run.generator()
+    generator.register_forward_hook(lambda _m, inputs, _o: calls.append(len(inputs[0])))
+    scores = Evaluator(run)()
+    assert calls == [50, 50, 30]
+    images = []
+    for start, number in ((0, 50), (50, 50), (100, 30)):
+        z, label = run.latent(number, "evaluation", 0, start)
+        images.append(to_unit(to_uint8(generator(z, label))))
+    annotator = run.networks["annotator"]
+    fake = torch.cat(images)
+    counts = torch.bincount(annotator(fake).argmax(1), minlength=10)
+    assert scores.values["classes/histogram"] == pytest.approx((counts / 130).tolist())
+    real, _ = run.plan.dataset.load("test")
+    a, b = (annotator.embed(x).detach().double().numpy() for x in (to_unit(real), fake))
+    from scipy.linalg import sqrtm
+
+    covariances = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = np.real(sqrtm(covariances[0] @ covariances[1]))
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
+    assert scores.values["fid/fid"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_evaluation_leaves_the_run_as_it_was_and_repeats_to_the_last_bit() -> None:
+    run = steps(run_of(METRICS), 2)
+    before = {name: value.clone() for name, value in run.tensors().items()}
+    evaluator = Evaluator(run)
+    first = evaluator()
+    torch.randn(3)
+    assert evaluator().values == first.values == Evaluator(run)().values
+    assert all(torch.equal(before[name], value) for name, value in run.tensors().items())
+    assert run.networks["generator"].training
+
+
+def test_every_value_carries_its_protocol_and_an_id_that_changes_with_it() -> None:
+    scores = Evaluator(run_of(METRICS))()
+    protocol = scores.protocols["fid"]
+    assert protocol["samples"] == 130
+    assert protocol["real_images"] == 355
+    assert protocol["real_split"] == "test"
+    assert protocol["weights"] == "ema"
+    assert protocol["batch_norm"] == "eval"
+    assert len(protocol["network_hash"]) == 12
+    ids = {protocol["id"]}
+    changes: list[dict[str, Any]] = [
+        {"evaluation": {"samples": 131}},
+        {"evaluation": {"seed": 1}},
+        {"evaluation": {"weights": "live"}},
+        {"evaluation": {"split": "train"}},
+        {"run": {"seed": 1}},  # other weights of the untrained annotator
+        {"data": {"image_size": 16}},
+    ]
+    for change in changes:
+        ids.add(Evaluator(run_of(METRICS, change))().protocols["fid"]["id"])
+    assert len(ids) == 7
+    longer = Evaluator(run_of(METRICS, {"run": {"iterations": 99, "batch_size": 3}}))()
+    assert longer.protocols["fid"] == protocol
+
+
+def test_real_statistics_are_computed_once() -> None:
+    run = run_of(METRICS)
+    evaluator = Evaluator(run)
+    loads: list[str] = []
+    load = run.plan.dataset.load
+    run.plan.dataset.load = lambda split: (loads.append(split), load(split))[1]  # type: ignore[method-assign, func-returns-value]
+    evaluator()
+    evaluator()
+    assert loads == ["test"]
+
+
+def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
+    robust = {"use": "standard/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
+    run = run_of(METRICS, {"metrics": {"robust": robust}})
+    scores = Evaluator(run)()
+    found = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
+    assert scores.values["robust/accuracy_0.1"] == found.accuracy["0.1"]
+    assert scores.values["robust/lipschitz"] == found.lipschitz
+    assert scores.better["robust/accuracy_0.1"] == "higher"
+    protocol = scores.protocols["robust"]
+    assert (protocol["attack"], protocol["images"], protocol["split"]) == ("fastrobgan/fgsm", 30, "test")
+    assert "samples" not in protocol
+    # The other scores are those without it.
+    alone = Evaluator(run_of(METRICS))().values
+    assert alone == {name: value for name, value in scores.values.items() if not name.startswith("robust/")}
+    for change, words in (({"attack": "pdg"}, "pdg"), ({"settings": {"norms": 1}}, "'norm'"), ({"classifier": "g"}, "'g'")):
+        with pytest.raises(GancoreError, match=rf"^test: metrics\.robust \(standard/robust-accuracy\): .*{words}"):
+            Evaluator(run_of(METRICS, {"metrics": {"robust": {**robust, **change}}}))
+
+
+def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:
+    intra = {"metrics": {"intra": {"use": "standard/intra-frechet"}}, "evaluation": {"samples": 400}}
+    balanced = Evaluator(run_of(METRICS, intra), ["intra"])()
+    assert set(balanced.values) == {"intra/intra_frechet", "intra/by_class"}
+    long_tail = {"samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}}}
+    run = run_of(METRICS, intra, long_tail)
+    values = Evaluator(run, ["intra"])().values
+    by_class = values["intra/by_class"]
+    assert len(by_class) == 10
+    order = sorted(range(10), key=lambda k: -run.class_counts[k])
+    assert values["intra/tail"] == pytest.approx(np.mean([by_class[k] for k in order[-3:]]))
+    assert values["intra/medium"] == pytest.approx(np.mean([by_class[k] for k in order[3:7]]))
+    few = run_of(METRICS, intra, {"evaluation": {"samples": 12}})
+    with pytest.raises(GancoreError, match=r"class \d has [01] of the generated images; raise evaluation\.samples"):
+        Evaluator(few, ["intra"])()
+
+
+def test_only_the_metrics_asked_for_are_computed() -> None:
+    scores = Evaluator(run_of(METRICS), ["classes"])()
+    assert {name.split("/")[0] for name in scores.values} == {"classes"}
+    with pytest.raises(GancoreError, match="has no metric 'fidd'; did you mean 'fid'"):
+        Evaluator(run_of(METRICS), ["fidd"])
+
+
+def test_the_annotators_fingerprint_changes_with_any_weight() -> None:
+    network = run_of(METRICS).networks["annotator"]
+    before = fingerprint(network)
+    with torch.no_grad():
+        network.linear.bias[0] += 1e-6
+    assert fingerprint(network) != before
+
+
+def test_samples_ask_for_the_classes_in_turn_and_are_a_function_of_the_seed() -> None:
+    run = run_of(CBGAN)
+    images, labels = sample(run, 7, [3, 5])
+    assert labels.tolist() == [3, 5, 3, 5, 3, 5, 3]
+    assert images.shape == (7, 1, 8, 8)
+    assert torch.equal(images, sample(run, 7, [3, 5])[0])
+    assert not torch.equal(images, sample(run, 7, [3, 5], seed=1)[0])
+    with pytest.raises(GancoreError, match="there is no class 10: the data have the classes 0 to 9"):
+        sample(run, 7, [10])
+
+
+def test_a_network_that_sees_images_otherwise_scores_by_another_protocol() -> None:
+    scores = []
+    for mean in (0.5, 0.1):
+        keys = {"networks": {"annotator": {"input_mean": [mean], "input_std": [0.5]}}}
+        scores.append(Evaluator(run_of(METRICS, keys))())
+    assert scores[0].protocols["fid"]["id"] != scores[1].protocols["fid"]["id"]
