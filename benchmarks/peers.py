@@ -17,8 +17,8 @@ in the training process, for a machine of few cores has none to spare. bfloat16 
 An iteration is one step of the generator with its discriminator steps. The contestants take turns, one iteration each, and the
 table gives the median time of an iteration; real images per second, which is batch x discriminator steps over that time; and
 the median over rounds of the ratio to gancore's time. Each contestant has a process of its own, and the others wait: gancore
-sets the memory allocator of its process (`gancore.engine.allocator`), by which all would gain in one. ``--one-process`` measures
-that.
+sets the memory allocator of its process (`gancore.engine.allocator`), by which all would gain in one. ``--one-process``
+measures that.
 """
 
 from __future__ import annotations

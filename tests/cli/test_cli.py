@@ -112,7 +112,7 @@ def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path
 def test_show_gives_settings_documentation_and_citation() -> None:
     done = run("show", "cbgan/class-balance")
     assert done.exit_code == 0
-    assert "cite: arXiv:2106.09402" in done.output
+    assert "cite: OpenReview:yEnaS6yOkxy" in done.output
     assert re.search(r"cycle +a whole number at least 1 \(default 2000\)", done.output)
     assert re.search(r"classes +a whole number.* \(given by gancore\)", done.output)
     assert "Eq. 7" in done.output

@@ -1,4 +1,4 @@
-"""Class Balancing GAN with a classifier in the loop (arXiv:2106.09402), a gancore plugin."""
+"""Class Balancing GAN with a classifier in the loop (OpenReview:yEnaS6yOkxy), a gancore plugin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
         "class-balance",
         "gancore_cbgan.class_balance:ClassBalance",
         "Class-balancing regularizer: a weighted entropy of a classifier's mean prediction",
-        cite="arXiv:2106.09402",
+        cite="OpenReview:yEnaS6yOkxy",
     )
 
 

@@ -1,4 +1,4 @@
-"""The class-balancing regularizer of CBGAN (Rangwani et al. 2021, arXiv:2106.09402, Eq. 5-9)."""
+"""The class-balancing regularizer of CBGAN (Rangwani et al., ICLR 2021 submission, OpenReview:yEnaS6yOkxy, Eq. 5-9)."""
 
 from __future__ import annotations
 

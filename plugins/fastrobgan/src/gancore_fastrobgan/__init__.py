@@ -1,4 +1,4 @@
-"""RobGAN (arXiv:1807.10454) and Fast-RobGAN: adversarial training in the loop of a GAN, a gancore plugin."""
+"""RobGAN (arXiv:1807.10454) and Fast-RobGAN (arXiv:2008.03364): adversarial training in the loop of a GAN, a gancore plugin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import gancore
 GANCORE_API = 1
 
 ROBGAN = "arXiv:1807.10454"
-FAST = "Fast-RobGAN"
+FAST = "arXiv:2008.03364"
+THESIS = "eScholarship:8k57j7z3"
+"""Fast-RobGAN as a thesis (Zhong 2020), by whose numbers this package names algorithms, equations and tables."""
 
 
 @gancore.hookimpl
@@ -30,7 +32,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     """Declare the losses."""
     losses = "gancore_fastrobgan.losses"
     yield gancore.Component("split-loss", f"{losses}:SplitLoss", "RobGAN's loss: D does not classify fakes", cite=ROBGAN)
-    yield gancore.Component("fast-loss", f"{losses}:FastLoss", "Hinge, classes, and fakes of no class", cite=FAST)
+    yield gancore.Component("fast-loss", f"{losses}:FastLoss", "Hinge, classes, and fakes of no class", cite=THESIS)
     yield gancore.Component("fine-tune", f"{losses}:FineTune", "D's class head on real and generated images", cite=ROBGAN)
 
 

@@ -101,7 +101,7 @@ class FGSM(PGD):
 
 
 class Free(gancore.Attack):
-    """Free adversarial training: one perturbation that lives as long as the training (Fast-RobGAN, Algorithm 2).
+    """Free adversarial training: one perturbation that lives as long as the training (Zhong 2020, Algorithm 2).
 
     delta has the shape of a minibatch. Each turn of the discriminator sees x + delta, and the gradient that its one backward
     leaves there moves delta <- project(delta + step * direction(grad)). So an attack costs nothing but replays of the batch

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class FreeReplay(gancore.Loop):
-    """The discriminator sees the same real and generated images several times (Fast-RobGAN, Algorithm 2).
+    """The discriminator sees the same real and generated images several times (Zhong 2020, Algorithm 2).
 
     With an attack of shared gradient (``fastrobgan/free``), every replay also moves the perturbation. The generated images
     of a replayed batch are made once. Then the generator takes one turn on fresh latents.

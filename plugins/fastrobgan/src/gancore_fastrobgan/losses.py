@@ -65,7 +65,7 @@ class SplitLoss(gancore.LossTerm):
 
 
 class FastLoss(gancore.LossTerm):
-    """Fast-RobGAN's loss: hinge, classes of real images, and no classes in generated ones (Eq. 3.1, 3.2).
+    """Fast-RobGAN's loss: hinge, classes of real images, and no classes in generated ones (Zhong 2020, Eq. 3.1, 3.2).
 
     L_D = E max(0, 1 - D^b(x)) + E CE(D^c(x), y) + E max(0, 1 + D^b(G(z))) + uniform * E KL(softmax D^c(G(z)) || U);
     L_G = -E D^b(G(z)) + alpha * E CE(D^c(G(z)), y_f).

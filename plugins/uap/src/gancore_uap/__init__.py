@@ -1,4 +1,4 @@
-"""Data-free universal adversarial perturbations with a class-balanced GAN prior (arXiv:2106.09402, section 4.3).
+"""Data-free universal adversarial perturbations with a class-balanced GAN prior (OpenReview:yEnaS6yOkxy, section 4.3).
 
 A gancore plugin.
 """
@@ -12,7 +12,7 @@ import gancore
 
 GANCORE_API = 1
 
-CBGAN = "arXiv:2106.09402"
+CBGAN = "OpenReview:yEnaS6yOkxy"
 GAP = "arXiv:1712.02328"
 
 

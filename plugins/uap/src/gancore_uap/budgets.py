@@ -4,7 +4,7 @@ A perturbation of budget 10/255 changes each pixel by at most 10 of 255 levels (
 (``l2``). Papers give l_2 budgets as Euclidean norms, which mean another strength at every resolution; the norm of a
 perturbation (C, H, W) at the edge of the l_2 budget epsilon is ``epsilon * sqrt(C * H * W)``.
 
-Sources: arXiv:1610.08401 (universal perturbations, l_2 and l_inf), arXiv:1712.02328 and arXiv:2106.09402 (l_inf, 10/255).
+Sources: arXiv:1610.08401 (universal perturbations, l_2 and l_inf), arXiv:1712.02328 and OpenReview:yEnaS6yOkxy (l_inf, 10/255).
 """
 
 from __future__ import annotations

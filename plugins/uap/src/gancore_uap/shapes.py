@@ -38,7 +38,7 @@ class Shapes(gancore.Dataset):
 
     The label is the kind of the largest shape, which lies on top of the others: disc, rectangle, triangle, star, stripes or
     ring. Kinds, sizes, places, rotations and colours are drawn at random. The set stands in for the comics of
-    arXiv:2106.09402, section 4.3: arbitrary pictures that have nothing to do with what the classifier knows.
+    OpenReview:yEnaS6yOkxy, section 4.3: arbitrary pictures that have nothing to do with what the classifier knows.
 
     Each image is a function of the seed, its split and its index, so that a longer set begins with the shorter one, and
     other sizes show the same scenes. Another version of NumPy or Pillow may draw them a little differently.

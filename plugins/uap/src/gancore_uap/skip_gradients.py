@@ -2,7 +2,7 @@
 
 Perturbations transfer better to other networks when their gradients come rather through the shortcuts. So in every residual
 block ``y = x + f(x)`` the gradient through the branch f is multiplied by gamma; what came through k branches counts gamma^k.
-CBGAN (arXiv:2106.09402, section 4.3) crafts on ResNets with gamma 0.5.
+CBGAN (OpenReview:yEnaS6yOkxy, section 4.3) crafts on ResNets with gamma 0.5.
 
 The method's public code scales the gradients of ReLUs instead. That agrees with the above up to one positive factor of the
 whole gradient, except that block 0 of each stage is left alone: its ReLU's name is that of none to be scaled. So is it here,

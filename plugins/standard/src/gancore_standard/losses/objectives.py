@@ -121,7 +121,7 @@ class Wasserstein(LossTerm):
 
 
 class Relativistic(LossTerm):
-    """Relativistic logistic loss of pairs (Jolicoeur-Martineau 2018, arXiv:1807.00734; CBGAN, arXiv:2106.09402, Eq. 2, 3).
+    """Relativistic logistic loss of pairs (Jolicoeur-Martineau 2018, arXiv:1807.00734).
 
     L_D = -E log s(D(x_i) - D(G(z_i))); L_G = -E log s(D(G(z_i)) - D(x_i)). Real and generated images are paired by their
     place in the batch, which is random.

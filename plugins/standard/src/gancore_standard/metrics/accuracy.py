@@ -31,8 +31,8 @@ Positive = Annotated[float, Range(0, open_low=True)]
 class ClassificationAccuracy(Metric):
     """Classification accuracy score: train a classifier on generated images, test it on real ones.
 
-    Ravuri and Vinyals 2019 (arXiv:1905.10887); CBGAN (arXiv:2106.09402, section 5) labels the images of an unconditional
-    generator by its long-tail classifier. The classifier learns by SGD with momentum 0.9, weight decay 2e-4 and a
+    Ravuri and Vinyals 2019 (arXiv:1905.10887); CBGAN (OpenReview:yEnaS6yOkxy, section 4.1) labels the images of an
+    unconditional generator by its long-tail classifier. The classifier learns by SGD with momentum 0.9, weight decay 2e-4 and a
     cosine schedule, without warm-up, in float32; it is a function of the images, the labels and the settings (on a CPU
     to the last bit), and leaves the global random state alone. Reports ``cas``, from 0 to 1.
 

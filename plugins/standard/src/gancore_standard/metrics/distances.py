@@ -298,8 +298,8 @@ def inception_score(probabilities: Any, splits: int = 10, *, unbiased: bool = Fa
 def kl_to_uniform(counts: Any, smoothing: float = 1e-5) -> float:
     """Return how far class counts are from uniform, in nats: 0 when all are equal, at most log K.
 
-    ``sum_k (P_k + s) log((P_k + s) / (1 / K + s))`` with ``P = counts / sum(counts)``: the KL of CBGAN (arXiv:2106.09402,
-    section 5), whose public code adds s = 1e-5. With ``smoothing = 0`` it is the exact KL(P || U).
+    ``sum_k (P_k + s) log((P_k + s) / (1 / K + s))`` with ``P = counts / sum(counts)``: the KL of CBGAN (OpenReview:yEnaS6yOkxy,
+    section 4.1), whose public code adds s = 1e-5. With ``smoothing = 0`` it is the exact KL(P || U).
 
     Args:
         counts: Samples per class (K,), or their shares.

@@ -16,8 +16,9 @@ from gancore_standard.metrics.distances import kl_to_uniform
 class ClassHistogram(Metric):
     """Share of each class among generated images, as an annotator labels them, and its divergence from uniform.
 
-    CBGAN (arXiv:2106.09402, section 5): each image counts for the class of its largest logit. Reports ``kl``, KL(P || U) in
-    nats, from 0 to log K; ``histogram``, the share of each class; and ``distinct_classes``, how many classes occur.
+    CBGAN (OpenReview:yEnaS6yOkxy, section 4.1): each image counts for the class of its largest logit. Reports ``kl``,
+    KL(P || U) in nats, from 0 to log K; ``histogram``, the share of each class; and ``distinct_classes``, how many
+    classes occur.
 
     Args:
         network: Label of the frozen classifier that labels; the paper's is trained on balanced data.
