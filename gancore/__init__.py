@@ -6,11 +6,11 @@ plugin's declaring module stays cheap to import; the base classes are imported w
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gancore.contract import GANCORE_API, Component, Range, hookimpl
 from gancore.errors import GancoreError
+from gancore.lazy import importer
 from gancore.version import __version__
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ __all__ = [
     "randn",
 ]
 
-_PARALLEL = frozenset({"gather", "global_mean", "global_sum", "rand", "randn"})
+_PARALLEL = ("gather", "global_mean", "global_sum", "rand", "randn")
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'gancore' has no attribute {name!r}")
-    return getattr(importlib.import_module("gancore.parallel" if name in _PARALLEL else "gancore.contract"), name)
+__getattr__ = importer(__name__, {"gancore.parallel": _PARALLEL, "gancore.contract": set(__all__) - set(_PARALLEL)})

@@ -91,7 +91,7 @@ def _speaks() -> bool:
     """Return whether this process is the one that says what went wrong: the first of several that fails."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return True
-    from gancore.parallel import first_to_fail
+    from gancore.parallel.distributed import first_to_fail
 
     return first_to_fail()
 
@@ -99,7 +99,7 @@ def _speaks() -> bool:
 def _leave() -> None:
     """Leave the other processes in order; one that just ends may be aborted by its own connections."""
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        from gancore.parallel import stop
+        from gancore.parallel.distributed import stop
 
         stop()
 
@@ -485,7 +485,7 @@ def profile_recipe(
     """
     checked = _read(recipe, overlays, assignments)
     target = _device(device)
-    from gancore.parallel import one_process
+    from gancore.parallel.distributed import one_process
 
     one_process("gancore profile")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gancore.contract.hooks import GANCORE_API, KINDS, OBSERVERS, Component, Hooks, hookimpl
 from gancore.contract.settings import CONTEXT, Range, Setting, check, convert, settings_of
+from gancore.lazy import importer
 
 if TYPE_CHECKING:
     from gancore.contract.attacks import Attack
@@ -47,19 +47,15 @@ __all__ = [
     "settings_of",
 ]
 
-_HOMES = {
-    "attacks": ("Attack",),
-    "data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
-    "loops": ("Loop",),
-    "losses": ("LossTerm",),
-    "metrics": ("Metric",),
-    "networks": ("Classifier", "Discriminator", "Generator", "Head", "Network", "Translator"),
-    "running": ("Run",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"gancore.contract.{module}"), name)
-    raise AttributeError(f"module 'gancore.contract' has no attribute {name!r}")
+__getattr__ = importer(
+    __name__,
+    {
+        "gancore.contract.attacks": ("Attack",),
+        "gancore.contract.data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
+        "gancore.contract.loops": ("Loop",),
+        "gancore.contract.losses": ("LossTerm",),
+        "gancore.contract.metrics": ("Metric",),
+        "gancore.contract.networks": ("Classifier", "Discriminator", "Generator", "Head", "Network", "Translator"),
+        "gancore.contract.running": ("Run",),
+    },
+)

@@ -18,7 +18,8 @@ class Run(Protocol):
         seed: Seeds every draw and the initial weights.
         networks: Every network by recipe label.
         heads: The discriminator's heads by recipe label.
-        players: The trained networks, each with its ``parameters`` and its ``optimizer``, by recipe label.
+        recipe: The checked recipe, with its `name`.
+        plan: The checked plan, with `info`, a `gancore.DatasetInfo`, and the `dataset`.
         losses: The newest value of every loss on this process's images, ``player/label`` -> 0-d tensor.
     """
 
@@ -27,8 +28,13 @@ class Run(Protocol):
     seed: int
     networks: dict[str, Any]
     heads: dict[str, Any]
-    players: Mapping[str, Any]
+    recipe: Any
+    plan: Any
     losses: dict[str, Tensor]
+
+    @property
+    def players(self) -> Mapping[str, Any]:
+        """The trained networks, each with its ``parameters`` and its ``optimizer``, by recipe label."""
 
     def fresh(self) -> Any:
         """Draw a new batch: images, labels, latents. Of several processes each gets its rows of what one would draw."""

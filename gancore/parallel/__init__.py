@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from gancore.parallel import distributed, randomness
 from gancore.parallel.batch_norm import synchronise
-from gancore.parallel.distributed import first_to_fail, one_process, stop
-from gancore.parallel.randomness import Kind, derive, drawing_from, generator, rand, seed_default, shared
+from gancore.parallel.distributed import gather, global_mean, global_sum
+from gancore.parallel.randomness import derive, drawing_from, generator, rand, randn, seed_default, shared
 
 __all__ = [
-    "Kind",
     "derive",
+    "distributed",
     "drawing_from",
-    "first_to_fail",
+    "gather",
     "generator",
-    "one_process",
+    "global_mean",
+    "global_sum",
     "rand",
+    "randn",
+    "randomness",
     "seed_default",
     "shared",
-    "stop",
     "synchronise",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.test_step import ABILITIES
 
 from gancore.cli.explain import explain
 from gancore.plan.phases import Forward, PhasePlan, plan_phase
 from gancore.plan.vocabulary import vocabulary
+from tests.engine.test_step import ABILITIES
 from tests.hosts import CBGAN, FREE, plan_of
 
 

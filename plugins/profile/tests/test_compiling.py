@@ -10,11 +10,11 @@ import pytest
 import torch
 from gancore_profile import compiling
 from gancore_profile.compiling import compile_networks
-from tests.test_training import Watcher, recipe_of
 
 from gancore.engine.run import Run
 from gancore.training.trainer import train
 from tests.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
+from tests.training.test_trainer import Watcher, recipe_of
 
 ON: dict[str, Any] = {"run": {"compile": True}}
 SNDCGAN: dict[str, Any] = {

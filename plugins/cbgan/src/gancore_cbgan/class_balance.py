@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.parallel import distributed
+from gancore.tools import distributed
 
 Normalisation = Literal["code", "paper"]
 

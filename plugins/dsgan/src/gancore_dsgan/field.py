@@ -12,10 +12,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
-from gancore.cli.main import reports_errors
+from gancore.tools import reports_errors
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore.tools import Run
 
 REACH = 1.1
 """The axes reach from -1.1 to 1.1, as those of core's scatter plots do."""
@@ -238,9 +238,7 @@ def _check(run: Run) -> None:
 @reports_errors
 def command(run: Path, out: Path | None, points: int, size: int, device: str) -> None:
     """Draw the data, the samples and the discriminator of a run on points in the plane."""
-    from gancore.engine import choose_device, to_unit
-    from gancore.recipe import registry
-    from gancore.training import open_run, sample, save_picture
+    from gancore.tools import choose_device, open_run, registry, sample, save_picture, to_unit
 
     opened = open_run(run, registry(), choose_device(device))
     field = discriminator_field(opened)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import gancore
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore import Run
 
 
 class SemiSupervised(gancore.Loop):

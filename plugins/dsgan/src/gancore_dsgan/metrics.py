@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.engine import to_uint8, to_unit
-from gancore.parallel import derive, generator
+from gancore.tools import derive, generator, to_uint8, to_unit
 
 MOST_DIMENSIONS = 16
 """Above it a kernel density estimate says nothing, however many points there are."""

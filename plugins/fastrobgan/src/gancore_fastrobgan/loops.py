@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import gancore
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore import Run
 
 
 class FreeReplay(gancore.Loop):

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gancore.parallel import distributed
-from gancore.plan import DISCRIMINATOR, plan_phase
+from gancore.tools import DISCRIMINATOR, distributed, plan_phase
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore.tools import Run
 
 BACKEND = "inductor"
 

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gancore.engine import Run, Watch
-from gancore.errors import GancoreError
-from gancore.parallel import distributed
+from gancore import GancoreError
+from gancore.tools import Run, Watch, distributed
 from gancore_profile.recording import NotRepeatable, Tape
 
 WARM = 3

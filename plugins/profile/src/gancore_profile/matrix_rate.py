@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.engine import synchronize
+from gancore.tools import synchronize
 
 SECONDS = 0.5
 """Time for each of the two kinds of product; the best repetition counts, so more only makes a quiet moment likelier."""

@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.engine import Name, Path, Run, Watch, listening, processor, synchronize
-from gancore.training import wanted
+from gancore.tools import Name, Path, Run, Watch, listening, processor, synchronize, wanted
 from gancore_profile.allocations import Allocations
 from gancore_profile.flops import FlopCounter
 from gancore_profile.ledger import Ledger

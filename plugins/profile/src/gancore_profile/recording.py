@@ -10,10 +10,10 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.parallel import Kind, derive, drawing_from, randomness
+from gancore.tools import derive, drawing_from, randomness
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore.tools import Run
 
 
 class NotRepeatable(Exception):  # noqa: N818 - it is no error, the iteration runs as it always has
@@ -143,7 +143,7 @@ class Tape:
 
     # -- what an iteration calls ---------------------------------------------------------------------------------------
 
-    def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
+    def generator(self, kind: type[Any], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Any:
         """Return the generator for a purpose, seeded where the iteration is recorded."""
         pattern = tuple(self._later(part) if isinstance(part, Count) else part for part in purpose)
         if self._playing:

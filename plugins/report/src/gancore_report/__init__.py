@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gancore.errors import GancoreError
-from gancore.files import write_text
+from gancore import GancoreError
+from gancore.tools import write_text
 from gancore_report.page import render
 from gancore_report.reading import read_run
 

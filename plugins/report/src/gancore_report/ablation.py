@@ -10,12 +10,28 @@ from typing import Any
 import attrs
 import torch
 
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.files import toml, write_text
-from gancore.parallel import distributed
-from gancore.plan import Plan, make_plan
-from gancore.recipe import GROUPS, Recipe, Registry, check_table, merge
-from gancore.training import Progress, RunFolder, Silent, checkpoint, entries, prerequisites, train
+from gancore import GancoreError
+from gancore.tools import (
+    GROUPS,
+    Plan,
+    Progress,
+    Recipe,
+    Registry,
+    RunFolder,
+    Silent,
+    check_table,
+    checkpoint,
+    did_you_mean,
+    distributed,
+    entries,
+    listed,
+    make_plan,
+    merge,
+    prerequisites,
+    toml,
+    train,
+    write_text,
+)
 from gancore_report import tables
 from gancore_report.tables import ARROWS, MISSING, decimals, mean_and_deviation, spread
 

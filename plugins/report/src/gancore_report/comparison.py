@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.files import toml, write_text
-from gancore.training import RunFolder, WallClock, wall_clock
+from gancore import GancoreError
+from gancore.tools import RunFolder, WallClock, did_you_mean, listed, toml, wall_clock, write_text
 from gancore_report import tables
 from gancore_report.reading import Entry, json_lines, score_entry
 from gancore_report.scoring import differing, setting

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from gancore.training import wall_clock
+from gancore.tools import wall_clock
 from gancore_report.numbers import duration, full, percent, short
 from gancore_report.parts import NOTHING, Shown, curves, details, named, table
 from gancore_report.reading import Entry, RunData, Value, number, picture

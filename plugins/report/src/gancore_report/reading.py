@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 from PIL import Image
 
-from gancore.errors import GancoreError
-from gancore.training import RunFolder
+from gancore import GancoreError
+from gancore.tools import RunFolder
 
 Value = float | tuple[float, ...]
 """A number, or a list of numbers."""

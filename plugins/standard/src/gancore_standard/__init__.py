@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gancore.contract import Component, hookimpl
+from gancore import Component, hookimpl
 
 _LOSSES = "gancore_standard.losses"
 _NETWORKS = "gancore_standard.networks"

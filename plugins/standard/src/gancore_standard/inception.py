@@ -11,9 +11,8 @@ from urllib.error import URLError
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Classifier
-from gancore.engine import to_uint8
-from gancore.errors import GancoreError
+from gancore import Classifier, GancoreError
+from gancore.tools import to_uint8
 from gancore_standard.torchvision_import import torchvision
 
 SHA256_PREFIX = "6726825d"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from gancore.contract import Loop, Range
+from gancore import Loop, Range
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore import Run
 
 
 class Alternating(Loop):

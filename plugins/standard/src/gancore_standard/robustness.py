@@ -13,16 +13,11 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Attack, Classifier, check
-from gancore.engine import as_images, to_unit
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.parallel import generator
-from gancore.plan import DISCRIMINATOR
-from gancore.training import fingerprint
+from gancore import Attack, Classifier, GancoreError
+from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, generator, listed, to_unit
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
-    from gancore.recipe import Registry
+    from gancore.tools import Registry, Run
 
 WHERE = "gancore attack"
 """Names the place for errors where no recipe does."""

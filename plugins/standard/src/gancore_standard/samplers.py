@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gancore.contract import Range, Sampler
-from gancore.errors import GancoreError
+from gancore import GancoreError, Range, Sampler
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 

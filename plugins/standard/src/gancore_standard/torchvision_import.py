@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import library as operators
 
-from gancore.errors import GancoreError
+from gancore import GancoreError
 
 _SCHEMAS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gancore.cli.main import reports_errors
-from gancore.errors import GancoreError
+from gancore import GancoreError
+from gancore.tools import reports_errors
 
 if TYPE_CHECKING:
     from gancore_uap.judging import Judgement, Target
@@ -42,7 +42,7 @@ def _stoppable(command: F) -> F:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from gancore.training import Interrupted
+        from gancore.tools import Interrupted
 
         try:
             return command(*args, **kwargs)
@@ -54,10 +54,7 @@ def _stoppable(command: F) -> F:
 
 
 def _setting(device: str) -> Setting:
-    from gancore.engine import choose_device
-    from gancore.parallel import distributed
-    from gancore.recipe import registry
-    from gancore.training import Terminal
+    from gancore.tools import Terminal, choose_device, distributed, registry
     from gancore_uap.pipeline import Setting
 
     distributed.one_process("gancore uap")
@@ -66,7 +63,7 @@ def _setting(device: str) -> Setting:
 
 def _table(name: str, assignments: Sequence[str], option: str) -> dict[str, Any]:
     """Return the ``[data]`` that a name and ``KEY=VALUE`` texts stand for."""
-    from gancore.recipe import assignment, merge
+    from gancore.tools import assignment, merge
 
     table: dict[str, Any] = {"use": name}
     for text in assignments:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.files import read_tensors, write_tensors
-from gancore.parallel import generator
+from gancore.tools import generator, read_tensors, write_tensors
 from gancore_uap.budgets import (
     LEVELS,
     TOLERANCE,

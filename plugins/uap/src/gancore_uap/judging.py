@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.engine import to_unit
-from gancore.files import write_text
-from gancore.plan import make_plan
-from gancore.training import save_picture
+from gancore.tools import make_plan, save_picture, to_unit, write_text
 from gancore_uap import pictures, scoring
 from gancore_uap.budgets import apply_to_8bit, check_epsilon
 from gancore_uap.files import Perturbation, random_perturbation

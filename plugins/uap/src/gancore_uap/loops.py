@@ -9,7 +9,7 @@ import gancore
 from gancore_uap.skip_gradients import scaled_residuals
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore import Run
 
 
 class Crafting(gancore.Loop):

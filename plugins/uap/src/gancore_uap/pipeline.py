@@ -13,11 +13,21 @@ import attrs
 import torch
 
 from gancore import GancoreError
-from gancore.contract import settings_of
-from gancore.files import write_text
-from gancore.plan import Plan, make_plan
-from gancore.recipe import Recipe, check_table, merge, read
-from gancore.training import Progress, checkpoint, fingerprint, save_picture, train
+from gancore.tools import (
+    Plan,
+    Progress,
+    Recipe,
+    check_table,
+    checkpoint,
+    fingerprint,
+    make_plan,
+    merge,
+    read,
+    save_picture,
+    settings_of,
+    train,
+    write_text,
+)
 from gancore_uap import pictures, proxy, victims
 from gancore_uap.budgets import check_epsilon, whole_levels
 from gancore_uap.files import Perturbation
@@ -25,8 +35,7 @@ from gancore_uap.losses import Fooling
 from gancore_uap.perturbations import Perturbed
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
-    from gancore.recipe import Registry
+    from gancore.tools import Registry, Run
 
 BALANCE = "cbgan/class-balance"
 RECORD = "made-from.json"

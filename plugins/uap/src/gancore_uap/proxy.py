@@ -17,13 +17,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 import gancore
-from gancore.contract import DatasetInfo
-from gancore.engine import generate, to_uint8, to_unit
-from gancore.files import read_tensors, write_tensors, write_text
-from gancore.training import checkpoint
+from gancore import DatasetInfo
+from gancore.tools import checkpoint, generate, read_tensors, to_uint8, to_unit, write_tensors, write_text
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore.tools import Run
 
 FORMAT = 1
 SUMMARY = "proxy.json"

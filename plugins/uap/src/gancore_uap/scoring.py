@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.engine import to_unit
+from gancore.tools import to_unit
 from gancore_uap.budgets import apply_to_8bit
 
 Classify = Callable[[Tensor], Tensor]

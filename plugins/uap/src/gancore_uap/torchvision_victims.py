@@ -13,7 +13,7 @@ from gancore_standard.torchvision_import import torchvision
 from torch import Tensor, nn
 
 import gancore
-from gancore.errors import did_you_mean
+from gancore.tools import did_you_mean
 
 CHILD = "network."
 """Prefix of torchvision's names inside the classifier, which its state doesn't show."""

@@ -11,16 +11,11 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore import GancoreError
-from gancore.contract import Classifier, Dataset, settings_of
-from gancore.errors import listed
-from gancore.files import toml
-from gancore.plan import make_plan
-from gancore.recipe import Recipe, check_table, read_layer
-from gancore.training import Progress, build, fingerprint
+from gancore import Classifier, Dataset, GancoreError
+from gancore.tools import Progress, Recipe, build, check_table, fingerprint, listed, make_plan, read_layer, settings_of, toml
 
 if TYPE_CHECKING:
-    from gancore.recipe import Registry
+    from gancore.tools import Registry
 
 LABEL = "classifier"
 """The recipe label of a victim; those after the first have a number: ``classifier2``."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.contract import Range
-from gancore.errors import GancoreError, did_you_mean
+from gancore import GancoreError, Range
+from gancore.tools import did_you_mean
 
 SPLITS = ("train", "test")
 

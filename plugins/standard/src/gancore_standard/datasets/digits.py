@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gancore.contract import Dataset, DatasetInfo
-from gancore.errors import GancoreError
+from gancore import Dataset, DatasetInfo, GancoreError
 from gancore_standard.datasets.common import ImageSize, check_split, resized
 
 _TEST_EVERY = 5

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gancore.contract import Dataset, DatasetInfo
-from gancore.errors import GancoreError
+from gancore import Dataset, DatasetInfo, GancoreError
 from gancore_standard.datasets.common import ImageSize, check_split, data_root, exists, resized
 from gancore_standard.torchvision_import import torchvision
 

@@ -11,8 +11,8 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Dataset, DatasetInfo, Range
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore import Dataset, DatasetInfo, GancoreError, Range
+from gancore.tools import did_you_mean, listed
 from gancore_standard.datasets.common import ImageSize, cache_folder, check_split, exists, expanded
 from gancore_standard.datasets.imagecache import Pixels, cached, decode, decoded
 

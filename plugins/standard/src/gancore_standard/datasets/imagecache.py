@@ -23,7 +23,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from gancore.errors import GancoreError
+from gancore import GancoreError
 
 FORMAT = 1
 """Raised whenever the pixels of the same file would come out differently, so that older caches are made anew."""

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from gancore.contract import Dataset, DatasetInfo, Range
-from gancore.errors import GancoreError
+from gancore import Dataset, DatasetInfo, GancoreError, Range
 from gancore_standard.datasets.common import ImageSize, cache_folder, check_split, data_root, exists
 from gancore_standard.datasets.imagecache import Pixels, cached, decode, decoded
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.contract import LossTerm, Range
-from gancore.errors import GancoreError
-from gancore.parallel import distributed
+from gancore import GancoreError, LossTerm, Range
+from gancore.tools import distributed
 
 
 class AuxiliaryClassifier(LossTerm):

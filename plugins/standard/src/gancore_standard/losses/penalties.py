@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.contract import LossTerm, Range
-from gancore.parallel import rand
+from gancore import LossTerm, Range, rand
 
 
 class GradientPenalty(LossTerm):

@@ -12,10 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancore.contract import Metric, Range, check
-from gancore.engine import to_uint8, to_unit
-from gancore.errors import GancoreError
-from gancore.parallel import derive, generator, seed_default
+from gancore import GancoreError, Metric, Range
+from gancore.tools import check, derive, generator, seed_default, to_uint8, to_unit
 
 ARCHITECTURES = {
     "resnet20": "gancore_standard.networks.cifar_resnet:ResNet20",

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric
-from gancore.errors import GancoreError
+from gancore import GancoreError, Metric
 
 
 class TestAccuracy(Metric):

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gancore.errors import GancoreError, listed
+from gancore import GancoreError
+from gancore.tools import listed
 
 ASYMMETRY = 1e-5
 """How far, relative to its largest entry, a matrix may be from a covariance (symmetric, no negative eigenvalue)."""

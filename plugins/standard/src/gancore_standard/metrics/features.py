@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from gancore.errors import GancoreError, listed
+from gancore import GancoreError
+from gancore.tools import listed
 
 
 class KeptFeatures:

@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gancore.contract import Metric
-from gancore.errors import GancoreError
+from gancore import GancoreError, Metric
 from gancore_standard.metrics.distances import Moments, frechet_distance
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric, Range
-from gancore.errors import GancoreError
+from gancore import GancoreError, Metric, Range
 from gancore_standard.metrics.distances import inception_score
 
 

@@ -8,9 +8,8 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric, Range
-from gancore.errors import GancoreError
-from gancore.parallel import generator
+from gancore import GancoreError, Metric, Range
+from gancore.tools import generator
 from gancore_standard.metrics.features import KeptFeatures, of_one_width
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric, Range
-from gancore.errors import GancoreError
+from gancore import GancoreError, Metric, Range
 from gancore_standard.metrics.features import KeptFeatures, of_one_width
 
 BLOCK = 2**23

@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from gancore.contract import Metric, Range
-from gancore.errors import GancoreError
+from gancore import GancoreError, Metric, Range
 from gancore_standard.robustness import build_attack, classifier_of, robust_accuracy
 
 if TYPE_CHECKING:
-    from gancore.engine import Run
+    from gancore.tools import Run
 
 WHERE = "the robust accuracy"
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancore.contract import Classifier, Range
+from gancore import Classifier, Range
 from gancore_standard.networks.sizes import scaled
 
 

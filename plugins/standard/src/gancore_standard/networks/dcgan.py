@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
-from gancore.contract import Discriminator, Generator, Range
+from gancore import Discriminator, Generator, Range
 from gancore_standard.networks.sizes import doublings, scaled
 
 Width = Annotated[float, Range(0, open_low=True)]

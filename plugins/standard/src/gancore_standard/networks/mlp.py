@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from gancore.contract import Classifier, Discriminator, Generator, Range
+from gancore import Classifier, Discriminator, Generator, Range
 
 Count = Annotated[int, Range(1)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancore.contract import Discriminator, Generator, Range
+from gancore import Discriminator, Generator, Range
 from gancore_standard.networks.normalization import Norm2d, orthogonal_init
 from gancore_standard.networks.resampling import doubled, halved
 from gancore_standard.networks.sizes import doublings, scaled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gancore.errors import GancoreError
+from gancore import GancoreError
 
 
 def doublings(image_size: int, *, least: int = 8) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from gancore.contract import Classifier, Range
+from gancore import Classifier, Range
 
 
 class SmallCNN(Classifier):
