@@ -182,6 +182,6 @@ __getattr__ = importer(
             "wall_clock",
             "wanted",
         ),
-        "gancore.cli.main": ("reports_errors"),
+        "gancore.cli.main": ("reports_errors",),
     },
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gancore.training import checkpoint
+from gancore.training import checkpoint, prerequisites
 from gancore.training.evaluate import Evaluator
 from gancore.training.pictures import save_grid, save_picture
 from gancore.training.prerequisites import wanted
@@ -26,6 +26,7 @@ __all__ = [
     "entries",
     "fingerprint",
     "open_run",
+    "prerequisites",
     "sample",
     "save_grid",
     "save_picture",
