@@ -28,7 +28,7 @@ class Noise(Dataset):
 
 
 class UntrainedResNet32(ResNet32):
-    """ResNet-32 that may be frozen as it is initialised."""
+    """ResNet-32 that may be frozen as it is initialized."""
 
     frozen_needs_weights: ClassVar[bool] = False
 

@@ -17,5 +17,5 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_networks() -> Iterator[gancore.Component]:
     """Yield an untrained classifier, and a generator whose images are known."""
-    yield gancore.Component("resnet32", "benchmarks.host_parts:UntrainedResNet32", "ResNet-32 as it is initialised")
+    yield gancore.Component("resnet32", "benchmarks.host_parts:UntrainedResNet32", "ResNet-32 as it is initialized")
     yield gancore.Component("replay", "benchmarks.host_parts:Replay", "Generator that gives prepared images, in turn")

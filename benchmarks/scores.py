@@ -57,7 +57,7 @@ from gancore.training import Evaluator
 Array = np.ndarray[Any, np.dtype[np.float64]]
 WIDTH = 2048
 CLASSES = 1008
-NEIGHBOURS = 3
+NEIGHBORS = 3
 FIDELITY_SEED = 2020
 AGREEMENT = 1e-6
 
@@ -178,9 +178,9 @@ def compare_values(number: int) -> dict[str, tuple[float, float | None, float]]:
         kid.kid_features_to_metric(fake, real, **some)["kernel_inception_distance_mean"],
         statistics.fmean(kernel_by_numpy(real.numpy()[b], fake.numpy()[a]) for a, b in chosen),
     )
-    both = prc.prc_features_to_metric(y, x, prc_neighborhood=NEIGHBOURS, verbose=False)
-    by_hand_each = coverage_by_scipy(x.numpy(), y.numpy(), NEIGHBOURS)
-    for name, value in ours(PrecisionRecall(neighbours=NEIGHBOURS), x, y).items():
+    both = prc.prc_features_to_metric(y, x, prc_neighborhood=NEIGHBORS, verbose=False)
+    by_hand_each = coverage_by_scipy(x.numpy(), y.numpy(), NEIGHBORS)
+    for name, value in ours(PrecisionRecall(neighbors=NEIGHBORS), x, y).items():
         found[name] = (value, both.get(name), by_hand_each[name])
     return found
 
@@ -280,7 +280,7 @@ def evaluation_run(images: int, size: int, batch: int, path: Path | None, device
             "fid": {"use": "standard/fid", "network": "inception"},
             "score": {"use": "standard/inception-score", "network": "inception"},
             "kid": {"use": "standard/kid", "network": "inception", "subset_size": min(1000, images)},
-            "prdc": {"use": "standard/prdc", "network": "inception", "neighbours": NEIGHBOURS, "samples": images},
+            "prdc": {"use": "standard/prdc", "network": "inception", "neighbors": NEIGHBORS, "samples": images},
         },
         "evaluation": {"samples": images, "batch_size": batch},
     }
@@ -303,7 +303,7 @@ def evaluate(
         "cuda": run.device.type == "cuda",
         "batch_size": batch,
         "kid_subset_size": min(1000, images),
-        "prc_neighborhood": NEIGHBOURS,
+        "prc_neighborhood": NEIGHBORS,
         "samples_shuffle": False,
         "save_cpu_ram": True,  # no further processes, as gancore has none
         "cache": False,

@@ -22,7 +22,7 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 class Images(Dataset[tuple[Tensor, int]]):
-    """Images as a tutorial reads them: one by one, each converted and normalised."""
+    """Images as a tutorial reads them: one by one, each converted and normalized."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images

@@ -3,8 +3,8 @@
     GANCORE_DATA=DIR python -m benchmarks.universal_perturbations WEIGHTS [--prior uap/fashion-prior] [--seeds 3]
 
 WEIGHTS is a folder with ``cifar10_resnet20.safetensors``, ... ``resnet56``: public CIFAR-style ResNets that take the
-normalisation of ImageNet. The rows are CBGAN's Table 5: noise of the same budget, the arbitrary images as they are, the images
-of a GAN with activation maximisation (AM), the same with class balance (ours), and CIFAR-10's own training images, the upper
+normalization of ImageNet. The rows are CBGAN's Table 5: noise of the same budget, the arbitrary images as they are, the images
+of a GAN with activation maximization (AM), the same with class balance (ours), and CIFAR-10's own training images, the upper
 reference. One GAN, with the first victim in its loop, serves all victims. The score is the fooling rate on CIFAR-10's test
 images, the first time that any of them are read. The last tables are transfer, with and without the Skip Gradient Method, and
 the distinct classes of the proxy sets by cycle. Finished stages are not repeated.

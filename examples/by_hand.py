@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from gancore.parallel import derive, generator
+from gancore.parallel import derive, noise_for
 
 SEED = 0
 BATCH = 16
@@ -155,7 +155,7 @@ def batch_of(images: Tensor, draw: int, seed: int = SEED) -> Tensor:
     """Return batch number `draw` of an endless stream in which every image comes once per epoch."""
     position = draw * BATCH
     epochs = range(position // len(images), (position + BATCH - 1) // len(images) + 1)
-    order = torch.cat([torch.randperm(len(images), generator=generator("cpu", seed, "epoch", epoch)) for epoch in epochs])
+    order = torch.cat([torch.randperm(len(images), generator=noise_for("cpu", seed, "epoch", epoch)) for epoch in epochs])
     start = position % len(images)
     picked = images[order[start : start + BATCH]]
     return (picked.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
@@ -163,7 +163,7 @@ def batch_of(images: Tensor, draw: int, seed: int = SEED) -> Tensor:
 
 def noise(*purpose: str | int) -> torch.Generator:
     """Return a generator seeded for a purpose."""
-    return generator("cpu", SEED, *purpose)
+    return noise_for("cpu", SEED, *purpose)
 
 
 def clear(parameters: list[Any]) -> None:

@@ -48,7 +48,7 @@ class Discriminator(Network):
 
     Attributes:
         features: Width F of what `forward` returns.
-        spectral_norm: Whether its layers, and so its heads, are spectrally normalised.
+        spectral_norm: Whether its layers, and so its heads, are spectrally normalized.
         batch_statistics: Whether an image's features depend on the rest of its batch (batch norm). Where they do, real and
             generated images go through in two batches instead of one.
     """

@@ -18,8 +18,9 @@ def own_rows(drawn: Drawn) -> Drawn:
     """Return this process's rows of a drawn batch."""
     if distributed.world_size() == 1:
         return drawn
+    own = distributed.own_rows
     rows: dict[str, Any] = {
-        name: distributed.own(value) for name, value in attrs.asdict(drawn, recurse=False).items() if isinstance(value, Tensor)
+        name: own(value) for name, value in attrs.asdict(drawn, recurse=False).items() if isinstance(value, Tensor)
     }
-    sources = {label: (distributed.own(images), distributed.own(labels)) for label, (images, labels) in drawn.sources.items()}
+    sources = {label: (own(images), own(labels)) for label, (images, labels) in drawn.sources.items()}
     return attrs.evolve(drawn, **rows, sources=sources)

@@ -10,7 +10,7 @@ import torch
 from gancore_profile.recording import fixed
 from torch import Tensor
 
-from gancore.parallel import generator
+from gancore.parallel import noise_for
 from gancore.recipe import Augmentation
 
 EVERY = slice(None)
@@ -59,15 +59,15 @@ class IndexStream:
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _weighted(self, cumulative: Tensor, draw: int) -> Tensor:
-        noise = generator("cpu", self.seed, "draw", draw, 0)
+        noise = noise_for("cpu", self.seed, "draw", draw, 0)
         points = torch.rand(self.batch_size, generator=noise, dtype=torch.float64) * cumulative[-1]
         return torch.searchsorted(cumulative, points, right=True).clamp_(max=self.size - 1)
 
     def _order(self, epoch: int) -> Tensor:
         if epoch not in self._orders:
-            # Only neighbouring epochs are ever read together.
+            # Only neighboring epochs are ever read together.
             self._orders = {e: order for e, order in self._orders.items() if abs(e - epoch) <= 1}
-            self._orders[epoch] = torch.randperm(self.size, generator=generator("cpu", self.seed, "epoch", epoch))
+            self._orders[epoch] = torch.randperm(self.size, generator=noise_for("cpu", self.seed, "epoch", epoch))
         return self._orders[epoch]
 
 

@@ -10,7 +10,7 @@ from gancore.errors import GancoreError
 
 
 class Normalized(Classifier):
-    """A classifier behind its own normalisation of the input, which core's images in [-1, 1] do not have.
+    """A classifier behind its own normalization of the input, which core's images in [-1, 1] do not have.
 
     Args:
         network: The classifier.

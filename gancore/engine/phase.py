@@ -14,7 +14,7 @@ from gancore.engine.forwards import as_images, generate, recorded
 from gancore.engine.spans import span
 from gancore.engine.values import Batch, Values
 from gancore.errors import GancoreError
-from gancore.parallel import derive, distributed, seed_default, shared
+from gancore.parallel import derive, distributed, seed_default, shared_noise
 from gancore.plan import DISCRIMINATOR, PhasePlan, attacked_method
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Phase:
     def noise(self, *purpose: str) -> torch.Generator:
         """Return a generator for a part, in this iteration and turn."""
         run = self.run
-        return shared(run.device, run.seed, *purpose, run.iteration, run.turn, 0)
+        return shared_noise(run.device, run.seed, *purpose, run.iteration, run.turn, 0)
 
     def _make_images(self, batch: Batch) -> list[Values]:
         """Return the images of the turn, in two parts where negatives have a share of the loss of their own."""

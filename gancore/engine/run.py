@@ -24,7 +24,7 @@ from gancore.engine.spans import span
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError
 from gancore.files import load_weights
-from gancore.parallel import derive, distributed, generator, synchronise
+from gancore.parallel import derive, distributed, noise_for, synchronize
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, construct, plan_phase
 
 
@@ -68,7 +68,7 @@ class Run:
         self.device = device
         self.seed = plan.recipe.run.seed
         self.rank = distributed.rank()
-        distributed.share(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
+        distributed.rows_each(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
         self.batch_norms_apart: set[str] = set()
         chosen = choose_precision(plan.recipe.run.precision, device)
         self.precision, self.precision_why = chosen.name, chosen.why
@@ -114,7 +114,7 @@ class Run:
                 network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
             network = network.to(self.device, memory_format=torch.channels_last)
             if planned.trained and distributed.world_size() > 1:
-                self.batch_norms_apart |= synchronise(network)
+                self.batch_norms_apart |= synchronize(network)
             self.networks[label] = network.train() if planned.trained else network.eval().requires_grad_(False)
         self.heads = self._build_heads(context, weights)
         self.attack: Attack | None = None if self.plan.attack is None else self._make("attack", self.plan.attack, context)
@@ -132,7 +132,7 @@ class Run:
         # Every process has drawn the same weights; where machines differ, their arithmetic may not agree to the last bit.
         distributed.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
         for _, module, buffer in self._rows():
-            setattr(module, buffer, distributed.own(getattr(module, buffer)).clone())
+            setattr(module, buffer, distributed.own_rows(getattr(module, buffer)).clone())
 
     def _build_heads(self, context: Mapping[str, Any], weights: Mapping[str, Path]) -> dict[str, nn.Module]:
         if "discriminator" not in self.networks:
@@ -153,7 +153,7 @@ class Run:
             if path:
                 load_weights(heads[label], Path(path), where=planned.part.where)
             if distributed.world_size() > 1:
-                self.batch_norms_apart |= synchronise(heads[label])
+                self.batch_norms_apart |= synchronize(heads[label])
         return heads
 
     def _rows(self) -> list[tuple[str, nn.Module, str]]:
@@ -233,19 +233,19 @@ class Run:
         # out of the result. Where none changes a drawn batch, no process reads the others' images.
         changed = any(type(sampler).draw is not Sampler.draw for sampler in self.samplers.values())
         whole = self.recipe.run.batch_size
-        part = slice(None) if changed else distributed.part(whole)
+        part = slice(None) if changed else distributed.own_slice(whole)
         with span("data"):
-            drawn = Drawn(*self.stream.batch(draw, generator(self.device, self.seed, "augmentation", draw, 0), part))
+            drawn = Drawn(*self.stream.batch(draw, noise_for(self.device, self.seed, "augmentation", draw, 0), part))
         if self.plan.sources:
             with span("sources"):
                 drawn.sources = {
-                    label: stream.batch(draw, generator(self.device, self.seed, "augmentation", label, draw, 0), part)
+                    label: stream.batch(draw, noise_for(self.device, self.seed, "augmentation", label, draw, 0), part)
                     for label, stream in self.sources.items()
                 }
         if changed:
             for label, sampler in self.samplers.items():
                 with span("samplers", label, "draw"):
-                    drawn = sampler.draw(drawn, generator(self.device, self.seed, "sampler", label, draw, 0))
+                    drawn = sampler.draw(drawn, noise_for(self.device, self.seed, "sampler", label, draw, 0))
             if len(drawn.real) != whole and distributed.world_size() > 1:
                 self._check_changed(len(drawn.real))
             whole = len(drawn.real)
@@ -254,7 +254,7 @@ class Run:
 
     def _check_changed(self, number: int) -> None:
         """Refuse a number of images, as samplers leave it, that several processes can't handle as one does."""
-        distributed.share(number, f"{self.recipe.name}: the number of images that the samplers make of a batch")
+        distributed.rows_each(number, f"{self.recipe.name}: the number of images that the samplers make of a batch")
         for name, _, buffer in self._rows():
             raise GancoreError(
                 f"{self.recipe.name}: {name} keeps a row of {buffer} for each of {self.recipe.run.batch_size} images, but the "
@@ -266,13 +266,13 @@ class Run:
         z = label = None
         if GENERATOR in self.networks:
             with span("latents"):
-                z, label = map(distributed.own, self.latent(batch.whole, "latent", self.latents, 0))
+                z, label = map(distributed.own_rows, self.latent(batch.whole, "latent", self.latents, 0))
             self.latents += 1
         return attrs.evolve(batch, z=z, fake_label=label, generated={})
 
     def latent(self, number: int, *purpose: str | int) -> tuple[Tensor, Tensor]:
         """Return latents (number, latent_dim) and labels (number,) that are uniform over the classes, for a purpose."""
-        noise = generator(self.device, self.seed, *purpose)
+        noise = noise_for(self.device, self.seed, *purpose)
         shape = (number, self.recipe.run.latent_dim)
         if self.recipe.run.latent == "normal":
             z = torch.randn(shape, generator=noise, device=self.device)
@@ -358,7 +358,7 @@ class Run:
             raise GancoreError(f"the checkpoint does not fit this recipe: it differs in {', '.join(sorted(strange))}.")
         for name, _, buffer in self._rows():
             if buffer in groups.get(name, {}):
-                groups[name][buffer] = distributed.own(groups[name][buffer])
+                groups[name][buffer] = distributed.own_rows(groups[name][buffer])
         for owner in sorted(needed):
             try:
                 modules[owner].load_state_dict(groups[owner])

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from gancore.parallel import distributed, randomness
-from gancore.parallel.batch_norm import synchronise
+from gancore.parallel.batch_norm import synchronize
 from gancore.parallel.distributed import gather, global_mean, global_sum
-from gancore.parallel.randomness import derive, drawing_from, generator, rand, randn, seed_default, shared
+from gancore.parallel.randomness import derive, drawing_from, noise_for, rand, randn, seed_default, shared_noise
 
 __all__ = [
     "derive",
     "distributed",
     "drawing_from",
     "gather",
-    "generator",
     "global_mean",
     "global_sum",
+    "noise_for",
     "rand",
     "randn",
     "randomness",
     "seed_default",
-    "shared",
-    "synchronise",
+    "shared_noise",
+    "synchronize",
 ]

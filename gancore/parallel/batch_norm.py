@@ -11,7 +11,7 @@ import gancore.parallel.distributed as distributed
 OWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-class SynchronisedBatchNorm(_BatchNorm):
+class SynchronizedBatchNorm(_BatchNorm):
     """Batch norm (Ioffe and Szegedy 2015) whose training statistics are those of all processes' images.
 
     One collective forward and one backward a layer, of a mean and a variance per map. Parameters, buffers and their names are
@@ -24,14 +24,14 @@ class SynchronisedBatchNorm(_BatchNorm):
             raise ValueError(f"expected at least 2 dimensions, got {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise maps (N, C, ...)."""
+        """Normalize maps (N, C, ...)."""
         if not self.training or distributed.world_size() == 1:
             return super().forward(input)
         self._check_input_dim(input)
         with torch.autocast(input.device.type, enabled=False):
-            return self._normalise(input.float()).to(input.dtype)
+            return self._normalize(input.float()).to(input.dtype)
 
-    def _normalise(self, x: Tensor) -> Tensor:
+    def _normalize(self, x: Tensor) -> Tensor:
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
         here = x.numel() / x.shape[1]
@@ -57,7 +57,7 @@ class SynchronisedBatchNorm(_BatchNorm):
         self.running_var.lerp_(variance * (number / (number - 1)), share)
 
 
-def synchronise(network: nn.Module) -> set[str]:
+def synchronize(network: nn.Module) -> set[str]:
     """Replace a network's batch norms, in place, by those over all processes; return the classes of others that it can't.
 
     A batch norm of another class keeps the statistics of its own process.
@@ -65,17 +65,17 @@ def synchronise(network: nn.Module) -> set[str]:
     left = set()
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if not isinstance(child, _BatchNorm) or isinstance(child, SynchronisedBatchNorm):
+            if not isinstance(child, _BatchNorm) or isinstance(child, SynchronizedBatchNorm):
                 continue
             if type(child) not in OWN:
                 left.add(type(child).__name__)
                 continue
-            setattr(parent, name, _synchronised(child))
+            setattr(parent, name, _synchronized(child))
     return left
 
 
-def _synchronised(layer: _BatchNorm) -> SynchronisedBatchNorm:
-    made = SynchronisedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+def _synchronized(layer: _BatchNorm) -> SynchronizedBatchNorm:
+    made = SynchronizedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
     made.train(layer.training)
     # The very tensors, so that nothing about them (device, format, whether they are trained) changes.
     made._parameters = layer._parameters

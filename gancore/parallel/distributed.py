@@ -123,7 +123,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def share(number: int, what: str) -> int:
+def rows_each(number: int, what: str) -> int:
     """Return how many of `number` belong to each process.
 
     Raises:
@@ -135,12 +135,12 @@ def share(number: int, what: str) -> int:
     return number // size
 
 
-def own(rows: Tensor) -> Tensor:
+def own_rows(rows: Tensor) -> Tensor:
     """Return this process's part of rows (N, ...) that stand for a whole batch; parts differ by at most one row."""
-    return rows if world_size() == 1 else rows[part(len(rows))]
+    return rows if world_size() == 1 else rows[own_slice(len(rows))]
 
 
-def part(number: int) -> slice:
+def own_slice(number: int) -> slice:
     """Return which of the `number` rows of a whole batch are this process's."""
     return slice(number * rank() // world_size(), number * (rank() + 1) // world_size())
 
@@ -251,7 +251,7 @@ def gather_statistics(row: Tensor) -> Tensor:
     """Return a vector (F,) of every process as (processes, F), differentiable any number of times.
 
     Unlike `gather`, gradients cross from process to process: what another process does with this one's row counts too. So
-    each may compute a function of its own, as a layer that normalises its own images does.
+    each may compute a function of its own, as a layer that normalizes its own images does.
     """
     rows: Tensor = _GatherRows.apply(row)  # type: ignore[no-untyped-call]
     return rows

@@ -55,7 +55,7 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
-def generator(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
+def noise_for(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
     """Return a generator on `device`, seeded for a purpose."""
     return _generator(torch.Generator, device, seed, purpose)
 
@@ -68,13 +68,13 @@ def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose:
     return made
 
 
-class Shared(torch.Generator):
+class SharedNoise(torch.Generator):
     """A generator that several processes seed alike, and from which `rand` and `randn` give each its own rows."""
 
 
-def shared(device: torch.device | str, seed: int, *purpose: str | int) -> Shared:
-    """Return a `Shared` generator on `device`, seeded for a purpose."""
-    return _generator(Shared, device, seed, purpose)
+def shared_noise(device: torch.device | str, seed: int, *purpose: str | int) -> SharedNoise:
+    """Return a `SharedNoise` generator on `device`, seeded for a purpose."""
+    return _generator(SharedNoise, device, seed, purpose)
 
 
 def rand(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -95,7 +95,7 @@ def randn(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = 
 
 def _rows(draw: object, shape: Sequence[int], noise: torch.Generator, dtype: torch.dtype) -> Tensor:
     assert callable(draw)
-    size = distributed.world_size() if isinstance(noise, Shared) else 1
+    size = distributed.world_size() if isinstance(noise, SharedNoise) else 1
     whole: Tensor = draw((shape[0] * size, *shape[1:]), generator=noise, device=noise.device, dtype=dtype)
     return whole if size == 1 else whole[distributed.rank() * shape[0] : (distributed.rank() + 1) * shape[0]]
 

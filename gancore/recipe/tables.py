@@ -130,7 +130,7 @@ class NetworkKeys:
             those that say which images take part, for what is done to a drawn batch belongs to this recipe's game.
         trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
         on: For a discriminator, the label of the classifier whose features it sees in place of images.
-        input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalisation of its input.
+        input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalization of its input.
         input_std: Per channel, on the [0, 1] scale.
     """
 

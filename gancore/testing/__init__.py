@@ -7,7 +7,7 @@
     test_conformance = conformance("r1")
 
 Each check is a test of its own. For every loss term: finite loss and gradients at batch 1 and 7, in float32 and bfloat16;
-gradients reach the player whose turn it is and nobody else; no host synchronisation; weight 0 is the same as absent, bit for
+gradients reach the player whose turn it is and nobody else; no host synchronization; weight 0 is the same as absent, bit for
 bit; and resume is bit-exact. Samplers and attacks train, and resume bit-exactly. With each of the three, two gloo processes
 compute what one does. What they and heads compute in a step, ``torch.compile(fullgraph=True, backend="eager")`` traces without
 changing a bit (`gancore.testing.compiling` says what can't be traced). Every recipe has a plan.
@@ -38,7 +38,7 @@ from gancore.testing.compiling import NothingToCompileError, problem_of_head, pr
 from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.stepping import (
     HostTable,
-    NoSynchronisation,
+    NoSynchronization,
     bitwise_difference,
     build_host,
     finite,
@@ -108,7 +108,7 @@ def _term_cases(declared: Declared, plugin: str, module: ModuleType, settings: M
             setting = table.with_run(batch_size=size, precision=precision)
             yield f"{declared.name}: finite at batch {size} in {precision}", partial(_finite, setting, plugin, module)
     yield f"{declared.name}: gradients stay with the player", partial(_own_gradients, table, plugin, module)
-    yield f"{declared.name}: never waits for the device", partial(_no_synchronisation, table, plugin, module)
+    yield f"{declared.name}: never waits for the device", partial(_no_synchronization, table, plugin, module)
     yield f"{declared.name}: weight 0 is the same as absent", partial(_weight_zero, table, plugin, module)
     yield f"{declared.name}: resumes bit-exactly", partial(_resumes, table, plugin, module)
     for objective in ("standard/hinge", "standard/non-saturating", "standard/relativistic-average"):
@@ -196,10 +196,10 @@ def _own_gradients(table: HostTable, plugin: str, module: ModuleType) -> None:
     assert not problems, f"gradients reached {problems}"
 
 
-def _no_synchronisation(table: HostTable, plugin: str, module: ModuleType) -> None:
+def _no_synchronization(table: HostTable, plugin: str, module: ModuleType) -> None:
     run = build_host(table, _registry(plugin, module))
     run.step()
-    with NoSynchronisation():
+    with NoSynchronization():
         run.step()
 
 

@@ -137,7 +137,7 @@ def bitwise_difference(one: Run, two: Run) -> list[str]:
     return [name for name in a if name not in b or not torch.equal(a[name], b[name])]
 
 
-class NoSynchronisation(Watch):
+class NoSynchronization(Watch):
     """Refuses the operators that make the host wait for the device, on any device."""
 
     def __init__(self) -> None:

@@ -122,7 +122,7 @@ class Evaluator:
         size = run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
             part = slice(start, start + size)
-            yield to_unit(distributed.own(images[part]).to(run.device)), distributed.own(labels[part]).to(run.device)
+            yield to_unit(distributed.own_rows(images[part]).to(run.device)), distributed.own_rows(labels[part]).to(run.device)
 
     def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
         run, settings = self.run, self.run.recipe.evaluation
@@ -134,10 +134,10 @@ class Evaluator:
             for start in range(0, settings.samples, settings.batch_size):
                 number = min(settings.batch_size, settings.samples - start)
                 z, label = run.latent(number, "evaluation", settings.seed, start)
-                z, label = distributed.own(z), distributed.own(label)
+                z, label = distributed.own_rows(z), distributed.own_rows(label)
                 sources = None
                 if given is not None:
-                    sources = distributed.own(evenly(given, settings.samples, start, number)).to(run.device)
+                    sources = distributed.own_rows(evenly(given, settings.samples, start, number)).to(run.device)
                 with torch.no_grad(), run.autocast():
                     images = generate(network, z, label, None if sources is None else to_unit(sources))
                 # Metrics see what a saved image would hold.

@@ -31,7 +31,7 @@ _DOT, _OUTSIDE, _AXIS = (0, 114, 178), (213, 94, 0), (110, 110, 110)
 def grid(images: Tensor, columns: int | None = None, padding: int = 2, scale: int | None = None) -> Image.Image:
     """Return one picture of many images, in reading order.
 
-    One channel is shown as grey and three as colour; of any other number the channels' mean is shown as grey. An image with
+    One channel is shown as gray and three as color; of any other number the channels' mean is shown as gray. An image with
     a value that is not finite is shown as a crossed tile. Points in the plane, (N, 2, 1, 1), become a `scatter` plot.
 
     Args:
@@ -86,7 +86,7 @@ def scatter(points: Tensor, limit: float = 1.0, size: int = 480) -> Image.Image:
     """Return a scatter plot of points in the plane.
 
     The axes do not depend on the points, so that pictures of one run can be compared. A point beyond them is drawn in
-    another colour where it leaves the plot; points that are not finite are left out, and their number is written below.
+    another color where it leaves the plot; points that are not finite are left out, and their number is written below.
 
     Args:
         points: Points (N, 2).

@@ -99,7 +99,7 @@ def train(
 def _division(run: Run) -> str:
     """Say how several processes share the work."""
     processes = distributed.world_size()
-    own = distributed.share(run.recipe.run.batch_size, "run.batch_size")
+    own = distributed.rows_each(run.recipe.run.batch_size, "run.batch_size")
     apart = f"; {listed(run.batch_norms_apart)} keeps statistics for each process" if run.batch_norms_apart else ""
     return f"{processes} processes, {own} images of each batch of {run.recipe.run.batch_size} in each{apart}"
 
@@ -278,7 +278,7 @@ class _Training:
         self.other += time.perf_counter() - started
 
     def _values(self, iteration: int) -> dict[str, float]:
-        """Read the newest losses, with one synchronisation for all."""
+        """Read the newest losses, with one synchronization for all."""
         names = list(self.run.losses)
         newest = distributed.global_mean(torch.stack([self.run.losses[name] for name in names]))
         values = dict(zip(names, newest.tolist(), strict=True))

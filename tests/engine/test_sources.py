@@ -28,7 +28,7 @@ from gancore.engine.run import Run
 from gancore.engine.values import Batch
 from gancore.files import toml
 from gancore.parallel import distributed
-from gancore.parallel.randomness import generator
+from gancore.parallel.randomness import noise_for
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
 from gancore.plan.schedules import linear
@@ -39,7 +39,7 @@ from gancore.recipe.registry import Registry
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
 from gancore.testing.parts import TinyDiscriminator
-from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
+from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.prerequisites import training_recipe, wanted
@@ -51,7 +51,7 @@ from tests.probe.parts import Free
 
 
 class Coded(gancore.Dataset):
-    """Images of one grey each, which is the image's number; the classes take turns."""
+    """Images of one gray each, which is the image's number; the classes take turns."""
 
     def __init__(self, *, number: int = 120, first: int = 0, kinds: int = 4, planes: int = 1, image_size: int = 2) -> None:
         self.number, self.first, self.kinds = number, first, kinds
@@ -133,7 +133,7 @@ class Spy(gancore.LossTerm):
         SEEN["discriminator"] = {name: value for name, value in locals().items() if name != "self"}
         return labelled_adversarial.square().mean() + 0 * real_adversarial.mean()
 
-    def generator(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+    def noise_for(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         SEEN["generator"] = {"labelled_adversarial": labelled_adversarial}
         return (fake_adversarial - labelled_adversarial).square().mean()
 
@@ -470,7 +470,7 @@ def test_a_turn_leaves_gradients_on_its_own_player_only(tables: list[dict[str, A
 @each
 def test_an_iteration_never_waits_for_the_device(tables: list[dict[str, Any]]) -> None:
     run = steps(run_of(*tables), 1)
-    with NoSynchronisation():
+    with NoSynchronization():
         run.step()
 
 
@@ -631,7 +631,7 @@ def test_a_penalty_is_shared_too() -> None:
     term: Any = run.terms["penalty"]
     found = []
     for images in (fake, batch.negatives):
-        noise = generator(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+        noise = noise_for(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
         mixed = term.interpolate(real_view=batch.real, fake_view=images, noise=noise).detach().requires_grad_()
         found.append(term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label)))
     expected = 0.7 * found[0] + 0.3 * found[1]
@@ -683,7 +683,7 @@ def test_a_shared_gradient_is_that_of_the_whole_loss(on: bool, monkeypatch: pyte
     for share, images in ((0.7, fake), (0.3, batch.negatives)):
         real = logits(run, see(leaf), batch.real_label)
         loss = F.softplus(-real).mean() + F.softplus(logits(run, see(images), batch.real_label)).mean()
-        noise = generator(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+        noise = noise_for(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
         mixed = term.interpolate(real_view=see(leaf), fake_view=see(images), noise=noise)
         penalty = term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label))
         expected = expected + share * (loss + 10 * penalty)
@@ -740,7 +740,7 @@ def test_the_discriminator_is_built_for_features_and_sees_them(label: str) -> No
     assert run.networks["discriminator"].layers[1].weight.shape == (16, 8)
 
 
-def test_a_classifier_behind_its_own_normalisation_can_be_stood_on() -> None:
+def test_a_classifier_behind_its_own_normalization_can_be_stood_on() -> None:
     run = run_of(ON, {"networks": {"classifier": {"input_mean": [0.2], "input_std": [0.5]}}})
     batch = run.fresh()
     seen = views(run)

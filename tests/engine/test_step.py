@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
+from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
 from tests.hosts import CBGAN, FREE, run_of, same, steps
 
 GRADIENT_PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
@@ -72,7 +72,7 @@ def test_each_ability_trains_and_resumes_to_the_last_bit(table: dict[str, Any]) 
 @pytest.mark.parametrize("table", ABILITIES.values(), ids=ABILITIES)
 def test_an_iteration_never_waits_for_the_device(table: dict[str, Any]) -> None:
     run = steps(run_of(table), 1)
-    with NoSynchronisation():
+    with NoSynchronization():
         run.step()
 
 

@@ -23,7 +23,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_heads() -> Iterator[gancore.Component]:
-    yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalised features")
+    yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalized features")
 
 
 @gancore.hookimpl

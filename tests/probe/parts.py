@@ -122,7 +122,7 @@ class Difference(gancore.Sampler):
 
 
 class Pairs(gancore.Sampler):
-    """Stacks each image with its neighbour, as one sample of twice the channels."""
+    """Stacks each image with its neighbor, as one sample of twice the channels."""
 
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
         return attrs.evolve(batch, real=torch.cat([batch.real, batch.real.roll(1, 0)], 1))
@@ -213,7 +213,7 @@ class TwoGenerators(gancore.Loop):
 
 
 class SmallClassifier(SmallCNN):
-    """A small CNN that may be frozen as it is initialised."""
+    """A small CNN that may be frozen as it is initialized."""
 
     frozen_needs_weights = False
 

@@ -14,10 +14,10 @@ from torch import Tensor
 import gancore
 import tests.careless
 from gancore.recipe.registry import Registry
-from gancore.testing import _cases, _no_synchronisation, _resumes, _two_processes, _weight_zero, conformance, host
+from gancore.testing import _cases, _no_synchronization, _resumes, _two_processes, _weight_zero, conformance, host
 from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.processes import TwoProcesses, shared_table
-from gancore.testing.stepping import HostTable, NoSynchronisation, build_host, finite, gradients_elsewhere
+from gancore.testing.stepping import HostTable, NoSynchronization, build_host, finite, gradients_elsewhere
 
 test_conformance = conformance("standard", {"per-class": {"count": 3}, "take-classes": {"keep": [0, 2]}})
 
@@ -64,7 +64,7 @@ TABLE = HostTable().with_part("losses", "part", "careless/term")
 def test_the_suite_finds_a_term_that_waits_for_the_device(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(Careless, "fault", fault)
     with pytest.raises(AssertionError, match="host wait"):
-        _no_synchronisation(TABLE, "careless", _module())
+        _no_synchronization(TABLE, "careless", _module())
 
 
 def test_the_suite_finds_state_that_a_checkpoint_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +90,12 @@ def test_the_suite_finds_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_careful_term_passes() -> None:
-    for check in (_no_synchronisation, _resumes, _weight_zero):
+    for check in (_no_synchronization, _resumes, _weight_zero):
         check(TABLE, "careless", _module())
 
 
 def test_the_guard_lets_ordinary_work_pass() -> None:
-    with NoSynchronisation():
+    with NoSynchronization():
         x = torch.randn(3, 4)
         torch.where(x > 0, x, 0).index_select(0, torch.tensor([0, 2])).sum()
 

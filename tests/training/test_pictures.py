@@ -31,7 +31,7 @@ def test_tiles_stand_in_reading_order_with_gutters_between_and_around() -> None:
     assert (shown[6:10, 8:14] == gutter).all()
 
 
-def test_colours_keep_their_channels_and_values_outside_are_clipped() -> None:
+def test_colors_keep_their_channels_and_values_outside_are_clipped() -> None:
     image = torch.tensor([-1.0, 0.5, 9.0]).view(1, 3, 1, 1)
     assert pixels(grid(image, padding=0, scale=1)).tolist() == [[[0, 191, 255]]]
 
@@ -95,7 +95,7 @@ def test_a_point_lies_where_its_coordinates_say() -> None:
     assert blue.mean(0) == pytest.approx([margin + side / 4, margin + side * 3 / 4], abs=1.0)
 
 
-def test_points_beyond_the_axes_are_drawn_at_the_edge_in_another_colour() -> None:
+def test_points_beyond_the_axes_are_drawn_at_the_edge_in_another_color() -> None:
     shown = pixels(scatter(torch.tensor([[50.0, 0.3]]), size=400)).astype(int)
     orange = np.argwhere(shown[..., 0] - shown[..., 2] > 60)
     assert orange[:, 1].mean() == pytest.approx(0.955 * 400, abs=3)

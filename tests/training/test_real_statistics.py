@@ -79,11 +79,11 @@ def test_other_images_another_network_and_other_settings_are_not_confused(
     changed[7, 0, 3, 3] ^= 1
     monkeypatch.setattr(run.plan.dataset, "load", lambda *_: (changed, labels))
     assert seen(run, monkeypatch)[1] == batches
-    # The same weights see something else through another normalisation of the input.
+    # The same weights see something else through another normalization of the input.
     shifted = {"networks": {"classifier": {"input_mean": [0.1], "input_std": [0.5]}}}
     assert seen(made(tmp_path, shifted), monkeypatch)[1] == batches
     # One metric's settings make that one's statistics alone unknown; the images are then read once more.
-    other = made(tmp_path, {"metrics": {"prdc": {"neighbours": 3}}})
+    other = made(tmp_path, {"metrics": {"prdc": {"neighbors": 3}}})
     assert seen(other, monkeypatch)[1] == batches
 
 

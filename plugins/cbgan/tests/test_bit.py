@@ -45,7 +45,7 @@ def write_published(path: Path, network: BitResNet, *, leave_out: str = "") -> d
     return arrays
 
 
-def test_standardised_convolution_agrees_with_bit(parity: Load) -> None:
+def test_standardized_convolution_agrees_with_bit(parity: Load) -> None:
     vectors = parity("bit_resnetv2")
     x, weight = (torch.from_numpy(vectors[f"stdconv_{name}"]) for name in "xw")
     outputs, inputs, height, width = weight.shape

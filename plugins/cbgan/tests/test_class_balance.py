@@ -81,15 +81,15 @@ def test_four_cycles_equal_the_authors_code(vectors: dict[str, Any], form: str, 
         assert term.counts.count_nonzero() == 0
 
 
-@pytest.mark.parametrize("normalisation", ["code", "paper"])
-def test_value_and_gradient_equal_the_equation_written_out_in_numpy(normalisation: Any) -> None:
+@pytest.mark.parametrize("normalization", ["code", "paper"])
+def test_value_and_gradient_equal_the_equation_written_out_in_numpy(normalization: Any) -> None:
     counts = np.array([5000.0, 900.0, 120.0, 7.0])
-    term = with_counts(5000, 900, 120, 7, normalisation=normalisation)
+    term = with_counts(5000, 900, 120, 7, normalization=normalization)
     x = logits(9, 4)
     loss, gradient = loss_and_gradient(term, x)
 
     frequency = counts / counts.sum()
-    w = (1 / 4) / frequency if normalisation == "paper" else 4 * (1 / counts) / (1 / counts).sum()
+    w = (1 / 4) / frequency if normalization == "paper" else 4 * (1 / counts) / (1 / counts).sum()
     e = np.exp(x.numpy())
     q = e / e.sum(1, keepdims=True)
     p = q.mean(0)
@@ -109,10 +109,10 @@ def test_the_papers_weights_are_the_codes_times_arithmetic_over_harmonic_mean() 
     assert torch.equal(inverse_weights(torch.full((3,), 8.0), "paper"), torch.ones(3))
 
 
-@pytest.mark.parametrize("normalisation", ["code", "paper"])
+@pytest.mark.parametrize("normalization", ["code", "paper"])
 @pytest.mark.parametrize("counts", [(400, 60, 20, 5, 1), (10, 10, 10, 10, 10)], ids=["long-tailed", "uniform"])
-def test_the_minimum_is_the_papers_stationary_point_and_keeps_its_bound(normalisation: Any, counts: tuple[int, ...]) -> None:
-    term = with_counts(*counts, normalisation=normalisation)
+def test_the_minimum_is_the_papers_stationary_point_and_keeps_its_bound(normalization: Any, counts: tuple[int, ...]) -> None:
+    term = with_counts(*counts, normalization=normalization)
     classes = len(counts)
     frequency = np.array(counts) / sum(counts)
     x = torch.zeros(1, classes, dtype=torch.float64, requires_grad=True)
@@ -135,7 +135,7 @@ def test_the_minimum_is_the_papers_stationary_point_and_keeps_its_bound(normalis
         np.testing.assert_allclose(bound, 1 / classes)
 
 
-def test_a_uniform_prediction_is_stationary_when_no_class_was_favoured() -> None:
+def test_a_uniform_prediction_is_stationary_when_no_class_was_favored() -> None:
     loss, gradient = loss_and_gradient(ClassBalance(classes=6), torch.zeros(5, 6, dtype=torch.float64))
     assert loss.item() == pytest.approx(-np.log(6))
     assert gradient.abs().max() < 1e-16
@@ -155,7 +155,7 @@ def test_the_rarer_a_class_was_the_more_its_logit_is_raised() -> None:
     assert p[2] > p[1] > p[0]
 
 
-def test_with_two_classes_the_regularizer_does_not_favour_the_rare_one() -> None:
+def test_with_two_classes_the_regularizer_does_not_favor_the_rare_one() -> None:
     # p log p falls only until p = 1/e < 1/2, so Eq. 8 bounds the frequent class from three classes on.
     _, gradient = loss_and_gradient(with_counts(100, 10), torch.zeros(4, 2, dtype=torch.float64))
     assert gradient[0, 1] > 0
@@ -295,7 +295,7 @@ def test_its_settings_are_checked() -> None:
     for wrong, message in [
         ({"cycle": 0}, "at least 1"),
         ({"momentum": 1.5}, r"in \[0, 1\]"),
-        ({"normalisation": "papr"}, "did you mean 'paper'"),
+        ({"normalization": "papr"}, "did you mean 'paper'"),
         ({"initial": 0.5}, "at least 1"),
     ]:
         with pytest.raises(GancoreError, match=message):

@@ -191,7 +191,7 @@ def test_the_signal_keeps_its_size_at_any_width(maps: int) -> None:
         assert all(0.3 < size / sizes[0] < 3 for size in sizes)
 
 
-def test_conv_generator_starts_near_grey() -> None:
+def test_conv_generator_starts_near_gray() -> None:
     torch.manual_seed(0)
     images = ConvGenerator(channels=3, image_size=32, latent_dim=100, width=0.5)(torch.rand(64, 100))
     assert images.square().mean().sqrt().item() == pytest.approx(0.1, rel=0.2)

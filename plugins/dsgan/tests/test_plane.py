@@ -30,7 +30,7 @@ SETS: list[Any] = [
     SwissRoll(),
     SwissRoll(turns=0.5, noise=0.04),
     Disc(),
-    Disc(centre="dense", radius=0.9, floor=0.2),
+    Disc(center="dense", radius=0.9, floor=0.2),
     Disc(floor=1.0),
     Rings(),
     Rings(rings=1, noise=0.04),
@@ -136,8 +136,8 @@ def test_classes_lie_where_their_names_say() -> None:
     assert grid.info.class_names == ("column 1, row 1", "column 2, row 1", "column 1, row 2", "column 2, row 2")
     images, labels = grid.load("test")
     means = torch.stack([images[labels == k].flatten(1).mean(0) for k in range(4)])
-    centres = torch.tensor([[-0.7, -0.7], [0.7, -0.7], [-0.7, 0.7], [0.7, 0.7]])
-    torch.testing.assert_close(means, centres, rtol=0, atol=0.002)
+    centers = torch.tensor([[-0.7, -0.7], [0.7, -0.7], [-0.7, 0.7], [0.7, 0.7]])
+    torch.testing.assert_close(means, centers, rtol=0, atol=0.002)
 
 
 def test_the_roll_has_one_density_along_its_length() -> None:
@@ -157,7 +157,7 @@ def test_the_roll_has_one_density_along_its_length() -> None:
 
 def test_a_sparse_disc_and_a_dense_one_mirror_each_other() -> None:
     places = torch.tensor([[0.0, 0.0], [0.0, 0.6 - 1e-12], [0.3, 0.0], [0.5, 0.5]], dtype=torch.float64)
-    sparse, dense = (Disc(centre=centre).density(places) for centre in ("sparse", "dense"))
+    sparse, dense = (Disc(center=center).density(places) for center in ("sparse", "dense"))
     area = math.pi * 0.6**2 * 1.02 / 2
     torch.testing.assert_close(sparse * area, torch.tensor([0.02, 1.0, 0.02 + 0.98 / 4, 0.0], dtype=torch.float64))
     torch.testing.assert_close(dense * area, torch.tensor([1.0, 0.02, 0.02 + 0.98 * 3 / 4, 0.0], dtype=torch.float64))
@@ -166,9 +166,9 @@ def test_a_sparse_disc_and_a_dense_one_mirror_each_other() -> None:
 def test_the_density_of_a_ring_is_the_roll_of_noise_around_it() -> None:
     # Against a sum over the ring, which converges faster than any power.
     angle = torch.arange(4000, dtype=torch.float64) * (2 * math.pi / 4000)
-    centres = 0.8 * torch.stack([angle.cos(), angle.sin()], 1)
+    centers = 0.8 * torch.stack([angle.cos(), angle.sin()], 1)
     places = torch.tensor([[0.8, 0.0], [0.5, 0.6], [0.0, 0.7], [0.0, 0.0]], dtype=torch.float64)
-    apart = (places[:, None] - centres).square().sum(2)
+    apart = (places[:, None] - centers).square().sum(2)
     expected = torch.exp(-apart / (2 * 0.03**2)).mean(1) / (2 * math.pi * 0.03**2)
     torch.testing.assert_close(Rings(rings=1, noise=0.03).density(places), expected, rtol=1e-10, atol=1e-300)
 
@@ -186,7 +186,7 @@ def test_a_density_of_no_points_is_empty_and_of_other_shapes_is_refused() -> Non
         (SwissRoll, {"noise": 0.05}),
         (SwissRoll, {"turns": 0}),
         (SwissRoll, {"samples": 3}),
-        (Disc, {"centre": "empty"}),
+        (Disc, {"center": "empty"}),
         (Disc, {"radius": 0.95}),
         (Disc, {"floor": 0}),
         (Rings, {"rings": 0}),
@@ -288,8 +288,8 @@ def test_points_beside_the_data_are_outside_and_points_on_them_are_not() -> None
     beyond = low_density(real, torch.cat([1.2 * circle, 0.8 * circle]))
     assert beyond["outside"] == pytest.approx(0.5, abs=0.01)
     assert 0.5 < beyond["inside_bounds"] < 1
-    centre = low_density(Disc(samples=8000).load("test")[0].flatten(1), 0.02 * normals(200, 2), level=0.05)
-    assert centre["outside"] > 0.9
+    center = low_density(Disc(samples=8000).load("test")[0].flatten(1), 0.02 * normals(200, 2), level=0.05)
+    assert center["outside"] > 0.9
 
 
 def test_points_far_from_all_data_are_outside_however_isolated_the_data() -> None:
@@ -345,7 +345,7 @@ def test_the_protocol_has_the_settings_and_they_are_checked() -> None:
 # -- field -------------------------------------------------------------------------------------------------------------
 
 
-def coloured(picture: Image.Image) -> tuple[int, int]:
+def colored(picture: Image.Image) -> tuple[int, int]:
     """How many pixels are about as blue as data, and as orange as generated points, inside the frame."""
     size = picture.size[0]
     pixels = np.asarray(picture.crop((size // 12, size // 20, size * 9 // 10, size * 9 // 10))).astype(int)
@@ -364,11 +364,11 @@ def test_a_field_shows_data_generated_points_and_the_discriminator() -> None:
     # Pale violet where D is low, pale green where it is high.
     assert left[1] < min(left[0], left[2])
     assert right[1] > max(right[0], right[2])
-    assert coloured(empty)[1] == 0
-    blues, oranges = coloured(draw(ramp, torch.tensor([[0.1, 0.3]]).repeat(5, 1), nothing, size=240))
-    assert blues > coloured(empty)[0]
+    assert colored(empty)[1] == 0
+    blues, oranges = colored(draw(ramp, torch.tensor([[0.1, 0.3]]).repeat(5, 1), nothing, size=240))
+    assert blues > colored(empty)[0]
     assert oranges == 0
-    assert coloured(draw(ramp, nothing, torch.tensor([[0.1, 0.3]]), size=240))[1] > 0
+    assert colored(draw(ramp, nothing, torch.tensor([[0.1, 0.3]]), size=240))[1] > 0
 
 
 def test_a_field_stands_as_a_picture_does_and_so_do_the_points() -> None:
@@ -483,7 +483,7 @@ def test_the_command_draws_a_run(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     with Image.open(folder / "field.png") as large, Image.open(other) as small:
         assert (large.size, small.size) == ((600, 675), (240, 270))
-        assert min(coloured(small.convert("RGB"))) > 0
+        assert min(colored(small.convert("RGB"))) > 0
     assert not list(tmp_path.rglob("*.part"))
     # The points that the metrics see are not rounded to 8 bits.
     scores = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])

@@ -19,7 +19,7 @@ from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.recipe.registry import registry
-from gancore.testing.stepping import NoSynchronisation, gradients_elsewhere
+from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
 from gancore.training import checkpoint
 from gancore.training.prerequisites import training_recipe, wanted
 from gancore.training.sampling import sample
@@ -87,7 +87,7 @@ def test_the_roll_is_widened_and_its_points_are_avoided() -> None:
 def test_a_difference_in_the_plane_learns_its_boundary() -> None:
     """Points of the disc p_d against p_d with much noise: DSGAN's samples lie farther out than those of a plain GAN."""
     words = [text for text in PLANE if not text.startswith(("run.iterations", "networks", "run.batch_size"))]
-    words += ["run.iterations=300", "run.batch_size=128", "samplers.difference.scale=0.3", "data.centre=dense"]
+    words += ["run.iterations=300", "run.batch_size=128", "samplers.difference.scale=0.3", "data.center=dense"]
     words += ["networks.generator.hidden=32", "networks.discriminator.hidden=32"]
     outside = {}
     for alpha in (0.0, 0.8):
@@ -130,7 +130,7 @@ def test_semi_supervised_learning_keeps_gradients_apart_and_never_waits(kind: st
     name, texts = KINDS[kind]
     assert gradients_elsewhere(run_of(name, *texts)) == []
     run = steps(run_of(name, *texts), 1)
-    with NoSynchronisation():
+    with NoSynchronization():
         run.step()
 
 

@@ -101,7 +101,7 @@ def test_pgd_agrees_with_madrys_code(parity: Load, start: int, monkeypatch: pyte
 
 
 def test_free_delta_follows_the_public_code(parity: Load) -> None:
-    """Their whole training: delta before every forward, losses and weights, in pixels [0, 1] with normalisation."""
+    """Their whole training: delta before every forward, losses and weights, in pixels [0, 1] with normalization."""
     vectors = parity("free_adversarial")
     network = Small(vectors, "w0", pool=vectors["w0_l_weight"].shape[1] == 4)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)

@@ -14,7 +14,6 @@ import torch
 from gancore_profile.cuda_graphs import Cuda, HostCopies, Iterations, stepper
 from gancore_profile.recording import Count, NotRepeatable, Tape
 from gancore_standard.loops import Alternating
-from tests.recorder import Recorder
 from torch import Tensor
 
 from gancore.engine.run import Run
@@ -23,6 +22,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.training.trainer import train
 from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
+from tests.recorder import Recorder
 from tests.test_by_hand import RECIPE
 
 SNDCGAN: dict[str, Any] = {
@@ -489,7 +489,7 @@ def test_a_capture_that_breaks_leaves_the_gpu_usable(monkeypatch: pytest.MonkeyP
 
     def generator(**given: Tensor) -> Tensor:
         if torch.cuda.is_current_stream_capturing():
-            # A synchronisation of the kind that no operator shows.
+            # A synchronization of the kind that no operator shows.
             torch.cuda.synchronize()
         loss: Tensor = original(**given)
         return loss

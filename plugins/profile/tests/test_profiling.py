@@ -138,11 +138,11 @@ class Reading(LossTerm):
 
 def test_what_waits_for_the_device_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
-    assert profile(run, 1).synchronisations == ()
+    assert profile(run, 1).synchronizations == ()
     monkeypatch.setattr(type(run.terms["part"]), "generator", Reading.generator, raising=False)
     run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
     found = profile(run, 1)
-    (wait,) = found.synchronisations
+    (wait,) = found.synchronizations
     assert (wait.operator, wait.phase, wait.where, wait.calls) == (
         "aten::_local_scalar_dense",
         "generator",
@@ -192,7 +192,7 @@ def _profile(rows: tuple[Row, ...], **changes: Any) -> Profile:
     known: dict[str, Any] = {"recipe": "some/recipe", "digest": "0" * 12, "device": "processor", "threads": 1}
     known |= {"precision": "float32", "precision_why": "as the recipe says", "iterations": 1, "batch_size": 64}
     known |= {"seconds": 0.5, "seconds_with_spans": sum(row.seconds for row in rows), "matrix_rate": 80e9}
-    known |= {"memory": Memory(2_500_000, 500_000, "tensors"), "operators": (), "synchronisations": ()}
+    known |= {"memory": Memory(2_500_000, 500_000, "tensors"), "operators": (), "synchronizations": ()}
     return Profile(rows=rows, **{**known, **changes})
 
 
@@ -217,7 +217,7 @@ def test_the_table_is_sorted_by_time_and_sums_up_what_is_small() -> None:
     assert "128.0 images/s: 500.00 ms an iteration of batch 64" in text
     assert "16 GFLOP an iteration at 32 GFLOP/s = 40 % of this machine's 80 GFLOP/s" in text
     assert "peak memory 2.5 MB, of which 0.5 MB are there between iterations" in text
-    assert "host synchronisations inside an iteration: none" in text
+    assert "host synchronizations inside an iteration: none" in text
 
 
 # -- the command ----------------------------------------------------------------------------------------------------------

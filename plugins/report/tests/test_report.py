@@ -432,7 +432,7 @@ def test_a_logarithmic_axis_makes_powers_of_ten_evenly_spaced() -> None:
     assert "logarithmic" not in line_chart("t", [Curve(0, "a", [(0, 0.0), (1, 4000.0)])], 1, log=True)
 
 
-def test_smoothing_takes_the_mean_of_neighbours() -> None:
+def test_smoothing_takes_the_mean_of_neighbors() -> None:
     # 200 values: a window of five. Of a spike of height 5 the mean of five leaves 1.
     points = [(float(n), 5.0 if n == 100 else 0.0) for n in range(200)]
     svg = line_chart("t", [Curve(0, "a", points)], 200, smooth=True)

@@ -167,7 +167,7 @@ def test_cifar100_uses_the_fine_labels(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.data
 @pytest.mark.parametrize(
     ("cls", "train", "test", "mean"),
-    # Sizes as published; means of the training images in [0, 1] as commonly used for normalisation.
+    # Sizes as published; means of the training images in [0, 1] as commonly used for normalization.
     [
         (Cifar10, 50_000, 10_000, (0.4914, 0.4822, 0.4465)),
         (Mnist, 60_000, 10_000, (0.1307,)),
@@ -210,7 +210,7 @@ def test_images_of_the_wanted_size_are_left_alone() -> None:
 
 
 @pytest.mark.parametrize("size", [16, 45])
-def test_resizing_agrees_with_pillow_to_one_grey_level(size: int) -> None:
+def test_resizing_agrees_with_pillow_to_one_gray_level(size: int) -> None:
     images = noise(5, 3, 1, 28, 28)
     expected = [np.asarray(Image.fromarray(i[0]).resize((size, size), Image.Resampling.BILINEAR)) for i in images]
     found = resized(torch.from_numpy(images), size)
@@ -336,7 +336,7 @@ def test_a_folder_without_splits_gives_its_fraction_of_each_class_to_the_test(fo
     assert len(np.unique(torch.cat([train, test]).flatten(1).numpy(), axis=0)) == 30
 
 
-def test_pictures_come_out_as_torchvisions_resize_and_centre_crop_make_them(tmp_path: Path) -> None:
+def test_pictures_come_out_as_torchvisions_resize_and_center_crop_make_them(tmp_path: Path) -> None:
     transforms = torchvision().transforms
     sizes = [(20, 12), (12, 20), (33, 57), (8, 8), (5, 7), (21, 16)]
     for i, size in enumerate(sizes):
@@ -484,14 +484,14 @@ def one_picture(path: Path, **settings: Any) -> Tensor:
     return ImageFolder(path=str(path.parent.parent), test_fraction=0, **settings).load("train")[0][0]
 
 
-def test_sixteen_bit_grey_keeps_its_range(tmp_path: Path) -> None:
+def test_sixteen_bit_gray_keeps_its_range(tmp_path: Path) -> None:
     path = tmp_path / "set" / "a" / "0.png"
     path.parent.mkdir(parents=True)
     Image.fromarray(np.array([[0, 0x8000], [0xFFFF, 0x4000]], dtype=np.uint16)).save(path)
     assert one_picture(path, image_size=2, channels=1).tolist() == [[[0, 128], [255, 64]]]
 
 
-def test_a_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
+def test_a_palette_with_transparency_keeps_its_colors(tmp_path: Path) -> None:
     path = tmp_path / "set" / "a" / "0.png"
     path.parent.mkdir(parents=True)
     image = Image.new("P", (2, 2), 1)

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from gancore import GancoreError, Metric
 from gancore.contract.settings import check
 from gancore.engine.data import to_uint8, to_unit
-from gancore.parallel.randomness import generator
+from gancore.parallel.randomness import noise_for
 from gancore.training.evaluate import Evaluator
 from tests.hosts import run_of, steps
 
@@ -95,7 +95,7 @@ def test_the_kernel_distance_of_all_images_equals_loops_over_pairs(mean: float, 
 def test_the_kernel_distance_is_the_mean_and_the_sample_deviation_of_subsets_without_repeats() -> None:
     real, fake = noise(31, 5), 0.3 + noise(20, 5, seed=1)
     scores = score(KernelDistance(subsets=4, subset_size=9, seed=3), real, fake)
-    draws = generator("cpu", 3, "kernel-distance")
+    draws = noise_for("cpu", 3, "kernel-distance")
     each = []
     for _ in range(4):
         chosen = [torch.randperm(number, generator=draws)[:9].numpy() for number in (31, 20)]
@@ -141,12 +141,12 @@ def test_precision_recall_density_and_coverage_equal_loops_over_whole_matrices(
 ) -> None:
     a, b = noise(real, 4), 0.4 + 0.7 * noise(fake, 4, seed=1)
     expected = prdc_by_loops(a.numpy(), b.numpy(), k)
-    assert score(PrecisionRecall(neighbours=k), a, b) == pytest.approx(expected, rel=1e-6)
+    assert score(PrecisionRecall(neighbors=k), a, b) == pytest.approx(expected, rel=1e-6)
     # An offset beside which the spread is small, and blocks of some rows, of one row and of a part of a row.
     shifted = prdc_by_loops((a + 1000).numpy(), (b + 1000).numpy(), k)
     for block in (500, 77, 1):
         monkeypatch.setattr(manifold, "BLOCK", block)
-        assert score(PrecisionRecall(neighbours=k), a + 1000, b + 1000, batch=11) == pytest.approx(shifted, rel=1e-6)
+        assert score(PrecisionRecall(neighbors=k), a + 1000, b + 1000, batch=11) == pytest.approx(shifted, rel=1e-6)
 
 
 def test_distances_that_tie_count_as_inside() -> None:
@@ -154,28 +154,28 @@ def test_distances_that_tie_count_as_inside() -> None:
     grid = torch.cartesian_prod(*[torch.arange(5.0)] * 3)
     shift = torch.tensor([1.0, 0.0, 0.0])
     for k in (1, 4, 6):
-        # Beside an offset of a million, float32 still holds the grid, but inner products that are not centred lose it.
+        # Beside an offset of a million, float32 still holds the grid, but inner products that are not centered lose it.
         for factor, offset in ((1.0, 0.0), (1024.0, 0.0), (1.0, 1e6)):
             real, fake = factor * grid + offset, factor * (grid + shift) + offset
             expected = prdc_by_loops(real.numpy(), fake.numpy(), k)
-            assert score(PrecisionRecall(neighbours=k), real, fake) == pytest.approx(expected, rel=1e-6)
-    # Of 125 points, each lies in its own ball and, over the 300 edges of the grid, in those of its neighbours.
-    assert score(PrecisionRecall(neighbours=1), grid, grid)["density"] == pytest.approx((125 + 2 * 300) / 125)
+            assert score(PrecisionRecall(neighbors=k), real, fake) == pytest.approx(expected, rel=1e-6)
+    # Of 125 points, each lies in its own ball and, over the 300 edges of the grid, in those of its neighbors.
+    assert score(PrecisionRecall(neighbors=1), grid, grid)["density"] == pytest.approx((125 + 2 * 300) / 125)
 
 
 @pytest.mark.parametrize("width", [1, 3, 300])
 def test_a_set_has_precision_recall_and_coverage_1_with_itself_whatever_its_duplicates(width: int) -> None:
     points = 7 + noise(50, width)
     for real in (points, points.repeat(3, 1), torch.cat([points, points[:1].expand(30, -1)]), torch.ones(20, width)):
-        scores = score(PrecisionRecall(neighbours=2), real, real[torch.randperm(len(real))])
+        scores = score(PrecisionRecall(neighbors=2), real, real[torch.randperm(len(real))])
         assert [scores[name] for name in SHARES] == [1, 1, 1]
     assert score(PrecisionRecall(), points, points)["density"] == pytest.approx(6 / 5)
 
 
-def test_the_kth_neighbour_is_another_point_but_may_be_a_duplicate() -> None:
+def test_the_kth_neighbor_is_another_point_but_may_be_a_duplicate() -> None:
     # The nearest other point of 0 is 1 away; of the two at 10, 0 away. 0.9 lies in the balls of 0 and 1, 10.5 in none.
     real, fake = torch.tensor([[0.0], [1.0], [10.0], [10.0]]), torch.tensor([[0.9], [10.5]])
-    scores = score(PrecisionRecall(neighbours=1), real, fake)
+    scores = score(PrecisionRecall(neighbors=1), real, fake)
     assert scores == {"precision": 0.5, "recall": 1.0, "density": 1.0, "coverage": 0.5}
 
 
@@ -196,12 +196,12 @@ def test_of_more_images_than_wanted_those_are_taken_that_lie_evenly_over_the_ord
     real, fake = noise(57, 3), noise(31, 3, seed=1)
     some = [[i * number // 20 for i in range(20)] for number in (57, 31)]
     expected = prdc_by_loops(real.numpy()[some[0]], fake.numpy()[some[1]], 2)
-    assert score(PrecisionRecall(neighbours=2, samples=20), real, fake) == pytest.approx(expected, rel=1e-6)
+    assert score(PrecisionRecall(neighbors=2, samples=20), real, fake) == pytest.approx(expected, rel=1e-6)
     assert score(PrecisionRecall(samples=31), real[:31], fake) == score(PrecisionRecall(), real[:31], fake)
 
 
 def test_more_real_images_after_a_score_change_their_balls() -> None:
-    metric = PrecisionRecall(neighbours=2)
+    metric = PrecisionRecall(neighbors=2)
     real, fake = noise(30, 3), noise(30, 3, seed=1)
     score(metric, real[:20], fake)
     metric.update_real(features=real[20:])
@@ -230,7 +230,7 @@ def test_a_reset_forgets_generated_images_and_keeps_the_real_ones(cls: Callable[
     assert again == metric.compute() == score(cls(), real, fake) != other
 
 
-@pytest.mark.parametrize(("cls", "least"), [(KernelDistance, 2), (lambda: PrecisionRecall(neighbours=3), 4)])
+@pytest.mark.parametrize(("cls", "least"), [(KernelDistance, 2), (lambda: PrecisionRecall(neighbors=3), 4)])
 def test_too_few_images_or_unusable_features_are_refused_in_one_sentence(cls: Callable[[], Any], least: int) -> None:
     few, enough, where = noise(least - 1, 3), noise(least, 3), r"on the features of 'annotator'"
     with pytest.raises(GancoreError, match=f"{where}: at least {least} images .* there are 0 of the real images"):
@@ -313,7 +313,7 @@ def test_settings_are_checked_and_protocols_can_be_stored(cls: type[Metric]) -> 
         (KernelDistance, {"subset_size": 1}),
         (KernelDistance, {"subset_size": 10.5}),
         (KernelDistance, {"seed": -1}),
-        (PrecisionRecall, {"neighbours": 0}),
+        (PrecisionRecall, {"neighbors": 0}),
         (PrecisionRecall, {"samples": 1}),
     ],
 )
@@ -322,8 +322,8 @@ def test_settings_out_of_range_are_refused(cls: type[Metric], given: dict[str, A
         check(cls, given, where="x", context={})
 
 
-def test_as_many_neighbours_as_images_are_refused_before_any_image() -> None:
-    with pytest.raises(GancoreError, match=r"by 5 neighbours need more than 5 images, but samples = 5; set"):
+def test_as_many_neighbors_as_images_are_refused_before_any_image() -> None:
+    with pytest.raises(GancoreError, match=r"by 5 neighbors need more than 5 images, but samples = 5; set"):
         PrecisionRecall(samples=5)
     PrecisionRecall(samples=6)
 
@@ -334,7 +334,7 @@ METRICS: dict[str, Any] = {
     "networks": {"annotator": {"use": "host/classifier"}},
     "metrics": {
         "kid": {"use": "standard/kid", "subsets": 3, "subset_size": 130},
-        "prdc": {"use": "standard/prdc", "neighbours": 3},
+        "prdc": {"use": "standard/prdc", "neighbors": 3},
     },
     "evaluation": {"samples": 130, "batch_size": 50},
 }
@@ -372,6 +372,6 @@ def test_values_made_with_other_settings_have_another_protocol() -> None:
     kids, prdcs = {kid}, {prdc}
     for name, value in (("subsets", 4), ("subset_size", 129), ("seed", 1)):
         kids.add(ids({"metrics": {"kid": {name: value}}})[0])
-    for name, value in (("neighbours", 4), ("samples", 100)):
+    for name, value in (("neighbors", 4), ("samples", 100)):
         prdcs.add(ids({"metrics": {"prdc": {name: value}}})[1])
     assert (len(kids), len(prdcs)) == (4, 3)

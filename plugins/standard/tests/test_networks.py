@@ -39,7 +39,7 @@ def fill(names: Iterable[Any], places: dict[str, nn.Module], gain: float = 1.0) 
 
 
 def start_power_iteration(modules: Iterable[nn.Module]) -> None:
-    """Set every u as the formula does: hash_uniform(numel, 1000), normalised."""
+    """Set every u as the formula does: hash_uniform(numel, 1000), normalized."""
     for module in modules:
         for part in module.modules():
             if hasattr(part, "power_u"):
@@ -179,15 +179,15 @@ def test_spectral_norm_is_the_originals_over_six_power_iterations(parity: Parity
     norm.power_u.copy_(torch.from_numpy(vectors["u0"]).flatten())
     x = torch.from_numpy(vectors["x27"])
     for k in range(6):
-        normalised = layer.weight
+        normalized = layer.weight
         if k == 0:
             original = layer.parametrizations.weight.original  # type: ignore[union-attr, index]
-            (grad,) = torch.autograd.grad((normalised.flatten(1) @ x).sum(), original)
+            (grad,) = torch.autograd.grad((normalized.flatten(1) @ x).sum(), original)
             expected = torch.from_numpy(vectors["grad_W_of_sum_Wsn_x_iter1"])
             torch.testing.assert_close(grad.flatten(1), expected, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(norm.power_u, torch.from_numpy(vectors["u"][k]), rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(norm.power_v, torch.from_numpy(vectors["v"][k]), rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(normalised, weight / float(vectors["sigma"][k]), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(normalized, weight / float(vectors["sigma"][k]), rtol=1e-9, atol=1e-12)
 
 
 def test_the_projection_head_is_the_originals(parity: Parity) -> None:

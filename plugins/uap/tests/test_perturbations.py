@@ -33,7 +33,7 @@ def as_tensor(array: Any) -> Tensor:
 def test_output_is_scaled_as_the_public_code_does(parity, given, wanted):
     vectors = parity("gap")
     delta = scaled_to_budget(as_tensor(vectors[given]), MEAN, 10 / 255, "linf")
-    # The public code works in the victim's normalised space.
+    # The public code works in the victim's normalized space.
     torch.testing.assert_close(delta / STD, as_tensor(vectors[wanted]), rtol=1e-9, atol=1e-12)
 
 
@@ -127,8 +127,8 @@ def test_a_budget_out_of_range_is_refused(cls, epsilon):
 def test_sizes_that_the_generator_cannot_make_are_refused():
     with pytest.raises(GancoreError, match="multiple of 4"):
         GAP(channels=3, image_size=30, latent_dim=1)
-    with pytest.raises(GancoreError, match="centre has 1 channels"):
-        GAP(**SHAPE, centre=[0.5])
+    with pytest.raises(GancoreError, match="center has 1 channels"):
+        GAP(**SHAPE, center=[0.5])
 
 
 # -- losses ------------------------------------------------------------------------------------------------------------

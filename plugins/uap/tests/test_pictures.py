@@ -1,4 +1,4 @@
-"""Pictures of perturbations: sizes and colours, and that nothing is too small, too long or too much for them."""
+"""Pictures of perturbations: sizes and colors, and that nothing is too small, too long or too much for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def pixels(picture: Image.Image) -> np.ndarray[Any, Any]:
     return np.asarray(picture).astype(int)
 
 
-def count(picture: Image.Image, colour: tuple[int, int, int]) -> int:
-    return int((pixels(picture) == colour).all(-1).sum())
+def count(picture: Image.Image, color: tuple[int, int, int]) -> int:
+    return int((pixels(picture) == color).all(-1).sum())
 
 
 def examples(number: int, channels: int, side: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -53,12 +53,12 @@ def test_a_perturbation_is_enlarged_to_256_pixels_by_a_whole_factor(side: int, e
     assert pixels(picture)[expected:].min() < 100
 
 
-def test_a_perturbation_is_amplified_around_mid_grey() -> None:
+def test_a_perturbation_is_amplified_around_mid_gray() -> None:
     delta = from_levels(torch.tensor([-10, 0, 5, 10])).view(1, 1, 4).expand(1, 4, 4)
     shown = pixels(perturbation_picture(delta))[32, 32::64]
     assert shown.tolist() == [[0] * 3, [128] * 3, [191] * 3, [255] * 3]
-    colours = from_levels(torch.tensor([10, 0, -10])).view(3, 1, 1).expand(3, 4, 4)
-    assert pixels(perturbation_picture(colours))[5, 5].tolist() == [255, 128, 0]
+    colors = from_levels(torch.tensor([10, 0, -10])).view(3, 1, 1).expand(3, 4, 4)
+    assert pixels(perturbation_picture(colors))[5, 5].tolist() == [255, 128, 0]
 
 
 def test_enlarged_pixels_are_sharp() -> None:
@@ -68,7 +68,7 @@ def test_enlarged_pixels_are_sharp() -> None:
     assert np.array_equal(shown, expected.repeat(8, 0).repeat(8, 1))
 
 
-def test_no_perturbation_is_mid_grey() -> None:
+def test_no_perturbation_is_mid_gray() -> None:
     shown = pixels(perturbation_picture(torch.zeros(3, 32, 32)))
     assert (shown[:256] == 128).all()
 
@@ -97,7 +97,7 @@ def test_examples_stand_in_rows_of_eight(number: int, channels: int, side: int, 
     assert np.array_equal(found, first)
 
 
-def test_changed_predictions_are_framed_and_written_in_the_warning_colour() -> None:
+def test_changed_predictions_are_framed_and_written_in_the_warning_color() -> None:
     images, perturbed, delta = examples(8, 3, 32)
     clean = ["cat"] * 8
     counts = [
@@ -169,7 +169,7 @@ def test_a_matrix_has_a_cell_for_each_pair_and_the_mean(rows: list[str], columns
     shown = pixels(picture)
     for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
         assert (edge == 255).all()
-    # All of it in the darkest colour, but for the numbers.
+    # All of it in the darkest color, but for the numbers.
     area = len(rows) * (len(columns) + 1) * 92 * 40
     assert 0.7 * area < count(picture, (8, 40, 92)) < area
 
@@ -181,7 +181,7 @@ def test_a_matrix_is_darker_where_more_is_fooled() -> None:
     assert pictures._heat(1.0) == (8, 40, 92)
 
 
-def test_numbers_can_be_read_on_every_colour() -> None:
+def test_numbers_can_be_read_on_every_color() -> None:
     for k in range(101):
         ground = pictures._luminance(pictures._heat(k / 100))
         ink = pictures._luminance((45, 45, 45)) if ground > pictures._PALE else 1.0
@@ -199,17 +199,17 @@ def test_a_matrix_of_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 5, 14, 40])
 @pytest.mark.parametrize("name", ["line", LONG, WORD])
-def test_a_sweep_has_a_line_of_its_own_colour_for_each_name(number: int, name: str) -> None:
+def test_a_sweep_has_a_line_of_its_own_color_for_each_name(number: int, name: str) -> None:
     budgets = (2 / 255, 4 / 255, 10 / 255)
     curves = {f"{k} {name}": {e: (k + 1) / (number + 1) * e / budgets[-1] for e in budgets} for k in range(number)}
     picture = sweep_picture(curves)
     shown = pixels(picture)
     for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
         assert (edge == 255).all()
-    for colour in pictures._LINES[:number]:
-        assert count(picture, colour) > 20
-    for colour in pictures._LINES[number:]:
-        assert count(picture, colour) == 0
+    for color in pictures._LINES[:number]:
+        assert count(picture, color) > 20
+    for color in pictures._LINES[number:]:
+        assert count(picture, color) == 0
 
 
 def test_points_of_a_sweep_lie_where_they_should() -> None:

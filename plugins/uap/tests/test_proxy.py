@@ -318,8 +318,8 @@ def test_the_plot_shows_both_lines(number):
     cycles = [50 * (k + 1) for k in range(number)]
     picture = classes_picture(cycles, 1000, each=[100 + k for k in range(number)], so_far=[100 + 20 * k for k in range(number)])
     assert picture.width > picture.height > 300
-    colours = {colour for _, colour in picture.getcolors(1 << 20) or []}
-    assert set(_LINES[:2]) <= colours
+    colors = {color for _, color in picture.getcolors(1 << 20) or []}
+    assert set(_LINES[:2]) <= colors
 
 
 def test_a_plot_of_nothing_is_refused():

@@ -42,14 +42,14 @@ def test_all_classes_occur_and_images_differ():
     images, labels = Shapes(image_size=8, channels=1, number=300).load("train")
     assert set(labels.tolist()) == set(range(len(KINDS)))
     assert len(torch.unique(images.flatten(1), dim=0)) == 300
-    # Grey images of 8 px still have something to show.
+    # Gray images of 8 px still have something to show.
     assert float(images.double().flatten(1).std(1).mean()) > 25
 
 
-def test_grey_is_the_luminance_of_the_colours():
-    grey, colour = Shapes(channels=1, number=5).load("train")[0], Shapes(number=5).load("train")[0]
+def test_gray_is_the_luminance_of_the_colors():
+    gray, color = Shapes(channels=1, number=5).load("train")[0], Shapes(number=5).load("train")[0]
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    assert float(((colour * weights).sum(1, keepdim=True) - grey).abs().max()) <= 1
+    assert float(((color * weights).sum(1, keepdim=True) - gray).abs().max()) <= 1
 
 
 def test_every_kind_is_drawn_in_more_than_its_ground():

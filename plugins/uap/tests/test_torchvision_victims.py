@@ -38,7 +38,7 @@ MODELS = {
 
 
 def plain(model: str, classes: int = 5, **settings: Any) -> nn.Module:
-    """Return torchvision's own model, and no warning about how it is initialised."""
+    """Return torchvision's own model, and no warning about how it is initialized."""
     if model in ("googlenet", "inception_v3"):
         settings |= {"init_weights": False, "transform_input": True}
     network: nn.Module = torchvision().models.get_model(model, weights=None, num_classes=classes, **settings)
@@ -125,7 +125,7 @@ def test_it_trains_without_auxiliary_heads(model: str, size: int) -> None:
     assert not any(module.training for module in ours.eval().modules())
 
 
-def test_images_are_normalised_as_torchvision_does() -> None:
+def test_images_are_normalized_as_torchvision_does() -> None:
     torch.manual_seed(0)
     ours = victim("squeezenet1_1").eval()
     pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -154,7 +154,7 @@ def test_a_recipes_settings() -> None:
     assert TorchvisionClassifier(**arguments).classes == 10
     arguments = check(TorchvisionClassifier, {**given, "classes": 1000}, where="test", context=context)
     assert TorchvisionClassifier(**arguments).classes == 1000
-    for wrong in ({"mean": "grey"}, {"classes": 0}, {"input_size": -1}):
+    for wrong in ({"mean": "gray"}, {"classes": 0}, {"input_size": -1}):
         with pytest.raises(GancoreError, match=f"test: {next(iter(wrong))} must be"):
             check(TorchvisionClassifier, {**given, **wrong}, where="test", context=context)
     with pytest.raises(GancoreError, match="no setting 'classes'"):

@@ -21,7 +21,7 @@ GROUPS = 32
 
 
 class StdConv2d(nn.Conv2d):
-    """Convolution whose filters are standardised to mean 0 and variance 1 first (Qiao et al. 2019, arXiv:1903.10520)."""
+    """Convolution whose filters are standardized to mean 0 and variance 1 first (Qiao et al. 2019, arXiv:1903.10520)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) as a convolution does."""
@@ -54,7 +54,7 @@ class _Unit(nn.Module):
 
 
 class BitResNet(gancore.Classifier):
-    """ResNet-v2 with group norm and weight standardisation; its last layer starts at zero, as BiT fine-tunes.
+    """ResNet-v2 with group norm and weight standardization; its last layer starts at zero, as BiT fine-tunes.
 
     With the default units it is BiT's R50x1: 23,500,352 parameters before the last layer. Images of any size are resized
     to `input_size` (bilinear), so that gradients reach them in their own size.

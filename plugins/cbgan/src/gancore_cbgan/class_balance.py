@@ -10,16 +10,16 @@ from torch import Tensor
 import gancore
 from gancore.tools import distributed
 
-Normalisation = Literal["code", "paper"]
+Normalization = Literal["code", "paper"]
 
 
 class ClassBalance(gancore.LossTerm):
     """Weighted negative entropy of a classifier's mean prediction on generated images (CBGAN Eq. 7, 9).
 
-    The generator minimises sum_k w_k p_k log p_k, where p (K,) is the mean of softmax(C(G(z))) over the batch of all
+    The generator minimizes sum_k w_k p_k log p_k, where p (K,) is the mean of softmax(C(G(z))) over the batch of all
     processes and w_k is inverse to the class's effective count N_k. So dL/dp_k = w_k (1 + log p_k), and at the minimum
     p_k <= exp(-K (log K - 1) Nhat_k - 1) with Nhat = N / sum N (Eq. 8). The paper prints "max" in Eq. 7 and a minus in Eq. 9;
-    its proof, its bound and its code minimise with a plus. Since p log p falls only until p = 1/e, the term favours rare
+    its proof, its bound and its code minimize with a plus. Since p log p falls only until p = 1/e, the term favors rare
     classes for K >= 3; two classes it does not balance.
 
     Every step of the generator adds the classifier's hard decisions to counts c. After `cycle` steps (Eq. 5)
@@ -31,7 +31,7 @@ class ClassBalance(gancore.LossTerm):
         classes: Number of classes K of the classifier; core supplies the data set's.
         cycle: Steps of the generator between two updates of N.
         momentum: Share of the new counts in N (alpha).
-        normalisation: Scale of the weights. ``"code"``: w_k = K (1/N_k) / sum_j (1/N_j), with mean 1. ``"paper"`` (Eq. 6, 7):
+        normalization: Scale of the weights. ``"code"``: w_k = K (1/N_k) / sum_j (1/N_j), with mean 1. ``"paper"`` (Eq. 6, 7):
             w_k = (1/K) / Nhat_k. They are the harmonic and the arithmetic mean of N, over N_k: equal for equal N, else the
             paper's are larger.
         initial: N_k at the start, the same for all classes.
@@ -50,7 +50,7 @@ class ClassBalance(gancore.LossTerm):
         classes: Annotated[int, gancore.Range(1)],
         cycle: Annotated[int, gancore.Range(1)] = 2000,
         momentum: Annotated[float, gancore.Range(0, 1)] = 0.5,
-        normalisation: Normalisation = "code",
+        normalization: Normalization = "code",
         initial: Annotated[float, gancore.Range(1)] = 50.0,
         first_cycle: Annotated[float, gancore.Range(0)] = 512.0,
     ) -> None:
@@ -58,13 +58,13 @@ class ClassBalance(gancore.LossTerm):
         self.classes = classes
         self.cycle = cycle
         self.momentum = momentum
-        self.normalisation: Normalisation = normalisation
+        self.normalization: Normalization = normalization
         # float64: sums of a long cycle stay whole numbers.
         effective_counts = torch.full((classes,), initial, dtype=torch.float64)
         self.register_buffer("effective_counts", effective_counts)
         self.register_buffer("counts", torch.full((classes,), first_cycle, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("class_weights", inverse_weights(effective_counts, normalisation))
+        self.register_buffer("class_weights", inverse_weights(effective_counts, normalization))
         self.register_buffer("class_index", torch.arange(classes), persistent=False)
 
     def generator(self, *, fake_classifier: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class ClassBalance(gancore.LossTerm):
         ended = self.steps >= self.cycle
         renewed = ((1 - self.momentum) * self.effective_counts + self.momentum * self.counts).clamp_min(1)
         self.effective_counts.copy_(torch.where(ended, renewed, self.effective_counts))
-        self.class_weights.copy_(inverse_weights(self.effective_counts, self.normalisation))
+        self.class_weights.copy_(inverse_weights(self.effective_counts, self.normalization))
         self.counts.masked_fill_(ended, 0)
         self.steps.masked_fill_(ended, 0)
 
@@ -107,9 +107,9 @@ class ClassBalance(gancore.LossTerm):
             )
 
 
-def inverse_weights(counts: Tensor, normalisation: Normalisation) -> Tensor:
+def inverse_weights(counts: Tensor, normalization: Normalization) -> Tensor:
     """Return class weights (K,) inverse to the counts (K,), which are above 0 (CBGAN Eq. 6, 7); see `ClassBalance`."""
-    if normalisation == "paper":
+    if normalization == "paper":
         return counts.mean() / counts
     return len(counts) / counts / (1 / counts).sum()
 

@@ -149,15 +149,15 @@ class SwissRoll(_Plane):
 
 
 class Disc(_Plane):
-    """Points in a disc that is sparse in its centre, or dense: one class (arXiv:1912.12402, Fig. 3).
+    """Points in a disc that is sparse in its center, or dense: one class (arXiv:1912.12402, Fig. 3).
 
-    With t = r / radius the density is proportional to floor + (1 - floor) t^2 where the centre is sparse, and to
+    With t = r / radius the density is proportional to floor + (1 - floor) t^2 where the center is sparse, and to
     floor + (1 - floor) (1 - t^2) where it is dense.
 
     Args:
         samples: Number of training points; of test points there are a quarter.
         seed: Of the points. A set is a function of its settings, whatever the run's seed.
-        centre: Whether the centre is sparse or dense.
+        center: Whether the center is sparse or dense.
         radius: Of the disc, up to 0.9.
         floor: The least density over the greatest; 1 is an even disc.
     """
@@ -167,12 +167,12 @@ class Disc(_Plane):
         *,
         samples: Points = 20000,
         seed: Seed = 0,
-        centre: Literal["sparse", "dense"] = "sparse",
+        center: Literal["sparse", "dense"] = "sparse",
         radius: Annotated[float, gancore.Range(0, 0.9, open_low=True)] = 0.6,
         floor: Annotated[float, gancore.Range(0, 1, open_low=True)] = 0.02,
     ) -> None:
         super().__init__(samples=samples, seed=seed)
-        self.centre = centre
+        self.center = center
         self.radius = radius
         self.floor = floor
 
@@ -185,13 +185,13 @@ class Disc(_Plane):
         share = random.random(len(labels))
         square = (1 + self.floor) * share / (self.floor + np.sqrt(self.floor**2 + (1 - self.floor**2) * share))
         square = np.minimum(square, 1)  # It may be rounded up, and 1 - s must have a root.
-        radius = self.radius * np.sqrt(square if self.centre == "sparse" else 1 - square)
+        radius = self.radius * np.sqrt(square if self.center == "sparse" else 1 - square)
         angle = 2 * math.pi * random.random(len(labels))
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
     def _density(self, points: Tensor) -> Tensor:
         square = points.square().sum(1) / self.radius**2
-        rising = square if self.centre == "sparse" else 1 - square
+        rising = square if self.center == "sparse" else 1 - square
         height = (self.floor + (1 - self.floor) * rising) / (math.pi * self.radius**2 * (1 + self.floor) / 2)
         return torch.where(square <= 1, height, 0.0)
 
@@ -243,15 +243,15 @@ class Rings(_Plane):
 class GaussianGrid(_Plane):
     """A square grid of normal distributions: one class for each, all equally frequent.
 
-    The centres reach from -extent to extent, from left to right and then upwards; class 0 lies at the lower left. A single
-    centre lies at 0.
+    The centers reach from -extent to extent, from left to right and then upwards; class 0 lies at the lower left. A single
+    center lies at 0.
 
     Args:
         samples: Number of training points; of test points there are a quarter.
         seed: Of the points. A set is a function of its settings, whatever the run's seed.
-        side: Centres per side, up to 10.
+        side: Centers per side, up to 10.
         spread: Standard deviation of each, in each direction.
-        extent: Of the outermost centres.
+        extent: Of the outermost centers.
 
     Raises:
         GancoreError: extent + 5 spread is above 1, so that points would leave [-1, 1].
@@ -280,24 +280,24 @@ class GaussianGrid(_Plane):
     def _class_names(self) -> tuple[str, ...]:
         return tuple(f"column {k % self.side + 1}, row {k // self.side + 1}" for k in range(self.side**2))
 
-    def _centres(self) -> Floats:
+    def _centers(self) -> Floats:
         at = np.linspace(-self.extent, self.extent, self.side) if self.side > 1 else np.zeros(1)
         return np.stack([np.tile(at, self.side), np.repeat(at, self.side)], axis=1)
 
     def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
-        return self._centres()[labels] + self.spread * random.standard_normal((len(labels), 2))
+        return self._centers()[labels] + self.spread * random.standard_normal((len(labels), 2))
 
     def _density(self, points: Tensor) -> Tensor:
-        return _normals(points, torch.from_numpy(self._centres()).to(points.device), self.spread)
+        return _normals(points, torch.from_numpy(self._centers()).to(points.device), self.spread)
 
 
 def _spiral_length(angle: Floats) -> Floats:
-    """Return the length of the spiral r = angle, from its centre."""
+    """Return the length of the spiral r = angle, from its center."""
     return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
 
 
-def _normals(points: Tensor, centres: Tensor, deviation: float) -> Tensor:
+def _normals(points: Tensor, centers: Tensor, deviation: float) -> Tensor:
     """Return the density (M,) of an even mixture of round normal distributions, at points (M, 2)."""
     # By products: in float64 their cancellation costs some 1e-12 of a density.
-    inner = torch.addmm(-centres.square().sum(1) / 2, points, centres.T).sub_(points.square().sum(1, keepdim=True) / 2)
+    inner = torch.addmm(-centers.square().sum(1) / 2, points, centers.T).sub_(points.square().sum(1, keepdim=True) / 2)
     return inner.div_(deviation**2).exp_().mean(1) / (2 * math.pi * deviation**2)

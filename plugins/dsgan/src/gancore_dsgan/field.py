@@ -25,7 +25,7 @@ RESOLUTION = 221
 
 HEAD = "adversarial"
 
-# Pale on the way from fake to real, for points of stronger colours lie on it; far from both of these, and told apart by
+# Pale on the way from fake to real, for points of stronger colors lie on it; far from both of these, and told apart by
 # people who confuse red and green.
 _MAP = ((190, 160, 205), (222, 208, 230), (247, 247, 247), (210, 235, 205), (150, 205, 150))
 _DATA, _GENERATED = (70, 90, 125), (230, 110, 10)
@@ -35,7 +35,7 @@ _TEXT, _FRAME, _LINE = (70, 70, 70), (110, 110, 110), (255, 255, 255)
 def draw(field: Tensor, data: Tensor, generated: Tensor, *, size: int = 600) -> Image.Image:
     """Return a picture of a discriminator's field in the plane, with data and generated points on it.
 
-    The field is shown by its ranks, since critics have neither a zero nor a scale: the palest colour is its median, and the
+    The field is shown by its ranks, since critics have neither a zero nor a scale: the palest color is its median, and the
     legend gives the values at the quarters. A point beyond the axes is drawn at their edge; points that are not finite are
     left out, and the legend counts both.
 
@@ -86,7 +86,7 @@ def draw(field: Tensor, data: Tensor, generated: Tensor, *, size: int = 600) -> 
         canvas.text((x, top + side + small), f"{tick:g}", anchor="mm", fill=_TEXT, font_size=small)
         canvas.text((left - small / 3, y), f"{tick:g}", anchor="rm", fill=_TEXT, font_size=small)
     labels, notes = [], list[str]()
-    for points, colour, name in ((data, _DATA, "data"), (generated, _GENERATED, "generated")):
+    for points, color, name in ((data, _DATA, "data"), (generated, _GENERATED, "generated")):
         # Many points get smaller and paler dots, so that their density can still be seen.
         crowd = min(1.0, math.sqrt(1000 / max(1, len(points))))
         radius = size / 260 + size / 200 * crowd
@@ -95,10 +95,10 @@ def draw(field: Tensor, data: Tensor, generated: Tensor, *, size: int = 600) -> 
         for x, y in finite.clamp(-REACH, REACH).tolist():
             across, down = place(x, y)
             box = (across - radius, down - radius, across + radius, down + radius)
-            canvas.ellipse(box, fill=(*colour, round(90 + 110 * crowd)))
+            canvas.ellipse(box, fill=(*color, round(90 + 110 * crowd)))
         beyond = int((finite.abs() > REACH).any(1).sum())
         lost = len(points) - len(finite)
-        labels.append((colour, name))
+        labels.append((color, name))
         notes += [f"{beyond} {name} beyond the axes"] if beyond else []
         notes += [f"{lost} {name} not finite"] if lost else []
     canvas.rectangle((left, top, left + side, top + side), outline=_FRAME, width=2)
@@ -109,15 +109,15 @@ def draw(field: Tensor, data: Tensor, generated: Tensor, *, size: int = 600) -> 
 
 
 def _painted(field: Tensor) -> Image.Image:
-    """Return the field's colours, a pixel for each place."""
+    """Return the field's colors, a pixel for each place."""
     _, place, counts = torch.unique(field, return_inverse=True, return_counts=True)
     # The middle of what equal values take up, so that a field of one value is all median.
     share = (counts.cumsum(0).double() - counts / 2) / field.numel()
-    return Image.fromarray(_colours(share[place]).numpy())
+    return Image.fromarray(_colors(share[place]).numpy())
 
 
-def _colours(share: Tensor) -> Tensor:
-    """Return the map's colours (..., 3) uint8 at shares (...) from 0 to 1."""
+def _colors(share: Tensor) -> Tensor:
+    """Return the map's colors (..., 3) uint8 at shares (...) from 0 to 1."""
     stops = torch.tensor(_MAP, dtype=torch.float64)
     at = share.clamp(0, 1) * (len(stops) - 1)
     low = at.floor().long().clamp(max=len(stops) - 2)
@@ -133,15 +133,15 @@ def _legend(
     box: tuple[float, float, float],
     small: float,
 ) -> None:
-    """Draw the points' names at the left, and the bar of colours at the right, with the field's value at each quarter."""
+    """Draw the points' names at the left, and the bar of colors at the right, with the field's value at each quarter."""
     left, top, right = box
-    for row, (colour, label) in enumerate(labels):
+    for row, (color, label) in enumerate(labels):
         y = top + (row + 0.55) * 1.3 * small
-        canvas.ellipse((left, y - small / 3, left + 2 * small / 3, y + small / 3), fill=colour)
+        canvas.ellipse((left, y - small / 3, left + 2 * small / 3, y + small / 3), fill=color)
         canvas.text((left + small, y), label, anchor="lm", fill=_TEXT, font_size=small)
     start, length = round(left + 0.46 * (right - left)), round(0.5 * (right - left))
     bar, thick = round(top + small / 4), round(small)
-    shades = _colours(torch.linspace(0, 1, length, dtype=torch.float64)).expand(thick, -1, -1)
+    shades = _colors(torch.linspace(0, 1, length, dtype=torch.float64)).expand(thick, -1, -1)
     picture.paste(Image.fromarray(shades.contiguous().numpy()), (start, bar))
     canvas.rectangle((start, bar, start + length, bar + thick), outline=_FRAME, width=2)
     canvas.text((start - small / 3, bar + thick / 2), "D", anchor="rm", fill=_TEXT, font_size=small)

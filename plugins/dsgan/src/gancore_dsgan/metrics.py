@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.tools import derive, generator, to_uint8, to_unit
+from gancore.tools import derive, noise_for, to_uint8, to_unit
 
 MOST_DIMENSIONS = 16
 """Above it a kernel density estimate says nothing, however many points there are."""
@@ -295,7 +295,7 @@ class Novelty(gancore.Metric):
         """Return which images each step takes, one epoch after another: (iterations, size)."""
         total = self.iterations * size
         # Drawn on the CPU, so that the order is the same on every device.
-        noise = generator("cpu", self.seed, "novelty", "order", name)
+        noise = noise_for("cpu", self.seed, "novelty", "order", name)
         epochs = [torch.randperm(number, generator=noise) for _ in range(-(-total // number))]
         return torch.cat(epochs)[:total].view(self.iterations, size)
 

@@ -1,7 +1,7 @@
 """DSGAN's networks, Tables 4 to 7 of arXiv:1912.12402: for MNIST, for SVHN and CIFAR-10, and for adversarial training.
 
 Their weight norm has a gain per output. The public code sets gains and biases from a batch of data (data-dependent
-initialisation), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
+initialization), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
 or, in the classifiers, at a value that keeps the signal's size.
 """
 

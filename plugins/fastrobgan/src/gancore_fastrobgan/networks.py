@@ -46,7 +46,7 @@ class ConditionalNorm(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """Normalise maps (N, C, H, W) given labels (N,) int64."""
+        """Normalize maps (N, C, H, W) given labels (N,) int64."""
         normed: Tensor = self.norm(x) * self.gain(label)[:, :, None, None] + self.bias(label)[:, :, None, None]
         return normed
 

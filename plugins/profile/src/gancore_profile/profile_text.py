@@ -88,11 +88,11 @@ def _summary(profile: Profile) -> Iterator[str]:
     memory = profile.memory
     yield f"peak memory {_megabytes(memory.peak)}, of which {_megabytes(memory.held)} are there between iterations"
     yield f"  ({memory.meaning})"
-    if not profile.synchronisations:
-        yield "host synchronisations inside an iteration: none"
+    if not profile.synchronizations:
+        yield "host synchronizations inside an iteration: none"
         return
-    yield "host synchronisations inside an iteration:"
-    for wait in profile.synchronisations:
+    yield "host synchronizations inside an iteration:"
+    for wait in profile.synchronizations:
         yield f"  {wait.calls:g} x {wait.operator}"
         yield f"    in {wait.phase}: {wait.where}"
 

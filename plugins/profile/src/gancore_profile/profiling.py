@@ -2,7 +2,7 @@
 
 Each question has a pass of its own, because asking disturbs: iterations that nobody looks at give the speed, iterations
 with a clock at every span give the shares (on a GPU that clock waits for the device), and single ones count floating-point
-operations, synchronisations, operators and memory.
+operations, synchronizations, operators and memory.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Operator:
 
 
 @attrs.frozen
-class Synchronisation:
+class Synchronization:
     """An operator that made the host wait for the device: where, and how often in an iteration."""
 
     operator: str
@@ -114,7 +114,7 @@ class Profile:
         memory: Peak memory.
         rows: Costs, longest first.
         operators: The costliest operators, longest first.
-        synchronisations: What made the host wait inside an iteration.
+        synchronizations: What made the host wait inside an iteration.
         untrained: Places of the parts that other recipes train; what their weights are takes no time.
     """
 
@@ -132,7 +132,7 @@ class Profile:
     memory: Memory
     rows: tuple[Row, ...]
     operators: tuple[Operator, ...]
-    synchronisations: tuple[Synchronisation, ...]
+    synchronizations: tuple[Synchronization, ...]
     untrained: tuple[str, ...] = ()
 
     @property
@@ -182,7 +182,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         memory=_memory(run),
         rows=_rows(spent, calls, flops),
         operators=_operators(run),
-        synchronisations=waits,
+        synchronizations=waits,
         untrained=tuple(part.label for part in wanted(run.plan)),
     )
 
@@ -250,7 +250,7 @@ def _modules(run: Run) -> list[nn.Module]:
     return list({id(module): module for module in [*run.networks.values(), *run.modules().values()]}.values())
 
 
-def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchronisation, ...]]:
+def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchronization, ...]]:
     """Return the floating-point operations of each path, and what made the host wait, for an iteration."""
     waits: Counter[tuple[str, Path]] = Counter()
     with FlopCounter() as counter:
@@ -261,7 +261,7 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
                     run.step()
             ledger.settle()
     found = tuple(
-        Synchronisation(operator, _row(path).phase, _row(path).name, number / iterations)
+        Synchronization(operator, _row(path).phase, _row(path).name, number / iterations)
         for (operator, path), number in waits.most_common()
     )
     return {path: amount / iterations for path, amount in ledger.amounts.items()}, found

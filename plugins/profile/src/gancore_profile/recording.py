@@ -194,7 +194,7 @@ class Tape:
         found = [torch.default_generator.get_state()]
         if self.device.type == "cuda":
             found.append(torch.cuda.get_rng_state(self.device))
-        # As bytes, for comparing tensors is what a watch for synchronisation looks out for.
+        # As bytes, for comparing tensors is what a watch for synchronization looks out for.
         states = [state.numpy().tobytes() for state in found]
         if self._default is not None and states != self._default:
             self.default_used = True

@@ -1,7 +1,7 @@
 """Charts as inline SVG: lines over iterations, and bars.
 
-A chart is a ``<figure>`` whose drawing scales with the page. Colours are CSS variables (``--run0`` ... ``--run6``), so that
-they follow the page's light or dark scheme. Runs are told apart by a letter too, not by colour alone.
+A chart is a ``<figure>`` whose drawing scales with the page. Colors are CSS variables (``--run0`` ... ``--run6``), so that
+they follow the page's light or dark scheme. Runs are told apart by a letter too, not by color alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 from gancore_report.numbers import full, labels, log_ticks, percent, short, ticks
 
 PALETTE = 7
-"""Number of run colours; with more runs they come again, dashed."""
+"""Number of run colors; with more runs they come again, dashed."""
 
 _WIDTH, _HEIGHT = 380, 228
 _TOP, _RIGHT, _BOTTOM = 10, 14, 38
@@ -42,7 +42,7 @@ class Curve:
     """A curve of one run.
 
     Attributes:
-        run: Place of the run in the report, which gives its colour and letter.
+        run: Place of the run in the report, which gives its color and letter.
         name: The run's name.
         points: Iteration and value, by iteration.
     """
@@ -76,7 +76,7 @@ def letter(run: int) -> str:
 
 
 def badge(run: int) -> str:
-    """Return a run's letter on its colour."""
+    """Return a run's letter on its color."""
     return f'<span class="badge" style="background:var(--run{run % PALETTE})">{letter(run)}</span>'
 
 
@@ -172,7 +172,7 @@ def bar_chart(
         title: What is shown.
         values: Heights; a bar that is not finite is left out.
         axis: The vertical axis, shared by the charts that are to be compared.
-        run: Place of the run in the report, which gives its colour.
+        run: Place of the run in the report, which gives its color.
         names: Name of each bar, or nothing; they are then numbered.
         shares: Values are shares of one, shown in percent.
         level: Where a dashed line is drawn across.
@@ -255,7 +255,7 @@ def _window(curves: Sequence[Curve]) -> int:
 
 
 def _averaged(points: Sequence[Point], window: int) -> list[Point]:
-    """Return centred moving averages; at the ends, of what there is of the window."""
+    """Return centered moving averages; at the ends, of what there is of the window."""
     sums = [0.0]
     for _, y in points:
         sums.append(sums[-1] + y)
@@ -344,8 +344,8 @@ def _ends(curves: Sequence[Curve], axis: Axis, across: Callable[[float], float])
         # From below upwards, but so that those still to come find room below the top.
         for rank, (height, place, run) in enumerate(sorted(ends, reverse=True)):
             lowest = max(min(height, lowest - _LETTER), _TOP + (len(ends) - 1 - rank) * _LETTER)
-            colour = f"var(--run{run % PALETTE})"
-            yield f'<text class="end" x="{place:.1f}" y="{lowest + 4:.1f}" fill="{colour}">{letter(run)}</text>'
+            color = f"var(--run{run % PALETTE})"
+            yield f'<text class="end" x="{place:.1f}" y="{lowest + 4:.1f}" fill="{color}">{letter(run)}</text>'
 
 
 def _bar_labels(left: float, band: float, number: int, names: Sequence[str], below: str) -> Iterator[str]:

@@ -20,7 +20,7 @@ class Shown:
     """A run as the page shows it.
 
     Attributes:
-        place: Its place among the runs, which gives its letter and colour.
+        place: Its place among the runs, which gives its letter and color.
         label: Its name on the page, unlike any other run's.
         data: What its folder tells.
         alone: Whether it is the only run.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gancore import Attack, Classifier, GancoreError
-from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, generator, listed, to_unit
+from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, listed, noise_for, to_unit
 
 if TYPE_CHECKING:
     from gancore.tools import Registry, Run
@@ -157,7 +157,7 @@ def attack_batches(
             if getattr(attack, "epsilon", None) == 0:
                 right[name] += len(labels)
                 continue
-            noise = generator(images.device, seed, "robustness", name, number)
+            noise = noise_for(images.device, seed, "robustness", name, number)
             fooled = attack.fool(images, labels, classify, noise)
             with torch.no_grad():
                 right[name] += int((classify(fooled).argmax(1) == labels).sum())

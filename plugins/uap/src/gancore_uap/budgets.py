@@ -113,7 +113,7 @@ def project(delta: Tensor, epsilon: float, norm: Norm) -> Tensor:
     _check_shape(delta)
     if norm == "linf":
         return delta.clamp(-epsilon, epsilon)
-    # Clamped from below, the factor is exactly 1 inside, and there is no division by zero at its centre.
+    # Clamped from below, the factor is exactly 1 inside, and there is no division by zero at its center.
     return delta * (epsilon / size(delta, norm).clamp(min=epsilon))
 
 

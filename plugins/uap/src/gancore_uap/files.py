@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.tools import generator, read_tensors, write_tensors
+from gancore.tools import noise_for, read_tensors, write_tensors
 from gancore_uap.budgets import (
     LEVELS,
     TOLERANCE,
@@ -190,7 +190,7 @@ def random_perturbation(
         raise gancore.GancoreError(
             f"{where} of kind {chosen!r} has no {norm} budget of its own; choose {' or '.join(kinds[norm])}."
         )
-    noise = generator("cpu", seed, "random perturbation", chosen)
+    noise = noise_for("cpu", seed, "random perturbation", chosen)
     most = math.floor(budget_in_levels(epsilon))
     if chosen == "sign":
         delta = from_levels(most * (2 * torch.randint(0, 2, shape, generator=noise) - 1))

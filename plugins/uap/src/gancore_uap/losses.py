@@ -14,7 +14,7 @@ import gancore
 class ActivationMaximization(gancore.LossTerm):
     """Mean entropy of a classifier's predictions on generated images (CBGAN Eq. 10, 11).
 
-    The generator minimises E H(softmax C(G(z))), so that each image is confidently of some class. Beside the class-balancing
+    The generator minimizes E H(softmax C(G(z))), so that each image is confidently of some class. Beside the class-balancing
     regularizer, which raises the entropy of the batch's *mean* prediction, the images are of all classes.
     """
 

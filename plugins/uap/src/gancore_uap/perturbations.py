@@ -99,7 +99,7 @@ class _Block(nn.Module):
 class GAP(Perturbed):
     """Generative adversarial perturbation: a ResNet maps one fixed noise image to the perturbation (Poursaeed et al. 2018).
 
-    The noise is uniform on [0, 255], drawn once. The network's output, in [-1, 1], becomes pixels around `centre`, and is
+    The noise is uniform on [0, 255], drawn once. The network's output, in [-1, 1], becomes pixels around `center`, and is
     scaled down, never up, to the budget: by channel for l_inf, as the public code does, and as a whole for l_2. The scale
     carries no gradient. Batch norm always takes the statistics of that one image, so training and use agree. With 64 maps
     the network has 7,841,411 parameters (RGB).
@@ -112,11 +112,11 @@ class GAP(Perturbed):
         norm: Of the budget.
         maps: Maps of the first layer (ngf).
         blocks: Residual blocks.
-        centre: Per channel, the pixel value that is no perturbation; grey by default. The public code takes the mean of the
-            victim's normalisation.
+        center: Per channel, the pixel value that is no perturbation; gray by default. The public code takes the mean of the
+            victim's normalization.
 
     Raises:
-        GancoreError: The images are too small for the network, or `centre` has another number of channels.
+        GancoreError: The images are too small for the network, or `center` has another number of channels.
     """
 
     noise: Tensor
@@ -132,7 +132,7 @@ class GAP(Perturbed):
         norm: Norm = "linf",
         maps: Annotated[int, gancore.Range(1)] = 64,
         blocks: Annotated[int, gancore.Range(0)] = 6,
-        centre: list[float] | None = None,
+        center: list[float] | None = None,
     ) -> None:
         super().__init__(channels=channels, image_size=image_size, latent_dim=latent_dim, epsilon=epsilon, norm=norm)
         if image_size < 8 or image_size % 4:
@@ -140,10 +140,10 @@ class GAP(Perturbed):
                 f"its ResNet halves twice and doubles twice, so it takes images of a multiple of 4 pixels from 8 on, not "
                 f"{image_size}; set data.image_size, or craft with uap/direct."
             )
-        if centre is not None and len(centre) != channels:
-            raise gancore.GancoreError(f"centre has {len(centre)} channels, and the images have {channels}; they must agree.")
+        if center is not None and len(center) != channels:
+            raise gancore.GancoreError(f"center has {len(center)} channels, and the images have {channels}; they must agree.")
         self.register_buffer("noise", torch.rand(1, *self.shape) * 255)
-        self.register_buffer("middle", torch.tensor([0.5] * channels if centre is None else centre).view(1, -1, 1, 1))
+        self.register_buffer("middle", torch.tensor([0.5] * channels if center is None else center).view(1, -1, 1, 1))
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), _convolution(channels, maps, 7), _norm(maps), nn.ReLU()]
         for n in (maps, 2 * maps):
             layers += [_convolution(n, 2 * n, 3, stride=2, padding=1), _norm(2 * n), nn.ReLU()]

@@ -17,7 +17,7 @@ import gancore
 from gancore_uap.budgets import LEVELS
 from gancore_uap.scoring import Matrix, fooling_rates
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 PERTURBATION_SIZE = 256
 """A perturbation alone is enlarged to at least this many pixels."""
@@ -32,9 +32,9 @@ _OVER = 2
 """Everything is drawn larger by this factor, and reduced, for smooth text and lines."""
 
 _TEXT, _FAINT, _RULE = (45, 45, 45), (115, 115, 115), (225, 225, 225)
-_WARNING: Colour = (200, 70, 0)
+_WARNING: Color = (200, 70, 0)
 
-_LINES: tuple[Colour, ...] = (
+_LINES: tuple[Color, ...] = (
     (0, 114, 178),
     (213, 94, 0),
     (0, 140, 105),
@@ -43,7 +43,7 @@ _LINES: tuple[Colour, ...] = (
     (70, 165, 215),
     (30, 30, 30),
 )
-"""Told apart by people who confuse colours."""
+"""Told apart by people who confuse colors."""
 
 _SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
     (),
@@ -51,10 +51,10 @@ _SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
     ((0, -5), (5, 0), (0, 5), (-5, 0)),
     ((0, -5), (4.5, 3.5), (-4.5, 3.5)),
 )
-"""Corners of dots around their middle, in pixels; a disc has none. One shape for each round of the colours."""
+"""Corners of dots around their middle, in pixels; a disc has none. One shape for each round of the colors."""
 
 _HEAT = ((250, 250, 250), (196, 220, 238), (96, 160, 206), (24, 92, 158), (8, 40, 92))
-"""From 0 % to 100 %, darker all the way, so that it prints in grey."""
+"""From 0 % to 100 %, darker all the way, so that it prints in gray."""
 
 _PALE = 0.23
 """Luminance on which dark and white letters can be read equally well."""
@@ -63,11 +63,11 @@ _FONT, _SMALL = 14.0, 12.5
 
 
 def perturbation_picture(delta: Tensor, size: int = PERTURBATION_SIZE) -> Image.Image:
-    """Return a picture of a perturbation, amplified to the full range around mid-grey, with a line that says by how much.
+    """Return a picture of a perturbation, amplified to the full range around mid-gray, with a line that says by how much.
 
     Args:
-        delta: Perturbation (C, H, W), in units of the [0, 1] scale of pixels. One channel is shown as grey and three as
-            colour; of any other number the mean is shown.
+        delta: Perturbation (C, H, W), in units of the [0, 1] scale of pixels. One channel is shown as gray and three as
+            color; of any other number the mean is shown.
         size: The least width and height in pixels; pixels are enlarged by a whole factor.
 
     Returns:
@@ -91,7 +91,7 @@ def examples_picture(
 ) -> Image.Image:
     """Return a picture of images above the same images with the perturbation, and the names of what a classifier sees.
 
-    Changed predictions, those with another name, are framed and written in a warning colour; the perturbation stands at the
+    Changed predictions, those with another name, are framed and written in a warning color; the perturbation stands at the
     left, amplified.
 
     Args:
@@ -181,9 +181,9 @@ def matrix_picture(matrix: Matrix) -> Image.Image:
             sheet.text(left - gap, y + high / 2 + (place - (len(texts) - 1) / 2) * line, text, _FONT, "rm")
         for column, rate in enumerate([*found, sum(found) / len(found)]):
             x = left + column * cell + (gap if column == len(columns) else 0)
-            colour = _heat(rate)
-            sheet.rectangle((x + 1, y + 1, x + cell - 1, y + high - 1), fill=colour, outline=_RULE)
-            ink = _TEXT if _luminance(colour) > _PALE else (255, 255, 255)
+            color = _heat(rate)
+            sheet.rectangle((x + 1, y + 1, x + cell - 1, y + high - 1), fill=color, outline=_RULE)
+            ink = _TEXT if _luminance(color) > _PALE else (255, 255, 255)
             sheet.text(x + cell / 2, y + high / 2, f"{100 * rate:.1f}", 16, "mm", ink)
     return sheet.done()
 
@@ -257,15 +257,15 @@ def _plot(curves: Mapping[str, Mapping[float, float]], names: tuple[str, str], *
     sheet.line([(left, margin), (left, margin + high), (left + side, margin + high)], _FAINT, 1)
     sheet.text(left + side / 2, margin + high + 36, names[0], _FONT, "mm", _FAINT)
     for number, (name, curve) in enumerate(curves.items()):
-        colour, shape = _LINES[number % len(_LINES)], number // len(_LINES)
+        color, shape = _LINES[number % len(_LINES)], number // len(_LINES)
         points = [place(x, curve[x]) for x in sorted(curve)]
-        sheet.line(points, colour, 2)
+        sheet.line(points, color, 2)
         for x, y in points:
-            sheet.dot(x, y, colour, shape)
+            sheet.dot(x, y, color, shape)
         x = left + (number % per_row) * side / per_row
         y = margin + high + below + (number // per_row) * line
-        sheet.line([(x, y), (x + 26, y)], colour, 2)
-        sheet.dot(x + 13, y, colour, shape)
+        sheet.line([(x, y), (x + 26, y)], color, 2)
+        sheet.dot(x + 13, y, color, shape)
         sheet.text(x + 34, y, _fitted(name, side / per_row - 46, _FONT, 1)[0], _FONT, "lm")
     # The axis' name, turned, would cost more room than these words, which stand below the top rule.
     sheet.text(left + 8, margin + 10, names[1], _FONT, "lm", _FAINT)
@@ -285,12 +285,12 @@ class _Sheet:
         self.picture = Image.new("RGB", (_OVER * self.width, _OVER * self.height), "white")
         self.canvas = ImageDraw.Draw(self.picture)
 
-    def text(self, x: float, y: float, text: str, font: float, anchor: str, colour: Colour = _TEXT) -> None:
+    def text(self, x: float, y: float, text: str, font: float, anchor: str, color: Color = _TEXT) -> None:
         """Write one line, anchored as PIL anchors texts."""
-        self.canvas.text((_OVER * x, _OVER * y), text, anchor=anchor, fill=colour, font=_font(font))
+        self.canvas.text((_OVER * x, _OVER * y), text, anchor=anchor, fill=color, font=_font(font))
 
     def rectangle(
-        self, box: tuple[float, float, float, float], fill: Colour | None = None, outline: Colour | None = None, width: int = 1
+        self, box: tuple[float, float, float, float], fill: Color | None = None, outline: Color | None = None, width: int = 1
     ) -> None:
         """Draw a rectangle; its outline is inside."""
         corners = [_OVER * edge for edge in box]
@@ -298,19 +298,19 @@ class _Sheet:
         corners[2:] = [edge - 1 for edge in corners[2:]]
         self.canvas.rectangle(corners, fill=fill, outline=outline, width=_OVER * width)
 
-    def line(self, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
+    def line(self, points: Sequence[tuple[float, float]], color: Color, width: float) -> None:
         """Draw a line through points."""
         scaled = [(_OVER * x, _OVER * y) for x, y in points]
-        self.canvas.line(scaled, fill=colour, width=round(_OVER * width), joint="curve")
+        self.canvas.line(scaled, fill=color, width=round(_OVER * width), joint="curve")
 
-    def dot(self, x: float, y: float, colour: Colour, shape: int) -> None:
+    def dot(self, x: float, y: float, color: Color, shape: int) -> None:
         """Draw a dot: a disc, a square, a diamond or a triangle."""
         corners = _SHAPES[shape % len(_SHAPES)]
         if corners:
             points = [(_OVER * (x + across), _OVER * (y + down)) for across, down in corners]
-            self.canvas.polygon(points, fill=colour, outline="white", width=_OVER // 2)
+            self.canvas.polygon(points, fill=color, outline="white", width=_OVER // 2)
         else:
-            self.canvas.ellipse([_OVER * edge for edge in (x - 4, y - 4, x + 4, y + 4)], fill=colour, outline="white")
+            self.canvas.ellipse([_OVER * edge for edge in (x - 4, y - 4, x + 4, y + 4)], fill=color, outline="white")
 
     def tile(self, image: Tensor, x: int, y: int, factor: int) -> None:
         """Paste an image (3, H, W) uint8, each of its pixels enlarged by a whole factor; reducing gives them back exactly."""
@@ -324,7 +324,7 @@ class _Sheet:
 
 
 def _amplified(delta: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """Return a perturbation as an image (3, H, W) uint8 around mid-grey, its greatest change, and how much it is amplified."""
+    """Return a perturbation as an image (3, H, W) uint8 around mid-gray, its greatest change, and how much it is amplified."""
     if delta.ndim != 3 or not delta.numel():
         raise gancore.GancoreError(
             f"a picture of a perturbation needs the shape (C, H, W), and got {tuple(delta.shape)}; give one without a batch."
@@ -397,7 +397,7 @@ def _room(text: str, width: float, font: float, end: str = "") -> int:
     return bisect.bisect_right(range(1, len(text) + 1), width, key=lambda number: _wide(text[:number] + end, font))
 
 
-def _heat(share: float) -> Colour:
+def _heat(share: float) -> Color:
     at = min(max(share, 0.0), 1.0) * (len(_HEAT) - 1)
     low = min(int(at), len(_HEAT) - 2)
     red, green, blue = (
@@ -406,8 +406,8 @@ def _heat(share: float) -> Colour:
     return red, green, blue
 
 
-def _luminance(colour: Colour) -> float:
-    red, green, blue = (math.pow(part / 255, 2.2) for part in colour)
+def _luminance(color: Color) -> float:
+    red, green, blue = (math.pow(part / 255, 2.2) for part in color)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 

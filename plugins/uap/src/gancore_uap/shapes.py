@@ -20,7 +20,7 @@ import gancore
 KINDS = ("disc", "rectangle", "triangle", "star", "stripes", "ring")
 """The classes, in the order of their labels."""
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 
 _TEST_EVERY = 10
@@ -37,7 +37,7 @@ class Shapes(gancore.Dataset):
     """Comic-like drawings: 1 to 4 flat, outlined shapes on a plain, striped or two-tone ground. Six classes.
 
     The label is the kind of the largest shape, which lies on top of the others: disc, rectangle, triangle, star, stripes or
-    ring. Kinds, sizes, places, rotations and colours are drawn at random. The set stands in for the comics of
+    ring. Kinds, sizes, places, rotations and colors are drawn at random. The set stands in for the comics of
     OpenReview:yEnaS6yOkxy, section 4.3: arbitrary pictures that have nothing to do with what the classifier knows.
 
     Each image is a function of the seed, its split and its index, so that a longer set begins with the shorter one, and
@@ -45,7 +45,7 @@ class Shapes(gancore.Dataset):
 
     Args:
         image_size: Pixels a side. The scene and its outlines grow with it.
-        channels: 3 for colour, 1 for its luminance (ITU-R 601).
+        channels: 3 for color, 1 for its luminance (ITU-R 601).
         number: Training images; of test images there are a tenth, at least one.
         seed: Of the images. A set is a function of its settings, whatever the run's seed.
     """
@@ -103,11 +103,11 @@ def draw(image_size: int, random: np.random.Generator) -> tuple[Image.Image, int
     # Reduced from a larger drawing, for smooth edges.
     factor = max(2, min(8, _FINE // image_size))
     side = factor * image_size
-    ground = _ground_colour(random)
+    ground = _ground_color(random)
     picture = Image.new("RGB", (side, side), ground)
     canvas = ImageDraw.Draw(picture)
     ink = _rgb(random.random(), random.uniform(0.2, 0.8), random.uniform(0.05, 0.2))
-    _paint_ground(canvas, side, _neighbour(ground, random), random)
+    _paint_ground(canvas, side, _neighbor(ground, random), random)
 
     label = int(random.integers(len(KINDS)))
     radius = random.uniform(0.24, 0.4)
@@ -165,20 +165,20 @@ def _free_place(taken: Sequence[_Place], radius: float, random: np.random.Genera
     return max(tries, key=lambda p: min(math.hypot(p.x - q.x, p.y - q.y) - q.radius for q in taken))
 
 
-# -- colours -----------------------------------------------------------------------------------------------------------
+# -- colors -----------------------------------------------------------------------------------------------------------
 
 
-def _rgb(hue: float, saturation: float, value: float) -> Colour:
+def _rgb(hue: float, saturation: float, value: float) -> Color:
     red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1, saturation, value))
     return red, green, blue
 
 
-def _luminance(colour: Colour) -> float:
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+def _luminance(color: Color) -> float:
+    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
 
 
-def _ground_colour(random: np.random.Generator) -> Colour:
-    """Return a pale colour, or a strong one, or a dark one."""
+def _ground_color(random: np.random.Generator) -> Color:
+    """Return a pale color, or a strong one, or a dark one."""
     kind, hue = random.random(), random.random()
     if kind < 0.5:
         return _rgb(hue, random.uniform(0.08, 0.4), random.uniform(0.88, 1))
@@ -187,20 +187,20 @@ def _ground_colour(random: np.random.Generator) -> Colour:
     return _rgb(hue, random.uniform(0.4, 0.9), random.uniform(0.25, 0.5))
 
 
-def _neighbour(colour: Colour, random: np.random.Generator) -> Colour:
-    """Return the second colour of a ground: of a near hue, lighter or darker, so that shapes still stand out."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
+def _neighbor(color: Color, random: np.random.Generator) -> Color:
+    """Return the second color of a ground: of a near hue, lighter or darker, so that shapes still stand out."""
+    hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in color))
     value += random.uniform(0.12, 0.25) * (1 if value < 0.6 else -1)
     return _rgb(hue + random.uniform(-0.08, 0.08), min(1, saturation + random.uniform(0, 0.25)), value)
 
 
-def _contrast(ground: Colour, random: np.random.Generator) -> Colour:
-    """Return a strong colour, or white, that differs from the ground, in its luminance too: the images may be grey."""
+def _contrast(ground: Color, random: np.random.Generator) -> Color:
+    """Return a strong color, or white, that differs from the ground, in its luminance too: the images may be gray."""
     tries = [_rgb(random.random(), random.uniform(0.6, 1), random.uniform(0.6, 1)) for _ in range(2)]
     tries.append(_rgb(random.random(), random.uniform(0, 0.12), 1) if random.random() < 0.3 else tries[0])
 
-    def distance(colour: Colour) -> float:
-        return math.dist(colour, ground) / 2 + abs(_luminance(colour) - _luminance(ground))
+    def distance(color: Color) -> float:
+        return math.dist(color, ground) / 2 + abs(_luminance(color) - _luminance(ground))
 
     return max(tries, key=distance)
 
@@ -210,11 +210,11 @@ def _contrast(ground: Colour, random: np.random.Generator) -> Colour:
 
 @attrs.frozen
 class _Brush:
-    """What shapes are drawn with: the canvas, the fill, the outline's colour, and its width in pixels."""
+    """What shapes are drawn with: the canvas, the fill, the outline's color, and its width in pixels."""
 
     canvas: ImageDraw.ImageDraw
-    fill: Colour
-    ink: Colour
+    fill: Color
+    ink: Color
     width: int
 
     def polygon(self, corners: Sequence[Point]) -> None:
@@ -223,8 +223,8 @@ class _Brush:
         self.canvas.line([*corners, *corners[:2]], fill=self.ink, width=self.width, joint="curve")
 
 
-def _paint_ground(canvas: ImageDraw.ImageDraw, side: int, colour: Colour, random: np.random.Generator) -> None:
-    """Leave the ground plain, or paint stripes or one half in another colour."""
+def _paint_ground(canvas: ImageDraw.ImageDraw, side: int, color: Color, random: np.random.Generator) -> None:
+    """Leave the ground plain, or paint stripes or one half in another color."""
     kind, turn = random.random(), random.uniform(0, 2 * math.pi)
     place = _Place(side / 2, side / 2, side, turn)
     step, shift, edge = random.uniform(0.12, 0.3), random.random(), random.uniform(-0.25, 0.25)
@@ -233,9 +233,9 @@ def _paint_ground(canvas: ImageDraw.ImageDraw, side: int, colour: Colour, random
     if kind < 0.7:
         for n in range(math.ceil(2 / step) + 1):
             top = -1 + (n - shift) * step
-            canvas.polygon(place.box(-1, top, 1, top + step / 2), fill=colour)
+            canvas.polygon(place.box(-1, top, 1, top + step / 2), fill=color)
     else:
-        canvas.polygon(place.box(-1, edge, 1, 1), fill=colour)
+        canvas.polygon(place.box(-1, edge, 1, 1), fill=color)
 
 
 def _disc(brush: _Brush, place: _Place, _random: np.random.Generator) -> None:

@@ -24,7 +24,7 @@ class TorchvisionClassifier(gancore.Classifier):
 
     Its state has torchvision's own names, so that ``safetensors.torch.save_file(model.state_dict(), ...)`` of any copy of
     the model makes a file that fits. For that reason GoogLeNet and Inception v3 have their auxiliary heads, which never run.
-    Both bring normalised images to mean and deviation 0.5 first (``transform_input``), as torchvision's weights for them need
+    Both bring normalized images to mean and deviation 0.5 first (``transform_input``), as torchvision's weights for them need
     it. Vision transformers and MaxViT are built for the size of the data's images.
 
     The features are the input of the last linear layer. Where there is none that gives the logits (SqueezeNet), they are the
@@ -60,7 +60,7 @@ class TorchvisionClassifier(gancore.Classifier):
         published = _published(model)
         if channels != 3:
             raise gancore.GancoreError(
-                f"torchvision's {model} sees images of 3 channels, not {channels}; choose colour images (data.channels = 3, "
+                f"torchvision's {model} sees images of 3 channels, not {channels}; choose color images (data.channels = 3, "
                 "where the image set has that setting) or another classifier."
             )
         if image_size < input_size:
@@ -91,7 +91,7 @@ class TorchvisionClassifier(gancore.Classifier):
         """Return the model with its weights."""
         settings: dict[str, Any] = {"num_classes": classes}
         if model in ("googlenet", "inception_v3"):
-            # Their own initialisation draws each weight from a truncated normal, which takes long and serves no victim.
+            # Their own initialization draws each weight from a truncated normal, which takes long and serves no victim.
             settings |= {"aux_logits": True, "transform_input": True, "init_weights": False}
         elif model.startswith("vit_"):
             settings["image_size"] = image_size
@@ -164,7 +164,7 @@ class TorchvisionClassifier(gancore.Classifier):
 class PretrainedClassifier(TorchvisionClassifier):
     """A classifier of torchvision with torchvision's own weights for it, the ones that it calls ``DEFAULT``.
 
-    They are downloaded once into torch's cache; their licences and training sets are those that torchvision names. Classes,
+    They are downloaded once into torch's cache; their licenses and training sets are those that torchvision names. Classes,
     mean and deviation are the weights'. For other weights, or without a network connection, see `TorchvisionClassifier`.
 
     Args:

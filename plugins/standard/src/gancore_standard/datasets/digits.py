@@ -15,7 +15,7 @@ _TEST_EVERY = 5
 class Digits(Dataset):
     """Handwritten digits of 8x8 pixels, 10 classes, that come with scikit-learn: 1442 to train, 355 to test.
 
-    Of each class every fifth image, in the order of the set, is a test image. Grey values 0 to 16 are scaled to 0 to 255.
+    Of each class every fifth image, in the order of the set, is a test image. Gray values 0 to 16 are scaled to 0 to 255.
 
     Args:
         image_size: Pixels a side; other than 8, images are resized (bilinear, antialiased).

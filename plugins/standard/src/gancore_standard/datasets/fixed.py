@@ -150,7 +150,7 @@ class Mnist(_Mnist):
     Args:
         root: Folder that holds ``mnist/``, in place of GANCORE_DATA.
         image_size: Pixels a side; other than 28, images are resized.
-        channels: 1, or 3 for equal red, green and blue, beside networks for colour.
+        channels: 1, or 3 for equal red, green and blue, beside networks for color.
         download: Fetch the set where it is missing.
     """
 
@@ -167,7 +167,7 @@ class FashionMnist(_Mnist):
     Args:
         root: Folder that holds ``fashion-mnist/``, in place of GANCORE_DATA.
         image_size: Pixels a side; other than 28, images are resized.
-        channels: 1, or 3 for equal red, green and blue, beside networks for colour.
+        channels: 1, or 3 for equal red, green and blue, beside networks for color.
         download: Fetch the set where it is missing.
     """
 

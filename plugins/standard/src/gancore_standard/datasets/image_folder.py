@@ -34,13 +34,13 @@ class ImageFolder(Dataset):
     The folder holds ``train/`` and ``test/`` (or ``val/``) with the class folders in each, or the class folders themselves;
     then evenly spaced pictures of each class, in the order of their names, are the test images.
 
-    The pictures are decoded and resized once (shorter side to `image_size`, antialiased, centre cut out), and kept as a
+    The pictures are decoded and resized once (shorter side to `image_size`, antialiased, center cut out), and kept as a
     memory-mapped array in the cache folder. A file that is added, removed or changed (name, size, time) makes it anew.
 
     Args:
         path: The folder; a relative one counts from where the command is started.
         image_size: Pixels a side.
-        channels: 3 for colour, 1 for grey.
+        channels: 3 for color, 1 for gray.
         test_fraction: Share of each class's pictures to test on, where there is no ``train/`` folder.
         cache: Folder for the resized pictures; by default GANCORE_CACHE, or ``~/.cache/gancore``.
     """

@@ -38,13 +38,13 @@ Item = TypeVar("Item")
 def decode(source: Path | bytes, image_size: int, channels: int, *, name: str) -> Pixels:
     """Return a picture as (channels, image_size, image_size) uint8.
 
-    The shorter side is resized to `image_size` (bilinear, antialiased) and the centre cut out, as torchvision's ``Resize``
+    The shorter side is resized to `image_size` (bilinear, antialiased) and the center cut out, as torchvision's ``Resize``
     and ``CenterCrop`` do. A camera's orientation tag is obeyed, transparency is dropped.
 
     Args:
         source: File, or the file's content.
         image_size: Pixels a side.
-        channels: 3 for colour, 1 for grey.
+        channels: 3 for color, 1 for gray.
         name: Names the picture in the error.
 
     Raises:

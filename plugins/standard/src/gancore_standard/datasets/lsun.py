@@ -24,7 +24,7 @@ class LsunClasses(Dataset):
 
     Reads ``lsun/<category>_train_lmdb`` and ``lsun/<category>_val_lmdb``. Of each category the first records of the database
     are taken, as CBGAN's published code does (no random subset). They are decoded and resized once (shorter side to
-    `image_size`, antialiased, centre cut out), and kept as a memory-mapped array in the cache folder.
+    `image_size`, antialiased, center cut out), and kept as a memory-mapped array in the cache folder.
 
     Args:
         root: Folder that holds ``lsun/``, in place of GANCORE_DATA.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore import GancoreError, Metric, Range
-from gancore.tools import check, derive, generator, seed_default, to_uint8, to_unit
+from gancore.tools import check, derive, noise_for, seed_default, to_uint8, to_unit
 
 ARCHITECTURES = {
     "resnet20": "gancore_standard.networks.cifar_resnet:ResNet20",
@@ -76,7 +76,7 @@ class ClassificationAccuracy(Metric):
                 "a classification accuracy score that labels by a network needs the setting network, the label of a "
                 "classifier; set it, or set labels = 'generator' for a conditional generator."
             )
-        # Without a need for its logits the labelling network is not run.
+        # Without a need for its logits the labeling network is not run.
         self.network = network if labels == "network" else None
         self.labels = labels
         self.classes = classes
@@ -196,9 +196,9 @@ class ClassificationAccuracy(Metric):
         shape = (self.iterations, self.batch_size)
         total = math.prod(shape)
         # Drawn on the CPU, so that the order is the same on every device.
-        noise = generator("cpu", self.seed, "classification-accuracy", "order")
+        noise = noise_for("cpu", self.seed, "classification-accuracy", "order")
         epochs = [torch.randperm(number, generator=noise) for _ in range(-(-total // number))]
-        flips = torch.rand(shape, generator=generator("cpu", self.seed, "classification-accuracy", "flip")) < 0.5
+        flips = torch.rand(shape, generator=noise_for("cpu", self.seed, "classification-accuracy", "flip")) < 0.5
         return torch.cat(epochs)[:total].view(shape), flips
 
     @torch.no_grad()
@@ -214,7 +214,7 @@ class ClassificationAccuracy(Metric):
 
 @contextmanager
 def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed the global generators that weight initialisation and dropout draw from, and put them back at the end."""
+    """Seed the global generators that weight initialization and dropout draw from, and put them back at the end."""
     cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         # Not torch.manual_seed: it would also seed every accelerator, whose state would not be put back.

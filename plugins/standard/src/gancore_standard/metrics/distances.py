@@ -34,7 +34,7 @@ class Moments:
     """Mean and unbiased covariance of features that come in batches, in float64, in one pass.
 
     Batches are merged by the update of Chan, Golub and LeVeque (1979, "Updating Formulae and a Pairwise Algorithm for
-    Computing Sample Variances", Eq. 2.1), which centres each batch before it squares; so a mean that is large beside the
+    Computing Sample Variances", Eq. 2.1), which centers each batch before it squares; so a mean that is large beside the
     spread costs no digits. `update` only queues work on the features' device and never waits for it.
 
     Args:
@@ -67,10 +67,10 @@ class Moments:
         if number == 0:
             return
         mean = batch.mean(0)
-        centred = batch - mean
+        centered = batch - mean
         difference = mean - self._mean
         total = self.count + number
-        self._scatter.addmm_(centred.T, centred)
+        self._scatter.addmm_(centered.T, centered)
         self._scatter.addr_(difference, difference, alpha=self.count * number / total)
         self._mean.add_(difference, alpha=number / total)
         self.count = total
@@ -92,7 +92,7 @@ class Moments:
         """Return what was taken in, by name, as contiguous tensors on the features' device.
 
         Nothing before the first batch; then ``count`` () int64, ``mean`` (F,) and ``scatter`` (F, F) float64, which is the sum
-        of the outer products of the centred features. `load_state` goes on from it to the last bit.
+        of the outer products of the centered features. `load_state` goes on from it to the last bit.
         """
         if self._mean is None or self._scatter is None:
             return {}
@@ -166,7 +166,7 @@ def frechet_distance_of_samples(a: Any, b: Any) -> float:
     """Return the Fréchet distance of the normal distributions fitted to two sets of features, at least 0.
 
     The same as `frechet_distance` of their means and unbiased covariances. Where there are no more samples than features, the
-    centred samples are themselves a factor ``A = F F'``, so that no covariance is formed: for the hundred images of a class
+    centered samples are themselves a factor ``A = F F'``, so that no covariance is formed: for the hundred images of a class
     and 2048 features, milliseconds instead of seconds.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric, Range
-from gancore.tools import generator
+from gancore.tools import noise_for
 from gancore_standard.metrics.features import KeptFeatures, of_one_width
 
 
@@ -96,7 +96,7 @@ class KernelDistance(Metric):
             raise GancoreError(f"Kernel distance on the features of {self.network!r}: {error}") from error
         size = min(self.subset_size, len(real), len(fake))
         # Drawn on the CPU, so that the subsets are the same on every device.
-        noise = generator("cpu", self.seed, "kernel-distance")
+        noise = noise_for("cpu", self.seed, "kernel-distance")
         estimates = []
         for _ in range(self.subsets):
             # A subset at a time becomes float64; all features at once would need three times their memory.

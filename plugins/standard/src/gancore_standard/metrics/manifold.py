@@ -16,7 +16,7 @@ BLOCK = 2**23
 """Distances that are held at a time: 64 MiB of float64."""
 
 TIE = 1e-12
-"""How far, relative to the squared norms of two centred points, their squared distance may be off by rounding.
+"""How far, relative to the squared norms of two centered points, their squared distance may be off by rounding.
 
 A product of F terms is off by at most about F times float64's precision: 2.3e-13 for the 2048 features of Inception.
 """
@@ -25,7 +25,7 @@ A product of F terms is off by at most about F times float64's precision: 2.3e-1
 class PrecisionRecall(Metric):
     """Precision, recall, density and coverage: which images of one side lie near images of the other.
 
-    An image's ball reaches to its k-th nearest neighbour of its own side, itself not counted (a duplicate counts).
+    An image's ball reaches to its k-th nearest neighbor of its own side, itself not counted (a duplicate counts).
 
     - ``precision``, the share of generated images within any real image's ball, and ``recall``, the share of real images
       within any generated image's ball, from 0 to 1: Kynkäänniemi et al. 2019 (arXiv:1904.06991), section 2.
@@ -37,14 +37,14 @@ class PrecisionRecall(Metric):
     its duplicates (and the density (k + 1) / k where no distances tie). The public code of the second paper leaves the
     boundary out, which differs only where two distances are equal, e.g. where images are copies of each other.
 
-    Distances are Euclidean, in float64, from inner products of centred features; one that exceeds a radius by no more than
+    Distances are Euclidean, in float64, from inner products of centered features; one that exceeds a radius by no more than
     rounding counts as equal to it, so ties come out alike on every device. They are computed in blocks: memory grows with
     the number of images, not with its square.
 
     Args:
         network: Label of the frozen classifier whose features (N, F) are compared.
-        neighbours: k, the neighbour that a ball reaches to; the first paper has 3, the second 5.
-        samples: Most images of either side, more than `neighbours`; of more, as many are taken, evenly spread over their order.
+        neighbors: k, the neighbor that a ball reaches to; the first paper has 3, the second 5.
+        samples: Most images of either side, more than `neighbors`; of more, as many are taken, evenly spread over their order.
     """
 
     better: ClassVar[Mapping[str, str]] = {
@@ -58,16 +58,16 @@ class PrecisionRecall(Metric):
         self,
         *,
         network: str = "annotator",
-        neighbours: Annotated[int, Range(1)] = 5,
+        neighbors: Annotated[int, Range(1)] = 5,
         samples: Annotated[int, Range(2)] = 10_000,
     ) -> None:
-        if samples <= neighbours:
+        if samples <= neighbors:
             raise GancoreError(
-                f"precision and recall by {neighbours} neighbours need more than {neighbours} images, but samples = {samples}; "
-                "set more samples or fewer neighbours."
+                f"precision and recall by {neighbors} neighbors need more than {neighbors} images, but samples = {samples}; "
+                "set more samples or fewer neighbors."
             )
         self.network = network
-        self.neighbours = neighbours
+        self.neighbors = neighbors
         self.samples = samples
         self._real = KeptFeatures("the real images")
         self._real_radii: Tensor | None = None
@@ -100,9 +100,9 @@ class PrecisionRecall(Metric):
         self._real.load_state(state)
 
     def protocol(self) -> dict[str, Any]:
-        """Return the neighbour, which images are taken, and how distances are compared."""
+        """Return the neighbor, which images are taken, and how distances are compared."""
         return {
-            "neighbours": self.neighbours,
+            "neighbors": self.neighbors,
             # Not `samples`, under which core says how many images are generated.
             "most_images": self.samples,
             "images_taken": "evenly spread",
@@ -114,21 +114,21 @@ class PrecisionRecall(Metric):
         """Return ``precision``, ``recall``, ``density`` and ``coverage``.
 
         Raises:
-            GancoreError: No more images of either kind than neighbours, features that are not finite, or of different widths.
+            GancoreError: No more images of either kind than neighbors, features that are not finite, or of different widths.
         """
         try:
-            pair = of_one_width(self._real, self._fake, least=self.neighbours + 1)
+            pair = of_one_width(self._real, self._fake, least=self.neighbors + 1)
         except GancoreError as error:
             raise GancoreError(
-                f"Precision and recall by {self.neighbours} neighbours on the features of {self.network!r}: {error}"
+                f"Precision and recall by {self.neighbors} neighbors on the features of {self.network!r}: {error}"
             ) from error
         real, fake = (_evenly(rows, self.samples).double() for rows in pair)
         # Distances don't depend on the origin, but inner products round the less the nearer to it the points are.
-        centre = real.mean(0)
-        real, fake = real - centre, fake - centre
+        center = real.mean(0)
+        real, fake = real - center, fake - center
         if self._real_radii is None:
-            self._real_radii = _radii(real, self.neighbours)
-        real_radii, fake_radii = self._real_radii, _radii(fake, self.neighbours)
+            self._real_radii = _radii(real, self.neighbors)
+        real_radii, fake_radii = self._real_radii, _radii(fake, self.neighbors)
         balls = torch.zeros(len(fake), dtype=torch.int64, device=fake.device)
         recalled, covered = [], []
         for start, distances in _blocks(real, fake, slack=TIE):
@@ -139,7 +139,7 @@ class PrecisionRecall(Metric):
         return {
             "precision": float((balls > 0).double().mean()),
             "recall": float(torch.cat(recalled).double().mean()),
-            "density": float(balls.double().mean()) / self.neighbours,
+            "density": float(balls.double().mean()) / self.neighbors,
             "coverage": float(torch.cat(covered).double().mean()),
         }
 
@@ -150,13 +150,13 @@ def _evenly(rows: Tensor, most: int) -> Tensor:
     return rows if number <= most else rows[torch.arange(most, device=rows.device) * number // most]
 
 
-def _radii(points: Tensor, neighbour: int) -> Tensor:
+def _radii(points: Tensor, neighbor: int) -> Tensor:
     """Return the squared distance (N,) of each point (N, F) to its k-th nearest other point; N is above k."""
     radii = []
     for start, distances in _blocks(points, points):
         # By place, not as the smallest distance: a duplicate is as near as the point itself.
         distances.diagonal(start).fill_(math.inf)
-        radii.append(distances.topk(neighbour, largest=False).values[:, -1])
+        radii.append(distances.topk(neighbor, largest=False).values[:, -1])
     return torch.cat(radii)
 
 

@@ -21,7 +21,7 @@ class ConditionalBatchNorm2d(nn.Module):
         self.bias = nn.Embedding(classes, maps)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """Normalise maps (N, C, H, W) given labels (N,) int64."""
+        """Normalize maps (N, C, H, W) given labels (N,) int64."""
         gain = (1 + self.gain(label))[:, :, None, None]
         normed: Tensor = self.norm(x) * gain + self.bias(label)[:, :, None, None]
         return normed
@@ -41,7 +41,7 @@ class Norm2d(nn.Module):
         self.norm = nn.BatchNorm2d(maps) if classes is None else ConditionalBatchNorm2d(maps, classes)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
-        """Normalise maps (N, C, H, W)."""
+        """Normalize maps (N, C, H, W)."""
         normed: Tensor = self.norm(x, label) if self.conditional else self.norm(x)
         return normed
 

@@ -1,4 +1,4 @@
-"""Spectral normalisation, as the originals compute it."""
+"""Spectral normalization, as the originals compute it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SpectralNorm(nn.Module):
 
 
 def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> nn.Module:
-    """Return the module with its weight spectrally normalised, or as it is."""
+    """Return the module with its weight spectrally normalized, or as it is."""
     if enabled:
         weight = module.weight
         assert isinstance(weight, Tensor)
