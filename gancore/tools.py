@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from gancore.errors import did_you_mean, listed
     from gancore.files import cache_root, read_tensors, toml, write_tensors, write_text
-    from gancore.parallel import derive, distributed, drawing_from, noise_for, randomness, seed_default
+    from gancore.parallel import derive, distributed, drawing_from, noise_for, seed_default
     from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, make_plan, plan_phase
     from gancore.recipe import (
         GROUPS,
@@ -107,7 +107,6 @@ __all__ = [
     "plan_phase",
     "prerequisites",
     "processor",
-    "randomness",
     "read",
     "read_layer",
     "read_tensors",
@@ -134,7 +133,7 @@ __getattr__ = importer(
         "gancore.errors": ("did_you_mean", "listed"),
         "gancore.contract": ("check", "settings_of", "KINDS"),
         "gancore.files": ("cache_root", "read_tensors", "toml", "write_tensors", "write_text"),
-        "gancore.parallel": ("derive", "distributed", "drawing_from", "noise_for", "randomness", "seed_default"),
+        "gancore.parallel": ("derive", "distributed", "drawing_from", "noise_for", "seed_default"),
         "gancore.recipe": (
             "Declared",
             "GROUPS",

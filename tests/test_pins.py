@@ -123,6 +123,9 @@ class Recorder:
     def seed_default(self) -> None:
         """Do nothing: what the default generators are seeded with is pinned elsewhere."""
 
+    def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
+        return make(count)
+
     @property
     def draws(self) -> list[str]:
         """What was drawn, sorted, for the order is free. A generator that nothing drew from is left out: it changes nothing."""

@@ -7,10 +7,9 @@ each batch, so that their number changes nothing.
 from __future__ import annotations
 
 import torch
-from gancore_profile.recording import fixed
 from torch import Tensor
 
-from gancore.parallel import noise_for
+from gancore.parallel import computed_on_host, noise_for
 from gancore.recipe import Augmentation
 
 EVERY = slice(None)
@@ -145,7 +144,7 @@ class ImageStream:
 
     def batch(self, draw: int, noise: torch.Generator, part: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return the images and labels of one draw, augmented; of some of its rows alone where a part is given."""
-        return self.store.batch(fixed(self.indices.indices, draw), noise, part)
+        return self.store.batch(computed_on_host(self.indices.indices, draw), noise, part)
 
 
 def to_unit(images: Tensor) -> Tensor:

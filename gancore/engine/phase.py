@@ -68,7 +68,7 @@ class Phase:
         with span("backward"):
             total.backward(inputs=[*player.parameters, *([leaf] if leaf is not None else [])])
         with span("optimizers", plan.player, "step"):
-            player.step(run.iteration)
+            player.step()
         with torch.no_grad():
             self._after_step(parts[0], leaf)
         for label, loss in losses.items():

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from gancore_profile.recording import Count
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -52,37 +51,23 @@ class Player:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def step(self, iteration: int) -> None:
-        """Average the gradients over processes and take one optimizer step at the schedule's learning rate."""
+    def step(self) -> None:
+        """Average the gradients over processes and take one optimizer step."""
         distributed.average_gradients(self.parameters)
-        # Those of a recorded iteration are set before it, for a graph would hold the numbers of today.
-        if not isinstance(iteration, Count):
-            self.set_rates(iteration)
         self.optimizer.step()
         project = getattr(self.network, "project_", None)
         if project is not None:
             with torch.no_grad():
                 project()
 
-    def set_rates(self, iteration: int) -> None:
-        """Set the learning rates that the schedule gives."""
+    def set_schedules(self, iteration: int) -> None:
+        """Set the learning rates that the schedule gives for an iteration."""
         factor = self.factor(iteration)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate * factor)
             else:
                 group["lr"] = rate * factor
-
-    def keep_rates_on_device(self) -> None:
-        """Keep the learning rates in tensors, which a graph reads anew; float32 on a GPU, whose kernels take nothing else."""
-        for group in self.optimizer.param_groups:
-            device = group["params"][0].device
-            kind = torch.float64 if device.type == "cpu" else torch.float32
-            group["lr"] = torch.tensor(group["lr"], dtype=kind, device=device)
-            if device.type != "cpu" and "capturable" in group:
-                group["capturable"] = True
-        # The iterations before a capture are no mistake to warn of.
-        self.optimizer._warned_capturable_if_run_uncaptured = True
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's tensors, named ``<parameter number>.<what>``."""

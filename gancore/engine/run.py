@@ -300,12 +300,18 @@ class Run:
 
     def step(self) -> None:
         """Run one iteration of the loop."""
-        self.iteration_tensor.fill_(self.iteration)
+        self.set_schedules()
         self.take_turns()
         self.iteration += 1
 
+    def set_schedules(self) -> None:
+        """Set what the host computes from the iteration's number; nothing inside an iteration's turns does so."""
+        self.iteration_tensor.fill_(self.iteration)
+        for player in self.players.values():
+            player.set_schedules(self.iteration)
+
     def take_turns(self) -> None:
-        """Take the turns of an iteration: all of `step` that a graph can hold."""
+        """Take the turns of an iteration: all of `step` that a recording can hold."""
         self.turn = 0
         self.plan.loop.iteration(self)
 

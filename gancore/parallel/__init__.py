@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from gancore.parallel import distributed, randomness
+from gancore.parallel import distributed
 from gancore.parallel.batch_norm import synchronize
 from gancore.parallel.distributed import gather, global_mean, global_sum
-from gancore.parallel.randomness import derive, drawing_from, noise_for, rand, randn, seed_default, shared_noise
+from gancore.parallel.randomness import (
+    computed_on_host,
+    derive,
+    drawing_from,
+    noise_for,
+    rand,
+    randn,
+    seed_default,
+    shared_noise,
+)
 
 __all__ = [
+    "computed_on_host",
     "derive",
     "distributed",
     "drawing_from",
@@ -17,7 +27,6 @@ __all__ = [
     "noise_for",
     "rand",
     "randn",
-    "randomness",
     "seed_default",
     "shared_noise",
     "synchronize",

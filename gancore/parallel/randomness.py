@@ -8,7 +8,7 @@ of what one process would draw, so that their number does not change the result 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind", bound=torch.Generator)
 
 
 class Source(Protocol):
-    """What hands out the generators of an iteration that is recorded, in place of new ones."""
+    """What hands out all that an iteration takes from the host, in place of what is new: the seam for recording one."""
 
     def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
         """Return the generator for a purpose."""
@@ -29,13 +29,11 @@ class Source(Protocol):
     def seed_default(self) -> None:
         """Hear that the default generators would be seeded now."""
 
+    def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
+        """Return what ``make(count)`` would; it computes on the CPU, and `count` goes up with the iterations."""
+
 
 _source: Source | None = None
-
-
-def source() -> Source | None:
-    """Return what hands out generators at present; None where each is new."""
-    return _source
 
 
 @contextmanager
@@ -58,6 +56,16 @@ def derive(seed: int, *purpose: str | int) -> int:
 def noise_for(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
     """Return a generator on `device`, seeded for a purpose."""
     return _generator(torch.Generator, device, seed, purpose)
+
+
+def computed_on_host(make: Callable[[int], Tensor], count: int) -> Tensor:
+    """Return ``make(count)``, a tensor that the CPU computes for each iteration anew, such as the indices of a batch.
+
+    Args:
+        make: Computes it.
+        count: A number of the run that goes up with its iterations.
+    """
+    return make(count) if _source is None else _source.input(make, count)
 
 
 def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:

@@ -67,7 +67,7 @@ def test_an_optimizers_state_comes_back_bit_exactly() -> None:
     def step(p: Player) -> None:
         p.zero_grad()
         p.network(torch.ones(1, 3, 4, 4)).square().sum().backward()
-        p.step(0)
+        p.step()
 
     one = player(nn.Conv2d(3, 2, 3).to(memory_format=torch.channels_last))
     step(one)
@@ -87,7 +87,8 @@ def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
     for iteration in range(3):
         player.zero_grad()
         player.network(torch.ones(1, 1)).sum().backward()
-        player.step(iteration)
+        player.set_schedules(iteration)
+        player.step()
     assert player.parameters[0].item() == pytest.approx(-1.75)
 
 

@@ -122,6 +122,7 @@ def test_free_training_is_the_loop_written_by_hand() -> None:
     delta = attack.delta
     players = hand.players
     for _ in range(2):
+        hand.set_schedules()
         batch = hand.fresh()
         with torch.no_grad():
             fake = generator(batch.z, batch.fake_label)
@@ -140,7 +141,7 @@ def test_free_training_is_the_loop_written_by_hand() -> None:
             )
             players["discriminator"].zero_grad()
             value.backward(inputs=[*players["discriminator"].parameters, seen])
-            players["discriminator"].step(hand.iteration)
+            players["discriminator"].step()
             assert seen.grad is not None
             inside = (batch.real + delta).abs() <= 1
             delta.copy_((delta + 0.1 * (seen.grad * inside).sign()).clamp(-0.1, 0.1))
@@ -154,7 +155,7 @@ def test_free_training_is_the_loop_written_by_hand() -> None:
             fake_label=batch.fake_label,
         )
         value.backward(inputs=players["generator"].parameters)
-        players["generator"].step(hand.iteration)
+        players["generator"].step()
         hand.iteration += 1
     assert same(steps(run, 2), hand) == []
 
@@ -166,6 +167,7 @@ def test_robgan_is_the_loop_written_by_hand() -> None:
     run, hand = run_of(table), run_of(table)
     generator, discriminator, heads = hand.networks["generator"], hand.networks["discriminator"], hand.heads
     players, loss = hand.players, SplitLoss()
+    hand.set_schedules()
     for _ in range(2):
         batch = hand.fresh()
         with torch.no_grad():
@@ -191,14 +193,14 @@ def test_robgan_is_the_loop_written_by_hand() -> None:
         )
         players["discriminator"].zero_grad()
         value.backward(inputs=players["discriminator"].parameters)
-        players["discriminator"].step(hand.iteration)
+        players["discriminator"].step()
     batch = hand.renew(batch)
     players["generator"].zero_grad()
     features = discriminator(generator(batch.z, batch.fake_label))
     logit, classes = heads["adversarial"](features, None), heads["classes"](features, None)
     value = loss.generator(fake_adversarial=logit, fake_classes=classes, fake_label=batch.fake_label)
     value.backward(inputs=players["generator"].parameters)
-    players["generator"].step(hand.iteration)
+    players["generator"].step()
     hand.iteration += 1
     assert same(steps(run, 1), hand) == []
 

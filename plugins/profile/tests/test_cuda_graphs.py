@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_profile.cuda_graphs import Cuda, HostCopies, Iterations, stepper
+from gancore_profile.cuda_graphs import Cuda, HostCopies, Iterations, keep_rates_on_device, stepper
 from gancore_profile.recording import Count, NotRepeatable, Tape
 from gancore_standard.loops import Alternating
 from torch import Tensor
@@ -442,7 +442,7 @@ def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables
     eager, run = on_gpu(base, *tables), on_gpu(base, *tables)
     for player in eager.players.values():
         # A float32 rate is rounded, so it is compared with one that is, too.
-        player.keep_rates_on_device()
+        keep_rates_on_device(player.optimizer)
     start = eager.tensors()
     start = {name: value.clone() for name, value in start.items()}
     told = Told()

@@ -120,6 +120,18 @@ def refusal(run: Run) -> str | None:
     return None
 
 
+def keep_rates_on_device(optimizer: torch.optim.Optimizer) -> None:
+    """Keep the learning rates in tensors, which a graph reads anew; float32 on a GPU, whose kernels take nothing else."""
+    for group in optimizer.param_groups:
+        device = group["params"][0].device
+        kind = torch.float64 if device.type == "cpu" else torch.float32
+        group["lr"] = torch.tensor(group["lr"], dtype=kind, device=device)
+        if device.type != "cpu" and "capturable" in group:
+            group["capturable"] = True
+    # The iterations before a capture are no mistake to warn of.
+    optimizer._warned_capturable_if_run_uncaptured = True
+
+
 class HostCopies(TorchDispatchMode):
     """Counts the copies from the host to another device inside the ``with``; the tape's indices are among them.
 
@@ -168,7 +180,7 @@ class Iterations:
             self._give_up(reason)
             return
         for player in run.players.values():
-            player.keep_rates_on_device()
+            keep_rates_on_device(player.optimizer)
 
     def step(self) -> None:
         """Run one iteration.
@@ -297,9 +309,7 @@ class _Replay:
 
 def _write(run: Run, tape: Tape) -> None:
     """Write what differs between iterations to where a graph reads it."""
-    for player in run.players.values():
-        player.set_rates(run.iteration)
-    run.iteration_tensor.fill_(run.iteration)
+    run.set_schedules()
     tape.write(run.counters())
 
 

@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.tools import derive, drawing_from, randomness
+from gancore.tools import derive, drawing_from
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -204,9 +204,3 @@ class Tape:
 def _anew(make: Callable[[int], Tensor], number: int) -> Tensor:
     with drawing_from(None):
         return make(number)
-
-
-def fixed(make: Callable[[int], Tensor], count: int) -> Tensor:
-    """Return ``make(count)``; in an iteration that is recorded, as a tensor that is filled anew for later ones."""
-    source: Any = randomness.source()
-    return source.input(make, count) if isinstance(source, Tape) else make(count)
