@@ -2,7 +2,7 @@
 
     python -m benchmarks.scores [--images 10000] [--inception weights-inception-2015-12-05-6726825d.pth]
 
-Needs ``pip install "gancore[inception]"``. Three tables:
+Needs ``pip install "gancore-plugin-standard[inception]"``. Three tables:
 
 1. Values on the same random features and logits, in float64. Where torch-fidelity draws at random, both get the same: the
    Inception score is of unshuffled splits, the kernel distance the mean over the very subsets that torch-fidelity draws, and
@@ -68,7 +68,9 @@ def fidelity(module: str = "") -> Any:
     try:
         return importlib.import_module(f"torch_fidelity{module}")
     except ImportError as error:
-        raise GancoreError(f'torch-fidelity can\'t be imported ({error}); pip install "gancore[inception]".') from error
+        raise GancoreError(
+            f'torch-fidelity can\'t be imported ({error}); pip install "gancore-plugin-standard[inception]".'
+        ) from error
 
 
 def random_weights(path: Path) -> None:

@@ -18,8 +18,8 @@ import pytest
 import scipy.io
 import torch
 from gancore_standard.datasets import Cifar10, Cifar100, Digits, FashionMnist, ImageFolder, LsunClasses, Mnist, Svhn
-from gancore_standard.datasets.common import resized
-from gancore_standard.datasets.imagecache import decode
+from gancore_standard.datasets.image_cache import decode
+from gancore_standard.datasets.resizing import resized
 from gancore_standard.torchvision_import import torchvision
 from PIL import Image
 from torch import Tensor
@@ -271,7 +271,7 @@ def without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_digits_without_scikit_learn_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     without("sklearn", monkeypatch)
-    with pytest.raises(GancoreError, match=r'pip install "gancore\[digits\]"'):
+    with pytest.raises(GancoreError, match=r'pip install "gancore-plugin-standard\[digits\]"'):
         Digits().load("train")
 
 
@@ -569,7 +569,7 @@ def test_a_damaged_lsun_database_is_named(tmp_path: Path) -> None:
 
 def test_lsun_without_lmdb_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     without("lmdb", monkeypatch)
-    with pytest.raises(GancoreError, match=r'pip install "gancore\[lsun\]"'):
+    with pytest.raises(GancoreError, match=r'pip install "gancore-plugin-standard\[lsun\]"'):
         LsunClasses(root=str(tmp_path)).load("train")
 
 

@@ -458,7 +458,7 @@ def test_a_missing_torch_fidelity_is_named_with_the_command_that_installs_it(mon
     for name in [name for name in sys.modules if name.startswith("torch_fidelity")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(GancoreError, match=r'needs the package torch-fidelity, .*; pip install "gancore\[inception\]"'):
+    with pytest.raises(GancoreError, match=r'needs the package torch-fidelity, .*"gancore-plugin-standard\[inception\]"'):
         Inception()
 
 

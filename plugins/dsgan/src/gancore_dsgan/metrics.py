@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
-from gancore_standard.networks.small_cnn import SmallCNN
+from gancore_standard.tools import SmallCNN
 from torch import Tensor, nn
 from torch.nn import functional as F
 

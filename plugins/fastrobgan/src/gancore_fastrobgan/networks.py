@@ -6,7 +6,7 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
-from gancore_standard.networks.resampling import doubled, halved
+from gancore_standard.tools import doubled, halved
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,4 +1,7 @@
-"""The components that ship with core: a plugin like any other, declared through the same hooks. Imports no torch."""
+"""The field's standard networks, losses, data sets and scores, a plugin like any other. Imports no torch.
+
+What other plugins may use of its code is in `gancore_standard.tools`.
+"""
 
 from __future__ import annotations
 
@@ -120,5 +123,5 @@ def gancore_metrics() -> Iterator[Component]:
 
 @hookimpl
 def gancore_recipes() -> Iterator[Path]:
-    """Yield the folder of core's recipes."""
+    """Yield the folder of recipes."""
     yield Path(__file__).with_name("recipes")

@@ -26,7 +26,8 @@ class Inception(Classifier):
     (Salimans et al. 2016). The images are rounded to 8 bit and resized to 299 pixels as TensorFlow 1 did, so no gradient
     reaches them: the network is for scores, not for losses.
 
-    Needs ``pip install "gancore[inception]"``. The weights come from `path`, or are downloaded once into torch's cache.
+    Needs ``pip install "gancore-plugin-standard[inception]"``. The weights come from `path`, or are downloaded once into
+    torch's cache.
 
     Args:
         channels: Channels of an image, from core: 3, or 1, which is repeated.
@@ -89,11 +90,13 @@ def _extractor_module() -> Any:
     except ModuleNotFoundError as error:
         missing = (error.name or "torch_fidelity").partition(".")[0].replace("_", "-")
         raise GancoreError(
-            f'The Inception network needs the package {missing}, which is not installed; pip install "gancore[inception]".'
+            f"The Inception network needs the package {missing}, which is not installed; "
+            'pip install "gancore-plugin-standard[inception]".'
         ) from error
     except ImportError as error:
         raise GancoreError(
-            f'torch-fidelity can\'t be imported ({error}); install it anew: pip install --upgrade "gancore[inception]".'
+            f"torch-fidelity can't be imported ({error}); install it anew: "
+            'pip install --upgrade "gancore-plugin-standard[inception]".'
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The update rules that ship with core."""
+"""Update rules: the alternating one of GANs, and the supervised one of classifiers."""
 
 from __future__ import annotations
 

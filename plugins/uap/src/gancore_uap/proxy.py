@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import attrs
 import numpy as np
 import torch
-from gancore_standard.datasets.common import check_split, expanded
+from gancore_standard.tools import check_split, expand_user
 from PIL import Image
 from torch import Tensor, nn
 
@@ -260,7 +260,7 @@ class ProxySet(gancore.Dataset):
     """
 
     def __init__(self, *, path: str) -> None:
-        self.folder = expanded(path)
+        self.folder = expand_user(path)
 
     @property
     def info(self) -> DatasetInfo:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import attrs
 import numpy as np
 import torch
-from gancore_standard.datasets.common import SPLITS, ImageSize, check_split
+from gancore_standard.tools import SPLITS, ImageSize, check_split
 from PIL import Image, ImageDraw
 from torch import Tensor
 

@@ -9,7 +9,7 @@ from http.client import HTTPException
 from typing import Annotated, Any, ClassVar
 
 import torch
-from gancore_standard.torchvision_import import torchvision
+from gancore_standard.tools import torchvision
 from torch import Tensor, nn
 
 import gancore

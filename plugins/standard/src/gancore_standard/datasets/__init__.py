@@ -1,10 +1,10 @@
-"""The image sets that ship with core."""
+"""Image sets: the well-known ones, LSUN, and a folder of your own."""
 
 from __future__ import annotations
 
 from gancore_standard.datasets.digits import Digits
-from gancore_standard.datasets.fixed import Cifar10, Cifar100, FashionMnist, Mnist, Svhn
 from gancore_standard.datasets.image_folder import ImageFolder
 from gancore_standard.datasets.lsun import LsunClasses
+from gancore_standard.datasets.torchvision_sets import Cifar10, Cifar100, FashionMnist, Mnist, Svhn
 
 __all__ = ["Cifar10", "Cifar100", "Digits", "FashionMnist", "ImageFolder", "LsunClasses", "Mnist", "Svhn"]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError
-from gancore_standard.datasets.common import ImageSize, check_split, resized
+from gancore_standard.datasets.resizing import ImageSize, resized
+from gancore_standard.datasets.splits import check_split
 
 _TEST_EVERY = 5
 
@@ -40,11 +41,11 @@ class Digits(Dataset):
             from sklearn.datasets import load_digits
         except ImportError as error:
             raise GancoreError(
-                'The digits come with scikit-learn, which is not installed; install it with: pip install "gancore[digits]".'
+                'The digits come with scikit-learn, which is not installed; pip install "gancore-plugin-standard[digits]".'
             ) from error
-        found = load_digits()
-        labels = torch.from_numpy(np.asarray(found.target, dtype=np.int64))
-        images = torch.from_numpy(np.rint(np.asarray(found.images) * (255 / 16)).astype(np.uint8)).unsqueeze(1)
+        data = load_digits()
+        labels = torch.from_numpy(np.asarray(data.target, dtype=np.int64))
+        images = torch.from_numpy(np.rint(np.asarray(data.images) * (255 / 16)).astype(np.uint8)).unsqueeze(1)
         # The place of an image among those of its class.
         one_hot = torch.nn.functional.one_hot(labels, 10)
         place = (one_hot.cumsum(0) * one_hot).sum(1)

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError, Range
 from gancore.tools import did_you_mean, listed
-from gancore_standard.datasets.common import ImageSize, cache_folder, check_split, exists, expanded
-from gancore_standard.datasets.imagecache import Pixels, cached, decode, decoded
+from gancore_standard.datasets.folders import cache_folder, exists, expand_user
+from gancore_standard.datasets.image_cache import Pixels, cached, decode, decoded
+from gancore_standard.datasets.resizing import ImageSize
+from gancore_standard.datasets.splits import check_split
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that are taken for pictures; other files are left aside."""
@@ -54,7 +56,7 @@ class ImageFolder(Dataset):
         test_fraction: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
         cache: str | None = None,
     ) -> None:
-        self.path = expanded(path)
+        self.path = expand_user(path)
         self.image_size = image_size
         self.channels = channels
         self.test_fraction = test_fraction
@@ -126,16 +128,16 @@ class ImageFolder(Dataset):
         tests = [self.path / name for name in _TEST_FOLDERS if (self.path / name).is_dir()]
         if not tests:
             raise GancoreError(f"{self.path} has train/ but no test/ or val/ folder; add one with the same class folders.")
-        found = _subfolders(tests[0])
-        for name in found:
+        classes = _subfolders(tests[0])
+        for name in classes:
             if name not in names:
                 raise GancoreError(
                     f"{tests[0] / name} is a class without training images{did_you_mean(name, names)}; "
                     f"rename it, or add {self.path / 'train' / name}."
                 )
-        if not found:
+        if not classes:
             raise GancoreError(f"{tests[0]} holds no class folders; give it the class folders of {self.path / 'train'}.")
-        return _in_classes(tests[0], found, names)
+        return _in_classes(tests[0], classes, names)
 
     def _of_fraction(self, names: tuple[str, ...], split: str) -> list[_Picture]:
         chosen: list[_Picture] = []
@@ -154,8 +156,8 @@ class ImageFolder(Dataset):
         return math.floor((place + 1) * self.test_fraction) > math.floor(place * self.test_fraction)
 
 
-def _in_classes(folder: Path, found: tuple[str, ...], names: tuple[str, ...]) -> list[_Picture]:
-    return [picture for name in found for picture in _listed(folder / name, names.index(name))]
+def _in_classes(folder: Path, classes: tuple[str, ...], names: tuple[str, ...]) -> list[_Picture]:
+    return [picture for name in classes for picture in _listed(folder / name, names.index(name))]
 
 
 def _subfolders(folder: Path) -> tuple[str, ...]:

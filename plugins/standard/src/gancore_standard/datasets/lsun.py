@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError, Range
-from gancore_standard.datasets.common import ImageSize, cache_folder, check_split, data_root, exists
-from gancore_standard.datasets.imagecache import Pixels, cached, decode, decoded
+from gancore_standard.datasets.folders import cache_folder, data_root, exists
+from gancore_standard.datasets.image_cache import Pixels, cached, decode, decoded
+from gancore_standard.datasets.resizing import ImageSize
+from gancore_standard.datasets.splits import check_split
 
 TRAIN_HEAD = 2000
 """Records per class of the evaluation split ``"train_head"``."""
@@ -81,8 +83,8 @@ class LsunClasses(Dataset):
         )
         return images, torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
 
-    def _folder(self, category: str, part: str) -> Path:
-        folder = data_root(self.root) / "lsun" / f"{category}_{part}_lmdb"
+    def _folder(self, category: str, split: str) -> Path:
+        folder = data_root(self.root) / "lsun" / f"{category}_{split}_lmdb"
         if not exists(folder / "data.mdb"):
             raise GancoreError(
                 f"LSUN's {category} is not here: {folder / 'data.mdb'} was not found; unpack {folder.name} there, or set "
@@ -99,7 +101,9 @@ def _lmdb() -> ModuleType:
     try:
         import lmdb
     except ImportError as error:
-        raise GancoreError('LSUN is kept in LMDB files; install their reader with: pip install "gancore[lsun]".') from error
+        raise GancoreError(
+            'LSUN is kept in LMDB files; install their reader with: pip install "gancore-plugin-standard[lsun]".'
+        ) from error
     module: ModuleType = lmdb
     return module
 

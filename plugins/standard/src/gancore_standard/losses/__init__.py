@@ -1,1 +1,1 @@
-"""Loss terms that ship with core: adversarial objectives, gradient penalties, classification."""
+"""Loss terms: adversarial objectives, gradient penalties, classification."""

@@ -1,1 +1,1 @@
-"""Scores that ship with core: Fréchet and kernel distances, Inception score, precision and recall, histogram, accuracies."""
+"""Scores: Fréchet and kernel distances, Inception score, precision and recall, histogram, accuracies."""

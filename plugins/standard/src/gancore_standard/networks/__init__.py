@@ -1,1 +1,1 @@
-"""Generators, discriminator backbones and classifiers that ship with core, a module per family."""
+"""Generators, discriminator backbones and classifiers, a module per family."""

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError
-from gancore_standard.datasets.common import ImageSize, check_split, data_root, exists, resized
+from gancore_standard.datasets.folders import data_root, exists
+from gancore_standard.datasets.resizing import ImageSize, resized
+from gancore_standard.datasets.splits import check_split
 from gancore_standard.torchvision_import import torchvision
 
 
@@ -88,8 +90,8 @@ class _Cifar(TorchvisionSet):
     reader: ClassVar[str]
 
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
-        found = getattr(sets, self.reader)(str(folder), train=split == "train", download=self.download)
-        return torch.from_numpy(found.data).permute(0, 3, 1, 2), torch.tensor(found.targets, dtype=torch.int64)
+        data = getattr(sets, self.reader)(str(folder), train=split == "train", download=self.download)
+        return torch.from_numpy(data.data).permute(0, 3, 1, 2), torch.tensor(data.targets, dtype=torch.int64)
 
 
 class Cifar10(_Cifar):
@@ -140,8 +142,8 @@ class _Mnist(TorchvisionSet):
         self.channels = channels
 
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
-        found = getattr(sets, self.reader)(str(folder), train=split == "train", download=self.download)
-        return found.data.unsqueeze(1).expand(-1, self.channels, -1, -1), found.targets.long()
+        data = getattr(sets, self.reader)(str(folder), train=split == "train", download=self.download)
+        return data.data.unsqueeze(1).expand(-1, self.channels, -1, -1), data.targets.long()
 
 
 class Mnist(_Mnist):
@@ -193,8 +195,8 @@ class Svhn(TorchvisionSet):
     class_names = tuple("0123456789")
 
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
-        found = sets.SVHN(str(folder), split=split, download=self.download)
-        return torch.from_numpy(found.data), torch.from_numpy(found.labels).long()
+        data = sets.SVHN(str(folder), split=split, download=self.download)
+        return torch.from_numpy(data.data), torch.from_numpy(data.labels).long()
 
 
 def _first_line(error: BaseException) -> str:

@@ -101,8 +101,8 @@ def cached(folder: Path, name: str, key: Any, shape: Sequence[int], pictures: Ca
     """
     digest = hashlib.sha256(json.dumps([FORMAT, key, list(shape)]).encode()).hexdigest()[:24]
     path = folder / f"{name[:50]}-{digest}.npy"
-    found = _opened(path, shape)
-    if found is None:
+    images = _opened(path, shape)
+    if images is None:
         try:
             _write(path, shape, pictures(), title=f"Preparing {shape[0]} images of {name}, once")
         except OSError as error:
@@ -110,10 +110,10 @@ def cached(folder: Path, name: str, key: Any, shape: Sequence[int], pictures: Ca
                 f"The prepared images can't be written to {path} ({error.strerror or error}); "
                 "make room there, or name another folder by [data] cache or GANCORE_CACHE."
             ) from error
-        found = _opened(path, shape)
-        if found is None:
+        images = _opened(path, shape)
+        if images is None:
             raise GancoreError(f"The prepared images in {path} can't be read back; delete the file and try again.")
-    return found
+    return images
 
 
 def _opened(path: Path, shape: Sequence[int]) -> Tensor | None:

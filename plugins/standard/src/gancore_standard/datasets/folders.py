@@ -1,0 +1,33 @@
+"""Where data lie: the folder of the image sets, and the one for what can be made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_root(root: str | None) -> Path:
+    """Return the folder that holds the image sets: `root`, else GANCORE_DATA, else ``data`` in the cache folder."""
+    chosen = root or os.environ.get("GANCORE_DATA")
+    return expand_user(chosen) if chosen else cache_folder(None) / "data"
+
+
+def cache_folder(cache: str | None) -> Path:
+    """Return the folder for what can be made again: `cache`, else GANCORE_CACHE, else ``~/.cache/gancore``."""
+    return expand_user(cache or os.environ.get("GANCORE_CACHE") or "~/.cache/gancore")
+
+
+def expand_user(path: str) -> Path:
+    """Return a path with its leading ``~`` replaced, where there is such a user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is such a file or folder that may be looked at."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -1,0 +1,29 @@
+"""Sizes of images, and resizing small sets in memory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gancore import Range
+
+ImageSize = Annotated[int, Range(1, 4096)]
+"""Height and width of an image, in pixels, as a setting."""
+
+_CHUNK = 1024
+
+
+def resized(images: Tensor, image_size: int) -> Tensor:
+    """Return images (N, C, H, W) uint8 resized to `image_size` pixels a side, bilinear with antialias, rounded."""
+    if images.shape[-2:] == (image_size, image_size):
+        return images
+    result = torch.empty((*images.shape[:2], image_size, image_size), dtype=torch.uint8)
+    # In pieces, since the whole set in float32 would take four times its memory.
+    for start in range(0, len(images), _CHUNK):
+        piece = images[start : start + _CHUNK].float()
+        piece = F.interpolate(piece, size=(image_size, image_size), mode="bilinear", align_corners=False, antialias=True)
+        result[start : start + _CHUNK] = piece.round_().clamp_(0, 255).to(torch.uint8)
+    return result

@@ -1,0 +1,17 @@
+"""Public names for other plugins: what their networks, image sets and scores may use of the standard ones.
+
+    from gancore_standard.tools import SmallCNN, check_split, doubled
+
+Everything else of this package may move from one version to the next. Components are no part of this: recipes name them.
+"""
+
+from __future__ import annotations
+
+from gancore_standard.datasets.folders import expand_user
+from gancore_standard.datasets.resizing import ImageSize
+from gancore_standard.datasets.splits import SPLITS, check_split
+from gancore_standard.networks.resampling import doubled, halved
+from gancore_standard.networks.small_cnn import SmallCNN
+from gancore_standard.torchvision_import import torchvision
+
+__all__ = ["SPLITS", "ImageSize", "SmallCNN", "check_split", "doubled", "expand_user", "halved", "torchvision"]
