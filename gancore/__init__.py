@@ -64,4 +64,5 @@ __all__ = [
 
 _PARALLEL = ("gather", "global_mean", "global_sum", "rand", "randn")
 
-__getattr__ = importer(__name__, {"gancore.parallel": _PARALLEL, "gancore.contract": set(__all__) - set(_PARALLEL)})
+if not TYPE_CHECKING:  # or every misspelled name would be of any type
+    __getattr__ = importer(__name__, {"gancore.parallel": _PARALLEL, "gancore.contract": set(__all__) - set(_PARALLEL)})

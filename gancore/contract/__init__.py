@@ -47,15 +47,16 @@ __all__ = [
     "settings_of",
 ]
 
-__getattr__ = importer(
-    __name__,
-    {
-        "gancore.contract.attacks": ("Attack",),
-        "gancore.contract.data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
-        "gancore.contract.loops": ("Loop",),
-        "gancore.contract.losses": ("LossTerm",),
-        "gancore.contract.metrics": ("Metric",),
-        "gancore.contract.networks": ("Classifier", "Discriminator", "Generator", "Head", "Network", "Translator"),
-        "gancore.contract.running": ("Run",),
-    },
-)
+if not TYPE_CHECKING:  # or every misspelled name would be of any type
+    __getattr__ = importer(
+        __name__,
+        {
+            "gancore.contract.attacks": ("Attack",),
+            "gancore.contract.data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
+            "gancore.contract.loops": ("Loop",),
+            "gancore.contract.losses": ("LossTerm",),
+            "gancore.contract.metrics": ("Metric",),
+            "gancore.contract.networks": ("Classifier", "Discriminator", "Generator", "Head", "Network", "Translator"),
+            "gancore.contract.running": ("Run",),
+        },
+    )
