@@ -7,11 +7,11 @@ READY := $(VENV)/.ready
 RUNS := runs/demo
 export GANCORE_CACHE ?= $(CURDIR)/runs/cache
 
-.PHONY: demo test lint format bench wheels clean
+.PHONY: demo test coverage lint format bench wheels clean
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]" $(PLUGINS:%=--editable %) scikit-learn ruff mypy build hatchling
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]" $(PLUGINS:%=--editable %) scikit-learn coverage mypy ruff
 	touch $@
 
 # Long-tailed digits without and with the class-balancing regularizer, side by side in one report.
@@ -23,6 +23,13 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# The same tests, and which lines and branches they reach; fails below the floor of pyproject.toml.
+coverage: $(READY)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest $(ARGS)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -41,4 +48,4 @@ wheels: $(READY)
 	for part in . $(PLUGINS); do $(BIN)/python -m build --wheel --no-isolation --outdir build/wheels $$part || exit 1; done
 
 clean:
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache
