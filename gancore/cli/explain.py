@@ -41,6 +41,8 @@ def _parts(plan: Plan) -> Iterator[str]:
         state = "frozen" if not network.trained else "trained, starts" if source else "trained"
         state += f", {source}" if source else ""
         rows.append((f"networks.{label}", network.part.declared.full_name, state))
+    if plan.latent is not None:
+        rows.append(("latent", plan.latent.part.declared.full_name, ""))
     for label, head in plan.heads.items():
         rows.append((f"heads.{label}", head.part.declared.full_name, ""))
     for label, stream in plan.sources.items():

@@ -11,6 +11,7 @@ from gancore.lazy import importer
 if TYPE_CHECKING:
     from gancore.contract.attacks import Attack
     from gancore.contract.data import Dataset, DatasetInfo, Drawn, Sampler
+    from gancore.contract.latents import Latent, Latents
     from gancore.contract.loops import Loop
     from gancore.contract.losses import LossTerm
     from gancore.contract.metrics import Metric
@@ -32,6 +33,8 @@ __all__ = [
     "Generator",
     "Head",
     "Hooks",
+    "Latent",
+    "Latents",
     "Loop",
     "LossTerm",
     "Metric",
@@ -53,6 +56,7 @@ if not TYPE_CHECKING:  # or every misspelled name would be of any type
         {
             "gancore.contract.attacks": ("Attack",),
             "gancore.contract.data": ("Dataset", "DatasetInfo", "Drawn", "Sampler"),
+            "gancore.contract.latents": ("Latent", "Latents"),
             "gancore.contract.loops": ("Loop",),
             "gancore.contract.losses": ("LossTerm",),
             "gancore.contract.metrics": ("Metric",),

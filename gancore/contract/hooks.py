@@ -60,6 +60,11 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
+    def gancore_latents(self) -> Iterator[Component]:
+        """Yield distributions of latents and labels: subclasses of `gancore.Latent`."""
+        raise NotImplementedError
+
+    @hookspec
     def gancore_attacks(self) -> Iterator[Component]:
         """Yield attacks: subclasses of `gancore.Attack`."""
         raise NotImplementedError
@@ -115,6 +120,7 @@ KINDS: dict[str, str] = {
     "loss": "gancore_loss_terms",
     "head": "gancore_heads",
     "sampler": "gancore_samplers",
+    "latent": "gancore_latents",
     "attack": "gancore_attacks",
     "loop": "gancore_loops",
     "network": "gancore_networks",

@@ -119,7 +119,8 @@ class Phase:
         if negatives is not None and label is not None:
             assert batch.negatives_label is not None
             label = torch.cat([label, batch.negatives_label])
-        values.batch = {"z": z, "fake_label": label, "real_label": batch.real_label, "negatives": negatives}
+        codes = {name: code[:number] for name, code in batch.codes.items()}
+        values.batch = {"z": z, "fake_label": label, "real_label": batch.real_label, "negatives": negatives, **codes}
         values.label = {"real": batch.real_label, **({} if label is None else dict.fromkeys(plan.generators, label))}
         for source, (images, labels) in batch.sources.items():
             values.images[source], values.label[source] = images, labels

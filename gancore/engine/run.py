@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Attack, Drawn, LossTerm, Sampler, settings_of
+from gancore.contract import Attack, Drawn, Latent, Latents, LossTerm, Sampler, settings_of
 from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import Selection, own_rows
 from gancore.engine.data import ImageStore, ImageStream, IndexStream
@@ -22,7 +22,7 @@ from gancore.engine.players import MovingAverage, Player
 from gancore.engine.precision import choose_precision
 from gancore.engine.spans import span
 from gancore.engine.values import Batch
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, listed
 from gancore.files import load_weights
 from gancore.parallel import derive, distributed, noise_for, synchronize
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, construct, plan_phase
@@ -46,6 +46,7 @@ class Run:
         heads: The discriminator's heads.
         terms: The loss terms.
         samplers: The samplers, in order.
+        prior: What draws the latents; None without a generator.
         attack: The attack, if any.
         players: The trained networks with their optimizers.
         average: The generator's moving average, if the recipe asks for one.
@@ -87,6 +88,9 @@ class Run:
         """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
         return {**self.plan.context, "class_counts": self.class_counts} if counts else self.plan.context
 
+    def _context_of(self, cls: type) -> dict[str, Any]:
+        return self.context(counts="class_counts" in settings_of(cls))
+
     def _make(self, label: str, built: Any, context: Mapping[str, Any]) -> Any:
         """Build a part with initial weights that are a function of the seed and its label alone."""
         with torch.random.fork_rng(devices=[]):
@@ -101,6 +105,8 @@ class Run:
         self.samplers: dict[str, Sampler] = {
             label: self._make(f"samplers.{label}", built, context) for label, built in self.plan.samplers.items()
         }
+        latent = self.plan.latent
+        self.prior: Latent | None = None if latent is None else self._make("latent", latent, self._context_of(latent.cls))
         self.networks: dict[str, Any] = {}
         on = self.plan.stands_on
         # What the discriminator stands on says how wide its input is, so it comes first.
@@ -120,8 +126,7 @@ class Run:
         self.attack: Attack | None = None if self.plan.attack is None else self._make("attack", self.plan.attack, context)
         self.terms: dict[str, LossTerm] = {}
         for label, term in self.plan.terms.items():
-            counts = "class_counts" in settings_of(term.cls)
-            self.terms[label] = self._make(f"losses.{label}", term, self.context(counts=counts))
+            self.terms[label] = self._make(f"losses.{label}", term, self._context_of(term.cls))
         self.weights = {
             label: torch.tensor(term.keys.weight, dtype=torch.float32, device=self.device)
             for label, term in self.plan.terms.items()
@@ -263,22 +268,33 @@ class Run:
 
     def renew(self, batch: Batch) -> Batch:
         """Return the batch with the same images and new latents."""
-        z = label = None
-        if GENERATOR in self.networks:
-            with span("latents"):
-                z, label = map(distributed.own_rows, self.latent(batch.whole, "latent", self.latents, 0))
-            self.latents += 1
-        return attrs.evolve(batch, z=z, fake_label=label, generated={})
+        if self.prior is None:
+            return attrs.evolve(batch, generated={})
+        own = distributed.own_rows
+        with span("latents"):
+            drawn = self.latent(batch.whole, "latent", self.latents, 0)
+        self.latents += 1
+        codes = {name: own(code) for name, code in drawn.codes.items()}
+        return attrs.evolve(batch, z=own(drawn.z), fake_label=own(drawn.label), codes=codes, generated={})
 
-    def latent(self, number: int, *purpose: str | int) -> tuple[Tensor, Tensor]:
-        """Return latents (number, latent_dim) and labels (number,) that are uniform over the classes, for a purpose."""
-        noise = noise_for(self.device, self.seed, *purpose)
-        shape = (number, self.recipe.run.latent_dim)
-        if self.recipe.run.latent == "normal":
-            z = torch.randn(shape, generator=noise, device=self.device)
-        else:
-            z = torch.rand(shape, generator=noise, device=self.device).mul_(2).sub_(1)
-        return z, torch.randint(0, self.plan.info.classes, (number,), generator=noise, device=self.device)
+    def latent(self, number: int, *purpose: str | int) -> Latents:
+        """Return latents for so many images, for a purpose.
+
+        Raises:
+            GancoreError: There is no generator that they could be for, or what draws them gives other than it should.
+        """
+        if self.prior is None or self.plan.latent is None:
+            raise GancoreError(f"{self.recipe.name} has no generator to draw latents for.")
+        with torch.no_grad():
+            drawn = self.prior.draw(number, noise_for(self.device, self.seed, *purpose))
+        rows = {"z": len(drawn.z), "label": len(drawn.label), **{name: len(code) for name, code in drawn.codes.items()}}
+        if drawn.codes.keys() != set(self.prior.codes) or set(rows.values()) != {number}:
+            shown = ", ".join(f"{name} of {length} rows" for name, length in rows.items())
+            raise GancoreError(
+                f"{self.plan.latent.part.where} draws {shown} for {number} images; it must draw z, label and the codes "
+                f"{listed(self.prior.codes)}, each of as many rows."
+            )
+        return drawn
 
     # -- stepping ------------------------------------------------------------------------------------------------------
 
@@ -323,6 +339,8 @@ class Run:
         named |= {f"head.{label}": head for label, head in self.heads.items()}
         named |= {f"loss.{label}": term for label, term in self.terms.items()}
         named |= {f"sampler.{label}": sampler for label, sampler in self.samplers.items()}
+        if self.prior is not None:
+            named["latent"] = self.prior
         if self.attack is not None:
             named["attack"] = self.attack
         if self.average is not None:

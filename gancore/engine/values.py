@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -18,12 +19,14 @@ class Batch(Drawn):
     Attributes:
         z: Latents (N, latent_dim); None without a generator.
         fake_label: Labels (N,) for the generator.
+        codes: Named codes of the latents, each of N rows.
         whole: Images of the batch over all processes, of which this one has its share.
         generated: Images made without a graph, by side and number; a replay of the batch finds them again.
     """
 
     z: Tensor | None = None
     fake_label: Tensor | None = None
+    codes: Mapping[str, Tensor] = attrs.field(factory=dict)
     whole: int = 0
     generated: dict[tuple[str, int], Tensor] = attrs.field(factory=dict, repr=False)
 

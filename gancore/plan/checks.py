@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -10,9 +11,22 @@ from gancore.contract import Classifier, Discriminator, Generator, LossTerm, Sam
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.plan.build import construct
 from gancore.plan.phases import plan_phase
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Need, NetworkPlan, Plan
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Built, Need, NetworkPlan, Plan
 from gancore.plan.vocabulary import attacked_method, parameters_of
 from gancore.recipe import Part, Recipe
+
+RESERVED = ("real", "fake", "negatives", "noise", "iteration", "z")
+"""Names that the vocabulary has in every recipe."""
+
+
+def check_latent(latent: Built, taken: Collection[str]) -> None:
+    """Refuse codes whose names mean something else in this recipe."""
+    for name in latent.cls.codes:
+        if name in {*RESERVED, *taken} or not re.fullmatch(r"[a-z][a-z0-9]*", name):
+            raise GancoreError(
+                f"{latent.part.where} has a code called {name!r}, a name that is taken here or not of lower-case letters and "
+                "digits; rename what the recipe calls so, or the code."
+            )
 
 
 def check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Collection[str]) -> None:
@@ -29,7 +43,7 @@ def check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Coll
                 f"{recipe.name}: the label of heads.{label} is taken by a network or the vocabulary; rename the head."
             )
     for label, source in recipe.group("sources").items():
-        if label in {*networks, *heads, "real", "fake", "negatives", "noise", "iteration", "z"} or "_" in label:
+        if label in {*networks, *heads, *RESERVED} or "_" in label:
             raise GancoreError(
                 f"{source.where}: the label {label!r} is taken, or holds an underscore; the names {label} and {label}_label "
                 "shall mean its images alone, so rename the source."
@@ -75,6 +89,8 @@ def check_reads(reads: Mapping[str, str], cls: type[LossTerm], methods: Iterable
 
 def check_whole(plan: Plan) -> None:
     """Refuse a plan whose components do not belong together."""
+    if plan.latent is not None:
+        check_latent(plan.latent, (*plan.networks, *plan.heads, *plan.sources))
     for player in plan.players:
         if not any(player in term.methods for term in plan.terms.values()):
             raise GancoreError(

@@ -68,6 +68,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         attack=_load_attack(attacks[0], registry, networks, players) if attacks else None,
         metrics=group("metrics"),
         loop=loop,
+        latent=built.get(("latent", "latent")),
         players=players,
         optimizers=_optimizers(recipe, players),
     )

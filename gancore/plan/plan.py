@@ -142,6 +142,7 @@ class Plan:
         attack: The attack, if any.
         metrics: The metrics.
         loop: The update rule.
+        latent: What draws the latents, or None without a generator.
         players: Names of the trained networks, in the loop's order.
         optimizers: For each player: optimizer name, settings, schedule.
     """
@@ -158,6 +159,7 @@ class Plan:
     attack: AttackPlan | None
     metrics: dict[str, Built]
     loop: Loop
+    latent: Built | None
     players: tuple[str, ...]
     optimizers: dict[str, tuple[str, dict[str, Any], Callable[[int], float]]]
 
@@ -166,6 +168,11 @@ class Plan:
         """Sides whose images are generated -> the generator's label; the main generator's side is ``fake``."""
         others = {n: n for n, net in self.networks.items() if issubclass(net.cls, Generator)}
         return {"fake" if side == GENERATOR else side: label for side, label in others.items()}
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Names of the latent's codes."""
+        return () if self.latent is None else tuple(self.latent.cls.codes)
 
     @property
     def stands_on(self) -> str | None:

@@ -64,6 +64,8 @@ def resolve(
         return Need(name, "noise" if name == "noise" else "iteration")
     if name in BATCH_NAMES and (name.startswith("real") or GENERATOR in plan.networks):
         return Need(name, "images" if name == "real" else "batch", "real" if name == "real" else "")
+    if name in plan.codes:
+        return Need(name, "batch")
     if name == "negatives":
         given = any(sampler.cls.gives_negatives for sampler in plan.samplers.values())
         return Need(name, "batch") if given else None
@@ -96,7 +98,7 @@ def vocabulary(plan: Plan) -> list[str]:
     """Return every name that a part may ask for in this recipe."""
     names = ["iteration", "noise", "real", "real_label"]
     if GENERATOR in plan.networks:
-        names += ["z", "fake_label", *plan.sides]
+        names += ["z", "fake_label", *plan.codes, *plan.sides]
     names += [name for label in plan.sources for name in (label, f"{label}_label")]
     sides = ["real", *plan.sides, *plan.sources]
     if DISCRIMINATOR in plan.networks:

@@ -27,7 +27,7 @@ GROUPS = {
 }
 """Tables that hold labelled parts -> the kind of their components."""
 
-SINGLE = {"data": "dataset", "loop": "loop"}
+SINGLE = {"data": "dataset", "loop": "loop", "latent": "latent"}
 """Tables that are one part -> its kind."""
 
 TABLES = (*GROUPS, *SINGLE, "run", "optimizers", "ema", "evaluation")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from gancore.recipe.registry import Registry
 
 
-DEFAULT_LOOP = "standard/alternating"
+DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal"}
+"""Tables that a recipe need not have -> the component that then stands in them."""
 
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -161,9 +162,13 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
                 continue
             parts[group, label] = _part(group, label, kind, settings, registry, name, table[group])
     for group, kind in SINGLE.items():
+        if group == "latent" and "generator" not in table["networks"]:
+            # Nothing is drawn for nobody; a fragment that sets one may be laid over a classifier's recipe.
+            table.pop(group, None)
+            continue
         settings = table.setdefault(group, {})
-        if group == "loop":
-            settings.setdefault("use", DEFAULT_LOOP)
+        if group in DEFAULTS and isinstance(settings, dict):
+            settings.setdefault("use", DEFAULTS[group])
         parts[group, group] = _part(group, group, kind, settings, registry, name, table)
     # The resolved table names components in full, so that it means the same wherever it is read.
     for (group, label), part in parts.items():

@@ -30,6 +30,7 @@ _BASES = {
     "loss": "LossTerm",
     "head": "Head",
     "sampler": "Sampler",
+    "latent": "Latent",
     "attack": "Attack",
     "loop": "Loop",
     "network": "Network",

@@ -24,7 +24,6 @@ class RunSettings:
         compile: Send networks through ``torch.compile``, where a trial shows that it works and gives the same losses but for
             rounding. It takes a minute or more before the first iteration, and pays on few CPUs.
         latent_dim: Width of the latent.
-        latent: Distribution of the latent: standard normal, or uniform on [-1, 1].
         log_every: Iterations between lines of the log.
         sample_every: Iterations between sample grids; 0 for only the last.
         checkpoint_every: Iterations between checkpoints; 0 for only the last.
@@ -40,7 +39,6 @@ class RunSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     latent_dim: _Count = 128
-    latent: Literal["normal", "uniform"] = "normal"
     log_every: _Count = 100
     sample_every: _Interval = 1000
     checkpoint_every: _Interval = 1000

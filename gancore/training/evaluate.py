@@ -133,8 +133,8 @@ class Evaluator:
         try:
             for start in range(0, settings.samples, settings.batch_size):
                 number = min(settings.batch_size, settings.samples - start)
-                z, label = run.latent(number, "evaluation", settings.seed, start)
-                z, label = distributed.own_rows(z), distributed.own_rows(label)
+                drawn = run.latent(number, "evaluation", settings.seed, start)
+                z, label = distributed.own_rows(drawn.z), distributed.own_rows(drawn.label)
                 sources = None
                 if given is not None:
                     sources = distributed.own_rows(evenly(given, settings.samples, start, number)).to(run.device)
@@ -187,7 +187,8 @@ class Evaluator:
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples, "sample_seed": settings.seed, "weights": weights}
             images_as = "float32" if info.continuous else "8 bit"
-            protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": "uniform"}
+            labels = "" if run.prior is None else run.prior.labels
+            protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": labels}
         if metric.network is not None:
             planned = run.plan.networks[metric.network]
             protocol["network"] = planned.part.declared.full_name

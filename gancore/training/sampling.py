@@ -19,26 +19,31 @@ if TYPE_CHECKING:
 def sample(
     run: Run, number: int, classes: Collection[int] = (), *, seed: int = 0, weights: str = "ema"
 ) -> tuple[Tensor, Tensor]:
-    """Return generated images (number, C, H, W) in [-1, 1] on the CPU, and the labels they were asked for.
+    """Return generated images (number, C, H, W) in [-1, 1] on the CPU, and their labels.
 
     Args:
         run: The run.
         number: How many.
-        classes: Labels to ask a conditional generator for, in turn; all of them by default.
+        classes: Labels to ask a conditional generator for, in turn; all of them by default, or, where the latents go with
+            labels of their own, those.
         seed: Of the latents.
         weights: ``ema`` or ``live``.
 
     Raises:
-        GancoreError: A class that the data do not have.
+        GancoreError: A class that the data do not have, or that can't be asked for.
     """
     known = run.plan.info.classes
     for asked in classes:
         if not 0 <= asked < known:
             raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
     network = run.generator(weights)
-    z, _ = run.latent(number, "samples", seed)
-    wanted = torch.tensor(list(classes) or list(range(known)), device=run.device)
-    label = wanted[torch.arange(number, device=run.device) % len(wanted)]
+    drawn = run.latent(number, "samples", seed)
+    z, label = drawn.z, drawn.label
+    if run.prior is not None and run.prior.any_label:
+        wanted = torch.tensor(list(classes) or list(range(known)), device=run.device)
+        label = wanted[torch.arange(number, device=run.device) % len(wanted)]
+    elif classes:
+        raise GancoreError(f"{run.recipe.name} draws latents that go with labels of their own, so no class can be asked for.")
     given = run.selection[0] if isinstance(network, Translator) else None
     training = network.training
     network.eval()

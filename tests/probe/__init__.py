@@ -18,6 +18,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("clip", f"{PARTS}:Clip", "A projection after a step")
     yield gancore.Component("nothing", f"{PARTS}:Nothing", "A term of value 0 without gradient")
     yield gancore.Component("greedy", f"{PARTS}:Greedy", "Wants an attack to raise activations")
+    yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
 
 
@@ -31,6 +32,13 @@ def gancore_samplers() -> Iterator[gancore.Component]:
     yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
     yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")
     yield gancore.Component("dim", f"{PARTS}:Dim", "A lossy measurement before D")
+
+
+@gancore.hookimpl
+def gancore_latents() -> Iterator[gancore.Component]:
+    yield gancore.Component("mixture", f"{PARTS}:Mixture", "A component for each class")
+    yield gancore.Component("short", f"{PARTS}:Short", "Fewer latents than asked for")
+    yield gancore.Component("clashing", f"{PARTS}:Clashing", "A code called like a network")
 
 
 @gancore.hookimpl

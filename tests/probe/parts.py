@@ -57,6 +57,49 @@ class TwinAdversarial(gancore.LossTerm):
         return F.softplus(-twin_adversarial).mean()
 
 
+class Mixture(gancore.Latent):
+    """One component for each class, whose mean is drawn with the initial weights; the code is twice the label."""
+
+    codes = ("twice",)
+    labels = "of the components"
+    any_label = False
+
+    def __init__(self, *, latent_dim: int, class_counts: list[int]) -> None:
+        super().__init__()
+        self.means: Tensor
+        self.register_buffer("means", torch.randn(len(class_counts), latent_dim))
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        label = torch.randint(0, len(self.means), (number,), generator=noise)
+        z = self.means[label] + 1e-3 * torch.randn(number, self.means.shape[1], generator=noise)
+        return gancore.Latents(z, label, {"twice": 2 * label})
+
+
+class Short(gancore.Latent):
+    """One latent too few."""
+
+    def __init__(self, *, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        return gancore.Latents(torch.zeros(number - 1, self.latent_dim), torch.zeros(number, dtype=torch.int64))
+
+
+class Clashing(gancore.Latent):
+    """A code whose name is a network's."""
+
+    codes = ("classifier",)
+
+
+class Predict(gancore.LossTerm):
+    """Asks for the mixture's code."""
+
+    def generator(self, *, fake: Tensor, fake_label: Tensor, twice: Tensor) -> Tensor:
+        assert torch.equal(twice, 2 * fake_label)
+        return (fake.mean((1, 2, 3)) * twice).mean()
+
+
 class Clip(gancore.LossTerm):
     """Clips the discriminator's parameters; adds nothing to its loss."""
 

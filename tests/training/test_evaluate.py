@@ -36,8 +36,8 @@ def test_one_stream_feeds_every_metric_and_the_values_are_those_of_the_images() 
     assert calls == [50, 50, 30]
     images = []
     for start, number in ((0, 50), (50, 50), (100, 30)):
-        z, label = run.latent(number, "evaluation", 0, start)
-        images.append(to_unit(to_uint8(generator(z, label))))
+        drawn = run.latent(number, "evaluation", 0, start)
+        images.append(to_unit(to_uint8(generator(drawn.z, drawn.label))))
     annotator = run.networks["annotator"]
     fake = torch.cat(images)
     counts = torch.bincount(annotator(fake).argmax(1), minlength=10)

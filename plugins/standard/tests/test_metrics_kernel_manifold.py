@@ -347,8 +347,8 @@ def test_an_evaluation_scores_the_runs_images_and_repeats_to_the_last_bit() -> N
     network, annotator = run.generator(), run.networks["annotator"]
     images = []
     for start, number in ((0, 50), (50, 50), (100, 30)):
-        z, label = run.latent(number, "evaluation", 0, start)
-        images.append(to_unit(to_uint8(network(z, label))))
+        drawn = run.latent(number, "evaluation", 0, start)
+        images.append(to_unit(to_uint8(network(drawn.z, drawn.label))))
     real, _ = run.plan.dataset.load("test")
     a, b = (annotator.embed(x).detach() for x in (to_unit(real), torch.cat(images)))
     values = score(KernelDistance(subsets=3, subset_size=130), a, b) | prdc_by_loops(a.numpy(), b.numpy(), 3)

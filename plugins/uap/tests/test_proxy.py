@@ -180,12 +180,12 @@ def test_each_cycle_is_of_its_own_live_generator(tmp_path):
     for place, path in enumerate(found):
         checkpoint.load(run, path)
         network = run.networks["generator"].eval()
-        z, label = run.latent(250, "proxy", int(path.stem), 0)
+        drawn = run.latent(250, "proxy", int(path.stem), 0)
         with torch.no_grad():
-            wanted = to_uint8(network(z, label))
+            wanted = to_uint8(network(drawn.z, drawn.label))
         assert torch.equal(images[300 * place : 300 * place + 250], wanted)
         # The moving average is another network by now.
-        assert not torch.equal(wanted, to_uint8(run.generator("ema").eval()(z, label).detach()))
+        assert not torch.equal(wanted, to_uint8(run.generator("ema").eval()(drawn.z, drawn.label).detach()))
     assert said == [f"cycle {k}: 300 images, {n} of 5 classes" for k, n in zip((2, 4), summary.distinct, strict=True)]
 
 

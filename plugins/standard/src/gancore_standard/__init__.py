@@ -57,6 +57,13 @@ def gancore_samplers() -> Iterator[Component]:
 
 
 @hookimpl
+def gancore_latents() -> Iterator[Component]:
+    """Yield distributions of latents."""
+    yield Component("normal", "gancore_standard.latents:Normal", "Standard normal latents, uniform labels")
+    yield Component("uniform", "gancore_standard.latents:Uniform", "Latents uniform on [-1, 1], uniform labels")
+
+
+@hookimpl
 def gancore_loops() -> Iterator[Component]:
     """Yield update rules."""
     yield Component(

@@ -428,7 +428,7 @@ def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
     """Return the batch (N, C, H, W) uint8 of a cycle's images that begins at `start`, on the CPU."""
     network = run.generator("live")
     number = min(_BATCH, images - start)
-    z, label = run.latent(number, "proxy", cycle, start)
+    drawn = run.latent(number, "proxy", cycle, start)
     sources = None
     if getattr(network, "translates", False):
         # Evenly over the data, whose order may be by class.
@@ -438,7 +438,7 @@ def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
     network.eval()
     try:
         with run.autocast():
-            made = generate(network, z, label, sources)
+            made = generate(network, drawn.z, drawn.label, sources)
     finally:
         network.train(training)
     return to_uint8(made).cpu()
