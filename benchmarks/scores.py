@@ -35,8 +35,7 @@ import gancore_standard
 import numpy as np
 import scipy.linalg
 import torch
-from gancore_standard.metrics.distances import frechet_distance
-from gancore_standard.metrics.frechet import FrechetDistance
+from gancore_standard.metrics.frechet import FrechetDistance, frechet_distance
 from gancore_standard.metrics.inception_score import InceptionScore
 from gancore_standard.metrics.kernel import KernelDistance, squared_mmd
 from gancore_standard.metrics.manifold import PrecisionRecall

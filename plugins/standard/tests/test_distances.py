@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from gancore_standard.metrics import distances as statistics
-from gancore_standard.metrics.distances import (
-    Moments,
-    frechet_distance,
-    frechet_distance_of_samples,
-    inception_score,
-    kl_to_uniform,
-)
+from gancore_standard.metrics import frechet
+from gancore_standard.metrics.frechet import frechet_distance, frechet_distance_of_samples
+from gancore_standard.metrics.histogram import kl_to_uniform
+from gancore_standard.metrics.inception_score import inception_score
+from gancore_standard.metrics.moments import Moments
 
 from gancore import GancoreError
 
@@ -90,19 +87,19 @@ def test_either_factor_of_a_covariance_gives_the_exact_distance(decades: int, mo
     # Of an eigenvalue so small that float64 rounds it, the root is known to half the digits.
     tolerance = 1e-11 if decades <= 6 else 1e-7
     assert frechet_distance(zero, cov_a, zero, cov_b) == pytest.approx(expected, rel=tolerance)
-    monkeypatch.setattr(statistics, "SMALLEST_PIVOT", math.inf)
+    monkeypatch.setattr(frechet, "SMALLEST_PIVOT", math.inf)
     assert frechet_distance(zero, cov_a, zero, cov_b) == pytest.approx(expected, rel=tolerance)
 
 
 def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "MANY_FEATURES", 1)
-    quick, taken = statistics._root_by_eigenvalues, []
+    monkeypatch.setattr(frechet, "MANY_FEATURES", 1)
+    quick, taken = frechet._root_by_eigenvalues, []
 
     def noted(*given: Any) -> Any:
         taken.append(quick(*given))
         return taken[-1]
 
-    monkeypatch.setattr(statistics, "_root_by_eigenvalues", noted)
+    monkeypatch.setattr(frechet, "_root_by_eigenvalues", noted)
     zero = np.zeros(12)
     used = []
     for decades in np.arange(0.5, 12.5, 0.5):
@@ -111,7 +108,7 @@ def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: p
         if root is not None:
             used.append(decades)
             # A hundredth of what is promised.
-            assert distance == pytest.approx(exact_distance(cov_a, cov_b), rel=statistics.ROUNDING / 100)
+            assert distance == pytest.approx(exact_distance(cov_a, cov_b), rel=frechet.ROUNDING / 100)
     assert used[:8] == [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
     assert used[-1] < 10
     cov = spread_covariance(12, 0.5, 1)
@@ -122,9 +119,9 @@ def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: p
     for one, two in ((cov, cov), (cov, near), (cov, few), (few, cov), (few, few), ill):
         distance = frechet_distance(zero, one, zero, two)
         assert taken.pop() is None
-        monkeypatch.setattr(statistics, "MANY_FEATURES", 100)
+        monkeypatch.setattr(frechet, "MANY_FEATURES", 100)
         assert distance == frechet_distance(zero, one, zero, two)
-        monkeypatch.setattr(statistics, "MANY_FEATURES", 1)
+        monkeypatch.setattr(frechet, "MANY_FEATURES", 1)
     with pytest.raises(GancoreError, match="negative eigenvalue"):
         frechet_distance(zero, cov, zero, cov - 2 * np.eye(12))
 
@@ -132,7 +129,7 @@ def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: p
 def test_both_ways_agree_on_as_many_features_as_take_the_faster_one(monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = samples(700, 256, 5), samples(600, 256, 6, scale=1.2, offset=0.1)
     quick = frechet_distance(*moments_of(a), *moments_of(b))
-    monkeypatch.setattr(statistics, "MANY_FEATURES", 1000)
+    monkeypatch.setattr(frechet, "MANY_FEATURES", 1000)
     assert quick == pytest.approx(frechet_distance(*moments_of(a), *moments_of(b)), rel=1e-9)
     assert quick != 0
 
@@ -159,9 +156,9 @@ def test_few_samples_of_many_features_are_factored_by_their_eigenvalues() -> Non
     # Cholesky's factor of a singular matrix would bring the roots of its rounding: 1e-8 each, of 40 that are 0.
     a, b = samples(25, 64, 3), samples(30, 64, 4)
     for x in (a, b):
-        factor = statistics._factor(torch.from_numpy(np.cov(x, rowvar=False)))
+        factor = frechet._factor(torch.from_numpy(np.cov(x, rowvar=False)))
         assert factor.shape == (64, len(x) - 1)
-    assert statistics._factor(torch.from_numpy(np.cov(samples(100, 64, 3), rowvar=False))).triu(1).abs().max() == 0
+    assert frechet._factor(torch.from_numpy(np.cov(samples(100, 64, 3), rowvar=False))).triu(1).abs().max() == 0
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (10, 40), (24, 24), (25, 9), (26, 300), (300, 300)])
@@ -332,7 +329,7 @@ def test_a_state_of_something_else_is_refused(change: str) -> None:
         state["features"] = torch.ones(2)
     else:
         state[change] = torch.ones(3, dtype=torch.float64)
-    with pytest.raises(GancoreError, match=r"kept moments of the real images hold .*; compute them anew"):
+    with pytest.raises(GancoreError, match=r"stored moments of the real images hold .*; compute them anew"):
         Moments("the real images").load_state(state)
 
 

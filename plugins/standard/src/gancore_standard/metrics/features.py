@@ -1,17 +1,18 @@
-"""Features of images that a metric keeps until it has all of them."""
+"""Features of images that a score stores until it has all of them, and what scores of features have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gancore import GancoreError
+from gancore import GancoreError, Metric
 from gancore.tools import listed
 
 
-class KeptFeatures:
+class FeatureStore:
     """Features that come in batches and are all needed at the end. Taking one in never waits for the device.
 
     Args:
@@ -78,13 +79,56 @@ class KeptFeatures:
             return
         if state.keys() != {"features"} or state["features"].ndim != 2:
             raise GancoreError(
-                f"The kept features of {self.of} hold {listed(sorted(state))}, not one matrix (N, F) features; "
+                f"The stored features of {self.of} hold {listed(sorted(state))}, not one matrix (N, F) features; "
                 "compute them anew from the images."
             )
         self._batches = [state["features"]]
 
 
-def of_one_width(real: KeptFeatures, fake: KeptFeatures, least: int) -> tuple[Tensor, Tensor]:
+class FeatureMetric(Metric):
+    """A score of the features of real and of generated images, those of the real ones taken in once for all evaluations.
+
+    A subclass names its `collector` and has ``compute``.
+
+    Args:
+        network: Label of the frozen classifier whose features (N, F) are compared.
+    """
+
+    collector: ClassVar[type[Any]]
+    """Takes in the features of one side, e.g. `FeatureStore`; called with what the features are of."""
+
+    def __init__(self, *, network: str) -> None:
+        self.network: str = network
+        self._real = self.collector("the real images")
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the generated images."""
+        self._fake = self.collector("the generated images")
+
+    def update_real(self, *, features: Tensor) -> None:
+        """Take in features (N, F) of real images."""
+        self._real.update(features)
+
+    def update(self, *, features: Tensor) -> None:
+        """Take in features (N, F) of generated images."""
+        self._fake.update(features)
+
+    def real_state(self) -> dict[str, Tensor]:
+        """Return what was taken in of the real images, by name."""
+        state: dict[str, Tensor] = self._real.state()
+        return state
+
+    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `real_state` returned, in place of what was taken in of the real images.
+
+        Raises:
+            GancoreError: The state is none of this metric.
+        """
+        self._real.load_state(state)
+
+
+def of_one_width(real: FeatureStore, fake: FeatureStore, least: int) -> tuple[Tensor, Tensor]:
     """Return all features of real (N, F) and of generated images (M, F).
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric, Range
-from gancore_standard.metrics.distances import kl_to_uniform
+from gancore_standard.metrics.float64 import as_float64
 
 
 class ClassHistogram(Metric):
@@ -77,3 +77,27 @@ class ClassHistogram(Metric):
             "histogram": [count / self._images for count in counts],
             "distinct_classes": sum(count > 0 for count in counts),
         }
+
+
+def kl_to_uniform(counts: Any, smoothing: float = 1e-5) -> float:
+    """Return how far class counts are from uniform, in nats: 0 when all are equal, at most log K.
+
+    ``sum_k (P_k + s) log((P_k + s) / (1 / K + s))`` with ``P = counts / sum(counts)``: the KL of CBGAN (OpenReview:yEnaS6yOkxy,
+    section 4.1), whose public code adds s = 1e-5. With ``smoothing = 0`` it is the exact KL(P || U).
+
+    Args:
+        counts: Samples per class (K,), or their shares.
+        smoothing: s, at least 0.
+
+    Raises:
+        GancoreError: No count above 0, a negative or not finite one, or a negative smoothing.
+    """
+    count = as_float64(counts)
+    if count.ndim != 1 or not bool((count >= 0).all()) or not bool(torch.isfinite(count).all()) or not float(count.sum()) > 0:
+        raise GancoreError(
+            "The divergence from uniform needs finite class counts (K,), none negative and one at least above 0."
+        )
+    if not smoothing >= 0:
+        raise GancoreError(f"The smoothing of the divergence from uniform must be at least 0, not {smoothing!r}.")
+    probability = count / count.sum() + smoothing
+    return float(torch.special.xlogy(probability, probability / (1 / len(count) + smoothing)).sum())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric, Range
-from gancore_standard.metrics.distances import inception_score
+from gancore_standard.metrics.float64 import as_float64
 
 
 class InceptionScore(Metric):
@@ -21,7 +21,7 @@ class InceptionScore(Metric):
 
     Args:
         network: Label of the frozen classifier whose logits (N, K) are used.
-        splits: Into how many parts the images are split, in the order of generation.
+        splits: How many splits the images are cut into, in the order of generation.
     """
 
     better: ClassVar[Mapping[str, str]] = {"inception_score": "higher"}
@@ -61,3 +61,39 @@ class InceptionScore(Metric):
         except GancoreError as error:
             raise GancoreError(f"{where}: {error}") from error
         return {"inception_score": mean, "inception_score_std": deviation}
+
+
+def inception_score(probabilities: Any, splits: int = 10, *, unbiased: bool = False) -> tuple[float, float]:
+    """Return mean and standard deviation, over splits, of ``exp(E_x KL(p(y|x) || p(y)))``, between 1 and K.
+
+    Salimans et al. 2016 (arXiv:1606.03498), section 4: split i holds the samples ``i N // S`` to ``(i + 1) N // S``, and
+    ``p(y)`` is the mean over the split. A probability of 0 adds nothing.
+
+    Args:
+        probabilities: Class probabilities (N, K), each row adding up to 1.
+        splits: Number of splits S.
+        unbiased: Divide the variance by S - 1 instead of S as the original does.
+
+    Raises:
+        GancoreError: Rows that are no probabilities, more splits than samples, or `unbiased` with a single split.
+    """
+    p = as_float64(probabilities)
+    if p.ndim != 2 or p.numel() == 0:
+        raise GancoreError(f"The Inception score needs class probabilities (N, K), not the shape {tuple(p.shape)}.")
+    if not 1 <= splits <= len(p):
+        raise GancoreError(
+            f"The Inception score can't split {len(p)} samples into {splits}; give more samples or set fewer splits."
+        )
+    # Comparisons with a value that is not a number are false, so this refuses those as well.
+    if not bool(((p >= 0).all() & ((p.sum(1) - 1).abs() < 1e-3).all()).item()):
+        raise GancoreError("The Inception score needs rows of finite probabilities that add up to 1; apply a softmax first.")
+    if unbiased and splits == 1:
+        raise GancoreError("The Inception score of a single split has no unbiased deviation; set more splits.")
+    scores = []
+    for i in range(splits):
+        split = p[i * len(p) // splits : (i + 1) * len(p) // splits]
+        marginal = split.mean(0)
+        divergence = torch.special.xlogy(split, split).sum(1).mean() - torch.special.xlogy(marginal, marginal).sum()
+        scores.append(divergence.exp())
+    each = torch.stack(scores)
+    return float(each.mean()), float(each.std(correction=int(unbiased)))

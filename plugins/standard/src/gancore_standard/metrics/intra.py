@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore import GancoreError, Metric
-from gancore_standard.metrics.distances import frechet_distance_of_samples
-from gancore_standard.metrics.features import KeptFeatures, of_one_width
+from gancore import GancoreError
+from gancore_standard.metrics.features import FeatureMetric, FeatureStore, of_one_width
+from gancore_standard.metrics.frechet import frechet_distance_of_samples
 
 LONG_TAIL = 5
 """How many times as many training images as the smallest class the largest has at least in long-tailed data.
@@ -19,7 +19,37 @@ The long-tailed sets of the literature have 10 times and more; common sets that 
 """
 
 
-class IntraClassFrechetDistance(Metric):
+class _Labelled:
+    """Features with a label each."""
+
+    def __init__(self, of: str) -> None:
+        self.of = of
+        self.features = FeatureStore(of)
+        self._labels: list[Tensor] = []
+
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        self.features.update(features)
+        self._labels.append(labels)
+
+    def labels(self) -> Tensor:
+        if len(self._labels) > 1:
+            self._labels = [torch.cat(self._labels)]
+        return self._labels[0]
+
+    def state(self) -> dict[str, Tensor]:
+        features = self.features.state()
+        return {**features, "labels": self.labels().contiguous()} if features else {}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        rest = {name: tensor for name, tensor in state.items() if name != "labels"}
+        self.features.load_state(rest)
+        labels = state.get("labels")
+        if (labels is None) != (not rest) or (labels is not None and labels.shape != rest["features"].shape[:1]):
+            raise GancoreError(f"The stored features of {self.of} don't have a label each; compute them anew from the images.")
+        self._labels = [] if labels is None else [labels]
+
+
+class IntraClassFrechetDistance(FeatureMetric):
     """Intra-class Fréchet distance: for each class, of its real images and of those that the generator was asked for.
 
     Intra FID (Miyato and Koyama 2018, arXiv:1802.05637, section 4); on long-tailed data NoisyTwins (arXiv:2304.05866) reports
@@ -55,6 +85,7 @@ class IntraClassFrechetDistance(Metric):
         "medium": "lower",
         "tail": "lower",
     }
+    collector = _Labelled
 
     def __init__(self, *, classes: int, class_counts: list[int], network: str = "annotator") -> None:
         if len(class_counts) != classes:
@@ -62,35 +93,17 @@ class IntraClassFrechetDistance(Metric):
                 f"an intra-class Fréchet distance of {classes} classes needs as many class_counts, not {len(class_counts)}; "
                 "leave them to core."
             )
-        self.network = network
+        super().__init__(network=network)
         self.classes = classes
         self.groups = groups_of(class_counts)
-        self._real = _Labelled("the real images")
-        self.reset()
 
-    def reset(self) -> None:
-        """Forget the generated images."""
-        self._fake = _Labelled("the generated images")
-
-    def update_real(self, *, features: Tensor, labels: Tensor) -> None:
+    def update_real(self, *, features: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         """Take in features (N, F) of real images and their classes (N,)."""
         self._real.update(features, labels)
 
-    def update(self, *, features: Tensor, labels: Tensor) -> None:
+    def update(self, *, features: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         """Take in features (N, F) of generated images and the classes (N,) that the generator was asked for."""
         self._fake.update(features, labels)
-
-    def real_state(self) -> dict[str, Tensor]:
-        """Return the features (N, F) of the real images and their ``labels`` (N,)."""
-        return self._real.state()
-
-    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the features and labels of the real images from `real_state`, in place of those taken in.
-
-        Raises:
-            GancoreError: The state is none of this metric.
-        """
-        self._real.load_state(state)
 
     def protocol(self) -> dict[str, Any]:
         """Return whose labels count, and what the groups are."""
@@ -120,13 +133,13 @@ class IntraClassFrechetDistance(Metric):
     def _places(self, images: _Labelled, where: str) -> list[Tensor]:
         """Return the places of each class's images."""
         labels = images.labels()
-        found = [(labels == k).nonzero()[:, 0] for k in range(self.classes)]
-        for k, places in enumerate(found):
+        by_class = [(labels == k).nonzero()[:, 0] for k in range(self.classes)]
+        for k, places in enumerate(by_class):
             if len(places) < 2:
                 remedy = "choose a larger split" if images is self._real else "raise evaluation.samples"
                 has = f"class {k} has {len(places)} of {images.of}"
                 raise GancoreError(f"{where}: a covariance needs at least two images, but {has}; {remedy}.")
-        return found
+        return by_class
 
 
 def groups_of(counts: Sequence[int]) -> dict[str, list[int]]:
@@ -136,36 +149,6 @@ def groups_of(counts: Sequence[int]) -> dict[str, list[int]]:
     order = sorted(range(len(counts)), key=lambda k: (-counts[k], k))
     third = len(counts) // 3
     return {"head": order[:third], "medium": order[third:-third], "tail": order[-third:]}
-
-
-class _Labelled:
-    """Features with a label each."""
-
-    def __init__(self, of: str) -> None:
-        self.of = of
-        self.features = KeptFeatures(of)
-        self._labels: list[Tensor] = []
-
-    def update(self, features: Tensor, labels: Tensor) -> None:
-        self.features.update(features)
-        self._labels.append(labels)
-
-    def labels(self) -> Tensor:
-        if len(self._labels) > 1:
-            self._labels = [torch.cat(self._labels)]
-        return self._labels[0]
-
-    def state(self) -> dict[str, Tensor]:
-        features = self.features.state()
-        return {**features, "labels": self.labels().contiguous()} if features else {}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        rest = {name: tensor for name, tensor in state.items() if name != "labels"}
-        self.features.load_state(rest)
-        labels = state.get("labels")
-        if (labels is None) != (not rest) or (labels is not None and labels.shape != rest["features"].shape[:1]):
-            raise GancoreError(f"The kept features of {self.of} don't have a label each; compute them anew from the images.")
-        self._labels = [] if labels is None else [labels]
 
 
 def _mean(values: Sequence[float]) -> float:

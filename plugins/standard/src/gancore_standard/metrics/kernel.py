@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore import GancoreError, Metric, Range
+from gancore import GancoreError, Range
 from gancore.tools import noise_for
-from gancore_standard.metrics.features import KeptFeatures, of_one_width
+from gancore_standard.metrics.features import FeatureMetric, FeatureStore, of_one_width
 
 
-class KernelDistance(Metric):
+class KernelDistance(FeatureMetric):
     """Kernel inception distance: unbiased squared MMD, with a cubic kernel, of real and generated features.
 
     Binkowski et al. 2018 (arXiv:1801.01401): the kernel is ``(x.y / F + 1)^3``, the estimate is the mean over random subsets,
@@ -33,6 +33,7 @@ class KernelDistance(Metric):
     """
 
     better: ClassVar[Mapping[str, str]] = {"kid": "lower"}
+    collector = FeatureStore
 
     def __init__(
         self,
@@ -42,36 +43,10 @@ class KernelDistance(Metric):
         subset_size: Annotated[int, Range(2)] = 1000,
         seed: Annotated[int, Range(0)] = 0,
     ) -> None:
-        self.network = network
+        super().__init__(network=network)
         self.subsets = subsets
         self.subset_size = subset_size
         self.seed = seed
-        self._real = KeptFeatures("the real images")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the generated images."""
-        self._fake = KeptFeatures("the generated images")
-
-    def update_real(self, *, features: Tensor) -> None:
-        """Take in features (N, F) of real images."""
-        self._real.update(features)
-
-    def update(self, *, features: Tensor) -> None:
-        """Take in features (N, F) of generated images."""
-        self._fake.update(features)
-
-    def real_state(self) -> dict[str, Tensor]:
-        """Return the features (N, F) of the real images."""
-        return self._real.state()
-
-    def load_real_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the features of the real images from `real_state`, in place of those taken in.
-
-        Raises:
-            GancoreError: The state is none of this metric.
-        """
-        self._real.load_state(state)
 
     def protocol(self) -> dict[str, Any]:
         """Return the kernel, the subsets and the kind of deviation."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import Tensor
 
-from gancore import GancoreError, Metric, Range
-from gancore_standard.metrics.features import KeptFeatures, of_one_width
+from gancore import GancoreError, Range
+from gancore_standard.metrics.features import FeatureMetric, FeatureStore, of_one_width
 
 BLOCK = 2**23
 """Distances that are held at a time: 64 MiB of float64."""
@@ -22,7 +22,7 @@ A product of F terms is off by at most about F times float64's precision: 2.3e-1
 """
 
 
-class PrecisionRecall(Metric):
+class PrecisionRecall(FeatureMetric):
     """Precision, recall, density and coverage: which images of one side lie near images of the other.
 
     An image's ball reaches to its k-th nearest neighbor of its own side, itself not counted (a duplicate counts).
@@ -53,6 +53,7 @@ class PrecisionRecall(Metric):
         "density": "higher",
         "coverage": "higher",
     }
+    collector = FeatureStore
 
     def __init__(
         self,
@@ -66,38 +67,24 @@ class PrecisionRecall(Metric):
                 f"precision and recall by {neighbors} neighbors need more than {neighbors} images, but samples = {samples}; "
                 "set more samples or fewer neighbors."
             )
-        self.network = network
+        super().__init__(network=network)
         self.neighbors = neighbors
         self.samples = samples
-        self._real = KeptFeatures("the real images")
         self._real_radii: Tensor | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the generated images."""
-        self._fake = KeptFeatures("the generated images")
 
     def update_real(self, *, features: Tensor) -> None:
         """Take in features (N, F) of real images."""
         self._real_radii = None
-        self._real.update(features)
-
-    def update(self, *, features: Tensor) -> None:
-        """Take in features (N, F) of generated images."""
-        self._fake.update(features)
-
-    def real_state(self) -> dict[str, Tensor]:
-        """Return the features (N, F) of the real images."""
-        return self._real.state()
+        super().update_real(features=features)
 
     def load_real_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the features of the real images from `real_state`, in place of those taken in.
+        """Take what `real_state` returned, in place of what was taken in of the real images.
 
         Raises:
             GancoreError: The state is none of this metric.
         """
         self._real_radii = None
-        self._real.load_state(state)
+        super().load_real_state(state)
 
     def protocol(self) -> dict[str, Any]:
         """Return the neighbor, which images are taken, and how distances are compared."""
@@ -174,5 +161,5 @@ def _blocks(a: Tensor, b: Tensor, slack: float = 0.0) -> Iterator[tuple[int, Ten
     squares = [(1 - slack) * points.square().sum(1) for points in (a, b)]
     rows = max(1, BLOCK // len(b))
     for start in range(0, len(a), rows):
-        part = slice(start, start + rows)
-        yield start, torch.addmm(squares[1][None], a[part], b.T, alpha=-2).add_(squares[0][part, None])
+        block = slice(start, start + rows)
+        yield start, torch.addmm(squares[1][None], a[block], b.T, alpha=-2).add_(squares[0][block, None])
