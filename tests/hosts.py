@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gancore_cbgan
@@ -10,8 +12,10 @@ import gancore_dsgan
 import gancore_fastrobgan
 import gancore_standard
 import gancore_uap
+import pytest
 import torch
 
+import gancore.recipe
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
@@ -49,6 +53,16 @@ def registry() -> Registry:
     """Return core, this repository's plugins, the probe plugin and the conformance suite's host."""
     papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan, "uap": gancore_uap}
     return Registry.of({"standard": gancore_standard, **papers, "probe": probe, "host": host})
+
+
+@contextmanager
+def installed(plugins: Registry) -> Iterator[None]:
+    """Let the command line see these plugins instead of those of the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Registry, "discover", lambda: plugins)
+        gancore.recipe.registry.cache_clear()
+        yield
+    gancore.recipe.registry.cache_clear()
 
 
 def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: str = "test") -> Plan:

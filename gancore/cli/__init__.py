@@ -1,7 +1,8 @@
-"""The command line."""
+"""The command line, and what it shares with the commands of plugins. Imports no torch."""
 
 from __future__ import annotations
 
 from gancore.cli import main
+from gancore.cli.options import command_line, device_option, recipe_options, recipe_title, reports_errors, say
 
-__all__ = ["main"]
+__all__ = ["command_line", "device_option", "main", "recipe_options", "recipe_title", "reports_errors", "say"]

@@ -1,10 +1,18 @@
-"""Files: TOML, tensors, and writing whole or not at all."""
+"""Files: TOML, tensors, and writing whole or not at all. Imports torch where a name needs it."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from gancore.files import toml
 from gancore.files.atomic import write_text
 from gancore.files.cache import cache_root
-from gancore.files.tensors import load_weights, read_tensors, write_tensors
+from gancore.lazy import importer
+
+if TYPE_CHECKING:
+    from gancore.files.tensors import load_weights, read_tensors, write_tensors
 
 __all__ = ["cache_root", "load_weights", "read_tensors", "toml", "write_tensors", "write_text"]
+
+if not TYPE_CHECKING:  # or every misspelled name would be of any type
+    __getattr__ = importer(__name__, {"gancore.files.tensors": ("load_weights", "read_tensors", "write_tensors")})

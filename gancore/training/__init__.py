@@ -1,17 +1,22 @@
-"""The outer loop: training into a folder, checkpoints, evaluation."""
+"""The outer loop: training into a folder, checkpoints, evaluation. Imports torch where a name needs it."""
 
 from __future__ import annotations
 
-from gancore.training import checkpoint, prerequisites
-from gancore.training.evaluate import Evaluator
-from gancore.training.pictures import save_grid, save_picture
-from gancore.training.prerequisites import wanted
-from gancore.training.progress import Progress, Silent, Terminal
-from gancore.training.protocol import fingerprint
-from gancore.training.run_folder import RunFolder, entries
-from gancore.training.sampling import sample
-from gancore.training.timing import WallClock, wall_clock
-from gancore.training.trainer import Interrupted, build, open_run, train, write_scores
+from typing import TYPE_CHECKING
+
+from gancore.lazy import importer
+
+if TYPE_CHECKING:
+    from gancore.training import checkpoint, prerequisites
+    from gancore.training.evaluate import Evaluator
+    from gancore.training.pictures import save_grid, save_picture
+    from gancore.training.prerequisites import wanted
+    from gancore.training.progress import Progress, Silent, Terminal
+    from gancore.training.protocol import fingerprint
+    from gancore.training.run_folder import RunFolder, entries
+    from gancore.training.sampling import sample
+    from gancore.training.timing import WallClock, wall_clock
+    from gancore.training.trainer import Interrupted, build, open_run, train, write_scores
 
 __all__ = [
     "Evaluator",
@@ -35,3 +40,20 @@ __all__ = [
     "wanted",
     "write_scores",
 ]
+
+if not TYPE_CHECKING:  # or every misspelled name would be of any type
+    __getattr__ = importer(
+        __name__,
+        {
+            "gancore.training.checkpoint": ("checkpoint",),
+            "gancore.training.evaluate": ("Evaluator",),
+            "gancore.training.pictures": ("save_grid", "save_picture"),
+            "gancore.training.prerequisites": ("prerequisites", "wanted"),
+            "gancore.training.progress": ("Progress", "Silent", "Terminal"),
+            "gancore.training.protocol": ("fingerprint",),
+            "gancore.training.run_folder": ("RunFolder", "entries"),
+            "gancore.training.sampling": ("sample",),
+            "gancore.training.timing": ("WallClock", "wall_clock"),
+            "gancore.training.trainer": ("Interrupted", "build", "open_run", "train", "write_scores"),
+        },
+    )

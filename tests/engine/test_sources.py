@@ -44,7 +44,7 @@ from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.prerequisites import training_recipe, wanted
 from tests import probe
-from tests.hosts import CPU, same, steps
+from tests.hosts import CPU, installed, same, steps
 from tests.probe.parts import Free
 
 # -- the plugin of this module -----------------------------------------------------------------------------------------
@@ -1109,14 +1109,14 @@ def test_trained_with_must_be_texts(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Run a command in a folder that holds game.toml."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_registry", lambda: REGISTRY)
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
     table = merge(GAME, merge(AVOID, SHARED))
     (tmp_path / "game.toml").write_text(toml.dumps(merge(table, {"run": {"iterations": 4, "checkpoint_every": 2}})))
-    return lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+    with installed(REGISTRY):
+        yield lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
 
 
 def test_a_run_with_sources_resumes_from_its_folder(command: Callable[..., Result], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from gancore.cli import main as cli
 from gancore.training import checkpoint
-from tests.hosts import registry
+from tests.hosts import installed, registry
 
 RECIPE = """
 [run]
@@ -37,14 +37,14 @@ use = "standard/hinge"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Run a command in a folder that holds tiny.toml, with the probe plugin installed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_registry", registry)
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("GANCORE_DATA", raising=False)
     (tmp_path / "tiny.toml").write_text(RECIPE)
-    return lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+    with installed(registry()):
+        yield lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
 
 
 def refused(result: Result, *sentence: str, lines: int = 1) -> None:

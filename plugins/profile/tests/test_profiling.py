@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_profile import matrix_rate, profiling
+from gancore_profile import commands, matrix_rate, profiling
 from gancore_profile.allocations import Allocations
 from gancore_profile.flops import FlopCounter
 from gancore_profile.matrix_rate import matrix_rate as measured_rate
@@ -20,10 +20,9 @@ from gancore_profile.profile_text import as_table, as_text
 from gancore_profile.profiling import DRAWING, LOOP, Memory, Profile, Row, profile
 from torch import Tensor
 
-from gancore.cli import main as cli
 from gancore.contract.losses import LossTerm
 from gancore.engine.run import Run
-from tests.hosts import CBGAN, CPU, registry, run_of, same, steps
+from tests.hosts import CBGAN, CPU, installed, registry, run_of, same, steps
 
 MLP: dict[str, Any] = {
     "networks": {
@@ -224,9 +223,8 @@ def test_the_table_is_sorted_by_time_and_sums_up_what_is_small() -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_registry", registry)
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "tiny.toml").write_text(
         """
@@ -247,11 +245,12 @@ use = "standard/linear"
 use = "standard/hinge"
 """
     )
-    return lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
+    with installed(registry()):
+        yield lambda *words: CliRunner().invoke(commands.profile, [str(word) for word in words], catch_exceptions=False)
 
 
 def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(run: Callable[..., Result], tmp_path: Path) -> None:
-    done = run("profile", "tiny.toml", "--iterations", 2, "--out", "found.json", "--device", "cpu")
+    done = run("tiny.toml", "--iterations", 2, "--out", "found.json", "--device", "cpu")
     assert done.exit_code == 0, done.output
     for line in ("discriminator ", "  networks.generator forward", "  backward ", "drawing batches ", "loop "):
         assert re.search(f"^{line} *[0-9.]+ +[0-9.]+ %", done.output, re.MULTILINE), line
@@ -266,7 +265,7 @@ def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(run: Calla
 
 
 def test_networks_that_others_train_are_not_trained_first(run: Callable[..., Result], tmp_path: Path) -> None:
-    done = run("profile", "cbgan/digits-lt", "--iterations", 1, "--set", "run.batch_size=4")
+    done = run("cbgan/digits-lt", "--iterations", 1, "--set", "run.batch_size=4")
     assert done.exit_code == 0, done.output
     assert "untrained, which takes the same time: networks.annotator, networks.classifier" in done.output
     assert not (tmp_path / "cache").exists()
@@ -284,7 +283,7 @@ def test_networks_that_others_train_are_not_trained_first(run: Callable[..., Res
     ids=["no recipe", "a folder", "no folder", "no device", "no iterations"],
 )
 def test_bad_input_gets_one_sentence(run: Callable[..., Result], words: list[str], sentence: str) -> None:
-    done = run("profile", *words)
+    done = run(*words)
     assert done.exit_code == 2
     assert sentence in done.output
     assert "Traceback" not in done.output

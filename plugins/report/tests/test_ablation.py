@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_report import ablation
+from gancore_report import ablation, commands
 from gancore_report.ablation import Scored, Table, ablate
 from safetensors.torch import load_file
 
 from gancore import GancoreError
-from gancore.cli import main as cli
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.files.tensors import write_tensors
@@ -26,7 +25,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
 from gancore.training import checkpoint
 from gancore.training.trainer import Interrupted
-from tests.hosts import CBGAN, CPU, FREE, GAME, registry, run_of
+from tests.hosts import CBGAN, CPU, FREE, GAME, installed, registry, run_of
 
 SCORED: dict[str, Any] = {
     "run": {"iterations": 4, "sample_every": 0},
@@ -354,16 +353,16 @@ def test_several_processes_are_refused(tmp_path: Path, table: dict[str, Any], mo
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+def recipe(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_registry", registry)
     path = tmp_path / "tiny.toml"
     path.write_text(toml.dumps(table))
-    return path
+    with installed(registry()):
+        yield path
 
 
 def run(*words: object) -> Result:
-    return CliRunner().invoke(cli.main, ["ablate", *map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(commands.ablate, [*map(str, words)], catch_exceptions=False)
 
 
 def test_the_command_prints_the_table_and_writes_it(recipe: Path, tmp_path: Path) -> None:

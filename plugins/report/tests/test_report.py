@@ -14,10 +14,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from gancore_report import write_report
 from gancore_report.charts import Curve, bar_axis, bar_chart, line_chart
 from gancore_report.numbers import aligned, duration, full, labels, log_ticks, percent, short, ticks
 from gancore_report.reading import read_run
+from gancore_report.writing import write_report
 from PIL import Image
 
 from gancore import GancoreError

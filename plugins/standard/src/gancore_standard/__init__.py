@@ -129,6 +129,12 @@ def gancore_metrics() -> Iterator[Component]:
 
 
 @hookimpl
+def gancore_commands() -> Iterator[Component]:
+    """Yield the command that attacks a trained classifier."""
+    yield Component("attack", "gancore_standard.commands:attack", "Robust accuracy of a run's classifier under an attack")
+
+
+@hookimpl
 def gancore_recipes() -> Iterator[Path]:
     """Yield the folder of recipes."""
     yield Path(__file__).with_name("recipes")

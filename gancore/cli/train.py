@@ -1,0 +1,91 @@
+"""The commands that train, sample and score. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from gancore.cli.options import command_line, device_option, recipe_options, recipe_title, reports_errors, say
+from gancore.errors import GancoreError
+from gancore.recipe import read, registry
+
+
+@click.command()
+@click.argument("recipe")
+@recipe_options
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
+@click.option("--resume", is_flag=True, help="Go on, to the last bit, from the newest checkpoint in the folder.")
+@device_option
+@reports_errors
+def train(
+    recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], out: Path | None, resume: bool, device: str
+) -> None:
+    """Train a recipe (a name, or a TOML file).
+
+    Networks that the recipe needs first are trained first. Ctrl-C saves the run, and prints how to go on.
+    """
+    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
+    from gancore.engine import choose_device
+    from gancore.training import Interrupted, Terminal
+    from gancore.training import train as run_training
+
+    target = choose_device(device)
+    out = out or Path("runs") / recipe_title(recipe, overlays)
+    try:
+        run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal())
+    except Interrupted:
+        say(f"Saved. To go on: {command_line('train', recipe, overlays, assignments, f'--out {out}', '--resume')}")
+        sys.exit(130)
+    say(f"The run is in {out}." + (f" To look at it: gancore report {out}" if "report" in registry().commands() else ""))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--n", "number", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Number of images.")
+@click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
+@click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="PNG file to write.  [default: RUN/samples.png]")
+@device_option
+@reports_errors
+def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
+    """Write a grid of generated images from a run's newest checkpoint."""
+    try:
+        wanted = [int(word) for word in classes.split(",")] if classes else []
+    except ValueError:
+        raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
+    from gancore.engine import choose_device
+    from gancore.training import open_run, sample, save_grid
+
+    opened = open_run(run, registry(), choose_device(device))
+    images, _ = sample(opened, number, wanted, seed=seed, weights=weights)
+    path = out or run / "samples.png"
+    save_grid(images, path)
+    click.echo(f"{number} images are in {path}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
+@device_option
+@reports_errors
+def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
+    """Score a run's newest checkpoint by its recipe's metrics, and append the scores to the run."""
+    from gancore.engine import choose_device
+    from gancore.parallel import distributed
+    from gancore.training import Evaluator, RunFolder, open_run, write_scores
+
+    target = choose_device(device)
+    distributed.start(target)
+    opened = open_run(run, registry(), target)
+    if not opened.plan.metrics:
+        raise GancoreError(
+            f"the recipe of {run} has no metrics; train it with some, e.g. --set metrics.kl.use=class-histogram."
+        )
+    scores = Evaluator(opened, metrics or None)()
+    distributed.on_rank_zero(lambda: write_scores(RunFolder.open(run), opened.iteration, scores))
+    for name, value in scores.values.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
+        say(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")

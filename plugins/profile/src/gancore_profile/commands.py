@@ -1,0 +1,52 @@
+"""The command ``gancore profile``. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from gancore import GancoreError
+from gancore.tools import device_option, recipe_options, reports_errors
+
+
+@click.command()
+@click.argument("recipe")
+@recipe_options
+@click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Of each of the two timed passes.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write, with every span.")
+@device_option
+@reports_errors
+def profile(
+    recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, out: Path | None, device: str
+) -> None:
+    """Print where a recipe's iteration spends its time, and how near that is to this machine's best. No run is kept.
+
+    Networks that other recipes train are measured with untrained weights, which take the same time.
+    """
+    from gancore.tools import Run, choose_device, distributed, make_plan, read, registry, write_text
+
+    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
+    target = choose_device(device)
+    distributed.one_process("gancore profile")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise GancoreError(
+            f"--out {out} can't be written: {'it' if out.is_dir() else out.parent} is "
+            f"{'a folder' if out.is_dir() else 'no folder'}; name a file in a folder that exists."
+        )
+    from gancore_profile.compiling import compile_networks
+    from gancore_profile.profile_text import as_table, as_text
+    from gancore_profile.profiling import profile as measure
+
+    run = Run(make_plan(checked, registry()), target)
+    if checked.run.compile:
+        click.echo(f"torch.compile is {compile_networks(run)}")
+    measured = measure(run, iterations)
+    click.echo(as_text(measured))
+    if out is not None:
+        try:
+            write_text(out, json.dumps(as_table(measured), indent=2) + "\n")
+        except OSError as error:
+            raise GancoreError(f"--out {out} can't be written: {error.strerror}; choose another file.") from error
+        click.echo(f"The numbers are in {out}")

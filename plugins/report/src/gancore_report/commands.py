@@ -1,0 +1,95 @@
+"""The commands ``gancore report``, ``compare`` and ``ablate``. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from gancore.tools import device_option, recipe_options, reports_errors
+
+
+@click.command()
+@click.argument("recipe")
+@recipe_options
+@click.option(
+    "--drop",
+    "drops",
+    metavar="PART",
+    multiple=True,
+    help="Part to do without, e.g. losses.balance; may be repeated.  [default: each loss term, attack and sampler]",
+)
+@click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each variant, from the recipe's seed on.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/RECIPE-ablation]")
+@device_option
+@reports_errors
+def ablate(
+    recipe: str,
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    drops: tuple[str, ...],
+    seeds: int,
+    out: Path | None,
+    device: str,
+) -> None:
+    """Train a recipe whole and without each of some parts, for several seeds, and print the table of scores.
+
+    The adversarial loss is dropped only by name. Ctrl-C saves; the same command goes on, and repeats no finished run.
+    """
+    from gancore.tools import Interrupted, Terminal, choose_device, command_line, read, recipe_title, registry
+    from gancore_report.ablation import ablate as run_ablation
+
+    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
+    target = choose_device(device)
+    out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-ablation"
+    try:
+        table = run_ablation(checked, registry(), out, drops=drops, seeds=seeds, device=target, progress=Terminal())
+    except Interrupted:
+        options = [*(f"--drop {part}" for part in drops), f"--seeds {seeds}", f"--out {out}"]
+        again = command_line("ablate", recipe, overlays, assignments, *options)
+        click.echo(f"Saved. To go on, the same command: {again}")
+        sys.exit(130)
+    click.echo(table.text())
+    click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only these scores: fid, or fid/fid; may be repeated.")
+@click.option(
+    "--at",
+    metavar="WHEN",
+    default="last",
+    show_default=True,
+    help="Evaluation of each run: last, an iteration, or best:SCORE, e.g. best:fid/fid.",
+)
+@click.option("--each", is_flag=True, help="One row per run; do not average runs that differ only in their seed.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write the table there too: a name in .md, or in .json.")
+@reports_errors
+def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: bool, out: Path | None) -> None:
+    """Print the scores of runs side by side; what was scored by different protocols never shares a column.
+
+    Runs that differ only in their seed share a row, as mean ± sample deviation. Nothing is scored or trained.
+    """
+    from gancore_report.comparison import compare as compare_runs
+    from gancore_report.comparison import write
+
+    compared = compare_runs(runs, metrics=metrics, at=at, each=each)
+    if out is not None:
+        write(compared, out)
+    click.echo(compared.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if out is not None:
+        click.echo(f"\nThe table is in {out}")
+
+
+@click.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
+@reports_errors
+def report(runs: tuple[Path, ...], out: Path | None) -> None:
+    """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
+    from gancore_report.writing import write_report
+
+    click.echo(f"The report is {write_report(runs, out or runs[0] / 'report.html')}")

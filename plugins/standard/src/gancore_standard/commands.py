@@ -1,0 +1,62 @@
+"""The command ``gancore attack``. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gancore import GancoreError
+from gancore.tools import device_option, reports_errors
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--attack", "name", default="fastrobgan/pgd", show_default=True, help="Attack of `gancore components attack`.")
+@click.option(
+    "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."
+)
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting of the attack, e.g. steps=20.")
+@click.option("--classifier", help="A classifier of the run, or a head of its discriminator.  [default: the first]")
+@click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Real images to attack.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
+@device_option
+@reports_errors
+def attack(
+    run: Path,
+    name: str,
+    budgets: str,
+    assignments: tuple[str, ...],
+    classifier: str | None,
+    samples: int,
+    split: str,
+    seed: int,
+    device: str,
+) -> None:
+    """Attack a run's classifier, or its discriminator's class head, and append the robust accuracy to the run."""
+    from gancore.tools import RunFolder, assignment, choose_device, merge, open_run, registry
+    from gancore_standard.robustness import robust_accuracy
+
+    try:
+        epsilons = [float(word) for word in budgets.split(",")]
+    except ValueError:
+        raise GancoreError(f"--epsilon {budgets!r} is no list of numbers; write it as 0.02,0.04,0.08.") from None
+    settings: dict[str, Any] = {}
+    for text in assignments:
+        settings = merge(settings, assignment(text))
+    if "epsilon" in settings:
+        raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 0.02,0.04,0.08.")
+    opened = open_run(run, registry(), choose_device(device))
+    result = robust_accuracy(
+        opened, name, epsilons, settings=settings, classifier=classifier, samples=samples, split=split, seed=seed
+    )
+    folder = RunFolder.open(run)
+    entry = {"iteration": opened.iteration, "natural": result.natural, "accuracy": result.accuracy}
+    folder.append(folder.attacks, {**entry, "lipschitz": result.lipschitz, "protocol": result.protocol})
+    click.echo(f"{result.protocol['classifier']}, {result.protocol['images']} images  (protocol {result.protocol['id']})")
+    click.echo(f"  natural        {100 * result.natural:6.2f} %")
+    for epsilon, value in result.accuracy.items():
+        click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
+    click.echo(f"  local Lipschitz value {result.lipschitz:.4g}")
