@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 import torch
-from gancore_standard.tools import SmallCNN
+from gancore_standard.tools import SmallCNN, logits_of, own_random_state, shuffled_epochs, train_classifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,8 +19,6 @@ MOST_DIMENSIONS = 16
 
 LEAST_SIZE = 8
 """Smallest images, in pixels, that the detector's convolutions are made for."""
-
-EVALUATION_BATCH = 500
 
 Positive = Annotated[float, gancore.Range(0, open_low=True)]
 
@@ -266,45 +264,28 @@ class Novelty(gancore.Metric):
         return parts
 
     def _build(self) -> nn.Module:
-        # Only the initial weights draw from the global generator, and only on the CPU.
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed: it would also seed every accelerator, whose state would not be put back.
-            torch.default_generator.manual_seed(derive(self.seed, "novelty"))
+        # Only the initial weights draw from the global random state, and only on the CPU.
+        with own_random_state(torch.device("cpu"), derive(self.seed, "novelty")):
             return SmallCNN(**self.image, classes=2, width=self.width)
 
     def _train(self, detector: nn.Module, seen: Tensor, generated: Tensor) -> None:
         half = self.batch_size // 2
-        orders = [
-            self._order(len(part), half, name).to(part.device) for part, name in ((seen, "seen"), (generated, "generated"))
-        ]
+        orders = []
+        for images, name in ((seen, "seen"), (generated, "generated")):
+            noise = noise_for("cpu", self.seed, "novelty", "order", name)
+            orders.append(shuffled_epochs(len(images), self.iterations, half, noise).to(images.device))
         target = torch.arange(2, device=generated.device).repeat_interleave(half)
-        optimizer = torch.optim.SGD(detector.parameters(), lr=self.lr, momentum=0.9, weight_decay=2e-4)
-        loss = torch.zeros(())
-        detector.train()
-        for i in range(self.iterations):
-            optimizer.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * i / self.iterations))
-            x = to_unit(torch.cat([seen[orders[0][i]], generated[orders[1][i]]]))
-            loss = F.cross_entropy(detector(x), target)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if not bool(torch.isfinite(loss)):
-            raise gancore.GancoreError(f"Novelty: the detector's training diverges at lr = {self.lr:g}; set a smaller lr.")
 
-    def _order(self, number: int, size: int, name: str) -> Tensor:
-        """Return which images each step takes, one epoch after another: (iterations, size)."""
-        total = self.iterations * size
-        # Drawn on the CPU, so that the order is the same on every device.
-        noise = noise_for("cpu", self.seed, "novelty", "order", name)
-        epochs = [torch.randperm(number, generator=noise) for _ in range(-(-total // number))]
-        return torch.cat(epochs)[:total].view(self.iterations, size)
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            return to_unit(torch.cat([seen[orders[0][step]], generated[orders[1][step]]])), target
+
+        optimizer = torch.optim.SGD(detector.parameters(), lr=self.lr, momentum=0.9, weight_decay=2e-4)
+        train_classifier(detector, optimizer, batch, self.iterations, where="Novelty: the detector's training")
 
     @staticmethod
-    @torch.no_grad()
     def _scores(detector: nn.Module, images: Tensor) -> Tensor:
         """Return by how much each image's logit of unseen is above that of seen: (N,)."""
-        detector.eval()
-        logits = torch.cat([detector(to_unit(part)) for part in images.split(EVALUATION_BATCH)]).double()
+        logits = logits_of(detector, images).double()
         return logits[:, 1] - logits[:, 0]
 
 

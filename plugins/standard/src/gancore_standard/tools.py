@@ -7,6 +7,7 @@ Everything else of this package may move from one version to the next. Component
 
 from __future__ import annotations
 
+from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
 from gancore_standard.datasets.folders import expand_user
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
@@ -14,4 +15,17 @@ from gancore_standard.networks.resampling import doubled, halved
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.torchvision_import import torchvision
 
-__all__ = ["SPLITS", "ImageSize", "SmallCNN", "check_split", "doubled", "expand_user", "halved", "torchvision"]
+__all__ = [
+    "SPLITS",
+    "ImageSize",
+    "SmallCNN",
+    "check_split",
+    "doubled",
+    "expand_user",
+    "halved",
+    "logits_of",
+    "own_random_state",
+    "shuffled_epochs",
+    "torchvision",
+    "train_classifier",
+]

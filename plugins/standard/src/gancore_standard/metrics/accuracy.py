@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gancore import GancoreError, Metric, Range
-from gancore.tools import check, derive, noise_for, seed_default, to_uint8, to_unit
+from gancore.tools import check, derive, noise_for, to_uint8, to_unit
+from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
 
 ARCHITECTURES = {
     "resnet20": "gancore_standard.networks.cifar_resnet:ResNet20",
@@ -22,7 +20,6 @@ ARCHITECTURES = {
 }
 """Classifiers that a classification accuracy score may train."""
 
-EVALUATION_BATCH = 500
 Positive = Annotated[float, Range(0, open_low=True)]
 
 
@@ -88,7 +85,7 @@ class ClassificationAccuracy(Metric):
         self.lr = lr
         self.flip = flip
         self.seed = seed
-        with _own_random_state(torch.device("cpu"), seed):
+        with own_random_state(torch.device("cpu"), seed):
             self._build()  # What it refuses should be refused before hours of training, not after.
         self._real: list[tuple[Tensor, Tensor]] = []
         self.reset()
@@ -110,9 +107,9 @@ class ClassificationAccuracy(Metric):
         """
         if self.labels == "network":
             if logits is None or logits.ndim != 2 or logits.shape[1] != self.classes:
-                given = "none" if logits is None else f"logits of the shape {tuple(logits.shape)}"
+                output = "none" if logits is None else f"logits of the shape {tuple(logits.shape)}"
                 raise GancoreError(
-                    f"{self._where}: the network {self.network!r} gives {given}, which can't label images of "
+                    f"{self._where}: the network {self.network!r} gives {output}, which can't label images of "
                     f"{self.classes} classes; name a classifier of these classes."
                 )
             labels = logits.argmax(1)
@@ -149,14 +146,14 @@ class ClassificationAccuracy(Metric):
                 f"{self._where}: the logits of {self.network!r} hold values that are not finite; "
                 "check the network and its input."
             )
-        images, labels = (torch.cat(part) for part in zip(*self._fake, strict=True))
+        images, labels = (torch.cat(batches) for batches in zip(*self._fake, strict=True))
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= self.classes:
             raise GancoreError(
                 f"{self._where}: the generated images have labels from {low} to {high}, "
                 f"but the data have {self.classes} classes; check the generator's labels."
             )
-        with _own_random_state(images.device, derive(self.seed, "classification-accuracy")), torch.enable_grad():
+        with own_random_state(images.device, derive(self.seed, "classification-accuracy")), torch.enable_grad():
             model = self._build().to(images.device)
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._train(model, images, labels)
@@ -169,54 +166,29 @@ class ClassificationAccuracy(Metric):
     def _build(self) -> nn.Module:
         module, _, name = ARCHITECTURES[self.architecture].partition(":")
         cls = getattr(importlib.import_module(module), name)
-        given = {} if self.width is None else {"width": self.width}
-        arguments = check(cls, given, where=f"{self._where}: {self.architecture}", context=self.image)
+        settings = {} if self.width is None else {"width": self.width}
+        arguments = check(cls, settings, where=f"{self._where}: {self.architecture}", context=self.image)
         model: nn.Module = cls(**arguments)
         return model
 
     def _train(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
-        order, flips = (part.to(images.device) for part in self._order(len(images)))
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9, weight_decay=2e-4, fused=True)
-        loss = torch.zeros((), device=images.device)
-        model.train()
-        for i in range(self.iterations):
-            optimizer.param_groups[0]["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * i / self.iterations))
-            x = to_unit(images[order[i]])
+        order, flips = (drawn.to(images.device) for drawn in self._order(len(images)))
+
+        def batch(step: int) -> tuple[Tensor, Tensor]:
+            x = to_unit(images[order[step]])
             if self.flip:
-                x = torch.where(flips[i, :, None, None, None], x.flip(3), x)
-            loss = F.cross_entropy(model(x), labels[order[i]])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        if not bool(torch.isfinite(loss)):
-            raise GancoreError(f"{self._where}: the classifier's training diverges at lr = {self.lr:g}; set a smaller lr.")
+                x = torch.where(flips[step, :, None, None, None], x.flip(3), x)
+            return x, labels[order[step]]
+
+        optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9, weight_decay=2e-4, fused=True)
+        train_classifier(model, optimizer, batch, self.iterations, where=f"{self._where}: the classifier's training")
 
     def _order(self, number: int) -> tuple[Tensor, Tensor]:
         """Return which images each step takes, one epoch after another, and which of them it mirrors: (steps, batch) each."""
-        shape = (self.iterations, self.batch_size)
-        total = math.prod(shape)
-        # Drawn on the CPU, so that the order is the same on every device.
-        noise = noise_for("cpu", self.seed, "classification-accuracy", "order")
-        epochs = [torch.randperm(number, generator=noise) for _ in range(-(-total // number))]
-        flips = torch.rand(shape, generator=noise_for("cpu", self.seed, "classification-accuracy", "flip")) < 0.5
-        return torch.cat(epochs)[:total].view(shape), flips
+        noise, coin = (noise_for("cpu", self.seed, "classification-accuracy", purpose) for purpose in ("order", "flip"))
+        order = shuffled_epochs(number, self.iterations, self.batch_size, noise)
+        return order, torch.rand(order.shape, generator=coin) < 0.5
 
-    @torch.no_grad()
     def _test(self, model: nn.Module) -> float:
-        images, labels = (torch.cat(part) for part in zip(*self._real, strict=True))
-        model.eval()
-        right = torch.zeros((), dtype=torch.int64, device=labels.device)
-        for start in range(0, len(labels), EVALUATION_BATCH):
-            part = slice(start, start + EVALUATION_BATCH)
-            right += (model(to_unit(images[part])).argmax(1) == labels[part]).sum()
-        return int(right) / len(labels)
-
-
-@contextmanager
-def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed the global generators that weight initialization and dropout draw from, and put them back at the end."""
-    cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        # Not torch.manual_seed: it would also seed every accelerator, whose state would not be put back.
-        seed_default(device, seed)
-        yield
+        images, labels = (torch.cat(batches) for batches in zip(*self._real, strict=True))
+        return int((logits_of(model, images).argmax(1) == labels).sum()) / len(labels)
