@@ -22,7 +22,7 @@ import click
 import gancore_cbgan
 import gancore_standard
 import torch
-from gancore_profile.cuda_graphs import stepper
+from gancore_profile.cuda_graphs import replay_iterations
 from gancore_profile.profiling import Profile, profile
 
 from benchmarks import hosts
@@ -73,7 +73,8 @@ def built(recipe: dict[str, Any], device: torch.device) -> Run:
 def replayed(recipe: dict[str, Any], device: torch.device, iterations: int) -> tuple[float, str]:
     """Return the median seconds of an iteration as a training with CUDA graphs takes it, and what it says of them."""
     said = ["not yet"]
-    step = stepper(built(merge(recipe, {"run": {"cuda_graph": True}}), device), said.append)
+    run = built(recipe, device)
+    step = replay_iterations(run, run.step, said.append)
     seconds = []
     for number in range(iterations + SETTLE):
         started = time.perf_counter()

@@ -10,6 +10,7 @@ from typing import Any
 import gancore_cbgan
 import gancore_dsgan
 import gancore_fastrobgan
+import gancore_profile
 import gancore_standard
 import gancore_uap
 import pytest
@@ -52,7 +53,7 @@ FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"us
 def registry() -> Registry:
     """Return core, this repository's plugins, the probe plugin and the conformance suite's host."""
     papers = {"cbgan": gancore_cbgan, "dsgan": gancore_dsgan, "fastrobgan": gancore_fastrobgan, "uap": gancore_uap}
-    return Registry.of({"standard": gancore_standard, **papers, "probe": probe, "host": host})
+    return Registry.of({"standard": gancore_standard, **papers, "profile": gancore_profile, "probe": probe, "host": host})
 
 
 @contextmanager

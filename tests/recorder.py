@@ -59,7 +59,7 @@ class Recording(TorchDispatchMode):
 
 
 class Recorder:
-    """A `gancore_profile.cuda_graphs.Backend` of such recordings.
+    """A `gancore_profile.capturing.Backend` of such recordings.
 
     Attributes:
         captures: How many there were.

@@ -90,6 +90,16 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
+    def gancore_accelerators(self) -> Iterator[Component]:
+        """Yield other ways to run an iteration, which a recipe names in ``run.accelerate``.
+
+        `target` is a function ``(run, step, tell) -> step``. It is called once, when the `gancore.Run` is as restored as it is
+        going to be, and gets the function that runs an iteration so far; what it returns is called in its place for the rest of
+        the training, and must compute the same. Through ``tell`` it says ``on``, or ``off: `` and why; again if that changes.
+        """
+        raise NotImplementedError
+
+    @hookspec
     def gancore_recipes(self) -> Iterator[Path]:
         """Yield the folder(s) that hold the plugin's recipes, ``*.toml``; a recipe is named ``plugin/stem``."""
         raise NotImplementedError
@@ -126,6 +136,7 @@ KINDS: dict[str, str] = {
     "network": "gancore_networks",
     "dataset": "gancore_datasets",
     "metric": "gancore_metrics",
+    "accelerator": "gancore_accelerators",
     "command": "gancore_commands",
 }
 """Component kind -> the hook that declares it."""

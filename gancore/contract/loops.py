@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gancore.contract.running import Run
@@ -14,10 +14,8 @@ class Loop:
 
     Attributes:
         players: The networks that are trained, by recipe label. Every other network of a recipe is frozen.
-        captures: Whether the calls are the same in every iteration, so that one may stand for all (``run.cuda_graph``).
     """
 
-    captures: ClassVar[bool] = False
     players: Sequence[str] = ("generator", "discriminator")
 
     def iteration(self, run: Run) -> None:

@@ -56,6 +56,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     plan = Plan(
         recipe=recipe,
         registry=registry,
+        accelerators=tuple((declared.full_name, registry.load(declared)) for declared in recipe.accelerators),
         dataset=dataset,
         info=dataset.info,
         networks=networks,

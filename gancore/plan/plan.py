@@ -132,6 +132,7 @@ class Plan:
     Attributes:
         recipe: The recipe.
         registry: Where its components come from.
+        accelerators: Full names and functions of the accelerators, in the order in which they are applied.
         dataset: The image set (built; no image is read).
         info: What is known of it.
         networks: All networks.
@@ -149,6 +150,7 @@ class Plan:
 
     recipe: Recipe
     registry: Registry
+    accelerators: tuple[tuple[str, Callable[..., Any]], ...]
     dataset: Dataset
     info: DatasetInfo
     networks: dict[str, NetworkPlan]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gancore.recipe.discovery import Declared, Plugin
+from gancore.recipe.discovery import Declared, Plugin, said
 from gancore.recipe.layers import GROUPS, TABLES, assignment, merge, read_layer
-from gancore.recipe.recipe import Part, Recipe, check_table, read, without_graphs
+from gancore.recipe.recipe import Part, Recipe, check_table, identity, read
 from gancore.recipe.registry import Registry, registry
 from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
 
@@ -25,9 +25,10 @@ __all__ = [
     "TermKeys",
     "assignment",
     "check_table",
+    "identity",
     "merge",
     "read",
     "read_layer",
     "registry",
-    "without_graphs",
+    "said",
 ]

@@ -65,6 +65,7 @@ class Recipe:
         augmentation: Core's part of the ``[data]`` table.
         ema: The ``[ema]`` table, or None.
         evaluation: The ``[evaluation]`` table.
+        accelerators: The components that ``run.accelerate`` names, in its order.
         parts: Every part, by ``(group, label)``.
         optimizers: The ``[optimizers.<player>]`` tables, unchecked until the players are known.
     """
@@ -76,6 +77,7 @@ class Recipe:
     augmentation: Augmentation
     ema: Average | None
     evaluation: Evaluation
+    accelerators: tuple[Declared, ...]
     parts: dict[tuple[str, str], Part]
     optimizers: dict[str, dict[str, Any]]
 
@@ -98,17 +100,18 @@ class Recipe:
         return digest(self.table)
 
 
-def without_graphs(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a recipe's table the one setting that says how it is computed, and nothing of what."""
+def identity(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's table without what says how it is computed, and nothing of what: ``run.accelerate``."""
     run = table.get("run")
-    if not isinstance(run, Mapping) or "cuda_graph" not in run:
+    if not isinstance(run, Mapping) or "accelerate" not in run:
         return {**table}
-    return {**table, "run": {key: value for key, value in run.items() if key != "cuda_graph"}}
+    run = {key: value for key, value in run.items() if key != "accelerate"}
+    return {**{key: value for key, value in table.items() if key != "run"}, **({"run": run} if run else {})}
 
 
 def digest(table: Mapping[str, Any]) -> str:
-    """Return twelve characters that change when anything in the table does, except its texts and `run.cuda_graph`."""
-    table = {key: value for key, value in without_graphs(table).items() if key not in ("summary", "cite")}
+    """Return twelve characters that change when anything in the table does, except its texts and `run.accelerate`."""
+    table = {key: value for key, value in identity(table).items() if key not in ("summary", "cite")}
     text = json.dumps(table, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
@@ -176,6 +179,10 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
             (table[group] if group in SINGLE else table[group][label])["use"] = part.declared.full_name
     data = parts["data", "data"]
     own = {key: data.settings.pop(key) for key in list(data.settings) if key in attrs.fields_dict(Augmentation)}
+    run = RunSettings(**_checked(RunSettings, table.get("run", {}), f"{name}: run"))
+    accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
+    if accelerators:
+        table["run"]["accelerate"] = [declared.full_name for declared in accelerators]
     average = table.get("ema")
     optimizers = table.get("optimizers", {})
     for player, settings in optimizers.items():
@@ -185,10 +192,11 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         name=name,
         layers=tuple(layers) or (name,),
         table=table,
-        run=RunSettings(**_checked(RunSettings, table.get("run", {}), f"{name}: run")),
+        run=run,
         augmentation=Augmentation(**_checked(Augmentation, own, f"{name}: data")),
         ema=None if average is None else Average(**_checked(Average, average, f"{name}: ema")),
         evaluation=Evaluation(**_checked(Evaluation, table.get("evaluation", {}), f"{name}: evaluation")),
+        accelerators=accelerators,
         parts=parts,
         optimizers={player: dict(settings) for player, settings in optimizers.items()},
     )

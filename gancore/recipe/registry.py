@@ -37,6 +37,7 @@ _BASES = {
     "dataset": "Dataset",
     "metric": "Metric",
 }
+_OTHERS = {"accelerator": "a function", "command": "a click.Command"}
 
 
 class Registry:
@@ -227,12 +228,12 @@ class Registry:
             return f"needs the plugin {prefix!r}, which is not installed{near}; try `pip install gancore-plugin-{prefix}`."
         others = {c.kind for c in self.components() if name in (c.full_name, c.name)}
         if others:
-            return f"is a {listed(others)}, not a {kind}."
+            return f"is {_a(listed(others))}, not {_a(kind)}."
         known = [c.full_name if slash else c.name for c in self.components(kind)]
         return f"does not exist{did_you_mean(name, known)}; see `gancore components {kind}`."
 
     def load(self, declared: Declared) -> Any:
-        """Import a component and return its class, or its command.
+        """Import a component and return its class, function or command.
 
         Raises:
             GancoreError: It can't be imported, or is not what it was declared as.
@@ -247,8 +248,8 @@ class Registry:
                 raise
             raise GancoreError(f"{who} can't be loaded from {declared.target}: {said(error)}; {remedy}") from error
         if not self._is_of(declared.kind, loaded):
-            wanted = "a click.Command" if declared.kind == "command" else f"a subclass of gancore.{_BASES[declared.kind]}"
-            raise GancoreError(f"{who} is declared as a {declared.kind}, but {declared.target} is not {wanted}; {remedy}")
+            wanted = _OTHERS.get(declared.kind) or f"a subclass of gancore.{_BASES[declared.kind]}"
+            raise GancoreError(f"{who} is declared as {_a(declared.kind)}, but {declared.target} is not {wanted}; {remedy}")
         return loaded
 
     @staticmethod
@@ -257,6 +258,8 @@ class Registry:
             import click
 
             return isinstance(loaded, click.Command)
+        if kind == "accelerator":
+            return callable(loaded)
         return inspect.isclass(loaded) and issubclass(loaded, getattr(contract, _BASES[kind]))
 
     def recipes(self) -> dict[str, Path]:
@@ -313,6 +316,10 @@ class Registry:
             self._manager.subset_hook_caller(hook, others)(**arguments)
 
         return observe
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 @functools.cache

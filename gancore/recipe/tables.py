@@ -21,30 +21,27 @@ class RunSettings:
         batch_size: Images per batch; several processes share them out evenly.
         seed: Seeds every draw and the initial weights.
         precision: ``auto`` takes bfloat16 where the hardware computes faster with it, float32 elsewhere.
-        compile: Send networks through ``torch.compile``, where a trial shows that it works and gives the same losses but for
-            rounding. It takes a minute or more before the first iteration, and pays on few CPUs.
+        accelerate: Accelerators that run the iterations in another way, applied in this order; ``environment.json`` says of
+            each whether it does, or why not. No part of the recipe's identity.
         latent_dim: Width of the latent.
         log_every: Iterations between lines of the log.
         sample_every: Iterations between sample grids; 0 for only the last.
         checkpoint_every: Iterations between checkpoints; 0 for only the last.
         evaluate_every: Iterations between evaluations; 0 for only the last.
         keep_checkpoints: How many of the newest checkpoints are kept; 0 keeps all.
-        cuda_graph: On CUDA replay an iteration as one graph, where that proves to compute the same; ``environment.json``
-            says whether it did, and why not. Off by default, for no GPU has run it yet; without effect on a CPU.
     """
 
     iterations: _Count = 100_000
     batch_size: _Count = 64
     seed: Annotated[int, Range(0)] = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False
+    accelerate: list[str] = attrs.field(factory=list)
     latent_dim: _Count = 128
     log_every: _Count = 100
     sample_every: _Interval = 1000
     checkpoint_every: _Interval = 1000
     evaluate_every: _Interval = 0
     keep_checkpoints: Annotated[int, Range(0)] = 2
-    cuda_graph: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -86,7 +86,7 @@ def _cases(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mapping[
     for kind in KINDS:
         for declared in plugin.components.get(kind, ()):
             yield f"{declared.name}: resolves", partial(_resolves, declared)
-            if kind != "command":
+            if kind not in ("accelerator", "command"):
                 yield f"{declared.name}: settings are documented", partial(_documented, declared)
     for declared in plugin.components.get("loss", ()):
         yield from _term_cases(declared, name, module, settings.get(declared.name, {}))

@@ -26,7 +26,6 @@ def environment(run: Run) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
         "precision": run.precision,
-        "cuda_graph": "off: none was captured yet" if run.recipe.run.cuda_graph else "off: run.cuda_graph is false",
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
         "class_counts": run.class_counts,
         "class_names": list(info.class_names),

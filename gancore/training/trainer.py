@@ -13,8 +13,6 @@ from typing import Any
 
 import attrs
 import torch
-from gancore_profile.compiling import compile_networks
-from gancore_profile.cuda_graphs import stepper
 
 import gancore.training.checkpoint as checkpoint
 import gancore.training.prerequisites as prerequisites
@@ -23,7 +21,8 @@ from gancore.errors import GancoreError, listed
 from gancore.files import toml, write_tensors
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR, Plan, make_plan
-from gancore.recipe import Recipe, Registry, check_table, without_graphs
+from gancore.recipe import Recipe, Registry, check_table, identity
+from gancore.training.accelerate import accelerate
 from gancore.training.environment import environment
 from gancore.training.evaluate import Evaluator
 from gancore.training.pictures import save_grid
@@ -78,21 +77,26 @@ def train(
     # Reading the data may fail; nothing has been written yet.
     _ = run.stream, run.sources
     evaluator = Evaluator(run) if run.plan.metrics else None
-    compiled = compile_networks(run)
-    describe = {**environment(run), "compile": compiled}
+    statuses: dict[str, str] = {}
+
+    def tell(name: str, status: str) -> None:
+        statuses[name] = status
+        progress.announce(f"{name} is {status}")
+        if run.rank == 0 and folder.environment.exists():
+            folder.note("accelerators", statuses)
+
+    step = accelerate(run, tell)
 
     def prepare() -> None:
-        folder.create(recipe.table, describe)
+        folder.create(recipe.table, {**environment(run), "accelerators": statuses})
         folder.forget_after(run.iteration)
 
     distributed.on_rank_zero(prepare)
-    if recipe.run.compile:
-        progress.announce(f"torch.compile is {compiled}")
     if recipe.run.precision == "auto":
         progress.announce(f"{run.precision}: {run.precision_why}")
     if distributed.world_size() > 1:
         progress.announce(_division(run))
-    _Training(run, folder, registry, progress, evaluator).run_all()
+    _Training(run, folder, registry, progress, evaluator).run_all(step)
     return run
 
 
@@ -157,7 +161,7 @@ def _check_folder(folder: RunFolder, recipe: Recipe, *, resume: bool) -> None:
         return
     if not resume:
         raise GancoreError(f"{folder.path} already holds a run; go on with --resume, or choose another --out.")
-    before, now = (toml.dumps(without_graphs(table)) for table in (toml.read(folder.recipe), recipe.table))
+    before, now = (toml.dumps(identity(table)) for table in (toml.read(folder.recipe), recipe.table))
     # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
     if before != now and checkpoint.checkpoints(folder.path):
         lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)
@@ -186,13 +190,12 @@ class _Training:
         self.other = 0.0
         """Seconds spent on samples, checkpoints and exported weights, those before a resume included."""
 
-    def run_all(self) -> None:
-        """Train to the last iteration, writing what the recipe asks for."""
+    def run_all(self, step: Callable[[], None]) -> None:
+        """Train to the last iteration, each by `step`, writing what the recipe asks for."""
         run, settings = self.run, self.settings
         self.observers("gancore_run_started", run=run)
         self.progress.started(run.recipe.name, run.iteration, settings.iterations)
         begun = run.iteration
-        step = stepper(run, self._tell_of_graphs)
         try:
             with self._signals():
                 self._iterate(step)
@@ -263,12 +266,6 @@ class _Training:
         """Agree with the other processes whether to stop, for they must in the same iteration, and when to ask again."""
         self.stopped = distributed.any_of(self.asked)
         self.meeting = distributed.agree(done + max(1, int(MEET_EVERY / max(seconds, 1e-6))))
-
-    def _tell_of_graphs(self, status: str) -> None:
-        """Write down and show whether iterations are replayed as CUDA graphs."""
-        if self.run.rank == 0:
-            self.folder.note("cuda_graph", status)
-        self.progress.announce(f"CUDA graphs are {status}")
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

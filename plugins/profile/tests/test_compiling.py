@@ -16,13 +16,21 @@ from gancore.training.trainer import train
 from tests.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
 from tests.training.test_trainer import Watcher, recipe_of
 
-ON: dict[str, Any] = {"run": {"compile": True}}
+ON: dict[str, Any] = {"run": {"accelerate": ["profile/compile"]}}
 SNDCGAN: dict[str, Any] = {
     "networks": {
         "generator": {"use": "standard/sndcgan-generator", "width": 0.05},
         "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.05},
     }
 }
+
+
+def told_of(run: Run) -> str:
+    """Compile a run's networks, and return what is told of it."""
+    told: list[str] = []
+    assert compile_networks(run, run.step, told.append) == run.step
+    assert len(told) == 1
+    return told[0]
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +42,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("table", [{}, CBGAN, FREE], ids=["plain", "class balance", "free replay"])
 def test_a_compiled_run_is_the_eager_one_and_goes_on_from_where_it_was(table: dict[str, Any]) -> None:
-    eager, compiled = run_of(SNDCGAN, table), run_of(SNDCGAN, table, ON)
+    eager, compiled = run_of(SNDCGAN, table), run_of(SNDCGAN, table)
     steps(eager, 2)
     steps(compiled, 2)
-    assert compile_networks(compiled).startswith("on, after")
+    assert told_of(compiled).startswith("on, after")
     assert eager.tensors().keys() == compiled.tensors().keys()
     assert same(steps(eager, 3), steps(compiled, 3)) == []
     assert eager.counters() == compiled.counters()
@@ -51,12 +59,12 @@ def test_networks_are_really_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
         return graph
 
     monkeypatch.setattr(compiling, "BACKEND", backend)
-    compile_networks(run_of(SNDCGAN, ON))
+    told_of(run_of(SNDCGAN))
     assert len(graphs) >= 2  # the generator and the discriminator
 
 
 def refused(run: Run, *tables: dict[str, Any]) -> str:
-    said = compile_networks(run)
+    said = told_of(run)
     assert same(steps(run, 2), steps(run_of(SNDCGAN, *tables), 2)) == []
     return said
 
@@ -66,7 +74,7 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) 
         raise RuntimeError("no C++ compiler here.\nAnd a long story.")
 
     monkeypatch.setattr(compiling, "BACKEND", broken)
-    said = refused(run_of(SNDCGAN, ON))
+    said = refused(run_of(SNDCGAN))
     assert said.startswith("off: it fails here (")
     assert "\n" not in said
 
@@ -76,20 +84,19 @@ def test_a_compiler_that_computes_something_else_is_done_without(monkeypatch: py
         return lambda *given: [1.1 * out if torch.is_tensor(out) and out.requires_grad else out for out in graph(*given)]
 
     monkeypatch.setattr(compiling, "BACKEND", wrong)
-    said = refused(run_of(SNDCGAN, ON))
+    said = refused(run_of(SNDCGAN))
     assert "compiled networks give the loss" in said
 
 
 def test_a_discriminator_whose_gradients_a_term_takes_stays_eager() -> None:
     penalty = {"losses": {"penalty": {"use": "standard/gradient-penalty"}}}
-    said = refused(run_of(SNDCGAN, penalty, ON), penalty)
+    said = refused(run_of(SNDCGAN, penalty), penalty)
     assert said.endswith(", but for the discriminator: losses.penalty takes gradients of its gradients")
 
 
 def test_what_came_of_it_is_told_and_kept_beside_the_run(tmp_path: Path) -> None:
-    for number, table in enumerate(({}, ON)):
-        told = Watcher()
-        train(recipe_of(SNDCGAN, table), registry(), tmp_path / str(number), device=CPU, progress=told)
-        kept = json.loads((tmp_path / str(number) / "environment.json").read_text())["compile"]
-        assert kept.startswith("on, after" if table else "off")
-        assert (f"torch.compile is {kept}" in told.told) == bool(table)
+    told = Watcher()
+    train(recipe_of(SNDCGAN, ON), registry(), tmp_path, device=CPU, progress=told)
+    status = json.loads((tmp_path / "environment.json").read_text())["accelerators"]["profile/compile"]
+    assert status.startswith("on, after")
+    assert f"profile/compile is {status}" in told.told

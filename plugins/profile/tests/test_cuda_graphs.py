@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
+import math
+from collections import Counter, deque
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from gancore_profile.cuda_graphs import Cuda, HostCopies, Iterations, keep_rates_on_device, stepper
+from gancore_profile import cuda_graphs
+from gancore_profile.capturing import Cuda, HostCopies
+from gancore_profile.cuda_graphs import Iterations, keep_rates_on_device, replay_iterations
 from gancore_profile.recording import Count, NotRepeatable, Tape
 from gancore_standard.loops import Alternating
 from torch import Tensor
@@ -80,7 +83,7 @@ KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
         [{"optimizers": {"generator": {"use": "sgd", "momentum": 0.9, "schedule": {"use": "steps", "at": [4, 6]}}}}],
         1,
     ),
-    "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16", "latent": "uniform"}}], 1),
+    "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16"}, "latent": {"use": "standard/uniform"}}], 1),
     "all of the by-hand example": (RECIPE, [], 1),
     "a perturbation against a classifier": (
         {key: GAME[key] for key in ("run", "data")},
@@ -164,14 +167,19 @@ def check_off(run: Run, eager: Run, reason: str, *, number: int = 6) -> None:
     assert "\n" not in told[0]
 
 
-def test_a_loop_that_does_not_say_so_is_not_captured() -> None:
-    table = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
-    check_off(run_of(table), run_of(table), "Replay does not say that its iterations are all alike")
+LOOKS: dict[str, Any] = {
+    "a remainder": lambda run: run.iteration % 3 == 0,
+    "an index": lambda run: [True, False, True, True, False, False, True, False][run.iteration],
+    "a key": lambda run: {0: True, 4: True}.get(run.iteration, False),
+    "a range": lambda run: len(range(run.iteration)) > 3,
+    "a float": lambda run: math.sqrt(run.iteration) > 1,
+}
 
 
-def test_a_loop_that_looks_at_the_iteration_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("looks", LOOKS.values(), ids=LOOKS)
+def test_a_loop_that_looks_at_the_iteration_is_caught(looks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def iteration(self: Any, run: Run) -> None:
-        if run.iteration % 3 == 0:
+        if looks(run):
             run.phase("discriminator", run.fresh())
         batch = run.fresh()
         run.phase("discriminator", batch)
@@ -179,6 +187,57 @@ def test_a_loop_that_looks_at_the_iteration_is_caught(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Alternating, "iteration", iteration)
     check_off(run_of(), run_of(), "an iteration's Python depends on run.iteration")
+
+
+@pytest.mark.parametrize("kind", [list, deque, dict, set])
+def test_a_loop_that_remembers_in_python_is_not_captured(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Alternating.iteration
+
+    def iteration(self: Any, run: Run) -> None:
+        memory = self.__dict__.setdefault("memory", kind())
+        if len(memory) in (3, 5):
+            run.phase("discriminator", run.fresh())
+        number = len(memory)
+        if kind is dict:
+            memory[number] = number
+        else:
+            (memory.add if kind is set else memory.append)(number)
+        plain(self, run)
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    run = run_of()
+    check_off(run, run_of(), "loop changes memory, which is no tensor")
+    # The trial left no trace in it.
+    assert len(run.plan.loop.memory) == 6
+
+
+def test_a_loop_that_nobody_declared_anything_of_is_replayed() -> None:
+    table = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
+    run = run_of(table)
+    iterations, recorder, told = graphed(run)
+    check_like_always(run_of(table), run, iterations, 6)
+    assert told == ["on"]
+    assert recorder.replays > 0
+
+
+def test_a_number_that_the_optimizer_reads_on_the_host_must_stay() -> None:
+    class Falling:
+        """Sets the momentum to another value from iteration 5 on."""
+
+        def __init__(self, run: Run) -> None:
+            self.run, self.plain = run, run.set_schedules
+
+        def __call__(self) -> None:
+            self.plain()
+            for group in self.run.players["generator"].optimizer.param_groups:
+                group["betas"] = (0.9 if self.run.iteration < 5 else 0.5, group["betas"][1])
+
+    runs = run_of(), run_of()
+    for run in runs:
+        run.set_schedules = Falling(run)  # type: ignore[method-assign]
+    iterations, _, told = graphed(runs[0])
+    check_like_always(runs[1], runs[0], iterations, 8)
+    assert told == ["on", "off: betas of optimizers.generator changes, a number that a graph would freeze"]
 
 
 def test_dropout_is_not_captured() -> None:
@@ -277,40 +336,48 @@ def test_several_processes_are_not_captured(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_rmsprop_is_not_captured() -> None:
     table = {"optimizers": {"generator": {"use": "rmsprop"}}}
-    check_off(run_of(table), run_of(table), "optimizers.generator uses rmsprop")
+    check_off(run_of(table), run_of(table), "optimizers.generator is RMSprop, whose learning rate a graph would freeze")
 
 
-def test_on_a_cpu_the_setting_changes_one_line() -> None:
-    told = Told()
-    run = Run(plan_of({"run": {"cuda_graph": True}}), torch.device("cpu"))
-    assert stepper(run, told) == run.step
+def test_on_a_cpu_it_only_says_that_there_are_none() -> None:
+    run, told = run_of(), Told()
+    assert replay_iterations(run, run.step, told) == run.step
     assert told == ["off: there are none on the CPU"]
-    quiet = run_of()
-    assert stepper(quiet, told) == quiet.step
-    assert len(told) == 1
+
+
+def test_what_another_accelerator_does_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "backend_of", lambda _device: Recorder())
+    run, told = run_of(), Told()
+
+    def other() -> None:
+        run.step()
+
+    assert replay_iterations(run, other, told) is other
+    assert told == ["off: an accelerator before it runs the iterations in its own way"]
 
 
 def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A class balanced by a third network, pictures and checkpoints between the replays, and an end in the middle.
     table = merge(merge(SNDCGAN, CBGAN), {"run": {"iterations": 12, "sample_every": 5, "checkpoint_every": 4, "log_every": 1}})
 
-    def trained(name: str, **more: Any) -> Run:
-        recipe = check_table(table, registry(), name="test")
+    def trained(name: str, accelerate: list[str], **more: Any) -> Run:
+        recipe = check_table(merge(table, {"run": {"accelerate": accelerate}}), registry(), name="test")
         return train(recipe, registry(), tmp_path / name, device=torch.device("cpu"), **more)
 
-    eager = trained("eager")
+    eager = trained("eager", [])
     recorder = Recorder()
-    monkeypatch.setattr("gancore.training.trainer.stepper", lambda run, tell: Iterations(run, recorder, tell, warm=1).step)
-    run = trained("graphed")
+    monkeypatch.setattr(cuda_graphs, "backend_of", lambda _device: recorder)
+    monkeypatch.setattr(cuda_graphs, "WARM", 1)
+    run = trained("graphed", ["cuda-graphs"])
     assert same(eager, run) == []
     assert recorder.replays > 0
     kept = tmp_path / "graphed" / "checkpoints"
     (kept / "00000012.safetensors").unlink()
     assert [path.name for path in sorted(kept.iterdir())] == ["00000008.safetensors"]
     before, recorder.replays = recorder.replays, 0
-    assert same(eager, trained("graphed", resume=True)) == []
+    assert same(eager, trained("graphed", ["cuda-graphs"], resume=True)) == []
     assert before > recorder.replays > 0
-    assert json.loads((tmp_path / "graphed" / "environment.json").read_text())["cuda_graph"] == "on"
+    assert status_in(tmp_path / "graphed") == {"profile/cuda-graphs": "on"}
     logs = [
         [entry["losses"] for entry in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())]
         for name in ("eager", "graphed")
@@ -318,20 +385,8 @@ def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, mon
     assert logs[0] == logs[1]
 
 
-def test_a_run_may_go_on_with_and_without_graphs(tmp_path: Path) -> None:
-    for asked in (True, False):
-        table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
-        recipe = check_table(table, registry(), name="test")
-        train(recipe, registry(), tmp_path / "run", device=torch.device("cpu"), resume=True)
-    assert "cuda_graph = false" in (tmp_path / "run" / "recipe.toml").read_text()
-
-
-@pytest.mark.parametrize("asked", [False, True])
-def test_the_environment_says_whether_graphs_were_used(tmp_path: Path, asked: bool) -> None:
-    table = merge(GAME, {"run": {"iterations": 2, "cuda_graph": asked}})
-    train(check_table(table, registry(), name="test"), registry(), tmp_path / "run", device=torch.device("cpu"))
-    status = json.loads((tmp_path / "run" / "environment.json").read_text())["cuda_graph"]
-    assert status == ("off: there are none on the CPU" if asked else "off: run.cuda_graph is false")
+def status_in(folder: Path) -> Any:
+    return json.loads((folder / "environment.json").read_text())["accelerators"]
 
 
 def test_copies_from_the_host_are_counted_and_no_others() -> None:
@@ -433,7 +488,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 
 
 def on_gpu(base: dict[str, Any], *tables: dict[str, Any]) -> Run:
-    return Run(plan_of(*tables, {"run": {"cuda_graph": True}}, base=base), torch.device("cuda"))
+    return Run(plan_of(*tables, base=base), torch.device("cuda"))
 
 
 @needs_gpu
@@ -446,7 +501,7 @@ def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables
     start = eager.tensors()
     start = {name: value.clone() for name, value in start.items()}
     told = Told()
-    step = stepper(run, told)
+    step = replay_iterations(run, run.step, told)
     for _ in range(16):
         eager.step()
         step()
@@ -472,7 +527,7 @@ def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables
 )
 def test_on_a_gpu_what_is_not_captured_goes_on(table: dict[str, Any], reason: str) -> None:
     run, told = on_gpu(GAME, table), Told()
-    step = stepper(run, told)
+    step = replay_iterations(run, run.step, told)
     for _ in range(8):
         step()
     assert run.iteration == 8
@@ -496,7 +551,7 @@ def test_a_capture_that_breaks_leaves_the_gpu_usable(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(term, "generator", generator, raising=False)
     told = Told()
-    step = stepper(run, told)
+    step = replay_iterations(run, run.step, told)
     for _ in range(8):
         step()
     assert run.iteration == 8

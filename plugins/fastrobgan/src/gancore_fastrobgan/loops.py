@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import gancore
 
@@ -22,7 +22,6 @@ class FreeReplay(gancore.Loop):
         discriminator_steps: Batches per turn of the generator (step_D).
     """
 
-    captures: ClassVar[bool] = True
     players: Sequence[str] = ("generator", "discriminator")
 
     def __init__(
@@ -43,7 +42,6 @@ class FreeReplay(gancore.Loop):
 class FineTuning(gancore.Loop):
     """Train the discriminator alone, as a classifier; a generator, where there is one, is frozen."""
 
-    captures: ClassVar[bool] = True
     players: Sequence[str] = ("discriminator",)
 
     def iteration(self, run: Run) -> None:

@@ -35,13 +35,14 @@ def profile(
             f"--out {out} can't be written: {'it' if out.is_dir() else out.parent} is "
             f"{'a folder' if out.is_dir() else 'no folder'}; name a file in a folder that exists."
         )
-    from gancore_profile.compiling import compile_networks
     from gancore_profile.profile_text import as_table, as_text
     from gancore_profile.profiling import profile as measure
 
     run = Run(make_plan(checked, registry()), target)
-    if checked.run.compile:
-        click.echo(f"torch.compile is {compile_networks(run)}")
+    for name, accelerator in run.plan.accelerators:
+        # The times are of single components, which compiled networks have and a graph has not.
+        if name == "profile/compile":
+            accelerator(run, run.step, lambda status: click.echo(f"profile/compile is {status}"))
     measured = measure(run, iterations)
     click.echo(as_text(measured))
     if out is not None:

@@ -1,9 +1,10 @@
-"""Networks through ``torch.compile``, where a recipe asks for it and it works here."""
+"""Networks through ``torch.compile``, where it works here."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,18 +21,23 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """How far a loss of a compiled iteration may be from the eager one's, relative to it or to 1."""
 
 
-def compile_networks(run: Run) -> str:
-    """Compile the forwards of a run's networks and heads, where a trial agrees; return in words what came of it.
+def compile_networks(run: Run, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:
+    """Compile the forwards of a run's networks and heads, where a trial agrees, and return the step that calls them.
 
     An iteration is tried eagerly, then compiled, and taken back both times. Where that fails or the losses differ, everything
     stays eager. What nothing can be compiled for, by the plan, is left out from the start: a discriminator whose gradients or
-    hidden activations a loss term asks for.
+    hidden activations a loss term asks for. It takes a minute or more before the first iteration, and pays on few CPUs.
 
     Args:
         run: The run, wherever it is; it goes on from there.
+        step: What runs an iteration so far; the networks that it calls are compiled in their place.
+        tell: Called with what came of it: ``on``, or ``off: <why>``.
     """
-    if not run.recipe.run.compile:
-        return "off"
+    tell(_compile(run, step))
+    return step
+
+
+def _compile(run: Run, step: Callable[[], None]) -> str:
     if distributed.world_size() > 1:
         # A trial that failed in one process alone would leave the others waiting for it.
         return "off: there are several processes"
@@ -43,12 +49,12 @@ def compile_networks(run: Run) -> str:
     # torch looks at the gradient of every tensor that it traces, and then warns that somebody has.
     warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf", category=UserWarning)
     started = time.perf_counter()
-    expected = _tried(run)
+    expected = _tried(run, step)
     for module in modules:
         # The module's call stays torch's own, so hooks and names of parameters are what they were.
         module.forward = torch.compile(module.forward, backend=BACKEND)
     try:
-        problem = _disagreement(expected, _tried(run), TOLERANCE[run.precision])
+        problem = _disagreement(expected, _tried(run, step), TOLERANCE[run.precision])
     except Exception as error:  # whatever a compiler may raise; the run can do without
         problem = f"it fails here ({_first_line(error)})"
     if problem is not None:
@@ -75,12 +81,12 @@ def _needs_eager_discriminator(run: Run) -> str | None:
     return None
 
 
-def _tried(run: Run) -> dict[str, Tensor]:
+def _tried(run: Run, step: Callable[[], None]) -> dict[str, Tensor]:
     """Return the losses of an iteration that the run then forgets."""
     tensors = {name: tensor.detach().clone() for name, tensor in run.tensors().items()}
     counters, losses = run.counters(), dict(run.losses)
     try:
-        run.step()
+        step()
         return {name: loss.clone() for name, loss in run.losses.items()}
     finally:
         run.restore(tensors, counters)
@@ -88,11 +94,11 @@ def _tried(run: Run) -> dict[str, Tensor]:
         run.losses.update(losses)
 
 
-def _disagreement(expected: dict[str, Tensor], found: dict[str, Tensor], tolerance: float) -> str | None:
+def _disagreement(expected: dict[str, Tensor], compiled: dict[str, Tensor], tolerance: float) -> str | None:
     for name, value in expected.items():
-        apart: Any = (found[name] - value).abs() / value.abs().clamp_min(1.0)
+        apart: Any = (compiled[name] - value).abs() / value.abs().clamp_min(1.0)
         if not float(apart) <= tolerance:
-            return f"compiled networks give the loss {name} {float(found[name]):.6g} instead of {float(value):.6g}"
+            return f"compiled networks give the loss {name} {float(compiled[name]):.6g} instead of {float(value):.6g}"
     return None
 
 

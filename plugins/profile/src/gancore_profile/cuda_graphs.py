@@ -2,119 +2,57 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import Run, Watch, distributed
+from gancore_profile.capturing import Backend, HostCopies, backend_of
 from gancore_profile.recording import NotRepeatable, Tape
+from gancore_profile.snapshots import Snapshot, check_equal
 
 WARM = 3
 """Iterations of a kind that run as always before one is captured: libraries choose their kernels, optimizers make state."""
 
-CHANGE = 0.02
-"""How far a replayed tensor may lie from the computed one on a GPU, as a share of the iteration's change of it, in L2 norm.
-
-Kernels that add in any order make two computations of one iteration differ; on a CPU both are equal to the last bit."""
-
-ROUNDING = 1e-6
-"""What is allowed beside that, as a share of the tensor's norm: the rounding of its float32 values."""
-
-CHANCE = 4.0
-"""What is allowed beside that, times the distance between two computations of the same iteration."""
+RATES_ON_DEVICE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
+"""Optimizers that read a learning rate from a tensor on the device."""
 
 Kind = tuple[frozenset[str], bool]
 """What the host decides of an iteration: the active terms, and whether the moving average averages yet."""
 
 
-class Backend(Protocol):
-    """What captures work on a device."""
+def replay_iterations(run: Run, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:
+    """Return what runs an iteration by replaying a CUDA graph of it, once one has proved to compute the same.
 
-    def warm(self, work: Callable[[], None]) -> None:
-        """Do work as a capture wants it to have been done before."""
-
-    def capture(self, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
-        """Return what does the work's part on the device again, on the same tensors, with the generators as then seeded."""
-
-
-class Cuda:
-    """Captures CUDA graphs that share one memory pool.
-
-    Args:
-        device: The GPU.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.stream = torch.cuda.Stream(device)
-        self.pool = torch.cuda.graph_pool_handle()
-
-    def warm(self, work: Callable[[], None]) -> None:
-        """Do work on the stream of the captures."""
-        with self._aside():
-            work()
-
-    def capture(self, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
-        """Return a captured graph's replay."""
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        torch.cuda.synchronize(self.device)
-        with self._aside():
-            graph.capture_begin(pool=self.pool)
-            try:
-                work()
-            except BaseException:
-                # What broke the capture is worth telling, and not that it was broken off.
-                with contextlib.suppress(RuntimeError):
-                    graph.capture_end()
-                raise
-            graph.capture_end()
-        return graph.replay
-
-    @contextlib.contextmanager
-    def _aside(self) -> Iterator[None]:
-        with torch.cuda.device(self.device):
-            present = torch.cuda.current_stream(self.device)
-            self.stream.wait_stream(present)
-            try:
-                with torch.cuda.stream(self.stream):
-                    yield
-            finally:
-                # After an error, too: what was begun must be over before the state is put back.
-                present.wait_stream(self.stream)
-
-
-def stepper(run: Run, tell: Callable[[str], None]) -> Callable[[], None]:
-    """Return what runs one iteration of a run: its `step`, or replayed graphs where the recipe asks for them.
+    An iteration of each kind is recorded, captured, and then compared with one that runs as always. Whatever can't be captured
+    or repeated goes on as always, and is told with the reason.
 
     Args:
         run: The run, as restored as it is going to be.
+        step: What runs an iteration so far.
         tell: Called once it is known whether iterations are replayed, with ``on`` or ``off: <why>``; and again if that changes.
     """
-    if not run.recipe.run.cuda_graph:
-        return run.step
-    if run.device.type != "cuda":
+    backend = backend_of(run.device)
+    if backend is None:
         tell(f"off: there are none on the {run.device.type.upper()}")
-        return run.step
-    return Iterations(run, Cuda(run.device), tell).step
+        return step
+    if step != run.step:
+        tell("off: an accelerator before it runs the iterations in its own way")
+        return step
+    return Iterations(run, backend, tell).step
 
 
 def refusal(run: Run) -> str | None:
     """Return why a run's iterations can't be graphs, as far as can be told before one; or None."""
     if distributed.world_size() > 1:
         return "several processes exchange tensors in every iteration"
-    if not run.plan.loop.captures:
-        return f"{type(run.plan.loop).__name__} does not say that its iterations are all alike (captures = True)"
-    for name, (kind, _, _) in run.plan.optimizers.items():
-        if kind not in ("adam", "sgd"):
-            return f"optimizers.{name} uses {kind}, whose learning rate a graph would freeze"
+    for name, player in run.players.items():
+        if type(player.optimizer) not in RATES_ON_DEVICE:
+            return f"optimizers.{name} is {type(player.optimizer).__name__}, whose learning rate a graph would freeze"
     if any(stream.store.images.device.type != run.device.type for stream in (run.stream, *run.sources.values())):
         return "the images don't fit into the device's memory"
     return None
@@ -132,25 +70,14 @@ def keep_rates_on_device(optimizer: torch.optim.Optimizer) -> None:
     optimizer._warned_capturable_if_run_uncaptured = True
 
 
-class HostCopies(TorchDispatchMode):
-    """Counts the copies from the host to another device inside the ``with``; the tape's indices are among them.
-
-    A capture would break at one, or hold its source for ever; better not to begin it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.number = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Run an operator."""
-        made = func(*args, **(kwargs or {}))
-        source = {"aten::_to_copy": 0, "aten::copy_": 1}.get(func.name())
-        if source is not None and args[source].device.type == "cpu" and made.device.type != "cpu":
-            self.number += 1
-        return made
+def frozen_numbers(run: Run) -> dict[str, Any]:
+    """Return what the optimizers read on the host, by place: all settings of their parameter groups that are no tensors."""
+    return {
+        f"{key} of optimizers.{name}": [group[key] for group in player.optimizer.param_groups]
+        for name, player in run.players.items()
+        for key, value in player.optimizer.param_groups[0].items()
+        if key != "params" and not isinstance(value, Tensor)
+    }
 
 
 class Iterations:
@@ -159,18 +86,18 @@ class Iterations:
     Args:
         run: The run; whoever restores it later makes a new one of these.
         backend: What captures.
-        tell: See `stepper`.
-        warm: Iterations of a kind before it is captured, at least 1.
+        tell: See `replay_iterations`.
+        warm: Iterations of a kind before it is captured, at least 1; `WARM` by default.
 
     Attributes:
         off: Why no iteration is replayed, once that is so.
     """
 
-    def __init__(self, run: Run, backend: Backend, tell: Callable[[str], None], *, warm: int = WARM) -> None:
+    def __init__(self, run: Run, backend: Backend, tell: Callable[[str], None], *, warm: int | None = None) -> None:
         self.run = run
         self.backend = backend
         self.tell = tell
-        self.warm = warm
+        self.warm = WARM if warm is None else warm
         self.off: str | None = None
         self._graphs: dict[Kind, _Replay] = {}
         self._proven: set[Kind] = set()
@@ -194,20 +121,35 @@ class Iterations:
             return
         kind = run.plan.active(run.iteration), run.average is not None and run.average.started(run.iteration)
         if kind in self._proven:
-            self._graphs[kind]()
+            self._replay(kind)
             return
         self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._seen[kind] <= self.warm:
             self.backend.warm(run.step)
-            return
-        before: _Snapshot | None = None
-        captured = kind in self._graphs
+        elif self._try(kind):
+            self._proven.add(kind)
+            if len(self._proven) == 1:
+                self.tell("on")
+        else:
+            run.step()
+
+    def _replay(self, kind: Kind) -> None:
         try:
-            before = _Snapshot(run)
-            if captured:
+            self._graphs[kind]()
+        except NotRepeatable as error:
+            # Nothing has been replayed yet, so nothing has to be put back.
+            self._give_up(str(error))
+            self.run.step()
+
+    def _try(self, kind: Kind) -> bool:
+        """Capture the present iteration, or, where one is captured, run it by a proven replay; say whether it has been run."""
+        before: Snapshot | None = None
+        try:
+            before = Snapshot(self.run)
+            if kind in self._graphs:
                 self._prove(self._graphs[kind], before)
-            else:
-                self._graphs[kind] = self._capture(before)
+                return True
+            self._graphs[kind] = self._capture(before)
         except Exception as error:
             # Whatever it is, the iteration runs without a graph; where it is the recipe's fault, that tells so again.
             try:
@@ -215,16 +157,11 @@ class Iterations:
                     before.restore()
             except RuntimeError as broken:
                 raise GancoreError(
-                    f"the GPU can't go on after a failed capture ({_shown(broken)}); --resume it with run.cuda_graph = false."
+                    f"the GPU can't go on after a failed capture ({_shown(broken)}); take profile/cuda-graphs out of "
+                    "run.accelerate, and --resume."
                 ) from broken
             self._give_up(_shown(error))
-            captured = False
-        if not captured:
-            run.step()
-            return
-        self._proven.add(kind)
-        if len(self._proven) == 1:
-            self.tell("on")
+        return False
 
     def _give_up(self, reason: str) -> None:
         self.off = reason
@@ -232,7 +169,7 @@ class Iterations:
         self._proven.clear()
         self.tell(f"off: {reason}")
 
-    def _capture(self, before: _Snapshot) -> _Replay:
+    def _capture(self, before: Snapshot) -> _Replay:
         """Capture the present iteration, and leave the run before it."""
         run, tape = self.run, Tape(self.run.device)
         waits: list[str] = []
@@ -244,14 +181,14 @@ class Iterations:
 
         _write(run, tape)
         self.backend.warm(recorded)
-        after = _Snapshot(run)
+        after = Snapshot(run)
         if waits:
             raise NotRepeatable(waits[0])
         if copies.number > tape.inputs:
-            raise NotRepeatable("a part copies a tensor from the host to the device (torch.tensor), which a graph would freeze")
+            raise NotRepeatable("a component copies a tensor from the host to the device (torch.tensor), which would be frozen")
         if tape.default_used:
-            raise NotRepeatable("a part draws from the default generator (dropout), which a graph can't seed for each turn")
-        before.check_kept(after)
+            raise NotRepeatable("a component draws from the default generator (dropout), which can't be seeded for each turn")
+        before.check_in_place(after)
         before.restore()
 
         def played() -> None:
@@ -264,9 +201,9 @@ class Iterations:
         losses = run.losses
         before.restore()
         gained = {name: after.counters[name] - value for name, value in before.counters.items()}
-        return _Replay(run, tape, replay, losses, {**gained, "iteration": 1}, after.turn)
+        return _Replay(run, tape, replay, losses, {**gained, "iteration": 1}, after.turn, frozen_numbers(run))
 
-    def _prove(self, replay: _Replay, before: _Snapshot) -> None:
+    def _prove(self, replay: _Replay, before: Snapshot) -> None:
         """Run an iteration as always and by a replay.
 
         Not the one that was captured: what a graph holds of that one must show.
@@ -278,10 +215,10 @@ class Iterations:
         # Twice on a GPU: what an iteration leaves to chance (a bias whose gradient is nothing but rounding) shows between them.
         for _ in range(1 if self.run.device.type == "cpu" else 2):
             self.backend.warm(self.run.step)
-            expected.append(_Snapshot(self.run))
+            expected.append(Snapshot(self.run))
             before.restore()
         replay()
-        check_equal(_Snapshot(self.run), expected[1], expected[-1], before)
+        check_equal(Snapshot(self.run), expected[1], expected[-1], before)
 
 
 @attrs.frozen
@@ -294,11 +231,19 @@ class _Replay:
     losses: Mapping[str, Tensor]
     gained: Mapping[str, int]
     turns: int
+    numbers: Mapping[str, Any]
 
     def __call__(self) -> None:
-        """Do what an iteration does on the host, then replay its part on the device."""
+        """Do what an iteration does on the host, then replay its work on the device.
+
+        Raises:
+            NotRepeatable: A schedule has changed a number that the graph holds; nothing is replayed then.
+        """
         run = self.run
         _write(run, self.tape)
+        for place, value in frozen_numbers(run).items():
+            if value != self.numbers[place]:
+                raise NotRepeatable(f"{place} changes, a number that a graph would freeze")
         self.replay()
         # The next replay overwrites its losses, and in a shared pool another graph's may, too.
         run.losses = {**run.losses, **{name: loss.clone() for name, loss in self.losses.items()}}
@@ -318,121 +263,3 @@ def _shown(error: Exception) -> str:
     if isinstance(error, NotRepeatable | GancoreError):
         return text
     return f"{type(error).__name__}: {text[:200]}"
-
-
-# -- the state of a run -------------------------------------------------------------------------------------------------
-
-
-def _owners(run: Run) -> dict[str, nn.Module]:
-    named = {f"network.{name}": network for name, network in run.networks.items()}
-    return {**named, **{name: module for name, module in run.modules().items() if name not in named}}
-
-
-def _tensors(run: Run) -> dict[str, Tensor]:
-    """Return every tensor that an iteration may change."""
-    found: dict[str, Tensor] = {}
-    for owner, module in _owners(run).items():
-        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-            found[f"{owner}/{name}"] = tensor.detach()
-    for player in run.players.values():
-        for number, parameter in enumerate(player.parameters):
-            for name, value in player.optimizer.state.get(parameter, {}).items():
-                if isinstance(value, Tensor):
-                    found[f"optimizer.{player.name}/{number}.{name}"] = value
-    return found
-
-
-def _plain(run: Run) -> dict[tuple[str, str], tuple[dict[str, Any], Any]]:
-    """Return every number, text and flag that a part keeps in Python: (part, name) -> where it lies, and what it is."""
-    parts: dict[str, object] = {"loop": run.plan.loop}
-    for owner, module in _owners(run).items():
-        parts |= {f"{owner}.{name}" if name else owner: part for name, part in module.named_modules()}
-    return {
-        (part, name): (owner.__dict__, value)
-        for part, owner in parts.items()
-        for name, value in getattr(owner, "__dict__", {}).items()
-        if value is None or isinstance(value, int | float | str)
-    }
-
-
-class _Snapshot:
-    """A copy of a run's state."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        # Kept, so that no other tensor can come to lie at the same place.
-        self.tensors = _tensors(run)
-        self.values = {name: tensor.clone() for name, tensor in self.tensors.items()}
-        self.plain = _plain(run)
-        self.losses = dict(run.losses)
-        self.counters = run.counters()
-        self.turn = run.turn
-
-    def restore(self) -> None:
-        """Put the run back to it."""
-        run = self.run
-        for name, tensor in _tensors(run).items():
-            if name in self.values:
-                tensor.copy_(self.values[name])
-        for player in run.players.values():
-            for number, parameter in enumerate(player.parameters):
-                if not any(name.startswith(f"optimizer.{player.name}/{number}.") for name in self.values):
-                    player.optimizer.state.pop(parameter, None)
-        for (_, name), (place, value) in self.plain.items():
-            place[name] = value
-        run.losses = dict(self.losses)
-        run.turn = self.turn
-        for name, number in self.counters.items():
-            setattr(run, name, number)
-
-    def check_kept(self, after: _Snapshot) -> None:
-        """Check that an iteration changed the state where it lies, and kept none in Python.
-
-        Raises:
-            NotRepeatable: It did not.
-        """
-        ours, theirs = ({name: t.data_ptr() for name, t in state.tensors.items()} for state in (self, after))
-        for name in sorted({*ours, *theirs}):
-            if ours.get(name) != theirs.get(name):
-                raise NotRepeatable(f"an iteration replaces the tensor {name} instead of changing it in place")
-        for place in sorted({*self.plain, *after.plain}):
-            if place not in self.plain or place not in after.plain or self.plain[place][1] != after.plain[place][1]:
-                raise NotRepeatable(f"{place[0]} changes {place[1]}, which is no tensor, in an iteration")
-
-
-def check_equal(replayed: _Snapshot, wanted: _Snapshot, again: _Snapshot, before: _Snapshot) -> None:
-    """Check that a replay came to the state that the iteration itself comes to.
-
-    Args:
-        replayed: What the replay came to.
-        wanted: What the iteration came to.
-        again: What it came to another time; on a CPU the same.
-        before: Where all began.
-
-    Raises:
-        NotRepeatable: It did not.
-    """
-    if (wanted.counters, wanted.turn, [*wanted.losses]) != (replayed.counters, replayed.turn, [*replayed.losses]):
-        raise NotRepeatable("a replay does not count as the iteration itself does")
-    exact = wanted.run.device.type == "cpu"
-    for name, value in wanted.values.items():
-        if not _close(replayed.values[name], value, again.values[name], before.values[name], exact=exact):
-            raise NotRepeatable(f"a replay comes to another {name} than the iteration itself")
-    for name, value in wanted.losses.items():
-        if not _close(replayed.losses[name], value, again.losses[name], torch.zeros_like(value), exact=exact):
-            raise NotRepeatable(f"a replay comes to another loss {name} than the iteration itself")
-
-
-def _close(got: Tensor, wanted: Tensor, again: Tensor, before: Tensor, *, exact: bool) -> bool:
-    if wanted.shape != got.shape:
-        return False
-    if exact:
-        return torch.equal(wanted, got)
-    if not wanted.is_floating_point():
-        return torch.equal(wanted, got) or not torch.equal(wanted, again)
-    # Where one is no number, neither may the other be.
-    if not torch.equal(wanted.isfinite(), got.isfinite()):
-        return False
-    got, wanted, again, before = (value.double().nan_to_num(0, 0, 0) for value in (got, wanted, again, before))
-    chance = (again - wanted).norm()
-    return bool((got - wanted).norm() <= CHANGE * (wanted - before).norm() + ROUNDING * wanted.norm() + CHANCE * chance)

@@ -20,11 +20,11 @@ class NotRepeatable(Exception):  # noqa: N818 - it is no error, the iteration ru
     """An iteration can't stand for others; the text says why."""
 
 
-class Count(int):
+class Count:
     """A number of the run that goes up with its iterations, while one is recorded.
 
     It may be part of a generator's purpose, be added to, and be made an `int` where the result is part of what a graph is
-    looked up by. Any other use would be frozen into the record, so it is refused.
+    looked up by. Any other use would be frozen into the record, so it is refused; that it is no `int` lets it see every one.
 
     Args:
         value: The number.
@@ -34,27 +34,30 @@ class Count(int):
         NotRepeatable: Python decides or computes by it.
     """
 
-    name: str
+    def __init__(self, value: int, name: str) -> None:
+        self._value = value
+        self.name = name
 
-    def __new__(cls, value: int, name: str) -> Count:
-        """Make a number that knows its name."""
-        made = super().__new__(cls, value)
-        made.name = name
-        return made
+    def __int__(self) -> int:
+        return self._value
+
+    def __str__(self) -> str:
+        return str(self._value)
 
     def __add__(self, other: int) -> Count:
         """Return a later count."""
-        return Count(int(self) + int(other), self.name)
+        return Count(self._value + int(other), self.name)
 
     __radd__ = __add__
 
     def _refuse(self, *_: object) -> NoReturn:
         raise NotRepeatable(f"an iteration's Python depends on run.{self.name}")
 
-    __hash__ = int.__hash__
-    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = _refuse
-    __mod__ = __rmod__ = __floordiv__ = __divmod__ = __mul__ = __rmul__ = __sub__ = __rsub__ = _refuse
-    __truediv__ = __rtruediv__ = __rfloordiv__ = __pow__ = __and__ = __or__ = __neg__ = __float__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __hash__ = __index__ = __float__ = _refuse
+    __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __divmod__ = __rdivmod__ = __pow__ = __rpow__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __and__ = __rand__ = __or__ = __ror__ = __xor__ = _refuse
+    __rxor__ = __lshift__ = __rlshift__ = __rshift__ = __rrshift__ = __neg__ = __pos__ = __abs__ = __invert__ = _refuse
+    __round__ = __trunc__ = __floor__ = __ceil__ = _refuse
 
 
 @attrs.frozen
@@ -138,12 +141,12 @@ class Tape:
         for draw in self._draws:
             parts = (counters[p.name] + p.offset if isinstance(p, _Later) else p for p in draw.purpose)
             draw.generator.manual_seed(derive(draw.seed, *parts))
-        for given in self._inputs:
-            given.tensor.copy_(given.make(counters[given.count.name] + given.count.offset), non_blocking=True)
+        for each in self._inputs:
+            each.tensor.copy_(each.make(counters[each.count.name] + each.count.offset), non_blocking=True)
 
     # -- what an iteration calls ---------------------------------------------------------------------------------------
 
-    def generator(self, kind: type[Any], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Any:
+    def generator(self, kind: type[Any], device: torch.device | str, seed: int, purpose: tuple[Any, ...]) -> Any:
         """Return the generator for a purpose, seeded where the iteration is recorded."""
         pattern = tuple(self._later(part) if isinstance(part, Count) else part for part in purpose)
         if self._playing:
@@ -152,18 +155,18 @@ class Tape:
             if (draw.seed, draw.purpose) != (seed, pattern) or not isinstance(draw.generator, kind):
                 raise NotRepeatable("an iteration drew for other purposes than the one before it")
             return draw.generator
-        made = kind(device)
-        if made.device.type != self.device.type:
-            raise NotRepeatable(f"a part draws on the {made.device.type} for {purpose[0]!r}, not on the device")
-        made.manual_seed(derive(seed, *purpose))
-        self._draws.append(_Draw(made, seed, pattern))
-        return made
+        noise = kind(device)
+        if noise.device.type != self.device.type:
+            raise NotRepeatable(f"a component draws on the {noise.device.type} for {purpose[0]!r}, not on the device")
+        noise.manual_seed(derive(seed, *purpose))
+        self._draws.append(_Draw(noise, seed, pattern))
+        return noise
 
     def seed_default(self) -> None:
         """Look whether the turn before drew from a default generator; none is seeded, for a graph can't do that."""
         self._look_at_default()
 
-    def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
+    def input(self, make: Callable[[int], Tensor], count: Any) -> Tensor:
         """Return a tensor on the device that holds ``make(count)``, and will hold that of a later count."""
         if not isinstance(count, Count):
             raise NotRepeatable("a batch was drawn for no number of the run's")
@@ -191,11 +194,11 @@ class Tape:
         # Of a graph that is being captured there is nothing to read.
         if self._playing:
             return
-        found = [torch.default_generator.get_state()]
+        tensors = [torch.default_generator.get_state()]
         if self.device.type == "cuda":
-            found.append(torch.cuda.get_rng_state(self.device))
+            tensors.append(torch.cuda.get_rng_state(self.device))
         # As bytes, for comparing tensors is what a watch for synchronization looks out for.
-        states = [state.numpy().tobytes() for state in found]
+        states = [state.numpy().tobytes() for state in tensors]
         if self._default is not None and states != self._default:
             self.default_used = True
         self._default = states

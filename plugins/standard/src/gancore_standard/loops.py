@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from gancore import Loop, Range
 
@@ -20,7 +20,6 @@ class Alternating(Loop):
         discriminator_steps: Discriminator steps per generator step.
     """
 
-    captures: ClassVar[bool] = True
     players: Sequence[str] = ("generator", "discriminator")
 
     def __init__(self, *, discriminator_steps: Annotated[int, Range(1)] = 1) -> None:
@@ -37,7 +36,6 @@ class Alternating(Loop):
 class Supervised(Loop):
     """Train a classifier on the data alone."""
 
-    captures: ClassVar[bool] = True
     players: Sequence[str] = ("classifier",)
 
     def iteration(self, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import gancore
 from gancore_uap.skip_gradients import scaled_residuals
@@ -23,7 +23,6 @@ class Crafting(gancore.Loop):
         skip_first_block: The first block of a stage is exempt, as in the method's public code.
     """
 
-    captures: ClassVar[bool] = True
     players: Sequence[str] = ("generator",)
 
     def __init__(
