@@ -18,8 +18,9 @@ from pathlib import Path
 
 import click
 import torch
-from gancore_report.charts import Curve, badge, line_chart
-from gancore_report.style import CSS
+from gancore_report.charts import badge, line_chart
+from gancore_report.curves import Curve
+from gancore_report.rendering import stylesheet
 
 from benchmarks.runs import Job, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
@@ -130,7 +131,7 @@ def _page(name: str, found: dict[str, list[list[dict[str, float]]]]) -> str:
             ]
             curves.append(Curve(place, method, points))
         charts.append(line_chart(f"{name}: {title}", curves, longest, log=True, over="seconds of training"))
-    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{CSS}</style>{"".join(charts)}</html>\n'
+    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{stylesheet()}</style>{"".join(charts)}</html>\n'
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import statistics
 from pathlib import Path
 
 import click
-from gancore_report.charts import Curve, badge, line_chart
-from gancore_report.style import CSS
+from gancore_report.charts import badge, line_chart
+from gancore_report.curves import Curve
+from gancore_report.rendering import stylesheet
 
 from benchmarks.runs import Job, attack, seconds, train, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
@@ -113,7 +114,7 @@ def _page(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
             points = [(float(e), 100 * statistics.mean(run[e] for run in runs)) for e in runs[0]]
             curves.append(Curve(place, method, points))
         charts.append(line_chart(f"{title}: accuracy, %", curves, max(x for x, _ in curves[0].points), over="budget"))
-    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{CSS}</style>{"".join(charts)}</html>\n'
+    return f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><style>{stylesheet()}</style>{"".join(charts)}</html>\n'
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from gancore_report import ablation, commands
-from gancore_report.ablation import Scored, Table, ablate
+from gancore_report.ablation import ablate
+from gancore_report.scores import ScoreTable
+from gancore_report.tables import as_markdown, as_text
 from safetensors.torch import load_file
 
 from gancore import GancoreError
@@ -50,13 +52,13 @@ def recipe_of(*tables: dict[str, Any]) -> Recipe:
     return check_table(whole, registry(), name="test")
 
 
-def ablated(out: Path, *tables: dict[str, Any], **options: Any) -> Table:
+def ablated(out: Path, *tables: dict[str, Any], **options: Any) -> ScoreTable:
     return ablate(recipe_of(*tables), registry(), out, device=CPU, **options)
 
 
 def last_line(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])
-    return found
+    entry: dict[str, Any] = json.loads((folder / "scores.jsonl").read_text().splitlines()[-1])
+    return entry
 
 
 def state(out: Path) -> dict[str, int]:
@@ -66,7 +68,7 @@ def state(out: Path) -> dict[str, int]:
 
 def test_the_table_holds_mean_and_sample_deviation_of_the_runs_own_scores(tmp_path: Path, table: dict[str, Any]) -> None:
     out = tmp_path / "out"
-    made = ablated(out, table, {"run": {"seed": 5}}, drops=["losses.balance"], seeds=3)
+    scores = ablated(out, table, {"run": {"seed": 5}}, drops=["losses.balance"], seeds=3)
     assert sorted(path.name for path in out.iterdir()) == sorted(
         ["ablation.json", "ablation.md", *(f"{v}-{s}" for v in ("whole", "without-losses.balance") for s in (5, 6, 7))]
     )
@@ -74,60 +76,37 @@ def test_the_table_holds_mean_and_sample_deviation_of_the_runs_own_scores(tmp_pa
     assert "balance" in toml.read(out / "whole-6" / "recipe.toml")["losses"]
     assert "balance" not in toml.read(out / "without-losses.balance-6" / "recipe.toml")["losses"]
     written = json.loads((out / "ablation.json").read_text())
-    assert written == made.json()
-    assert written["seeds"] == [5, 6, 7]
-    assert list(written["variants"]) == ["whole", "without losses.balance"]
-    assert made.columns == ("classes/kl", "classes/distinct_classes", "fid/fid")
+    assert written == {"recipe": "test", "iterations": 4, "seeds": [5, 6, 7], **scores.json()}
+    assert [row["name"] for row in written["rows"]] == ["whole", "without losses.balance"]
+    columns = [column.name for column in scores.columns]
+    assert columns == ["classes/kl", "classes/distinct_classes", "fid/fid"]
     lines = (out / "ablation.md").read_text().splitlines()
-    for variant, row in written["variants"].items():
-        runs = [last_line(out / f"{variant.replace(' ', '-')}-{seed}") for seed in (5, 6, 7)]
-        (shown,) = [line for line in lines if line.startswith(f"| {variant} |")]
-        assert row["protocols"] == {metric: [run["protocols"][metric]["id"] for run in runs] for metric in ("classes", "fid")}
-        for column, cell in zip(made.columns, shown.split(" | ")[1:], strict=True):
+    for row in written["rows"]:
+        runs = [last_line(out / f"{row['name'].replace(' ', '-')}-{seed}") for seed in (5, 6, 7)]
+        (shown,) = [line for line in lines if line.startswith(f"| {row['name']} |")]
+        for column, score, cell in zip(columns, row["scores"], shown.split(" | ")[1:], strict=True):
             values = np.array([run["scores"][column] for run in runs])
-            assert row["scores"][column]["values"] == values.tolist()
-            assert row["scores"][column]["mean"] == pytest.approx(values.mean(), rel=1e-12)
-            assert row["scores"][column]["deviation"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-15)
-            mean, deviation = cell.strip(" |").split(" ± ")
+            assert {run["protocols"][column.split("/")[0]]["id"] for run in runs} == {score["protocol"]}
+            assert [next(v["value"] for v in run["values"] if v["score"] == column) for run in row["runs"]] == values.tolist()
+            assert (score["score"], score["number"]) == (column, 3)
+            assert score["mean"] == pytest.approx(values.mean(), rel=1e-12)
+            assert score["deviation"] == pytest.approx(values.std(ddof=1), rel=1e-9, abs=1e-15)
+            mean, deviation = cell.strip(" |*").split(" ± ")
             digits = len(mean.partition(".")[2])
             assert (mean, deviation) == (f"{values.mean():.{digits}f}", f"{values.std(ddof=1):.{digits}f}")
-    assert "| 3 seeds | classes/kl ↓ | classes/distinct_classes ↑ | fid/fid ↓ |" in lines
-    assert lines[0] == "test, 4 iterations: mean ± sample deviation over the seeds 5, 6, 7"
-    assert made.notes == ()
-    assert written["better"]["fid/fid"] == "lower"
-    assert written["protocols"]["fid"].keys() == {written["variants"]["whole"]["protocols"]["fid"][0]}
+    ids = {metric: next(iter(written["protocols"][metric])) for metric in ("classes", "fid")}
+    heads = [f"classes/kl ↓ ({ids['classes']})", f"classes/distinct_classes ↑ ({ids['classes']})", f"fid/fid ↓ ({ids['fid']})"]
+    assert f"| variant | {' | '.join(heads)} |" in lines
+    assert lines[0].startswith("test, 4 iterations, seeds 5, 6, 7; mean ± sample deviation over seeds; ")
+    assert scores.notes == ()
+    assert written["rows"][0]["scores"][2]["better"] == "lower"
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path, table: dict[str, Any]) -> None:
-    made = ablated(tmp_path / "out", table, drops=["samplers.long_tail"], seeds=1)
-    assert "±" not in made.text()
-    assert made.caption == "test, 4 iterations: one run each, of seed 0"
-    assert made.json()["variants"]["whole"]["scores"]["fid/fid"]["deviation"] is None
-
-
-def test_the_columns_of_the_plain_table_are_aligned() -> None:
-    rows: dict[str, tuple[Scored, ...]] = {
-        "whole": (Scored({"a/a": 1.0, "b/b": 250.0}, {"a": {"id": "1"}, "b": {"id": "2"}}, {"a/a": "higher"}),),
-        "without losses.x": (Scored({"a/a": 0.25, "b/b": 9.5}, {"a": {"id": "1"}, "b": {"id": "3", "n": 4}}, {}),),
-    }
-    assert Table("r", 7, (0,), rows).text().splitlines() == [
-        "r, 7 iterations: one run each, of seed 0",
-        "",
-        "1 seed            a/a ↑    b/b",
-        "whole             1.000  250.0",
-        "without losses.x  0.250    9.5†",
-        "",
-        "† b: scored by another protocol than whole of seed 0 (different n), so not comparable with it.",
-    ]
-
-
-def test_a_score_that_a_run_lacks_is_no_mean_over_the_others() -> None:
-    protocols = {"a": {"id": "1"}}
-    rows: dict[str, tuple[Scored, ...]] = {"whole": (Scored({"a/a": 1.0}, protocols, {}), Scored({"a/a": 3.0}, protocols, {}))}
-    rows["without x"] = (Scored({"a/a": 1.0}, protocols, {}), Scored({}, protocols, {}))
-    made = Table("r", 7, (0, 1), rows)
-    assert "| without x | - |" in made.markdown()
-    assert made.json()["variants"]["without x"]["scores"]["a/a"] == {"values": [1.0, None], "mean": None, "deviation": None}
+    scores = ablated(tmp_path / "out", table, drops=["samplers.long_tail"], seeds=1)
+    assert "±" not in as_text(scores)
+    assert as_text(scores).splitlines()[0].split("; ")[0] == "test, 4 iterations, seed 0"
+    assert {score["deviation"] for row in scores.json()["rows"] for score in row["scores"]} == {None}
 
 
 def test_by_default_each_term_attack_and_sampler_is_dropped_in_turn(tmp_path: Path, table: dict[str, Any]) -> None:
@@ -183,8 +162,13 @@ def test_an_interrupted_ablation_goes_on_to_the_same_bits(
     after = state(stopped)
     assert all(after[name] == time for name, time in before.items() if reached[name.split("/")[0]] == 4)
     ablated(whole, table, drops=["losses.balance"], seeds=2)
-    for name in ("ablation.md", "ablation.json"):
-        assert (stopped / name).read_bytes() == (whole / name).read_bytes()
+    assert (stopped / "ablation.md").read_bytes() == (whole / "ablation.md").read_bytes()
+    one, two = (json.loads((out / "ablation.json").read_text()) for out in (stopped, whole))
+    for run in (run for written in (one, two) for row in written["rows"] for run in row["runs"]):
+        run["folder"] = Path(run["folder"]).name
+        assert run.pop("training_seconds") > 0
+        assert run.pop("evaluation_seconds") > 0
+    assert one == two
     tensors = [name for name in state(whole) if name.endswith(".safetensors")]
     assert len(tensors) == 4 * 4, "of each run the checkpoint, two networks and a head"
     for name in tensors:
@@ -199,11 +183,11 @@ def test_a_finished_run_is_not_repeated_and_more_seeds_and_parts_add_to_it(tmp_p
     before = state(out)
     assert ablated(out, table, drops=["losses.balance"], seeds=1) == first
     assert state(out) == before
-    made = ablated(out, table, drops=["losses.balance", "ema", "ema"], seeds=2)
-    assert list(made.rows) == ["whole", "without losses.balance", "without ema"]
+    more = ablated(out, table, drops=["losses.balance", "ema", "ema"], seeds=2)
+    assert [row.label for row in more.rows] == ["whole", "without losses.balance", "without ema"]
     after = state(out)
     assert {name: after[name] for name in before} == before
-    assert made.rows["whole"][0] == first.rows["whole"][0]
+    assert more.rows[0].runs[0] == first.rows[0].runs[0]
 
 
 def test_a_run_killed_before_its_weights_were_written_is_completed(tmp_path: Path, table: dict[str, Any]) -> None:
@@ -216,27 +200,31 @@ def test_a_run_killed_before_its_weights_were_written_is_completed(tmp_path: Pat
     assert all(torch.equal(before[name], value) for name, value in load_file(weights).items())
 
 
-def test_scores_of_another_protocol_are_marked_and_a_footnote_says_which(tmp_path: Path, table: dict[str, Any]) -> None:
-    made = ablated(tmp_path / "out", table, drops=["losses.balance", "ema"], seeds=2)
-    assert made.notes == tuple(
-        f"† {metric}: scored by another protocol than whole of seed 0 (different weights), so not comparable with it."
-        for metric in ("classes", "fid")
-    )
-    rows = {line.split(" |")[0]: line for line in made.markdown().splitlines() if line.startswith("| w")}
-    assert rows["| without ema"].count("†") == 3
-    assert "†" not in rows["| whole"] + rows["| without losses.balance"]
-    assert made.notes[1] in made.text()
-    assert made.json()["notes"] == list(made.notes)
-    assert len(made.json()["protocols"]["fid"]) == 2
+def test_scores_of_another_protocol_stand_in_columns_of_their_own_and_a_note_says_why(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    scores = ablated(tmp_path / "out", table, drops=["losses.balance", "ema"], seeds=2)
+    assert [column.name for column in scores.columns] == [
+        name for name in ("classes/kl", "classes/distinct_classes", "fid/fid") for _ in range(2)
+    ]
+    assert [note.split(":")[0] for note in scores.notes] == ["classes", "fid"]
+    assert all(" differ in weights (ema, live), so their values stand in columns of their own" in n for n in scores.notes)
+    cells = {line.split(" | ")[0]: line.strip(" |").split(" | ")[1:] for line in as_markdown(scores).splitlines()}
+    assert [bool(cell.strip()) for cell in cells["| without ema"]] == [False, True] * 3
+    for name in ("| whole", "| without losses.balance"):
+        assert [bool(cell.strip(" |")) for cell in (*cells[name], "")[:6]] == [True, False] * 3
+    assert scores.json()["notes"] == list(scores.notes)
+    assert len(scores.json()["protocols"]["fid"]) == 2
 
 
-def test_seeds_of_different_protocols_are_marked_in_the_whole_recipe_too(tmp_path: Path, table: dict[str, Any]) -> None:
+def test_seeds_of_different_protocols_are_not_averaged(tmp_path: Path, table: dict[str, Any]) -> None:
     # Without weights the annotator is another one for each seed.
     del table["networks"]["annotator"]["weights"]
-    made = ablated(tmp_path / "out", table, drops=["losses.balance"], seeds=2)
-    (row,) = [line for line in made.markdown().splitlines() if line.startswith("| whole")]
-    assert row.count("†") == 3
-    assert "(different network_hash)" in made.notes[0]
+    scores = ablated(tmp_path / "out", table, drops=["losses.balance"], seeds=2)
+    (row,) = [line for line in as_markdown(scores).splitlines() if line.startswith("| whole")]
+    assert row.count("(1 of 2)") == 6
+    assert "±" not in row
+    assert " differ in network_hash (" in scores.notes[0]
 
 
 def test_values_that_evaluate_appended_later_count_each_for_itself(tmp_path: Path, table: dict[str, Any]) -> None:
@@ -246,8 +234,19 @@ def test_values_that_evaluate_appended_later_count_each_for_itself(tmp_path: Pat
     fid = {"scores": {"fid/fid": 7.0}, "protocols": {"fid": entry["protocols"]["fid"]}, "better": {"fid/fid": "lower"}}
     with (out / "whole-0" / "scores.jsonl").open("a") as file:
         file.write(json.dumps({"iteration": 4, **fid}) + "\n")
-    made = ablated(out, table, drops=["losses.balance"], seeds=1)
-    assert made.rows["whole"][0].values == {**first.rows["whole"][0].values, "fid/fid": 7.0}
+    (scored,) = ablated(out, table, drops=["losses.balance"], seeds=1).rows[0].runs
+    before = {column.name: value for column, value in first.rows[0].runs[0].values.items()}
+    assert {column.name: value for column, value in scored.values.items()} == {**before, "fid/fid": 7.0}
+
+
+def test_a_damaged_line_of_the_scores_is_passed_over_and_named(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    first = ablated(out, table, drops=["losses.balance"], seeds=1)
+    with (out / "whole-0" / "scores.jsonl").open("a") as file:
+        file.write('{"iteration": 4, "sco')
+    again = ablated(out, table, drops=["losses.balance"], seeds=1)
+    assert again.notes == ("whole-0: The last line of scores.jsonl is cut off and was passed over.",)
+    assert as_text(again).startswith(as_text(first))
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -373,10 +372,10 @@ def test_the_command_prints_the_table_and_writes_it(recipe: Path, tmp_path: Path
         f"{variant}-{seed}" for variant in ("whole", "without-losses.balance") for seed in (0, 1)
     ]
     lines = done.stdout.splitlines()
-    assert lines[0].endswith("tiny.toml, 2 iterations: mean ± sample deviation over the seeds 0, 1")
-    assert lines[2].split() == ["2", "seeds", "classes/kl", "↓", "classes/distinct_classes", "↑", "fid/fid", "↓"]
-    assert [line.split(" ")[0] for line in lines[3:5]] == ["whole", "without"]
-    assert lines[3].count("±") == lines[4].count("±") == 3
+    assert "tiny.toml, 2 iterations, seeds 0, 1; mean ± sample deviation over seeds" in lines[0]
+    assert lines[2].split() == ["variant", "classes/kl", "↓", "classes/distinct_classes", "↑", "fid/fid", "↓"]
+    assert [line.split(" ")[0] for line in lines[3:6]] == ["protocol", "whole", "without"]
+    assert lines[4].count("±") == lines[5].count("±") == 3
     assert lines[-1] == f"The table is in {out.relative_to(tmp_path)}/ablation.md, and its values by seed in " + (
         f"{out.relative_to(tmp_path)}/ablation.json"
     )

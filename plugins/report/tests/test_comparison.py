@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from gancore_report.comparison import Comparison, compare, write
+from gancore_report.comparison import compare, write
+from gancore_report.scores import ScoreTable
+from gancore_report.tables import as_markdown, as_text
 
 from gancore import GancoreError
 from gancore.cli import main
@@ -58,9 +60,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeRun:
     return make_run
 
 
-def body(compared: Comparison) -> list[str]:
+def body(compared: ScoreTable) -> list[str]:
     """Return the lines of the table alone."""
-    return compared.text().split("\n\n")[1].splitlines()
+    return as_text(compared).split("\n\n")[1].splitlines()
 
 
 # -- columns ---------------------------------------------------------------------------------------------------------------
@@ -68,7 +70,7 @@ def body(compared: Comparison) -> list[str]:
 
 def test_values_of_one_protocol_share_a_column_and_the_best_is_marked(make: MakeRun) -> None:
     compared = compare([make("plain", scored(40, 20.0)), make("balanced", scored(40, 9.5), weight=2.0)])
-    assert compared.text().splitlines() == [
+    assert as_text(compared).splitlines() == [
         "Scores of each run's last evaluation; *: best of a column",
         "",
         "run       iteration  seed  fid/fid ↓",
@@ -92,8 +94,8 @@ def test_values_of_different_protocols_have_columns_of_their_own_and_the_differe
         "fid: the protocols aaaa1111 and bbbb2222 differ in samples (2000, 500), weights (ema, live), so their values stand in "
         "columns of their own and can't be compared with each other.",
     )
-    assert "*" not in compared.text()
-    assert "**" not in compared.markdown()
+    assert "*" not in as_text(compared)
+    assert "**" not in as_markdown(compared)
 
 
 def test_one_different_setting_keeps_values_apart_though_the_ids_are_the_same(make: MakeRun) -> None:
@@ -106,15 +108,15 @@ def test_values_that_do_not_say_how_they_were_made_are_compared_with_none(make: 
     runs = [make(name, {**scored(40, 1.0), "protocols": {}}, weight=place) for place, name in enumerate("ab")]
     compared = compare([*runs, make("c", scored(40, 2.0), weight=9)])
     assert [column.id for column in compared.columns] == ["not recorded", "not recorded", "aaaa1111"]
-    assert compared.notes[0] == "fid: how the values of a were made is not recorded, so nothing compares with them."
-    assert "*" not in compared.text()
+    assert compared.notes[0] == "fid: how the values of a were computed is not recorded, so nothing compares with them."
+    assert "*" not in as_text(compared)
 
 
 def test_a_value_keeps_the_protocol_of_its_own_line(make: MakeRun) -> None:
     again = scored(40, 3.0, protocol("bbbb2222", samples=9))
     compared = compare([make("one", scored(40, 1.0, fid__other=5.0), again)])
     assert {(column.name, column.id) for column in compared.columns} == {("fid/fid", "bbbb2222"), ("fid/other", "aaaa1111")}
-    assert [compared.rows[0].found(column) for column in compared.columns] == [[3.0], [5.0]]
+    assert [compared.rows[0].values(column) for column in compared.columns] == [[3.0], [5.0]]
 
 
 def test_a_score_that_a_run_lacks_is_a_dash_and_one_made_otherwise_a_blank(make: MakeRun) -> None:
@@ -136,7 +138,7 @@ def test_metrics_can_be_chosen(make: MakeRun, asked: str, shown: list[str]) -> N
 
 def test_no_value_is_the_best_of_equal_ones_or_without_a_direction(make: MakeRun) -> None:
     runs = [make(name, scored(40, 1.0, fid__other=place), weight=place) for place, name in enumerate("abc")]
-    assert "*" not in compare(runs).text()
+    assert "*" not in as_text(compare(runs))
 
 
 def test_values_that_are_written_alike_are_marked_alike_and_none_that_is_not_finite(make: MakeRun) -> None:
@@ -152,7 +154,7 @@ def test_runs_that_differ_in_nothing_but_their_seed_share_a_row(make: MakeRun) -
     seeds = [make(f"whole-{seed}", scored(40, value), seed=seed) for seed, value in enumerate((1.0, 2.0, 6.0))]
     other = make("without-0", scored(40, 4.0), weight=0.0)
     compared = compare([seeds[0], other, *seeds[1:]])
-    assert compared.text().splitlines()[0] == (
+    assert as_text(compared).splitlines()[0] == (
         "Scores of each run's last evaluation; mean ± sample deviation over seeds; *: best of a column"
     )
     assert body(compared) == [
@@ -161,8 +163,8 @@ def test_runs_that_differ_in_nothing_but_their_seed_share_a_row(make: MakeRun) -
         "whole-{0,1,2}         40      3  3.000 ± 2.646*",
         "without-0             40      1  4.000",
     ]
-    assert "| whole-{0,1,2} | 40 | 3 | **3.000 ± 2.646** |" in compared.markdown()
-    assert "| run | iteration | seeds | fid/fid ↓ (aaaa1111) |" in compared.markdown()
+    assert "| whole-{0,1,2} | 40 | 3 | **3.000 ± 2.646** |" in as_markdown(compared)
+    assert "| run | iteration | seeds | fid/fid ↓ (aaaa1111) |" in as_markdown(compared)
 
 
 def test_each_run_can_have_a_row_of_its_own(make: MakeRun) -> None:
@@ -174,8 +176,8 @@ def test_a_mean_over_fewer_runs_than_the_row_has_says_so(make: MakeRun) -> None:
     few = protocol("bbbb2222", samples=9)
     lines = [scored(40, 1.0), scored(40, 3.0), scored(40, 8.0, few)]
     compared = compare([make(f"whole-{seed}", line, seed=seed) for seed, line in enumerate(lines)])
-    assert "2.000 ± 1.414 (2 of 3)" in compared.text()
-    assert "8.000 (1 of 3)" in compared.text()
+    assert "2.000 ± 1.414 (2 of 3)" in as_text(compared)
+    assert "8.000 (1 of 3)" in as_text(compared)
 
 
 def test_the_same_seed_twice_is_no_second_sample(make: MakeRun) -> None:
@@ -240,7 +242,7 @@ def test_the_last_evaluation_counts_and_not_the_best(make: MakeRun) -> None:
     assert body(compare([run]))[-1].split() == ["one", "40", "0", "3.000"]
     assert body(compare([run], at="30"))[-1].split() == ["one", "30", "0", "2.000"]
     best = compare([run], at="best:fid/fid")
-    assert best.text().splitlines()[0] == "Scores where each run's fid/fid was best, so chosen by the score"
+    assert as_text(best).splitlines()[0] == "Scores where each run's fid/fid was best, so chosen by the score"
     assert body(best)[-1].split() == ["one", "20", "0", "1.000"]
 
 
@@ -316,7 +318,7 @@ def test_folders_that_are_no_runs_are_refused(make: MakeRun, tmp_path: Path) -> 
 def test_the_file_is_markdown_or_json_by_its_name(make: MakeRun, tmp_path: Path) -> None:
     compared = compare([make(f"whole-{seed}", scored(40, 1.0 + 2 * seed), seed=seed) for seed in (0, 1)])
     write(compared, tmp_path / "new" / "table.md")
-    assert (tmp_path / "new" / "table.md").read_text() == compared.markdown()
+    assert (tmp_path / "new" / "table.md").read_text() == as_markdown(compared)
     write(compared, tmp_path / "table.json")
     written = json.loads((tmp_path / "table.json").read_text())
     (row,) = written["rows"]
@@ -346,10 +348,10 @@ def test_no_line_of_the_table_or_its_notes_is_wider_than_the_terminal(make: Make
         make(n, scored(40, 1.0, protocol(n * 8, samples=k), classes__distinct_classes=k), weight=k)
         for k, n in enumerate("abcdef")
     ]
-    text = compare(runs).text(80)
+    text = as_text(compare(runs), 80)
     assert max(map(len, text.splitlines())) <= 80
     assert text.count("\nprotocol ") > 1
-    assert max(map(len, compare(runs).text().splitlines())) > 80
+    assert max(map(len, as_text(compare(runs)).splitlines())) > 80
 
 
 def run(*words: object) -> Result:
@@ -360,7 +362,7 @@ def test_the_command_prints_the_table_and_ends_with_0_also_where_protocols_diffe
     runs = [make("one", scored(40, 1.0)), make("two", scored(40, 2.0, protocol("bbbb2222", samples=9)), weight=2.0)]
     done = run("compare", *runs, "--out", "table.md")
     assert done.exit_code == 0
-    assert done.stdout == f"{compare(runs).text()}\n\nThe table is in table.md\n"
+    assert done.stdout == f"{as_text(compare(runs))}\n\nThe table is in table.md\n"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from gancore_report.tables import decimals, markdown, mean_and_deviation, plain
+from gancore_report.reading import RunData
+from gancore_report.scores import Column, Row, ScoredRun, ScoreTable, decimals, mean_and_deviation
+from gancore_report.tables import as_markdown, as_text, markdown, plain
 
 LINES = [["run", "one", "two", "three"], ["a long name", "1", "22", "333"]]
 
@@ -50,3 +54,50 @@ def test_a_mean_beyond_the_largest_number_is_not_finite_and_no_failure(values: l
     _, deviation = mean_and_deviation(values)
     assert deviation is not None
     assert not np.isfinite(deviation)
+
+
+RUN = RunData(Path("r"), {}, "", {}, [], [], [], [], {})
+
+
+def column(name: str, better: str = "", **protocol: object) -> Column:
+    return Column(name, str(protocol), protocol, better)
+
+
+def row(label: str, *values: dict[Column, float]) -> Row:
+    return Row(label, tuple(ScoredRun(RUN, f"{label}-{seed}", 7, scores) for seed, scores in enumerate(values)))
+
+
+def test_a_table_whose_rows_are_alike_says_so_in_its_title_alone() -> None:
+    a, b, other = column("a/a", "higher", id="1"), column("b/b", id="2"), column("b/b", id="3", n=4)
+    rows = (row("whole", {a: 1.0, b: 250.0}), row("without losses.x", {a: 0.25, other: 9.5}))
+    assert as_text(ScoreTable("r, seed 0", rows, head="variant", alike=True)).splitlines() == [
+        "r, seed 0; *: best of a column",
+        "",
+        "variant            a/a ↑    b/b    b/b",
+        "protocol               1      2      3",
+        "whole             1.000*  250.0",
+        "without losses.x  0.250          9.500",
+        "",
+        "- b: the protocols 2 and 3 differ in n (-, 4), so their values stand in columns of their own and can't be compared "
+        "with each other.",
+    ]
+
+
+def test_a_mean_over_fewer_seeds_than_the_row_has_says_so() -> None:
+    a = column("a/a", id="1")
+    table = ScoreTable("r", (row("whole", {a: 1.0}, {a: 3.0}), row("some", {a: 1.0}, {}), row("none", {}, {})), alike=True)
+    assert [line.split(" | ")[1] for line in as_markdown(table).splitlines()[4:]] == [
+        "2.000 ± 1.414 |",
+        "1.000 (1 of 2) |",
+        "- |",
+    ]
+
+
+def test_what_a_terminal_would_obey_is_shown_instead() -> None:
+    evil = "\x1b[2J\r\n\N{RIGHT-TO-LEFT OVERRIDE}x"
+    a = Column(f"{evil}/a", "k", {"id": evil, "n": evil}, "")
+    b = Column(f"{evil}/a", "l", {"id": evil, "n": 1}, "")
+    table = ScoreTable(evil, (row(evil, {a: 1.0}), row("other", {b: 2.0})), remarks=(evil,))
+    for text in (as_text(table), as_text(table, 80), as_markdown(table)):
+        assert all(letter.isprintable() or letter == "\n" for letter in text)
+        assert "[2J" in text

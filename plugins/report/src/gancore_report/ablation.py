@@ -23,23 +23,21 @@ from gancore.tools import (
     checkpoint,
     did_you_mean,
     distributed,
-    entries,
     listed,
     make_plan,
     merge,
     prerequisites,
     toml,
     train,
-    write_text,
 )
-from gancore_report import tables
-from gancore_report.tables import ARROWS, MISSING, decimals, mean_and_deviation, spread
+from gancore_report.paths import write_whole
+from gancore_report.reading import read_run
+from gancore_report.scores import Row, ScoredRun, ScoreTable, evaluations, single_numbers
+from gancore_report.tables import as_markdown
 
 WHOLE = "whole"
-KEPT = "losses.adversarial"
-"""The part that is dropped only when it is named: without it there is no game."""
-
-MARK = "†"
+ADVERSARIAL = "losses.adversarial"
+"""What is dropped only when it is named: without it there is no game."""
 
 
 @attrs.frozen
@@ -59,127 +57,6 @@ class Trial:
     folder: RunFolder
 
 
-@attrs.frozen
-class Scored:
-    """What the last evaluation of one run gave.
-
-    Attributes:
-        values: ``metric/value`` -> number; lists of numbers are left out.
-        protocols: Metric label -> how its values were made, with an ``id``.
-        better: ``metric/value`` -> ``lower`` or ``higher``.
-    """
-
-    values: dict[str, float]
-    protocols: dict[str, dict[str, Any]]
-    better: dict[str, str]
-
-
-@attrs.frozen
-class Table:
-    """The scores of an ablation.
-
-    Attributes:
-        recipe: Name of the recipe.
-        iterations: How long each run was trained.
-        seeds: The seeds, in order.
-        rows: Variant -> what each seed gave.
-    """
-
-    recipe: str
-    iterations: int
-    seeds: tuple[int, ...]
-    rows: dict[str, tuple[Scored, ...]]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every numeric score, in the order of the recipe's metrics."""
-        return tuple(dict.fromkeys(name for runs in self.rows.values() for run in runs for name in run.values))
-
-    @property
-    def caption(self) -> str:
-        """What the cells are."""
-        seeds = ", ".join(map(str, self.seeds))
-        what = f"mean ± sample deviation over the seeds {seeds}" if len(self.seeds) > 1 else f"one run each, of seed {seeds}"
-        return f"{self.recipe}, {self.iterations} iterations: {what}"
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """One line for each metric that did not score all runs by the same protocol."""
-        notes = []
-        first = self._first
-        for metric in dict.fromkeys(column.split("/")[0] for column in self.columns):
-            others = [run.protocols.get(metric, {}) for runs in self.rows.values() for run in runs]
-            own = first.protocols.get(metric, {})
-            keys = {key for other in others for key in {*own, *other} if own.get(key) != other.get(key)} - {"id"}
-            if any(other.get("id") != own.get("id") for other in others):
-                notes.append(
-                    f"{MARK} {metric}: scored by another protocol than {WHOLE} of seed {self.seeds[0]} "
-                    f"(different {listed(keys, none='id')}), so not comparable with it."
-                )
-        return tuple(notes)
-
-    def text(self) -> str:
-        """Return the table for a terminal."""
-        header, rows = self._cells()
-        return "\n".join([self.caption, "", *tables.plain([header, *rows]), *self._after()])
-
-    def markdown(self) -> str:
-        """Return the table in Markdown."""
-        header, rows = self._cells()
-        return "\n".join([self.caption, "", *tables.markdown(header, rows), *("\n" + note for note in self.notes)]) + "\n"
-
-    def json(self) -> dict[str, Any]:
-        """Return every value by seed, means and deviations, and how the values were made."""
-        protocols: dict[str, dict[str, Any]] = {}
-        for run in (run for runs in self.rows.values() for run in runs):
-            for metric, protocol in run.protocols.items():
-                protocols.setdefault(metric, {})[protocol["id"]] = protocol
-        return {
-            "recipe": self.recipe,
-            "iterations": self.iterations,
-            "seeds": list(self.seeds),
-            "variants": {variant: self._row_as_json(runs) for variant, runs in self.rows.items()},
-            "better": {column: self._first.better[column] for column in self.columns if column in self._first.better},
-            "protocols": protocols,
-            "notes": list(self.notes),
-        }
-
-    def _row_as_json(self, runs: Sequence[Scored]) -> dict[str, Any]:
-        scores = {}
-        for column in self.columns:
-            values = [run.values.get(column) for run in runs]
-            known = [value for value in values if value is not None]
-            mean, deviation = mean_and_deviation(known) if len(known) == len(values) else (None, None)
-            scores[column] = {"values": values, "mean": mean, "deviation": deviation}
-        metrics = dict.fromkeys(metric for run in runs for metric in run.protocols)
-        ids = {metric: [run.protocols.get(metric, {}).get("id") for run in runs] for metric in metrics}
-        return {"scores": scores, "protocols": ids}
-
-    @property
-    def _first(self) -> Scored:
-        return self.rows[WHOLE][0]
-
-    def _after(self) -> list[str]:
-        return ["", *self.notes] if self.notes else []
-
-    def _cells(self) -> tuple[list[str], list[list[str]]]:
-        """Return the header, and a line of cells for each variant; cells of one column end with their last digits aligned."""
-        header = [f"{len(self.seeds)} seed{'s' * (len(self.seeds) > 1)}"]
-        rows = [[variant] for variant in self.rows]
-        for column in self.columns:
-            metric = column.split("/")[0]
-            own = self._first.protocols.get(metric, {}).get("id")
-            found = [[run.values[column] for run in runs if column in run.values] for runs in self.rows.values()]
-            digits = decimals([mean_and_deviation(values)[0] for values in found if values])
-            other = [any(run.protocols.get(metric, {}).get("id") != own for run in runs) for runs in self.rows.values()]
-            header.append(column + ARROWS.get(self._first.better.get(column, ""), "") + " " * any(other))
-            for row, values, marked in zip(rows, found, other, strict=True):
-                # A mean over fewer seeds than the caption says would be another quantity.
-                cell = spread(values, digits) if len(values) == len(self.seeds) else MISSING
-                row.append(cell + (MARK if marked else " " * any(other)))
-        return header, rows
-
-
 def ablate(
     recipe: Recipe,
     registry: Registry,
@@ -189,7 +66,7 @@ def ablate(
     seeds: int = 3,
     device: torch.device,
     progress: Progress | None = None,
-) -> Table:
+) -> ScoreTable:
     """Train a recipe as it is and once without each of some parts, for several seeds, and return and write the table.
 
     Everything is checked before anything is trained. Finished runs in `out` are not repeated, and an interrupted one goes on.
@@ -218,15 +95,10 @@ def ablate(
             if trial.recipe.name in str(error):
                 raise
             raise GancoreError(f"{trial.recipe.name}: {error}") from error
-    rows: dict[str, tuple[Scored, ...]] = {}
-    for trial in trials:
-        rows[trial.variant] = (*rows.get(trial.variant, ()), last_scores(trial))
-    table = Table(recipe.name, recipe.run.iterations, tuple(dict.fromkeys(trial.seed for trial in trials)), rows)
-    try:
-        write_text(out / "ablation.md", table.markdown())
-        write_text(out / "ablation.json", json.dumps(table.json(), indent=2) + "\n")
-    except OSError as error:
-        raise GancoreError(f"{out} can't be written: {error.strerror}; choose another --out.") from error
+    table = _table(recipe, trials)
+    seeds_and_length = {"recipe": recipe.name, "iterations": recipe.run.iterations, "seeds": _seeds(trials)}
+    write_whole(out / "ablation.md", as_markdown(table))
+    write_whole(out / "ablation.json", json.dumps({**seeds_and_length, **table.json()}, indent=2) + "\n")
     return table
 
 
@@ -285,25 +157,36 @@ def droppable(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {**parts, **{single: {single: False} for single in ("ema", "evaluation") if single in recipe.table}}
 
 
-def last_scores(trial: Trial) -> Scored:
+def last_scores(trial: Trial) -> ScoredRun:
     """Return what the last evaluation of a finished run gave.
 
     Raises:
         GancoreError: The run was not scored at its last iteration.
     """
-    folder, last = trial.folder, trial.recipe.run.iterations
-    found = [entry for entry in entries(folder.scores) if entry["iteration"] == last] if folder.scores.exists() else []
-    if not found:
-        raise GancoreError(
-            f"{folder.path} is trained but holds no scores of iteration {last}; score it by `gancore evaluate {folder.path}`."
-        )
-    whole: dict[str, dict[str, Any]] = {"scores": {}, "protocols": {}, "better": {}}
-    # `gancore evaluate` appends lines, of a few metrics where it is asked for a few; the newest value of each counts.
-    for entry in found:
-        for key, known in whole.items():
-            known.update(entry.get(key, {}))
-    numbers = {k: v for k, v in whole["scores"].items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    return Scored(numbers, whole["protocols"], whole["better"])
+    path, last = trial.folder.path, trial.recipe.run.iterations
+    run = read_run(path)
+    values = single_numbers(evaluations(run).get(last, {}))
+    if not values:
+        raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `gancore evaluate {path}`.")
+    return ScoredRun(run, path.name, last, values)
+
+
+def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
+    rows: dict[str, tuple[ScoredRun, ...]] = {}
+    for trial in trials:
+        rows[trial.variant] = (*rows.get(trial.variant, ()), last_scores(trial))
+    seeds = _seeds(trials)
+    title = f"{recipe.name}, {recipe.run.iterations} iterations, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    damaged = [
+        f"{scored.label}: {scored.run.notes[trials[0].folder.scores.name]}"
+        for scored in (scored for runs in rows.values() for scored in runs)
+        if trials[0].folder.scores.name in scored.run.notes
+    ]
+    return ScoreTable(title, tuple(Row(*row) for row in rows.items()), tuple(damaged), head="variant", alike=True)
+
+
+def _seeds(trials: Sequence[Trial]) -> list[int]:
+    return list(dict.fromkeys(trial.seed for trial in trials))
 
 
 def _named(recipe: Recipe, registry: Registry, drops: Sequence[str]) -> dict[str, Plan]:
@@ -319,7 +202,7 @@ def _named(recipe: Recipe, registry: Registry, drops: Sequence[str]) -> dict[str
 def _default(plan: Plan, announce: Callable[[str], None]) -> dict[str, Plan]:
     recipe, parts = plan.recipe, droppable(plan.recipe)
     # A term of weight 0 is in the recipe and not in the plan; dropping it would change nothing.
-    wanted = [f"losses.{label}" for label in plan.terms if f"losses.{label}" != KEPT]
+    wanted = [f"losses.{label}" for label in plan.terms if f"losses.{label}" != ADVERSARIAL]
     wanted += [f"{group}.{label}" for group in ("attacks", "samplers") for label in recipe.group(group)]
     plans, refused = {}, ""
     for part in wanted:
@@ -329,7 +212,7 @@ def _default(plan: Plan, announce: Callable[[str], None]) -> dict[str, Plan]:
             refused = f"{part} is not dropped, for without it there is no plan: {error}"
             announce(refused)
     if not plans:
-        why = f"; {refused}" if refused else f": it has no loss term but {KEPT}, no attack and no sampler."
+        why = f"; {refused}" if refused else f": it has no loss term but {ADVERSARIAL}, no attack and no sampler."
         raise GancoreError(f"{recipe.name} has nothing to drop by default, so name a part by --drop{why}")
     return plans
 

@@ -6,13 +6,15 @@ they follow the page's light or dark scheme. Runs are told apart by a letter too
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from html import escape
 
 import attrs
+from markupsafe import Markup, escape
 
-from gancore_report.numbers import full, labels, log_ticks, percent, short, ticks
+from gancore_report.axes import LARGEST, Axis, labels, line_axis, ticks
+from gancore_report.curves import Curve, averaged, thinned, window_of
+from gancore_report.formats import full, percent, short
 
 PALETTE = 7
 """Number of run colors; with more runs they come again, dashed."""
@@ -28,56 +30,15 @@ _LETTER = 12
 _MOST_NAMES = 4
 """With more runs, a chart's legend gives their letters alone."""
 
-_MOST_POINTS = 400
-"""Longer curves are thinned out to about so many points."""
-
-LARGEST = 1e150
-"""Values beyond are as good as not finite, and would overflow an axis."""
-
-Point = tuple[float, float]
-
-
-@attrs.frozen
-class Curve:
-    """A curve of one run.
-
-    Attributes:
-        run: Place of the run in the report, which gives its color and letter.
-        name: The run's name.
-        points: Iteration and value, by iteration.
-    """
-
-    run: int
-    name: str
-    points: Sequence[Point]
-
-
-@attrs.frozen
-class Axis:
-    """A vertical axis: its ends, its ticks, and whether it is logarithmic."""
-
-    low: float
-    high: float
-    ticks: Sequence[float]
-    log: bool = False
-
-    def place(self, value: float) -> float:
-        """Return where a value lies, 0 at the lower end and 1 at the upper."""
-        if self.log:
-            if value <= 0:
-                return -1.0
-            return math.log(value / self.low) / math.log(self.high / self.low)
-        return (value - self.low) / (self.high - self.low)
-
 
 def letter(run: int) -> str:
     """Return the letter of a run: A to Z, then numbers."""
     return chr(ord("A") + run) if run < 26 else str(run + 1)
 
 
-def badge(run: int) -> str:
+def badge(run: int) -> Markup:
     """Return a run's letter on its color."""
-    return f'<span class="badge" style="background:var(--run{run % PALETTE})">{letter(run)}</span>'
+    return Markup(f'<span class="badge" style="background:var(--run{run % PALETTE})">{letter(run)}</span>')
 
 
 def line_chart(
@@ -89,7 +50,7 @@ def line_chart(
     log: bool = False,
     legend: bool = True,
     over: str = "iteration",
-) -> str:
+) -> Markup:
     """Return a chart of curves, over iterations or another quantity.
 
     Values that are not finite are left out, and their number is written beside the title.
@@ -109,18 +70,18 @@ def line_chart(
     notes = _lost(curves, finite)
     shown, faint = finite, []
     if smooth:
-        window = _window(finite)
+        window = window_of(len(curve.points) for curve in finite)
         if window > 1:
             faint = finite
-            shown = [attrs.evolve(curve, points=_averaged(curve.points, window)) for curve in finite]
-    axis = _axis([y for curve in shown for _, y in curve.points], [y for curve in faint for _, y in curve.points], log=log)
+            shown = [attrs.evolve(curve, points=averaged(curve.points, window)) for curve in finite]
+    axis = line_axis([y for curve in shown for _, y in curve.points], [y for curve in faint for _, y in curve.points], log=log)
     if axis.log:
         notes.append("logarithmic axis")
     left, body = _vertical(axis)
     across = _across(left, last)
 
     def path(curve: Curve, kind: str) -> str:
-        places = [(across(x), _down(axis.place(y))) for x, y in _thinned(curve.points)]
+        places = [(across(x), _down(axis.place(y))) for x, y in thinned(curve.points)]
         if not places:
             return ""
         if len(places) == 1:
@@ -150,7 +111,7 @@ def line_chart(
         "</g>",
         *(_ends(shown, axis, across) if legend and len(curves) <= 8 else ()),
     ]
-    return _figure(title, "; ".join(notes), _legend(curves) if legend else "", "".join(body))
+    return _figure(title, "; ".join(notes), _legend(curves) if legend else Markup(), "".join(body))
 
 
 def bar_chart(
@@ -165,7 +126,7 @@ def bar_chart(
     markers: Sequence[float] = (),
     note: str = "",
     below: str = "class",
-) -> str:
+) -> Markup:
     """Return a chart of bars from zero.
 
     Args:
@@ -207,76 +168,12 @@ def bar_chart(
             start, y = left + place * band, _down(min(1.0, axis.place(value)))
             body.append(f'<path class="marker" d="M{start + gap / 2:.1f} {y:.1f}h{band - gap:.1f}"/>')
     body += _bar_labels(left, band, len(values), names, below)
-    return _figure(title, note, "", "".join(body))
+    return _figure(title, note, Markup(), "".join(body))
 
 
 def names_fit(names: Sequence[str]) -> bool:
     """Whether the names can stand below the bars of a chart; numbers do otherwise."""
     return _CHARACTER * max(map(len, names), default=0) < (_WIDTH - _RIGHT - 50) / max(1, len(names))
-
-
-def bar_axis(values: Sequence[float]) -> Axis:
-    """Return an axis that holds zero and all finite values."""
-    finite = [value for value in values if abs(value) < LARGEST]
-    low, high = min([0.0, *finite]), max([0.0, *finite])
-    if high - low < 1e-100:
-        high = 1.0
-    # The axis ends at ticks.
-    spaced = ticks(low, high)
-    step = spaced[1] - spaced[0]
-    low, high = step * math.floor(low / step + 1e-9), step * math.ceil(high / step - 1e-9)
-    return Axis(low, high, ticks(low, high, 7))
-
-
-def _axis(values: Sequence[float], behind: Sequence[float], *, log: bool) -> Axis:
-    """Return an axis that holds all values, and of those behind them all but the outermost hundredths."""
-    ordered = sorted(behind)
-    cut = len(ordered) // 100
-    held = [*values, *ordered[cut : len(ordered) - cut]]
-    low, high = min(held), max(held)
-    if log and low > 1e-100 and high / low >= 50:
-        low, high = low / 1.15, high * 1.15
-        return Axis(low, high, log_ticks(low, high), log=True)
-    whole = all(value == int(value) for value in held)
-    # Values that differ by rounding alone are shown as equal.
-    room = 0.06 * (high - low) if high - low > 1e-9 * max(abs(high), 1e-100) else 0.1 * abs(high) or 1.0
-    if whole:
-        room = max(room, 0.5)
-    # Zero is a meaningful end: an axis does not go below it for the sake of room alone.
-    bottom = 0.0 if low >= 0 and low - room < 0.15 * (high - low) else low - room
-    top = 0.0 if high <= 0 and bottom < 0 and high + room > -0.15 * (high - low) else high + room
-    return Axis(bottom, top, ticks(bottom, top, whole=whole))
-
-
-def _window(curves: Sequence[Curve]) -> int:
-    """Return an odd number of values to average: a fortieth of the longest curve, 1 where curves are short."""
-    longest = max((len(curve.points) for curve in curves), default=0)
-    return longest // 80 * 2 + 1 if longest >= 160 else 3 if longest >= 30 else 1
-
-
-def _averaged(points: Sequence[Point], window: int) -> list[Point]:
-    """Return centered moving averages; at the ends, of what there is of the window."""
-    sums = [0.0]
-    for _, y in points:
-        sums.append(sums[-1] + y)
-    averaged = []
-    for place, (x, _) in enumerate(points):
-        start, stop = max(0, place - window // 2), min(len(points), place + window // 2 + 1)
-        averaged.append((x, (sums[stop] - sums[start]) / (stop - start)))
-    return averaged
-
-
-def _thinned(points: Sequence[Point]) -> list[Point]:
-    """Return the lowest and the highest point of each stretch, so that no peak is lost."""
-    if len(points) <= _MOST_POINTS:
-        return list(points)
-    width = math.ceil(len(points) / (_MOST_POINTS // 2))
-    kept: list[Point] = []
-    for start in range(0, len(points), width):
-        stretch = points[start : start + width]
-        ends = {min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])}
-        kept += sorted(ends)
-    return kept
 
 
 def _lost(curves: Sequence[Curve], finite: Sequence[Curve]) -> list[str]:
@@ -319,12 +216,12 @@ def _horizontal(left: float, last: float, over: str, *, whole: bool) -> Iterator
     """Yield the ticks of the horizontal axis, and what they count."""
     bottom, across = _HEIGHT - _BOTTOM, _across(left, last)
     yield f'<path class="axis" d="M{left:.1f} {bottom}H{_WIDTH - _RIGHT}"/>'
-    found = ticks(0, last, 7, whole=whole)
-    for tick, spaced in zip(found, labels(found), strict=True):
+    spaced = ticks(0, last, 7, whole=whole)
+    for tick, text in zip(spaced, labels(spaced), strict=True):
         x = across(tick)
         yield f'<path class="axis" d="M{x:.1f} {bottom}v4"/>'
         # The last label must not reach beyond the drawing.
-        label = short(tick) if whole else spaced
+        label = short(tick) if whole else text
         half = _CHARACTER * len(label) / 2
         yield f'<text x="{min(x, _WIDTH - half):.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>'
     yield f'<text x="{(left + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 5}" text-anchor="middle">{escape(over)}</text>'
@@ -351,7 +248,8 @@ def _ends(curves: Sequence[Curve], axis: Axis, across: Callable[[float], float])
 def _bar_labels(left: float, band: float, number: int, names: Sequence[str], below: str) -> Iterator[str]:
     """Yield names below the bars where they fit, or else numbers, as many as fit."""
     fits = len(names) > 0 and names_fit(names)
-    every = 1 if fits else next(n for n in _steps() if n * band > _CHARACTER * (len(str(number)) + 1))
+    steps = (digit * 10**power for power in itertools.count() for digit in (1, 2, 5))
+    every = 1 if fits else next(n for n in steps if n * band > _CHARACTER * (len(str(number)) + 1))
     bottom = _HEIGHT - _BOTTOM
     for place in range(0, number, every):
         label = names[place] if fits else str(place)
@@ -360,24 +258,16 @@ def _bar_labels(left: float, band: float, number: int, names: Sequence[str], bel
     yield f'<text x="{(left + _WIDTH - _RIGHT) / 2:.1f}" y="{_HEIGHT - 5}" text-anchor="middle">{escape(below)}</text>'
 
 
-def _steps() -> Iterator[int]:
-    """Yield 1, 2, 5, 10, 20, 50, ..."""
-    size = 1
-    while True:
-        yield from (size, 2 * size, 5 * size)
-        size *= 10
-
-
-def _legend(curves: Sequence[Curve]) -> str:
+def _legend(curves: Sequence[Curve]) -> Markup:
     # Many names would bury the chart; the tables name them all.
     brief = len(curves) > _MOST_NAMES
-    entries = (f"<span>{badge(curve.run)}{'' if brief else f' {escape(curve.name)}'}</span>" for curve in curves)
-    return f'<div class="legend">{"".join(entries)}</div>'
+    entries = [Markup("<span>{} {}</span>").format(badge(curve.run), "" if brief else curve.name) for curve in curves]
+    return Markup('<div class="legend">{}</div>').format(Markup("").join(entries))
 
 
-def _figure(title: str, note: str, legend: str, body: str) -> str:
-    aside = f' <span class="note">{escape(note)}</span>' if note else ""
-    return (
-        f"<figure><figcaption><b>{escape(title)}</b>{aside}{legend}</figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{body}</svg></figure>'
-    )
+def _figure(title: str, note: str, legend: Markup, body: str) -> Markup:
+    aside = Markup(' <span class="note">{}</span>').format(note) if note else ""
+    return Markup(
+        "<figure><figcaption><b>{title}</b>{aside}{legend}</figcaption>"
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{{title}}">{{body}}</svg></figure>'
+    ).format(title=title, aside=aside, legend=legend, body=Markup(body))

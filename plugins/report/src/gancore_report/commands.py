@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gancore.tools import device_option, recipe_options, reports_errors
+
+if TYPE_CHECKING:
+    from gancore_report.scores import ScoreTable
 
 
 @click.command()
@@ -51,7 +55,7 @@ def ablate(
         again = command_line("ablate", recipe, overlays, assignments, *options)
         click.echo(f"Saved. To go on, the same command: {again}")
         sys.exit(130)
-    click.echo(table.text())
+    _print(table)
     click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
 
 
@@ -79,7 +83,7 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
     compared = compare_runs(runs, metrics=metrics, at=at, each=each)
     if out is not None:
         write(compared, out)
-    click.echo(compared.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    _print(compared)
     if out is not None:
         click.echo(f"\nThe table is in {out}")
 
@@ -90,6 +94,12 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
 @reports_errors
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
-    from gancore_report.writing import write_report
+    from gancore_report.page import write_report
 
     click.echo(f"The report is {write_report(runs, out or runs[0] / 'report.html')}")
+
+
+def _print(table: ScoreTable) -> None:
+    from gancore_report.tables import as_text
+
+    click.echo(as_text(table, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import json
 import re
 import tomllib
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
-from PIL import Image
 
 from gancore import GancoreError
 from gancore.tools import RunFolder
 
 Value = float | tuple[float, ...]
 """A number, or a list of numbers."""
-
-_HEAVY = 400_000
-"""Pictures with more bytes than this are made smaller."""
 
 
 @attrs.frozen
@@ -81,7 +74,7 @@ class RunData:
         scores: Scores, in order; several of one iteration where it was scored again.
         attacks: Robust accuracies, in the order in which they were measured.
         samples: Iteration and file of every sample grid, in order.
-        notes: What is missing or damaged, one sentence each.
+        notes: File -> what is missing or damaged, a sentence.
     """
 
     path: Path
@@ -92,7 +85,7 @@ class RunData:
     scores: list[Entry]
     attacks: list[Attacked]
     samples: list[tuple[int, Path]]
-    notes: list[str]
+    notes: dict[str, str]
 
     @property
     def name(self) -> str:
@@ -101,9 +94,15 @@ class RunData:
         return name if isinstance(name, str) and name else self.path.resolve().name
 
     @property
+    def seed(self) -> Any:
+        """The seed of its training; a recipe that sets none has the default's."""
+        return 0 if (seed := self.setting("run", "seed")) is None else seed
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """One name per class, where they are known."""
-        return tuple(str(name) for name in _sequence(self.environment.get("class_names")))
+        names = self.environment.get("class_names")
+        return tuple(map(str, names)) if isinstance(names, list) else ()
 
     @property
     def class_counts(self) -> tuple[float, ...]:
@@ -119,8 +118,7 @@ class RunData:
 
     def setting(self, table: str, key: str) -> Any:
         """Return ``key`` of ``[table]`` in the recipe, or None."""
-        found = self.recipe.get(table)
-        return found.get(key) if isinstance(found, dict) else None
+        return _mapping(self.recipe.get(table)).get(key)
 
 
 def read_run(path: Path) -> RunData:
@@ -130,18 +128,21 @@ def read_run(path: Path) -> RunData:
         GancoreError: It holds nothing that a run leaves.
     """
     folder = RunFolder(path)
-    parts = (folder.recipe, folder.environment, folder.log, folder.scores, folder.samples)
-    if not any(part.exists() for part in parts):
+    if not any(file.exists() for file in (folder.recipe, folder.environment, folder.log, folder.scores, folder.samples)):
         raise GancoreError(f"{path} holds no run; name a folder that `gancore train` wrote.")
-    notes: list[str] = []
+    notes: dict[str, str] = {}
     text = _text(folder.recipe, notes)
     try:
         recipe = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        notes.append(f"recipe.toml is damaged ({error}), so settings are not shown.")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        notes[folder.recipe.name] = f"{folder.recipe.name} is damaged ({error}), so settings are not shown."
         recipe = {}
-    log = {entry.iteration: entry for entry in map(_log_entry, json_lines(folder.log, notes))}
-    scores = [score_entry(line) for line in json_lines(folder.scores, notes)]
+    log = {line["iteration"]: _log_entry(line) for line in _json_lines(folder.log, notes)}
+    scores = map(_score_entry, _json_lines(folder.scores, notes))
+    attacks = map(_attacked, _json_lines(folder.attacks, notes)) if folder.attacks.exists() else ()
+    samples = [(int(path.stem), path) for path in folder.samples.glob("*.png") if re.fullmatch("[0-9]{1,15}", path.stem)]
+    if not samples:
+        notes[folder.samples.name] = "samples holds no picture." if folder.samples.is_dir() else "samples is missing."
     return RunData(
         path=path,
         recipe=recipe,
@@ -149,35 +150,10 @@ def read_run(path: Path) -> RunData:
         environment=_environment(folder, notes),
         log=sorted(log.values(), key=lambda entry: entry.iteration),
         scores=sorted(scores, key=lambda entry: entry.iteration),
-        attacks=_attacks(folder, notes),
-        samples=_samples(folder, notes),
+        attacks=[attacked for attacked in attacks if attacked is not None],
+        samples=sorted(samples),
         notes=notes,
     )
-
-
-def picture(path: Path, widest: int) -> tuple[str, int, int] | None:
-    """Return a PNG file as a data URI with its width and height in pixels, or None where it is damaged.
-
-    Args:
-        path: The file.
-        widest: Heavy pictures are reduced to this width.
-    """
-    try:
-        data = path.read_bytes()
-        with warnings.catch_warnings():
-            # Pillow warns of pictures that are too large to be decoded safely.
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                image.load()
-                width, height = image.size
-                if len(data) > _HEAVY and width > widest:
-                    width, height = widest, max(1, round(height * widest / width))
-                    small = io.BytesIO()
-                    image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS).save(small, "PNG", optimize=True)
-                    data = small.getvalue()
-    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError):
-        return None
-    return f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height
 
 
 def number(value: Any) -> float | None:
@@ -185,65 +161,61 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
-        found = float(value)
+        converted = float(value)
     except OverflowError:
         return None
     # An axis divides by differences of values, which must not underflow.
-    return 0.0 if abs(found) < 1e-150 else found
+    return 0.0 if abs(converted) < 1e-150 else converted
 
 
 def numbers(value: Any) -> Value | None:
     """Return a number, or a list of at least one number as a tuple, or None for anything else."""
     if not isinstance(value, list):
         return number(value)
-    found = [number(item) for item in value]
-    clean = tuple(item for item in found if item is not None)
-    return clean if clean and len(clean) == len(found) else None
+    converted = [number(item) for item in value]
+    clean = tuple(item for item in converted if item is not None)
+    return clean if clean and len(clean) == len(converted) else None
 
 
-def _text(path: Path, notes: list[str]) -> str:
+def _text(path: Path, notes: dict[str, str]) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        notes.append(_unreadable(path, error))
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
+        notes[path.name] = f"{path.name} {reason}."
         return ""
 
 
-def _unreadable(path: Path, error: OSError) -> str:
-    reason = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"
-    return f"{path.name} {reason}."
-
-
-def _environment(folder: RunFolder, notes: list[str]) -> dict[str, Any]:
+def _environment(folder: RunFolder, notes: dict[str, str]) -> dict[str, Any]:
     text = _text(folder.environment, notes)
     try:
-        found = json.loads(text) if text else {}
+        table = json.loads(text) if text else {}
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        notes.append("environment.json is damaged and was passed over.")
+        table = None
+    if not isinstance(table, dict):
+        notes[folder.environment.name] = f"{folder.environment.name} is damaged and was passed over."
         return {}
-    return found
+    return table
 
 
-def json_lines(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+def _json_lines(path: Path, notes: dict[str, str]) -> list[dict[str, Any]]:
     """Return the objects with an iteration in a file of JSON lines; what is missing or damaged becomes a note."""
     lines = [line for line in _text(path, notes).splitlines() if line.strip()]
-    kept, damaged = [], []
+    entries, damaged = [], []
     for place, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError):
             entry = None
         if isinstance(entry, dict) and _is_iteration(entry.get("iteration")):
-            kept.append(entry)
+            entries.append(entry)
         else:
             damaged.append(place)
     if damaged == [len(lines)]:
-        notes.append(f"The last line of {path.name} is cut off and was passed over.")
+        notes[path.name] = f"The last line of {path.name} is cut off and was passed over."
     elif damaged:
-        notes.append(f"{len(damaged)} of {len(lines)} lines of {path.name} are damaged and were passed over.")
-    return kept
+        notes[path.name] = f"{len(damaged)} of {len(lines)} lines of {path.name} are damaged and were passed over."
+    return entries
 
 
 def _is_iteration(value: Any) -> bool:
@@ -256,7 +228,7 @@ def _log_entry(line: dict[str, Any]) -> Entry:
     return Entry(line["iteration"], number(line.get("seconds")), rate, losses, _values(line.get("monitors")))
 
 
-def score_entry(line: dict[str, Any]) -> Entry:
+def _score_entry(line: dict[str, Any]) -> Entry:
     """Return what a line of the scores says, without what is damaged."""
     return Entry(
         iteration=line["iteration"],
@@ -267,40 +239,24 @@ def score_entry(line: dict[str, Any]) -> Entry:
     )
 
 
-def _attacks(folder: RunFolder, notes: list[str]) -> list[Attacked]:
-    if not folder.attacks.exists():
-        return []
-    found = []
-    for line in json_lines(folder.attacks, notes):
-        natural = number(line.get("natural"))
-        points = []
-        for text, value in _mapping(line.get("accuracy")).items():
-            accuracy = number(value)
-            with contextlib.suppress(ValueError):
-                epsilon = number(float(text))
-                if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
-                    points.append((epsilon, accuracy))
-        if natural is not None and points:
-            lipschitz, protocol = number(line.get("lipschitz")), _mapping(line.get("protocol"))
-            found.append(Attacked(line["iteration"], natural, sorted(points), lipschitz, protocol))
-    return found
+def _attacked(line: dict[str, Any]) -> Attacked | None:
+    """Return what a line of the attacks says, or None where it says nothing that can be shown."""
+    natural, points = number(line.get("natural")), []
+    for text, value in _mapping(line.get("accuracy")).items():
+        accuracy = number(value)
+        with contextlib.suppress(ValueError):
+            epsilon = number(float(text))
+            if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
+                points.append((epsilon, accuracy))
+    if natural is None or not points:
+        return None
+    return Attacked(line["iteration"], natural, sorted(points), number(line.get("lipschitz")), _mapping(line.get("protocol")))
 
 
-def _values(found: Any) -> dict[str, Value]:
-    checked = {name: numbers(value) for name, value in _mapping(found).items()}
+def _values(table: Any) -> dict[str, Value]:
+    checked = {name: numbers(value) for name, value in _mapping(table).items()}
     return {name: value for name, value in checked.items() if value is not None}
 
 
-def _mapping(found: Any) -> dict[str, Any]:
-    return found if isinstance(found, dict) else {}
-
-
-def _sequence(found: Any) -> Sequence[Any]:
-    return found if isinstance(found, list) else ()
-
-
-def _samples(folder: RunFolder, notes: list[str]) -> list[tuple[int, Path]]:
-    files = [(int(path.stem), path) for path in folder.samples.glob("*.png") if re.fullmatch("[0-9]{1,15}", path.stem)]
-    if not files:
-        notes.append("samples holds no picture." if folder.samples.is_dir() else "samples is missing.")
-    return sorted(files)
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

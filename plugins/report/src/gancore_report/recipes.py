@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
-from gancore_report.parts import NOTHING, Shown, details, table
+from markupsafe import Markup
+
+from gancore_report.rendering import render
+from gancore_report.shown import Shown
 
 
-def recipes_section(runs: Sequence[Shown]) -> str:
+def recipes_section(runs: Sequence[Shown]) -> Markup:
     """Return the differences between the recipes and the recipes; empty where none can be read."""
-    html = ""
     readable = [run for run in runs if run.data.recipe]
-    if len(readable) > 1:
-        rows = _differences(readable)
-        if rows:
-            html += f"<h3>What differs</h3>{table(readable, rows)}"
-        else:
-            html += "<p>The recipes are the same.</p>"
-    for run in runs:
-        if run.data.recipe_text.strip():
-            html += details(f"Recipe of {run.title}", f"<pre>{escape(run.data.recipe_text)}</pre>")
-    return html
+    written = [run for run in runs if run.data.recipe_text.strip()]
+    return render("recipes", runs=readable, rows=_differences(readable), written=written) if written else Markup()
 
 
 def _differences(runs: Sequence[Shown]) -> list[tuple[str, list[str]]]:
@@ -32,7 +25,7 @@ def _differences(runs: Sequence[Shown]) -> list[tuple[str, list[str]]]:
     # Tables side by side, as in a recipe.
     ordered = sorted(keys, key=lambda key: ("." in key, key.split(".")))
     return [
-        (f"<code>{escape(key)}</code>", [f"<code>{escape(settings.get(key, NOTHING))}</code>" for settings in flat])
+        (key, [settings.get(key, "") for settings in flat])
         for key in ordered
         if len({settings.get(key) for settings in flat}) > 1
     ]

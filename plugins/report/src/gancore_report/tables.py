@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Sequence
 
-ARROWS = {"lower": " ↓", "higher": " ↑"}
-"""Stand behind a score's name, by which of its values are better."""
-
-MISSING = "-"
-"""Stands where a run has no value."""
+from gancore_report.scores import ScoreTable
 
 _GAP = "  "
+
+
+def as_text(table: ScoreTable, widest: int | None = None) -> str:
+    """Return a table for a terminal whose lines have so many characters; without a number, no line is broken."""
+    header, rows = table.leading()
+    below = ["protocol", *[""] * (len(header) - 1)]
+    for column in table.columns:
+        cells = table.cells(column)
+        behind = [cell.rest + "*" * cell.best for cell in cells]
+        # Means stand below each other, whatever follows them.
+        room = max(map(len, behind))
+        header.append(column.title)
+        below.append(column.id)
+        for row, cell, rest in zip(rows, cells, behind, strict=True):
+            row.append(cell.mean + rest.ljust(room))
+    notes = [_wrapped(f"- {note}", widest) for note in table.notes]
+    caption = _wrapped(table.caption("*: best of a column"), widest)
+    return "\n".join([caption, "", *plain([header, below, *rows], widest), *([""] if notes else []), *notes])
+
+
+def as_markdown(table: ScoreTable) -> str:
+    """Return a table in Markdown."""
+    header, rows = table.leading()
+    for column in table.columns:
+        header.append(f"{column.title} ({column.id})")
+        for row, cell in zip(rows, table.cells(column), strict=True):
+            row.append(f"**{cell.mean}{cell.rest}**" if cell.best else cell.mean + cell.rest)
+    caption = printable(table.caption("bold: best of a column") + "; in brackets the protocol")
+    notes = [f"- {printable(note)}" for note in table.notes]
+    return "\n".join([caption, "", *markdown(header, rows), *([""] if notes else []), *notes]) + "\n"
 
 
 def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str]:
@@ -22,51 +48,39 @@ def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str
         widest: Characters of a line. A wider table is broken between columns, and the first column stands again before the
             rest. None breaks nothing.
     """
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    parts: list[list[int]] = [[]]
+    blocks: list[list[int]] = [[]]
     for place, width in enumerate(widths[1:], 1):
-        taken = widths[0] + sum(len(_GAP) + widths[other] for other in parts[-1])
-        if widest is not None and parts[-1] and taken + len(_GAP) + width > widest:
-            parts.append([])
-        parts[-1].append(place)
-    made: list[str] = []
-    for part in parts:
-        made += [""] * bool(made)
+        taken = widths[0] + sum(len(_GAP) + widths[other] for other in blocks[-1])
+        if widest is not None and blocks[-1] and taken + len(_GAP) + width > widest:
+            blocks.append([])
+        blocks[-1].append(place)
+    printed: list[str] = []
+    for block in blocks:
+        printed += [""] * bool(printed)
         for line in lines:
-            cells = [line[0].ljust(widths[0]), *(line[place].rjust(widths[place]) for place in part)]
-            made.append(_GAP.join(cells).rstrip())
-    return made
+            cells = [line[0].ljust(widths[0]), *(line[place].rjust(widths[place]) for place in block)]
+            printed.append(_GAP.join(cells).rstrip())
+    return printed
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table in Markdown; blanks that align cells are dropped."""
     rule = ["---", *["---:"] * (len(header) - 1)]
-    return ["| " + " | ".join(cell.strip().replace("|", "\\|") for cell in line) + " |" for line in (header, rule, *rows)]
+    return [
+        "| " + " | ".join(printable(cell).strip().replace("|", "\\|") for cell in line) + " |" for line in (header, rule, *rows)
+    ]
 
 
-def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the sample deviation, which one value has none of."""
-    mean = _sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    # A product overflows to infinity where a power raises.
-    return mean, math.sqrt(_sum([(value - mean) * (value - mean) for value in values]) / (len(values) - 1))
+def printable(text: str) -> str:
+    """Return a text without what a terminal would obey instead of showing it; a run's files may hold anything."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
-def decimals(values: Sequence[float]) -> int:
-    """Return with how many decimals a column is written: four digits of its largest value, six decimals at most."""
-    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
-    return min(6, max(0, 3 - math.floor(math.log10(largest)))) if largest else 4
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return the mean of values, and behind it, where there are several, their sample deviation."""
-    mean, deviation = mean_and_deviation(values)
-    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
-
-
-def _sum(values: Sequence[float]) -> float:
-    try:
-        return math.fsum(values)
-    except (OverflowError, ValueError):  # infinities of both signs, or a sum beyond the largest float
-        return sum(values)
+def _wrapped(text: str, widest: int | None) -> str:
+    text = printable(text)
+    if widest is None:
+        return text
+    # A command or a path that is broken could not be copied.
+    return textwrap.fill(text, max(20, widest), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -1,0 +1,33 @@
+"""Paths that commands are given: runs, each once, and files to write. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gancore import GancoreError
+from gancore.tools import write_text
+
+
+def distinct(paths: Sequence[Path], what: str) -> list[Path]:
+    """Return each path once, however it was written.
+
+    Raises:
+        GancoreError: There is none for `what`.
+    """
+    if not paths:
+        raise GancoreError(f"{what} needs at least one run; name a folder that `gancore train` wrote.")
+    return list({path.resolve(): path for path in paths}.values())
+
+
+def write_whole(out: Path, text: str) -> None:
+    """Write a file, and the folders above it.
+
+    Raises:
+        GancoreError: It can't be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, text)
+    except OSError as error:
+        raise GancoreError(f"{out} can't be written: {error.strerror}; choose another --out.") from error

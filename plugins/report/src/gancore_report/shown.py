@@ -1,0 +1,137 @@
+"""Runs as the page shows them, and the charts that have a curve or bars of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import attrs
+from markupsafe import Markup
+
+from gancore_report.axes import LARGEST, bar_axis
+from gancore_report.charts import badge, bar_chart, letter, line_chart, names_fit
+from gancore_report.curves import Curve, Point
+from gancore_report.reading import RunData
+
+MOST_CLASSES = 40
+"""With more classes, their names are not listed below a chart."""
+
+Lists = Mapping[int, tuple[int, tuple[float, ...]]]
+"""Run's place -> iteration -> numbers."""
+
+
+@attrs.frozen
+class Shown:
+    """A run as the page shows it.
+
+    Attributes:
+        place: Its place among the runs, which gives its letter and color.
+        label: Its name on the page, unlike any other run's.
+        data: What its folder tells.
+        alone: Whether it is the only run.
+    """
+
+    place: int
+    label: str
+    data: RunData
+    alone: bool
+
+    @property
+    def badge(self) -> Markup:
+        """Its letter on its color; nothing for a run alone."""
+        return Markup() if self.alone else badge(self.place)
+
+    @property
+    def title(self) -> str:
+        """Letter and label, as text; for a run alone the label."""
+        return self.label if self.alone else f"{letter(self.place)} {self.label}"
+
+
+@attrs.frozen
+class Charts:
+    """Charts side by side, and what is said about those that were not drawn.
+
+    Attributes:
+        drawn: The charts.
+        single: Names of what has one value only, so no curve.
+        never: Names of what is never finite.
+        keys: Which number is which class, where the bars bear numbers.
+    """
+
+    drawn: Sequence[Markup]
+    single: Sequence[str] = ()
+    never: Sequence[str] = ()
+    keys: Sequence[str] = ()
+
+
+def named(runs: Sequence[RunData]) -> list[Shown]:
+    """Return the runs with labels: the recipe's name, and the folder's where recipes are the same."""
+    names = Counter(run.name for run in runs)
+    labels = [run.name if names[run.name] == 1 else f"{run.name} ({run.path.resolve().name})" for run in runs]
+    again = Counter(labels)
+    labels = [label if again[label] == 1 else f"{run.name} ({run.path})" for label, run in zip(labels, runs, strict=True)]
+    return [Shown(place, label, run, len(runs) == 1) for place, (label, run) in enumerate(zip(labels, runs, strict=True))]
+
+
+def line_charts(
+    runs: Sequence[Shown],
+    curves: Mapping[str, Mapping[int, Sequence[Point]]],
+    *,
+    smooth: bool = False,
+    log: bool = False,
+) -> Charts:
+    """Return line charts; what has fewer than two values in every run is named instead of drawn.
+
+    Args:
+        runs: The runs.
+        curves: Title of each chart -> run's place -> points.
+        smooth: As for `line_chart`.
+        log: As for `line_chart`.
+    """
+    last = max((run.data.iterations for run in runs), default=0)
+    drawn, single, never = [], [], []
+    for title, points in curves.items():
+        if not any(abs(y) < LARGEST for of_run in points.values() for _, y in of_run):
+            never.append(title)
+        elif max(map(len, points.values())) < 2:
+            single.append(title)
+        else:
+            lines = [Curve(run.place, run.label, points[run.place]) for run in runs if run.place in points]
+            drawn.append(line_chart(title, lines, last, smooth=smooth, log=log, legend=len(runs) > 1))
+    return Charts(drawn, single, never)
+
+
+def bar_charts(runs: Sequence[Shown], lists: Lists, markers: Mapping[int, Sequence[float]] | None = None) -> Charts:
+    """Return a bar chart of each run's numbers, with the same axis.
+
+    Args:
+        runs: The runs.
+        lists: The numbers.
+        markers: Of numbers that are shares of one: what is marked beside each, in percent as they are.
+    """
+    shares = markers is not None
+    beside = markers or {}
+    axis = bar_axis([value for _, values in lists.values() for value in values] + [v for m in beside.values() for v in m])
+    classes = {len(known) for run in runs for known in (run.data.class_names, run.data.class_counts)}
+    drawn = [
+        bar_chart(
+            runs[place].title,
+            values,
+            axis,
+            run=place,
+            names=runs[place].data.class_names,
+            shares=shares,
+            level=1 / len(values) if shares else None,
+            markers=beside.get(place, ()),
+            note=f"iteration {n:,}",
+            below="class" if shares or len(values) in classes else "entry",
+        )
+        for place, (n, values) in lists.items()
+    ]
+    several = dict.fromkeys(run.data.class_names for run in runs)
+    keys = [
+        ", ".join(f"{place} {name}" for place, name in enumerate(names))
+        for names in several
+        if 0 < len(names) <= MOST_CLASSES and not names_fit(names)
+    ]
+    return Charts(drawn, keys=keys)
