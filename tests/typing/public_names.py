@@ -181,6 +181,20 @@ class Mixes(gancore.Sampler):
         return images
 
 
+class Codes(gancore.Latent):
+    """A latent with a code of its own."""
+
+    codes: ClassVar[Collection[str]] = ("angle",)
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        """A code in the first place of z."""
+        z = torch.randn(number, 4, generator=noise)
+        return gancore.Latents(z, torch.zeros(number, dtype=torch.int64), {"angle": z[:, 0]})
+
+
+assert_type(Codes().draw(2, torch.Generator()).codes, Mapping[str, Tensor])
+
+
 class Perturbs(gancore.Attack):
     """An attack raises an objective."""
 
