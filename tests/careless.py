@@ -29,6 +29,7 @@ Fault = Literal[
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("faulty", "tests.careless:Faulty", "A term with the fault that its setting names")
+    yield gancore.Component("drawing", "tests.careless:Drawing", "A term that can only draw")
 
 
 @gancore.hookimpl
@@ -46,6 +47,13 @@ class Branching(gancore.Head):
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         logits: Tensor = self.linear(features).squeeze(1)
         return logits if logits.sum() > 0 else -logits
+
+
+class Drawing(gancore.LossTerm):
+    """Weighs images at random, in the one method that it has."""
+
+    def generator(self, *, fake_adversarial: Tensor, noise: torch.Generator) -> Tensor:
+        return (fake_adversarial * gancore.rand(fake_adversarial.shape, noise)).mean()
 
 
 class Faulty(gancore.LossTerm):

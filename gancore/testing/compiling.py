@@ -22,14 +22,15 @@ from gancore.contract import Sampler
 from gancore.engine import Run
 from gancore.plan import parameters_of
 from gancore.recipe import Registry
-from gancore.testing.stepping import HostTable, bitwise_difference, build_host
+from gancore.testing.checks import bitwise_difference
+from gancore.testing.hosting import LABEL, Table, build_host
 
 STEPS = 2
 DRAWS = "each of its methods draws from a torch.Generator or takes gradients itself, which torch.compile can't trace"
 
 
-def problem_of_part(table: HostTable, registry: Registry) -> str | None:
-    """Return what is wrong with the part under the label ``part`` when it is compiled, as a sentence, or None.
+def problem_of_part(table: Table, registry: Registry) -> str | None:
+    """Return what is wrong with the part under test when it is compiled, as a sentence, or None.
 
     Raises:
         NothingToCompileError: Nothing of it can be traced, whatever its author does.
@@ -55,20 +56,20 @@ def problem_of_part(table: HostTable, registry: Registry) -> str | None:
     return f"compiled, {', '.join(names)} give other values in {', '.join(difference)}" if difference else None
 
 
-def problem_of_head(table: HostTable, registry: Registry) -> str | None:
-    """Return what is wrong with the head under the label ``part`` when it is compiled, as a sentence, or None."""
+def problem_of_head(table: Table, registry: Registry) -> str | None:
+    """Return what is wrong with the head under test when it is compiled, as a sentence, or None."""
     plain, traced = build_host(table, registry), build_host(table, registry)
     batch = plain.fresh()
     features = plain.networks["discriminator"](batch.real).detach()
-    _compile(traced.heads["part"], "forward")
+    _compile(traced.heads[LABEL], "forward")
     with _compiler():
         try:
-            outputs = [run.heads["part"](features, batch.real_label) for run in (plain, traced)]
+            outputs = [run.heads[LABEL](features, batch.real_label) for run in (plain, traced)]
         except _Untraceable as error:
             return str(error)
     for run, output in zip((plain, traced), outputs, strict=True):
-        output.square().sum().backward(inputs=list(run.heads["part"].parameters()))
-    pairs = zip(plain.heads["part"].named_parameters(), traced.heads["part"].parameters(), strict=True)
+        output.square().sum().backward(inputs=list(run.heads[LABEL].parameters()))
+    pairs = zip(plain.heads[LABEL].named_parameters(), traced.heads[LABEL].parameters(), strict=True)
     difference = [name for (name, a), b in pairs if a.grad is not None and (b.grad is None or not torch.equal(a.grad, b.grad))]
     if not torch.equal(*outputs):
         difference.insert(0, "its output")
@@ -84,18 +85,18 @@ class _Untraceable(Exception):  # noqa: N818 - it says what a method is
 
 
 def _part(run: Run) -> Any:
-    if "part" in run.terms:
-        return run.terms["part"]
-    return run.samplers.get("part", run.attack)
+    if LABEL in run.terms:
+        return run.terms[LABEL]
+    return run.samplers.get(LABEL, run.attack)
 
 
 def _methods(run: Run) -> list[str]:
     """Return the methods that a step calls and that don't take gradients themselves."""
-    if "part" in run.terms:
-        term = run.plan.terms["part"]
+    if LABEL in run.terms:
+        term = run.plan.terms[LABEL]
         return [name for name in term.methods if not set(term.cls.differentiates) & set(parameters_of(getattr(term.cls, name)))]
-    if "part" in run.samplers:
-        cls = type(run.samplers["part"])
+    if LABEL in run.samplers:
+        cls = type(run.samplers[LABEL])
         return [name for name in ("draw", "view") if getattr(cls, name) is not getattr(Sampler, name)]
     return ["perturb", "update"]
 

@@ -38,8 +38,8 @@ from gancore.recipe.recipe import check_table, read
 from gancore.recipe.registry import Registry
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
-from gancore.testing.parts import TinyDiscriminator
-from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
+from gancore.testing.checks import NoSynchronization, gradients_elsewhere
+from gancore.testing.components import TinyDiscriminator
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.prerequisites import training_recipe, wanted

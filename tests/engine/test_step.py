@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
+from gancore.testing.checks import NoSynchronization, gradients_elsewhere
 from tests.hosts import CBGAN, FREE, run_of, same, steps
 
 GRADIENT_PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}

@@ -1,4 +1,4 @@
-"""Core's own components pass the conformance suite that it hands to strangers, and the suite finds what is wrong."""
+"""The suite that core hands to plugins' authors finds what is wrong."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-import gancore_standard
 import pytest
 import torch
 from torch import Tensor
 
 import gancore
 import tests.careless
-from gancore.recipe.registry import Registry
-from gancore.testing import _cases, _no_synchronization, _resumes, _two_processes, _weight_zero, conformance, host
+from gancore.recipe import merge
+from gancore.testing.checks import (
+    NoSynchronization,
+    gradients_elsewhere,
+    no_synchronization,
+    not_finite,
+    resumes,
+    steps,
+    trains,
+    weight_zero,
+)
 from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
+from gancore.testing.hosting import GAME, Table, build_host, host_of, host_registry
 from gancore.testing.processes import TwoProcesses, shared_table
-from gancore.testing.stepping import HostTable, NoSynchronization, build_host, finite, gradients_elsewhere
-
-test_conformance = conformance("standard", {"per-class": {"count": 3}, "take-classes": {"keep": [0, 2]}})
+from gancore.testing.suite import _two_processes, cases_of
 
 
 class Careless(gancore.LossTerm):
@@ -51,47 +58,113 @@ def _module() -> ModuleType:
 
     @gancore.hookimpl
     def gancore_loss_terms() -> Any:
-        yield gancore.Component("term", "tests.test_conformance:Careless", "Careless")
+        yield gancore.Component("term", f"{__name__}:Careless", "Careless")
 
-    module.gancore_loss_terms = gancore_loss_terms  # type: ignore[attr-defined]
+    @gancore.hookimpl
+    def gancore_heads() -> Any:
+        yield gancore.Component("unstable", f"{__name__}:Unstable", "Not finite")
+
+    @gancore.hookimpl
+    def gancore_loops() -> Any:
+        for name in ("stubborn", "forgetful"):
+            yield gancore.Component(name, f"{__name__}:{name.capitalize()}", "Careless")
+
+    for hook in (gancore_loss_terms, gancore_heads, gancore_loops):
+        setattr(module, hook.__name__, hook)
     return module
 
 
-TABLE = HostTable().with_part("losses", "part", "careless/term")
+TABLE = merge(GAME, {"losses": {"tested": {"use": "careless/term"}}})
+REGISTRY = host_registry({"careless": _module()})
 
 
 @pytest.mark.parametrize("fault", ["waits", "mask"])
 def test_the_suite_finds_a_term_that_waits_for_the_device(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr(Careless, "fault", fault)
     with pytest.raises(AssertionError, match="host wait"):
-        _no_synchronization(TABLE, "careless", _module())
+        no_synchronization(TABLE, REGISTRY)
 
 
 def test_the_suite_finds_state_that_a_checkpoint_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Careless, "fault", "forgets")
     with pytest.raises(AssertionError, match="keep the state in buffers"):
-        _resumes(TABLE, "careless", _module())
-
-
-def _run() -> Any:
-    return build_host(TABLE, Registry.of({"standard": gancore_standard, "host": host, "careless": _module()}))
+        resumes(TABLE, REGISTRY)
 
 
 def test_the_suite_finds_a_term_that_steps_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Careless, "fault", "steps")
-    assert any("discriminator" in name and "in the turn of the generator" in name for name in gradients_elsewhere(_run()))
+    assert any(
+        "discriminator" in name and "in the turn of the generator" in name
+        for name in gradients_elsewhere(build_host(TABLE, REGISTRY))
+    )
 
 
 def test_the_suite_finds_what_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Careless, "fault", "nan")
-    run = _run()
-    run.step()
-    assert "generator/part" in finite(run)
+    assert "generator/tested" in not_finite(steps(build_host(TABLE, REGISTRY), 1))
+
+
+class Stubborn(gancore.Loop):
+    """Can't work."""
+
+    def iteration(self, run: gancore.Run) -> None:
+        raise RuntimeError("never works")
+
+
+class Elsewhere(gancore.Loop):
+    """Trains what no host has."""
+
+    players = ("encoder", "discriminator")
+
+
+class Forgetful(gancore.Loop):
+    """Takes the turns that it remembers having taken, which a checkpoint does not hold."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def iteration(self, run: gancore.Run) -> None:
+        batch = run.fresh()
+        for player in ("discriminator", "generator") if self.done < 3 else ("discriminator",):
+            run.phase(player, batch)
+        self.done += 1
+
+
+class Unstable(gancore.Head):
+    """Divides by nothing."""
+
+    def __init__(self, *, features: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(features, 3)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features) / 0
+        return logits
+
+
+def test_the_suite_finds_a_loop_that_raises() -> None:
+    with pytest.raises(RuntimeError, match="never works"):
+        trains(host_of("loop", Stubborn, "careless/stubborn", {}), REGISTRY)
+
+
+def test_the_suite_finds_a_loop_that_a_checkpoint_forgets() -> None:
+    with pytest.raises(AssertionError, match="keep the state in buffers"):
+        resumes(host_of("loop", Forgetful, "careless/forgetful", {}), REGISTRY)
+
+
+def test_a_loop_of_other_players_has_no_host() -> None:
+    with pytest.raises(LookupError, match="no network called encoder"):
+        host_of("loop", Elsewhere, "careless/elsewhere", {})
+
+
+def test_the_suite_finds_a_head_that_is_not_finite() -> None:
+    with pytest.raises(AssertionError, match="not finite"):
+        trains(host_of("head", Unstable, "careless/unstable", {}), REGISTRY)
 
 
 def test_a_careful_term_passes() -> None:
-    for check in (_no_synchronization, _resumes, _weight_zero):
-        check(TABLE, "careless", _module())
+    for check in (no_synchronization, resumes, weight_zero):
+        check(TABLE, REGISTRY)
 
 
 def test_the_guard_lets_ordinary_work_pass() -> None:
@@ -102,11 +175,11 @@ def test_the_guard_lets_ordinary_work_pass() -> None:
 
 # -- two processes ---------------------------------------------------------------------------------------------------
 
-FOUND = Registry.of({"standard": gancore_standard, "host": host, "careless": tests.careless})
+FOUND = host_registry({"careless": tests.careless})
 
 
-def _faulty(fault: str) -> HostTable:
-    return HostTable().with_part("losses", "part", "careless/faulty", fault=fault)
+def _faulty(fault: str) -> Table:
+    return merge(GAME, {"losses": {"tested": {"use": "careless/faulty", "fault": fault}}})
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +220,9 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -
         _two_processes(pair, "local mean", " ")
     with pytest.raises(AssertionError, match="need not name"):
         _two_processes(pair, "", "they differ")
-    cases = dict(_cases("standard", {}, {"linear": "a head"}))
-    with pytest.raises(pytest.fail.Exception, match="no trained part of standard"):
-        cases["linear: is apart"]()
+    cases = dict(cases_of("standard", {}, {"fid": "a score"}))
+    with pytest.raises(pytest.fail.Exception, match="nothing of standard that is trained"):
+        cases["fid: is apart"]()
 
 
 # -- compiled --------------------------------------------------------------------------------------------------------
@@ -160,7 +233,7 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -
     [("branches", "generator"), ("branches in observe", "observe"), ("branches in attacked", "attacked")],
 )
 def test_the_suite_finds_a_method_that_cannot_be_compiled(fault: str, method: str) -> None:
-    table = _faulty(fault).with_part("attacks", "ascent", "host/ascent")
+    table = merge(_faulty(fault), {"attacks": {"ascent": {"use": "host/ascent"}}})
     problem = problem_of_part(table, FOUND)
     assert problem is not None
     assert f"can't trace {method}: Data-dependent branching" in problem
@@ -171,7 +244,7 @@ def test_the_suite_finds_a_method_that_cannot_be_compiled(fault: str, method: st
 def test_the_suite_finds_a_term_that_computes_something_else_compiled() -> None:
     problem = problem_of_part(_faulty("differs"), FOUND)
     assert problem is not None
-    assert problem.startswith("compiled, generator, discriminator")
+    assert problem.startswith("compiled, discriminator, generator")
     assert "network.generator/linear.weight" in problem
 
 
@@ -180,10 +253,10 @@ def test_a_term_that_takes_a_generator_is_compiled_unless_it_draws() -> None:
     # Its other methods are compiled all the same.
     assert problem_of_part(_faulty("draws"), FOUND) is None
     with pytest.raises(NothingToCompileError, match=r"torch\.Generator"):
-        problem_of_part(HostTable().with_part("losses", "part", "standard/gradient-penalty"), FOUND)
+        problem_of_part(host_of("loss", tests.careless.Drawing, "careless/drawing", {}), FOUND)
 
 
 def test_the_suite_finds_a_head_that_cannot_be_compiled() -> None:
-    problem = problem_of_head(HostTable().with_part("heads", "part", "careless/branching"), FOUND)
+    problem = problem_of_head(host_of("head", tests.careless.Branching, "careless/branching", {}), FOUND)
     assert problem is not None
     assert "can't trace forward" in problem

@@ -19,7 +19,7 @@ from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.recipe.registry import registry
-from gancore.testing.stepping import NoSynchronization, gradients_elsewhere
+from gancore.testing import NoSynchronization, gradients_elsewhere
 from gancore.training import checkpoint
 from gancore.training.prerequisites import training_recipe, wanted
 from gancore.training.sampling import sample

@@ -1,0 +1,103 @@
+"""What is asked of a component in its host: each check takes the host's table, and the registry that it is read with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gancore.engine import Run, Watch
+from gancore.recipe import Registry, merge
+from gancore.testing.hosting import LABEL, Table, build_host
+
+
+def steps(run: Run, number: int) -> Run:
+    """Run some iterations and return the run."""
+    for _ in range(number):
+        run.step()
+    return run
+
+
+def not_finite(run: Run) -> list[str]:
+    """Return the names of losses, parameters and states that are not finite."""
+    everything = {**run.losses, **run.tensors()}
+    return [name for name, value in everything.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
+def gradients_elsewhere(run: Run) -> list[str]:
+    """Take each player's turn alone and return the parameters of others that got a gradient."""
+    run.turn = 0
+    batch = run.fresh()
+    reached = []
+    for player in run.players:
+        for other in run.players.values():
+            other.zero_grad()
+        run.phase(player, batch)
+        modules = {name: module for name, module in run.modules().items() if not name.startswith(("ema", "loss"))}
+        modules |= {f"network.{name}": network for name, network in run.networks.items()}
+        own = {id(parameter) for parameter in run.players[player].parameters}
+        reached += [
+            f"{name}.{key} in the turn of the {player}"
+            for name, module in modules.items()
+            for key, parameter in module.named_parameters()
+            if id(parameter) not in own and parameter.grad is not None
+        ]
+        if not any(parameter.grad is not None for parameter in run.players[player].parameters):
+            reached.append(f"nothing of the {player} itself")
+    return reached
+
+
+def bitwise_difference(one: Run, two: Run) -> list[str]:
+    """Return the names of tensors of `one` that `two` has otherwise."""
+    a, b = one.tensors(), two.tensors()
+    return [name for name in a if name not in b or not torch.equal(a[name], b[name])]
+
+
+class NoSynchronization(Watch):
+    """Refuses the operators that make the host wait for the device, on any device."""
+
+    def __init__(self) -> None:
+        super().__init__(self._refuse)
+
+    @staticmethod
+    def _refuse(_name: str, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def trains(table: Table, registry: Registry) -> None:
+    """Three iterations run, and leave finite losses and a finite state."""
+    problems = not_finite(steps(build_host(table, registry), 3))
+    assert not problems, f"not finite after three iterations: {problems}"
+
+
+def own_gradients(table: Table, registry: Registry) -> None:
+    """Gradients reach the player whose turn it is, and nobody else."""
+    problems = gradients_elsewhere(build_host(table, registry))
+    assert not problems, f"gradients reached {problems}"
+
+
+def no_synchronization(table: Table, registry: Registry) -> None:
+    """The host never waits for the device within an iteration."""
+    run = steps(build_host(table, registry), 1)
+    with NoSynchronization():
+        run.step()
+
+
+def weight_zero(table: Table, registry: Registry) -> None:
+    """A loss term of weight 0 is the same as none, bit for bit."""
+    absent, zero = (
+        steps(build_host(merge(table, {"losses": {LABEL: change}}), registry), 3) for change in (False, {"weight": 0.0})
+    )
+    assert not bitwise_difference(absent, zero)
+
+
+def resumes(table: Table, registry: Registry) -> None:
+    """Two iterations, resume, and two more are the same as four, bit for bit."""
+    whole, first, second = (build_host(table, registry) for _ in range(3))
+    steps(whole, 4)
+    steps(first, 2)
+    tensors: dict[str, Any] = {name: tensor.detach().clone().contiguous() for name, tensor in first.tensors().items()}
+    torch.manual_seed(1)
+    second.restore(tensors, first.counters())
+    difference = bitwise_difference(whole, steps(second, 2))
+    assert not difference, f"2 iterations, resume, 2 iterations differ from 4 in {difference}: keep the state in buffers"
