@@ -49,7 +49,7 @@ ABILITIES: dict[str, dict[str, Any]] = {
     "dropout in D": {"networks": {"discriminator": {"dropout": 0.5}}},
     "a term now and then": {"losses": {"now": {"use": "probe/nothing", "every": 2, "start": 1, "stop": 4}}},
     "bfloat16": {"run": {"precision": "bfloat16"}, **CBGAN},
-    "uniform latent": {"run": {"latent": "uniform"}},
+    "uniform latent": {"latent": {"use": "standard/uniform"}},
     "augmentation": {"data": {"flip": True, "crop_padding": 1}},
 }
 
