@@ -176,9 +176,9 @@ def test_each_image_is_cropped_at_its_own_place() -> None:
     resized = F.interpolate(batch.real, size=(40, 40), mode="bilinear", align_corners=False)
     places = set()
     for image, whole in zip(cropped.real, resized, strict=True):
-        found = [(y, x) for y in range(9) for x in range(9) if torch.equal(whole[:, y : y + 32, x : x + 32], image)]
-        assert len(found) == 1
-        places.update(found)
+        matches = [(y, x) for y in range(9) for x in range(9) if torch.equal(whole[:, y : y + 32, x : x + 32], image)]
+        assert len(matches) == 1
+        places.update(matches)
     assert len(places) > 1
 
 

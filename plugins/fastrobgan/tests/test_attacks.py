@@ -89,8 +89,8 @@ def test_pgd_agrees_with_madrys_code(parity: Load, start: int, monkeypatch: pyte
     network = Small(vectors, "w", pool=vectors["w_l_weight"].shape[1] == 4).requires_grad_(False)
     scale = 127.5  # pixels 0 to 255 there, [-1, 1] here
     if start:
-        given = torch.as_tensor(vectors["start_noise"]) / scale
-        monkeypatch.setattr("gancore_fastrobgan.attacks.random_start", lambda *_: given)
+        first = torch.as_tensor(vectors["start_noise"]) / scale
+        monkeypatch.setattr("gancore_fastrobgan.attacks.random_start", lambda *_: first)
     attack = PGD(epsilon=8 / scale, steps=10, step=2 / scale, start="uniform" if start else "zero")
 
     def objective(images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Load = Callable[[str], dict[str, Any]]
 def drawn(seed: int = 0) -> dict[str, Tensor]:
     random = np.random.default_rng(seed)
     n, k = 6, 5
-    given = {
+    tensors = {
         "real_adversarial": random.normal(0, 2, n),
         "fake_adversarial": random.normal(0, 2, n),
         "real_classes": random.normal(0, 2, (n, k)),
@@ -27,7 +27,7 @@ def drawn(seed: int = 0) -> dict[str, Tensor]:
         "real_label": random.integers(0, k, n),
         "fake_label": random.integers(0, k, n),
     }
-    return {name: torch.as_tensor(value) for name, value in given.items()}
+    return {name: torch.as_tensor(value) for name, value in tensors.items()}
 
 
 def pick(values: dict[str, Tensor], *names: str) -> dict[str, Tensor]:
@@ -84,8 +84,8 @@ def test_the_hinge_agrees_with_robgans_code(parity: Load) -> None:
         real_adversarial=-logit, real_classes=certain, real_label=label, fake_adversarial=logit, fake_classes=flat
     )
     assert got.item() == pytest.approx(vectors["hinge_d_fake=b_real=-b"], rel=1e-9)
-    given = {"fake_adversarial": logit, "fake_classes": certain, "fake_label": label}
-    assert FastLoss().generator(**given).item() == pytest.approx(vectors["hinge_g"], rel=1e-9)
+    tensors = {"fake_adversarial": logit, "fake_classes": certain, "fake_label": label}
+    assert FastLoss().generator(**tensors).item() == pytest.approx(vectors["hinge_g"], rel=1e-9)
 
 
 def test_the_divergence_is_0_for_uniform_and_log_k_for_certain_predictions() -> None:
@@ -105,9 +105,9 @@ def test_gradients_agree_with_finite_differences() -> None:
             floats = [name for name in wanted if values[name].is_floating_point()]
 
             def loss(
-                *given: Tensor, term: Any = term, method: str = method, wanted: Any = wanted, floats: Any = floats
+                *inputs: Tensor, term: Any = term, method: str = method, wanted: Any = wanted, floats: Any = floats
             ) -> Tensor:
-                return getattr(term, method)(**{**pick(values, *wanted), **dict(zip(floats, given, strict=True))})
+                return getattr(term, method)(**{**pick(values, *wanted), **dict(zip(floats, inputs, strict=True))})
 
             assert torch.autograd.gradcheck(loss, [values[name].requires_grad_() for name in floats])
             for name in floats:

@@ -385,7 +385,7 @@ def test_fine_tuning_trains_what_it_needs_first(tmp_path: Path, monkeypatch: pyt
         "[networks]\nannotator = false\n[run]\niterations = 2\nbatch_size = 8\nevaluate_every = 0\n"
     )
     source = f'trained_by="{tmp_path}/gan.toml"'
-    words = [f"{part}.{source}" for part in ("networks.generator", "networks.discriminator", "heads.classes")]
+    words = [f"{place}.{source}" for place in ("networks.generator", "networks.discriminator", "heads.classes")]
     out = str(tmp_path / "run")
     recipe = ["train", "fastrobgan/digits-small-fine-tune", "--out", out]
     done = invoke(*recipe, *sets("run.iterations=2", "run.batch_size=8", *words))

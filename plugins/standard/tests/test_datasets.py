@@ -40,20 +40,20 @@ def noise(seed: int, *shape: int) -> Pixels:
 # -- well-known sets ---------------------------------------------------------------------------------------------------
 
 
-def write_mnist(folder: Path, images: Pixels, labels: Pixels, part: str) -> None:
+def write_mnist(folder: Path, images: Pixels, labels: Pixels, prefix: str) -> None:
     """Write MNIST's own file format: a big-endian header, then the bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     header = b"".join(n.to_bytes(4, "big") for n in (0x803, *images.shape))
-    (folder / f"{part}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+    (folder / f"{prefix}-images-idx3-ubyte").write_bytes(header + images.tobytes())
     header = b"".join(n.to_bytes(4, "big") for n in (0x801, len(labels)))
-    (folder / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    (folder / f"{prefix}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
 
 
 @pytest.fixture
 def tiny_mnist(tmp_path: Path) -> tuple[Path, Pixels]:
     images = noise(1, 3, 28, 28)
-    for part in ("train", "t10k"):
-        write_mnist(tmp_path / "mnist" / "MNIST" / "raw", images, np.array([4, 0, 9], dtype=np.uint8), part)
+    for prefix in ("train", "t10k"):
+        write_mnist(tmp_path / "mnist" / "MNIST" / "raw", images, np.array([4, 0, 9], dtype=np.uint8), prefix)
     return tmp_path, images
 
 
@@ -181,8 +181,8 @@ def test_the_real_sets_have_their_published_sizes_and_means(
     images, labels = dataset.load("train")
     assert images.shape == (train, dataset.info.channels, dataset.info.image_size, dataset.info.image_size)
     assert set(labels.tolist()) == set(range(10))
-    found = [images[:, c].sum(dtype=torch.int64).item() / images[:, c].numel() / 255 for c in range(images.shape[1])]
-    assert found == pytest.approx(mean, abs=1e-4)
+    means = [images[:, c].sum(dtype=torch.int64).item() / images[:, c].numel() / 255 for c in range(images.shape[1])]
+    assert means == pytest.approx(mean, abs=1e-4)
     assert len(dataset.load("test")[1]) == test
 
 
@@ -213,15 +213,15 @@ def test_images_of_the_wanted_size_are_left_alone() -> None:
 def test_resizing_agrees_with_pillow_to_one_gray_level(size: int) -> None:
     images = noise(5, 3, 1, 28, 28)
     expected = [np.asarray(Image.fromarray(i[0]).resize((size, size), Image.Resampling.BILINEAR)) for i in images]
-    found = resized(torch.from_numpy(images), size)
-    assert found.dtype == torch.uint8
-    assert np.abs(found[:, 0].numpy().astype(int) - np.stack(expected).astype(int)).max() <= 1
+    ours = resized(torch.from_numpy(images), size)
+    assert ours.dtype == torch.uint8
+    assert np.abs(ours[:, 0].numpy().astype(int) - np.stack(expected).astype(int)).max() <= 1
 
 
 def test_resizing_many_images_treats_each_alike() -> None:
     images = torch.from_numpy(noise(6, 1, 1, 8, 8)).expand(1500, 1, 8, 8)
-    found = resized(images, 4)
-    assert torch.equal(found, found[:1].expand_as(found))
+    small = resized(images, 4)
+    assert torch.equal(small, small[:1].expand_as(small))
 
 
 def test_a_fixed_set_is_resized_on_request(tiny_mnist: tuple[Path, Pixels]) -> None:
@@ -235,13 +235,13 @@ def test_a_fixed_set_is_resized_on_request(tiny_mnist: tuple[Path, Pixels]) -> N
 
 def test_the_digits_are_split_without_overlap_one_in_five_of_each_class() -> None:
     sklearn = pytest.importorskip("sklearn.datasets")
-    found = sklearn.load_digits()
+    digits = sklearn.load_digits()
     (train, train_labels), (test, test_labels) = Digits().load("train"), Digits().load("test")
-    totals = np.bincount(found.target)
+    totals = np.bincount(digits.target)
     assert test_labels.bincount().tolist() == (totals // 5).tolist()
     assert (train_labels.bincount() + test_labels.bincount()).tolist() == totals.tolist()
     together = torch.cat([train, test]).flatten(1).numpy()
-    original = np.rint(found.images.reshape(-1, 64) * 255 / 16)
+    original = np.rint(digits.images.reshape(-1, 64) * 255 / 16)
     # The same images, in another order.
     assert np.array_equal(np.unique(together, axis=0), np.unique(original.astype(np.uint8), axis=0))
     assert together.sum() == original.sum()
@@ -393,9 +393,9 @@ def test_a_damaged_cache_is_made_anew(
 
 def test_writing_into_the_images_leaves_the_cache_as_it_is(folder: Path) -> None:
     first, _ = ImageFolder(path=str(folder), image_size=8).load("train")
-    kept = first.clone()
+    before = first.clone()
     first.zero_()
-    assert torch.equal(ImageFolder(path=str(folder), image_size=8).load("train")[0], kept)
+    assert torch.equal(ImageFolder(path=str(folder), image_size=8).load("train")[0], before)
 
 
 def test_the_setting_cache_names_another_folder(folder: Path, tmp_path: Path, own_cache: Path) -> None:

@@ -37,8 +37,8 @@ def moments_of(x: Array) -> tuple[Array, Array]:
 
 def test_the_distance_equals_the_published_codes(parity: Parity) -> None:
     v = parity("fid_is")
-    given = (v["mu1"], v["sigma1"], v["mu2"], v["sigma2"])
-    assert frechet_distance(*given) == pytest.approx(float(v["fid"]), rel=1e-9)
+    moments = (v["mu1"], v["sigma1"], v["mu2"], v["sigma2"])
+    assert frechet_distance(*moments) == pytest.approx(float(v["fid"]), rel=1e-9)
     assert frechet_distance(v["mu1"], np.zeros_like(v["sigma1"]), v["mu2"], np.zeros_like(v["sigma2"])) == pytest.approx(
         float(((v["mu1"] - v["mu2"]) ** 2).sum()), rel=1e-12
     )
@@ -95,8 +95,8 @@ def test_the_faster_way_is_taken_where_it_is_exact_and_only_there(monkeypatch: p
     monkeypatch.setattr(frechet, "MANY_FEATURES", 1)
     quick, taken = frechet._root_by_eigenvalues, []
 
-    def noted(*given: Any) -> Any:
-        taken.append(quick(*given))
+    def noted(*arguments: Any) -> Any:
+        taken.append(quick(*arguments))
         return taken[-1]
 
     monkeypatch.setattr(frechet, "_root_by_eigenvalues", noted)
@@ -138,8 +138,8 @@ def spread_covariance(width: int, decades: float, seed: int) -> Array:
     """A covariance whose eigenvalues run over so many powers of ten."""
     random = np.random.default_rng(seed)
     rotation, _ = np.linalg.qr(random.normal(size=(width, width)))
-    made: Array = (rotation * np.logspace(0, -decades, width)) @ rotation.T
-    return (made + made.T) / 2
+    covariance: Array = (rotation * np.logspace(0, -decades, width)) @ rotation.T
+    return (covariance + covariance.T) / 2
 
 
 def exact_distance(cov_a: Array, cov_b: Array) -> float:
@@ -210,7 +210,7 @@ E2 = np.eye(2)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("moments", "words"),
     [
         ((np.zeros(2), E2, np.zeros(3), np.eye(3)), "of one width"),
         ((np.zeros(2), E2, np.zeros(2), np.eye(3)), "of one width"),
@@ -221,9 +221,9 @@ E2 = np.eye(2)
         ((np.zeros(2), E2, np.zeros(2), np.diag([1.0, -0.1])), "negative eigenvalue"),
     ],
 )
-def test_moments_that_are_none_are_refused(given: tuple[Any, ...], words: str) -> None:
+def test_moments_that_are_none_are_refused(moments: tuple[Any, ...], words: str) -> None:
     with pytest.raises(GancoreError, match=words):
-        frechet_distance(*given)
+        frechet_distance(*moments)
 
 
 # -- moments -----------------------------------------------------------------------------------------------------------
@@ -231,8 +231,8 @@ def test_moments_that_are_none_are_refused(given: tuple[Any, ...], words: str) -
 
 def gathered(x: Array, *sizes: int) -> tuple[Array, Array]:
     moments = Moments()
-    for part in torch.from_numpy(x).split(list(sizes)):
-        moments.update(part)
+    for batch in torch.from_numpy(x).split(list(sizes)):
+        moments.update(batch)
     mean, cov = moments.result()
     return mean.numpy(), cov.numpy()
 
@@ -256,8 +256,8 @@ def test_moments_keep_their_digits_when_the_mean_is_large() -> None:
 def test_moments_of_float32_are_gathered_in_float64() -> None:
     x = samples(1000, 3, 9).astype(np.float32) + np.float32(100)
     moments = Moments()
-    for part in torch.from_numpy(x).split(100):
-        moments.update(part)
+    for batch in torch.from_numpy(x).split(100):
+        moments.update(batch)
     mean, cov = moments.result()
     assert mean.dtype == cov.dtype == torch.float64
     np.testing.assert_allclose(cov.numpy(), np.cov(x.astype(np.float64), rowvar=False), rtol=1e-10)
@@ -304,8 +304,8 @@ def test_features_of_another_width_or_no_matrix_are_refused() -> None:
 def test_moments_go_on_from_their_state_to_the_last_bit(batches: int) -> None:
     x = torch.from_numpy(samples(40, 5, 11))
     whole, loaded = Moments(), Moments()
-    for part in x.split(10)[:batches]:
-        whole.update(part)
+    for batch in x.split(10)[:batches]:
+        whole.update(batch)
     state = whole.state()
     assert all(tensor.is_contiguous() for tensor in state.values())
     loaded.update(x + 7)  # forgotten

@@ -236,13 +236,13 @@ def test_the_relativistic_average_loss_over_two_processes_has_the_gradient_of_on
         return mean + (value - value.detach())
 
     monkeypatch.setattr(distributed, "global_mean", global_mean)
-    found: dict[int, list[tuple[Tensor, ...]]] = {}
+    gradients: dict[int, list[tuple[Tensor, ...]]] = {}
 
     def work(rank: int) -> None:
         own.rank = rank
         r = real.detach()[rank * 4 : rank * 4 + 4].requires_grad_()
         f = fake.detach()[rank * 4 : rank * 4 + 4].requires_grad_()
-        found[rank] = [
+        gradients[rank] = [
             torch.autograd.grad(term.discriminator(real_adversarial=r, fake_adversarial=f), [r, f]),
             torch.autograd.grad(term.generator(real_adversarial=r, fake_adversarial=f), [r, f]),
         ]
@@ -255,7 +255,7 @@ def test_the_relativistic_average_loss_over_two_processes_has_the_gradient_of_on
     for phase in range(2):
         for which in range(2):
             # Gradients are averaged over processes, hence the half.
-            joined = torch.cat([found[0][phase][which], found[1][phase][which]]) / 2
+            joined = torch.cat([gradients[0][phase][which], gradients[1][phase][which]]) / 2
             torch.testing.assert_close(joined, expected[phase][which], rtol=1e-12, atol=1e-14)
 
 
@@ -363,10 +363,10 @@ def test_the_auxiliary_classifier_weighs_real_and_fake_images() -> None:
     y, y_fake = np.array([0, 1, 2, 3, 0, 1]), np.array([3, 3, 2, 1, 0, 2])
     term = AuxiliaryClassifier(real=2.0, fake=0.5, generator=0.1)
     images = {"real_classes": torch.from_numpy(real), "real_label": torch.from_numpy(y)}
-    made = {"fake_classes": torch.from_numpy(fake), "fake_label": torch.from_numpy(y_fake)}
+    generated = {"fake_classes": torch.from_numpy(fake), "fake_label": torch.from_numpy(y_fake)}
     on_real, on_fake = written_out_cross_entropy(real, y), written_out_cross_entropy(fake, y_fake)
-    assert term.discriminator(**images, **made).item() == pytest.approx(2 * on_real.mean() + 0.5 * on_fake.mean())
-    assert term.generator(**made).item() == pytest.approx(0.1 * on_fake.mean())
+    assert term.discriminator(**images, **generated).item() == pytest.approx(2 * on_real.mean() + 0.5 * on_fake.mean())
+    assert term.generator(**generated).item() == pytest.approx(0.1 * on_fake.mean())
     np.testing.assert_allclose(term.attacked(**images), 2 * on_real)
 
 

@@ -78,10 +78,10 @@ def cas_of(metric: ClassificationAccuracy, images: Tensor, labels: Tensor) -> fl
 def test_the_frechet_distance_equals_the_published_codes_however_the_features_come(parity: Parity) -> None:
     v = parity("fid_is")
     metric = FrechetDistance()
-    for part in torch.from_numpy(v["A"]).split(64):
-        metric.update_real(features=part)
-    for part in torch.from_numpy(v["B"]).split(50):
-        metric.update(features=part)
+    for features in torch.from_numpy(v["A"]).split(64):
+        metric.update_real(features=features)
+    for features in torch.from_numpy(v["B"]).split(50):
+        metric.update(features=features)
     assert metric.compute() == {"fid": pytest.approx(float(v["fid"]), rel=1e-9)}
 
 
@@ -120,8 +120,8 @@ def test_features_that_are_not_finite_are_refused_by_the_metrics_name() -> None:
 def test_the_inception_score_equals_the_published_codes_however_the_logits_come(parity: Parity) -> None:
     v = parity("fid_is")
     metric = InceptionScore(splits=5)
-    for part in torch.from_numpy(v["probs"]).log().split(30):
-        metric.update(logits=part)
+    for logits in torch.from_numpy(v["probs"]).log().split(30):
+        metric.update(logits=logits)
     scores = metric.compute()
     assert [scores["inception_score"], scores["inception_score_std"]] == pytest.approx(
         v["IS_improvedgan_splits5"].tolist(), rel=1e-9
@@ -156,8 +156,8 @@ def test_the_class_histogram_counts_largest_logits_and_their_divergence_from_uni
     v = parity("cbgan_regularizer")
     labels = torch.repeat_interleave(torch.arange(5), torch.tensor((20 * v["KL_P"]).round().astype(int)))
     metric = ClassHistogram()
-    for part in logits_of(labels, 5).split(7):
-        metric.update(logits=part)
+    for logits in logits_of(labels, 5).split(7):
+        metric.update(logits=logits)
     scores = metric.compute()
     assert scores["histogram"] == pytest.approx([0.5, 0.2, 0.15, 0.1, 0.05])
     assert scores["kl"] == pytest.approx(float(v["KL"]), rel=1e-9)
@@ -199,8 +199,8 @@ def test_a_classifier_learns_a_separable_set_and_not_one_with_shuffled_labels() 
 
 def test_generated_images_that_never_show_a_class_cannot_teach_it() -> None:
     images, labels = separable(300, seed=1)
-    kept = labels != 1
-    assert cas_of(cas(), images[kept], labels[kept]) == pytest.approx(2 / 3, abs=0.02)
+    shown = labels != 1
+    assert cas_of(cas(), images[shown], labels[shown]) == pytest.approx(2 / 3, abs=0.02)
 
 
 def test_the_labels_are_the_networks_or_the_generators_as_set() -> None:
@@ -275,8 +275,8 @@ def test_a_residual_network_of_any_width_can_be_trained(architecture: str) -> No
 def test_the_runs_own_iterations_and_batch_size_do_not_become_the_classifiers() -> None:
     context = {**IMAGES, "iterations": 100_000, "batch_size": 2, "latent_dim": 8, "features": 4, "spectral_norm": True}
     assert context.keys() <= set(CONTEXT)
-    given = {"labels": "generator", "architecture": "small-cnn"}
-    metric = ClassificationAccuracy(**check(ClassificationAccuracy, given, where="x", context=context))
+    settings = {"labels": "generator", "architecture": "small-cnn"}
+    metric = ClassificationAccuracy(**check(ClassificationAccuracy, settings, where="x", context=context))
     assert (metric.iterations, metric.batch_size) == (1000, 128)
 
 
@@ -341,13 +341,13 @@ def test_training_that_diverges_is_no_score() -> None:
 def test_feeding_a_metric_never_waits_for_the_device(build: Callable[[], Any]) -> None:
     metric = build()
     images, labels = separable(6, seed=1)
-    given = {"images": images, "labels": labels, "logits": logits_of(labels), "features": noise(6, 4)}
+    tensors = {"images": images, "labels": labels, "logits": logits_of(labels), "features": noise(6, 4)}
     for method in ("update", "update_real"):
         if hasattr(metric, method):
-            names = [name for name in given if name in getattr(metric, method).__annotations__]
+            names = [name for name in tensors if name in getattr(metric, method).__annotations__]
             with NoHostSync():
                 for _ in range(2):
-                    getattr(metric, method)(**{name: given[name] for name in names})
+                    getattr(metric, method)(**{name: tensors[name] for name in names})
 
 
 @pytest.mark.parametrize("cls", [FrechetDistance, InceptionScore, ClassHistogram, ClassificationAccuracy])
@@ -362,7 +362,7 @@ def test_settings_are_checked_and_protocols_can_be_stored(cls: type[Metric]) -> 
 
 
 @pytest.mark.parametrize(
-    ("cls", "given"),
+    ("cls", "settings"),
     [
         (InceptionScore, {"splits": 0}),
         (ClassHistogram, {"smoothing": -1}),
@@ -371,9 +371,9 @@ def test_settings_are_checked_and_protocols_can_be_stored(cls: type[Metric]) -> 
         (ClassificationAccuracy, {"labels": "mine"}),
     ],
 )
-def test_settings_out_of_range_are_refused(cls: type[Metric], given: dict[str, Any]) -> None:
-    with pytest.raises(GancoreError, match=f"{next(iter(given))} must be"):
-        check(cls, given, where="x", context=IMAGES)
+def test_settings_out_of_range_are_refused(cls: type[Metric], settings: dict[str, Any]) -> None:
+    with pytest.raises(GancoreError, match=f"{next(iter(settings))} must be"):
+        check(cls, settings, where="x", context=IMAGES)
 
 
 # -- Inception ---------------------------------------------------------------------------------------------------------

@@ -28,9 +28,9 @@ def labelled(number: int, classes: int, width: int, seed: int) -> tuple[Tensor, 
 
 
 def fed(metric: IntraClassFrechetDistance, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor], batch: int = 17) -> Any:
-    for features, labels in zip(*(part.split(batch) for part in real), strict=True):
+    for features, labels in zip(*(side.split(batch) for side in real), strict=True):
         metric.update_real(features=features, labels=labels)
-    for features, labels in zip(*(part.split(batch) for part in fake), strict=True):
+    for features, labels in zip(*(side.split(batch) for side in fake), strict=True):
         metric.update(features=features, labels=labels)
     return metric
 
@@ -97,8 +97,8 @@ def test_balanced_sets_and_few_classes_have_no_groups(counts: list[int]) -> None
 
 def test_too_few_images_of_a_class_are_refused_by_its_number() -> None:
     whole, labels = noise(9, 2), torch.arange(9) % 3
-    for part, words in ((labels != 1, "class 1 has 0"), (torch.arange(9) < 5, "class 2 has 1")):
-        some = whole[part], labels[part]
+    for chosen, words in ((labels != 1, "class 1 has 0"), (torch.arange(9) < 5, "class 2 has 1")):
+        some = whole[chosen], labels[chosen]
         metric = IntraClassFrechetDistance(classes=3, class_counts=[1, 1, 1])
         with pytest.raises(GancoreError, match=rf"'annotator': .* {words} of the real images; choose a larger split\.$"):
             fed(metric, some, (whole, labels)).compute()
@@ -122,14 +122,14 @@ def test_kept_statistics_of_real_images_give_the_same_scores_to_the_last_bit(tmp
     real, fake = labelled(90, 3, 4, 1), labelled(80, 3, 4, 2)
     seen = fed(IntraClassFrechetDistance(classes=3, class_counts=counts), real, fake)
     save_file(seen.real_state(), tmp_path / "real.safetensors")
-    kept = fed(IntraClassFrechetDistance(classes=3, class_counts=counts), fake, fake)
-    kept.load_real_state(load_file(tmp_path / "real.safetensors"))
-    assert kept.compute() == seen.compute()
-    kept.load_real_state({})
-    assert kept.real_state() == {}
+    stored = fed(IntraClassFrechetDistance(classes=3, class_counts=counts), fake, fake)
+    stored.load_real_state(load_file(tmp_path / "real.safetensors"))
+    assert stored.compute() == seen.compute()
+    stored.load_real_state({})
+    assert stored.real_state() == {}
     for state in ({"features": noise(3, 2)}, {"labels": noise(3)}, {"features": noise(3, 2), "labels": torch.zeros(2)}):
         with pytest.raises(GancoreError, match="don't have a label each; compute them anew"):
-            kept.load_real_state(state)
+            stored.load_real_state(state)
 
 
 def test_its_settings_come_from_core_and_a_missing_count_is_no_balanced_set() -> None:

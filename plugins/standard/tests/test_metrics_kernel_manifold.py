@@ -27,7 +27,7 @@ from gancore.training.evaluate import Evaluator
 from tests.hosts import run_of, steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
-SHARES = ("precision", "recall", "coverage")
+FRACTIONS = ("precision", "recall", "coverage")
 
 
 class NoHostSync(TorchDispatchMode):
@@ -43,10 +43,10 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 def score(metric: Any, real: Tensor, fake: Tensor, batch: int = 1000) -> dict[str, float]:
-    for part in real.split(batch):
-        metric.update_real(features=part)
-    for part in fake.split(batch):
-        metric.update(features=part)
+    for features in real.split(batch):
+        metric.update_real(features=features)
+    for features in fake.split(batch):
+        metric.update(features=features)
     values: dict[str, float] = metric.compute()
     return values
 
@@ -168,7 +168,7 @@ def test_a_set_has_precision_recall_and_coverage_1_with_itself_whatever_its_dupl
     points = 7 + noise(50, width)
     for real in (points, points.repeat(3, 1), torch.cat([points, points[:1].expand(30, -1)]), torch.ones(20, width)):
         scores = score(PrecisionRecall(neighbors=2), real, real[torch.randperm(len(real))])
-        assert [scores[name] for name in SHARES] == [1, 1, 1]
+        assert [scores[name] for name in FRACTIONS] == [1, 1, 1]
     assert score(PrecisionRecall(), points, points)["density"] == pytest.approx(6 / 5)
 
 
@@ -257,21 +257,21 @@ def test_too_few_images_or_unusable_features_are_refused_in_one_sentence(cls: Ca
 @pytest.mark.parametrize("cls", [FrechetDistance, KernelDistance, PrecisionRecall])
 def test_kept_statistics_of_real_images_give_the_same_scores_to_the_last_bit(cls: Callable[[], Any], tmp_path: Path) -> None:
     real, fake, file = noise(40, 5), 0.3 + noise(30, 5, seed=1), tmp_path / "real.safetensors"
-    seen, kept, other = cls(), cls(), noise(33, 5, seed=2)
-    for part in real.split(7):
-        seen.update_real(features=part)
+    seen, stored, other = cls(), cls(), noise(33, 5, seed=2)
+    for features in real.split(7):
+        seen.update_real(features=features)
     save_file(seen.real_state(), file)
     # What was taken in before is forgotten, and nothing is left of a score computed from it.
-    score(kept, other, fake)
-    kept.reset()
-    kept.load_real_state(load_file(file))
-    for metric in (seen, kept):
+    score(stored, other, fake)
+    stored.reset()
+    stored.load_real_state(load_file(file))
+    for metric in (seen, stored):
         metric.update(features=fake)
     expected = seen.compute()
-    assert kept.compute() == expected
+    assert stored.compute() == expected
     assert expected != score(cls(), other, fake)
     # The state survives a score, and gives itself again.
-    for metric in (seen, kept):
+    for metric in (seen, stored):
         assert all(torch.equal(tensor, load_file(file)[name]) for name, tensor in metric.real_state().items())
 
 
@@ -307,7 +307,7 @@ def test_settings_are_checked_and_protocols_can_be_stored(cls: type[Metric]) -> 
 
 
 @pytest.mark.parametrize(
-    ("cls", "given"),
+    ("cls", "settings"),
     [
         (KernelDistance, {"subsets": 1}),
         (KernelDistance, {"subset_size": 1}),
@@ -317,9 +317,9 @@ def test_settings_are_checked_and_protocols_can_be_stored(cls: type[Metric]) -> 
         (PrecisionRecall, {"samples": 1}),
     ],
 )
-def test_settings_out_of_range_are_refused(cls: type[Metric], given: dict[str, Any]) -> None:
-    with pytest.raises(GancoreError, match=f"^x: {next(iter(given))} must be a whole number.*, not [^.]*[.]?[^.]*\\.$"):
-        check(cls, given, where="x", context={})
+def test_settings_out_of_range_are_refused(cls: type[Metric], settings: dict[str, Any]) -> None:
+    with pytest.raises(GancoreError, match=f"^x: {next(iter(settings))} must be a whole number.*, not [^.]*[.]?[^.]*\\.$"):
+        check(cls, settings, where="x", context={})
 
 
 def test_as_many_neighbors_as_images_are_refused_before_any_image() -> None:

@@ -22,9 +22,9 @@ CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifie
 @pytest.fixture(scope="module")
 def run() -> Run:
     """A game beside a frozen classifier that has learnt the digits a little."""
-    made = run_of(CLASSIFIER)
-    network = made.networks["classifier"].requires_grad_(True)
-    images, labels = made.plan.dataset.load("train")
+    built = run_of(CLASSIFIER)
+    network = built.networks["classifier"].requires_grad_(True)
+    images, labels = built.plan.dataset.load("train")
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
         optimizer.zero_grad()
@@ -32,7 +32,7 @@ def run() -> Run:
         optimizer.step()
     optimizer.zero_grad()
     network.requires_grad_(False)
-    return made
+    return built
 
 
 def by_hand(network: Any, images: Tensor, labels: Tensor, epsilon: float) -> tuple[float, float]:
@@ -64,14 +64,14 @@ def test_the_scores_equal_an_attack_and_gradients_written_out(run: Run) -> None:
 def test_the_scores_are_those_of_gancore_attack_with_the_settings_given(run: Run) -> None:
     settings = {"steps": 3, "norm": "l2"}
     metric = RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.5], settings=settings, samples=40, split="train", seed=3)
-    found = robust_accuracy(run, "fastrobgan/pgd", [0.5], settings=settings, samples=40, split="train", seed=3)
+    result = robust_accuracy(run, "fastrobgan/pgd", [0.5], settings=settings, samples=40, split="train", seed=3)
     assert metric.score_run(run) == {
-        "natural": found.natural,
-        "accuracy_0.5": found.accuracy["0.5"],
-        "lipschitz": found.lipschitz,
+        "natural": result.natural,
+        "accuracy_0.5": result.accuracy["0.5"],
+        "lipschitz": result.lipschitz,
     }
     protocol = metric.protocol()
-    assert protocol.items() <= found.protocol.items()
+    assert protocol.items() <= result.protocol.items()
     assert protocol["attack"] == "fastrobgan/pgd"
     assert (protocol["settings"], protocol["split"], protocol["images"], protocol["seed"]) == (settings, "train", 40, 3)
     assert not {"id", "weights", "classifier"} & protocol.keys()
@@ -91,7 +91,7 @@ def test_a_score_leaves_the_run_as_it_was(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("settings", "words"),
     [
         ({"attack": "fastrobgan/pdg"}, "did you mean 'fastrobgan/pgd'"),
         ({"attack": "fastrobgan/free"}, r"^the robust accuracy \(fastrobgan/free\) lives in a training"),
@@ -100,8 +100,8 @@ def test_a_score_leaves_the_run_as_it_was(run: Run) -> None:
         ({"classifier": "clasifier"}, "has no classifier 'clasifier'; did you mean 'classifier'"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_before_the_training(run: Run, given: dict[str, Any], words: str) -> None:
-    metric = RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **given})
+def test_what_cannot_be_scored_is_refused_before_the_training(run: Run, settings: dict[str, Any], words: str) -> None:
+    metric = RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **settings})
     with pytest.raises(GancoreError, match=words):
         metric.prepare(run)
 
@@ -112,7 +112,7 @@ def test_a_run_without_a_classifier_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("settings", "words"),
     [
         ({"epsilons": []}, r"one or more finite budgets, each once, not \[\]"),
         ({"epsilons": [0.1, 0.1]}, "each once"),
@@ -120,6 +120,6 @@ def test_a_run_without_a_classifier_is_refused() -> None:
         ({"settings": {"epsilon": 0.3}}, "leave it out"),
     ],
 )
-def test_budgets_that_are_none_are_refused(given: dict[str, Any], words: str) -> None:
+def test_budgets_that_are_none_are_refused(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(GancoreError, match=words):
-        RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **given})
+        RobustAccuracy(**{"attack": "fastrobgan/pgd", "epsilons": [0.1], **settings})

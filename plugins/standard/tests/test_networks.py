@@ -41,10 +41,10 @@ def fill(names: Iterable[Any], places: dict[str, nn.Module], gain: float = 1.0) 
 def start_power_iteration(modules: Iterable[nn.Module]) -> None:
     """Set every u as the formula does: hash_uniform(numel, 1000), normalized."""
     for module in modules:
-        for part in module.modules():
-            if hasattr(part, "power_u"):
-                u = torch.from_numpy(hash_uniform(part.power_u.numel(), 1000))
-                part.power_u.copy_(u / u.norm())
+        for child in module.modules():
+            if hasattr(child, "power_u"):
+                u = torch.from_numpy(hash_uniform(child.power_u.numel(), 1000))
+                child.power_u.copy_(u / u.norm())
 
 
 def sndcgan_places(d: sndcgan.SNDCGANDiscriminator) -> dict[str, nn.Module]:

@@ -19,7 +19,7 @@ BOTH: list[tuple[Steps, Steps]] = [
 ]
 
 
-def made(bias: bool = True, norm: bool = False) -> tuple[nn.Conv2d, Tensor]:
+def convolution_and_input(bias: bool = True, norm: bool = False) -> tuple[nn.Conv2d, Tensor]:
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 5, 3, padding=1, bias=bias)
     spectral(convolution, norm)
@@ -31,7 +31,7 @@ def made(bias: bool = True, norm: bool = False) -> tuple[nn.Conv2d, Tensor]:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("norm", [False, True])
 def test_one_step_equals_two_in_value_and_gradient(one: Steps, two: Steps, bias: bool, norm: bool) -> None:
-    convolution, x = made(bias, norm)
+    convolution, x = convolution_and_input(bias, norm)
     convolution.eval()
     wanted = [x, *convolution.parameters()]
     results = []
@@ -46,7 +46,7 @@ def test_one_step_equals_two_in_value_and_gradient(one: Steps, two: Steps, bias:
 
 @pytest.mark.parametrize("one", [halved, doubled])
 def test_second_derivatives_are_right(one: Steps) -> None:
-    convolution, _ = made(bias=False)
+    convolution, _ = convolution_and_input(bias=False)
     x = torch.randn(1, 3, 4, 4, dtype=torch.float64, requires_grad=True)
 
     def penalty(x: Tensor, weight: Tensor) -> Tensor:

@@ -214,8 +214,8 @@ def test_balanced_weights_add_up_to_one_for_each_class(labels: Tensor) -> None:
 def test_balanced_draws_give_a_rare_class_its_share() -> None:
     labels = torch.tensor([0] * 990 + [1] * 10)
     stream = IndexStream(len(labels), 4000, seed=0, weights=ClassBalanced().weights(labels))
-    share = labels[stream.indices(0)].double().mean().item()
-    assert abs(share - 0.5) < 4 * 0.5 / 4000**0.5  # four standard errors of a fair coin
+    frequency = labels[stream.indices(0)].double().mean().item()
+    assert abs(frequency - 0.5) < 4 * 0.5 / 4000**0.5  # four standard errors of a fair coin
 
 
 def test_balanced_weights_bear_a_class_without_images() -> None:
@@ -246,6 +246,6 @@ def test_a_class_without_images_cannot_be_kept() -> None:
 
 @pytest.mark.parametrize("profile", ["exponential", "step"])
 def test_samplers_compose_take_classes_then_long_tail(labels: Tensor, profile: Literal["exponential", "step"]) -> None:
-    kept = TakeClasses(keep=[1, 4]).select(labels, seed=0)
-    tail = LongTail(ratio=4, profile=profile, n_max=12).select(labels[kept], seed=0)
-    assert labels[kept[tail]].bincount(minlength=5).tolist() == [0, 12, 0, 0, 3]
+    chosen = TakeClasses(keep=[1, 4]).select(labels, seed=0)
+    tail = LongTail(ratio=4, profile=profile, n_max=12).select(labels[chosen], seed=0)
+    assert labels[chosen[tail]].bincount(minlength=5).tolist() == [0, 12, 0, 0, 3]

@@ -56,15 +56,15 @@ def test_a_projection_keeps_what_is_inside_and_brings_the_rest_to_the_edge(norm:
     inside = noise(3, 4, 4, scale=0.001)
     assert torch.equal(project(inside, 0.04, norm), inside)
     outside = noise(1, 3, 4, 4)
-    found = project(outside, 0.04, norm)
-    assert found.shape == outside.shape
-    assert size(found, norm).item() == pytest.approx(0.04, rel=1e-6)
+    projected = project(outside, 0.04, norm)
+    assert projected.shape == outside.shape
+    assert size(projected, norm).item() == pytest.approx(0.04, rel=1e-6)
 
 
 def test_a_projection_in_l2_keeps_the_direction() -> None:
     outside = noise(3, 4, 4)
-    found = project(outside, 0.04, "l2")
-    assert torch.nn.functional.cosine_similarity(found.flatten(), outside.flatten(), dim=0).item() == pytest.approx(1)
+    projected = project(outside, 0.04, "l2")
+    assert torch.nn.functional.cosine_similarity(projected.flatten(), outside.flatten(), dim=0).item() == pytest.approx(1)
 
 
 @every_norm
@@ -120,9 +120,9 @@ def test_every_whole_budget_is_whole_however_it_was_rounded() -> None:
 def test_every_level_survives_in_float32_and_in_float64() -> None:
     levels = torch.arange(-255, 256).view(1, 1, -1)
     for delta in (levels.float() / 255, levels.double() / 255, levels.float() * (1 / 255), from_levels(levels)):
-        found = whole_levels(delta, 1.0, "linf")
-        assert found.dtype == torch.float32
-        assert torch.equal(to_levels(found), levels.to(torch.int16))
+        rounded = whole_levels(delta, 1.0, "linf")
+        assert rounded.dtype == torch.float32
+        assert torch.equal(to_levels(rounded), levels.to(torch.int16))
 
 
 def test_every_linf_budget_is_used_in_full_and_never_left() -> None:
@@ -140,9 +140,9 @@ def test_every_linf_budget_is_used_in_full_and_never_left() -> None:
 
 def test_rounding_is_toward_zero() -> None:
     delta = torch.tensor([-2.9, -2.0, -1.1, -0.9, -0.1, 0.0, 0.5, 0.99, 1.0, 1.9]).view(1, 1, -1) / 255
-    found = whole_levels(delta, 1.0, "linf")
-    assert to_levels(found).flatten().tolist() == [-2, -2, -1, 0, 0, 0, 0, 0, 1, 1]
-    assert not found[found == 0].signbit().any()
+    rounded = whole_levels(delta, 1.0, "linf")
+    assert to_levels(rounded).flatten().tolist() == [-2, -2, -1, 0, 0, 0, 0, 0, 1, 1]
+    assert not rounded[rounded == 0].signbit().any()
 
 
 @every_norm
@@ -152,24 +152,24 @@ def test_the_budget_is_never_left_in_exact_arithmetic(norm: Norm, epsilon: float
     for seed, scale in enumerate((1e-3, 0.02, 0.05, 0.3, 5.0)):
         for shape in ((1, 1, 1), (3, 5, 7), (1, 3, 16, 16)):
             delta = noise(*shape, seed=seed, scale=scale)
-            found = whole_levels(delta, epsilon, norm)
-            assert found.shape == delta.shape
-            levels = [int(k) for k in to_levels(found).flatten().tolist()]
+            rounded = whole_levels(delta, epsilon, norm)
+            assert rounded.shape == delta.shape
+            levels = [int(k) for k in to_levels(rounded).flatten().tolist()]
             if norm == "linf":
                 assert max(map(abs, levels)) <= budget
             else:
                 assert sum(k * k for k in levels) <= budget**2 * len(levels)
-            assert fits(found, epsilon, norm)
-            assert torch.equal(whole_levels(found, epsilon, norm), found)
-            assert (found.abs() <= delta.abs() + 1e-6).all()
+            assert fits(rounded, epsilon, norm)
+            assert torch.equal(whole_levels(rounded, epsilon, norm), rounded)
+            assert (rounded.abs() <= delta.abs() + 1e-6).all()
 
 
 def test_an_l2_budget_at_whole_levels_is_used_in_full() -> None:
     signs = noise(3, 8, 8).sign()
-    found = whole_levels(signs, 10 / 255, "l2")
-    assert torch.equal(to_levels(found), (10 * signs).to(torch.int16))
-    assert fits(found, 10 / 255, "l2")
-    more = found.clone()
+    rounded = whole_levels(signs, 10 / 255, "l2")
+    assert torch.equal(to_levels(rounded), (10 * signs).to(torch.int16))
+    assert fits(rounded, 10 / 255, "l2")
+    more = rounded.clone()
     more[0, 0, 0] += more[0, 0, 0].sign() / 255
     assert not fits(more, 10 / 255, "l2")
     assert not fits(more, 10 / 255, "linf")
@@ -179,9 +179,9 @@ def test_the_tolerance_never_lifts_a_perturbation_out_of_its_l2_budget() -> None
     # All values just below a level, and the budget just below too, but by more than what counts as rounding.
     delta = torch.full((3, 8, 8), (10 - 0.9e-4) / 255, dtype=torch.float64)
     epsilon = (10 - 2e-4) / 255
-    found = whole_levels(delta, epsilon, "l2")
-    assert fits(found, epsilon, "l2")
-    assert to_levels(found).unique().tolist() == [9]
+    rounded = whole_levels(delta, epsilon, "l2")
+    assert fits(rounded, epsilon, "l2")
+    assert to_levels(rounded).unique().tolist() == [9]
 
 
 def test_a_perturbation_that_is_not_finite_is_refused() -> None:
@@ -199,10 +199,10 @@ def test_a_perturbation_that_is_not_finite_is_refused() -> None:
 def test_every_pixel_takes_every_level_exactly() -> None:
     pixels = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1).expand(-1, 1, 1, 511)
     levels = torch.arange(-255, 256)
-    found = apply_to_8bit(pixels, from_levels(levels).view(1, 1, -1))
-    assert found.dtype == torch.uint8
+    perturbed = apply_to_8bit(pixels, from_levels(levels).view(1, 1, -1))
+    assert perturbed.dtype == torch.uint8
     expected = np.clip(np.arange(256)[:, None] + np.arange(-255, 256)[None], 0, 255)
-    assert np.array_equal(found[:, 0, 0].numpy(), expected)
+    assert np.array_equal(perturbed[:, 0, 0].numpy(), expected)
 
 
 def test_no_pixel_leaves_the_budget_whatever_the_perturbation() -> None:
@@ -219,10 +219,10 @@ def test_no_pixel_leaves_the_budget_whatever_the_perturbation() -> None:
 def test_the_images_are_left_alone_and_a_batch_of_one_perturbation_is_the_same() -> None:
     images = torch.full((2, 3, 4, 4), 250, dtype=torch.uint8)
     delta = from_levels(torch.full((3, 4, 4), 10))
-    found = apply_to_8bit(images, delta)
+    perturbed = apply_to_8bit(images, delta)
     assert (images == 250).all()
-    assert (found == 255).all()
-    assert torch.equal(apply_to_8bit(images, delta[None]), found)
+    assert (perturbed == 255).all()
+    assert torch.equal(apply_to_8bit(images, delta[None]), perturbed)
 
 
 def test_images_that_do_not_fit_are_refused() -> None:

@@ -97,14 +97,14 @@ def test_the_target_is_not_read_before_the_scores(demo):
 
 def test_a_perturbation_says_how_it_was_made_and_keeps_its_budget(demo):
     out, _ = demo
-    found = Perturbation.load(out / "uap.safetensors")
-    levels = found.delta * 255
+    perturbation = Perturbation.load(out / "uap.safetensors")
+    levels = perturbation.delta * 255
     assert torch.equal(levels.round(), levels.double().round().float())
     assert float(levels.abs().max()) <= 64 + 1e-4
     assert float(levels.abs().max()) > 32
-    assert found.about["victims"].keys() == {"digits-classifier"}
-    assert found.about["data"] == "uap/proxy"
-    assert found.about["images"] == 10 * 1024
+    assert perturbation.about["victims"].keys() == {"digits-classifier"}
+    assert perturbation.about["data"] == "uap/proxy"
+    assert perturbation.about["images"] == 10 * 1024
 
 
 def test_a_finished_run_is_not_repeated(demo):
@@ -125,9 +125,9 @@ def test_a_stopped_prior_goes_on_to_the_same_proxy_set(prior, tmp_path):
     (tmp_path / "proxy" / "proxy.json").unlink()
     cycles = sorted((tmp_path / "proxy").glob("cycle-*"))
     cycles[-1].unlink()
-    kept = cycles[0].stat().st_mtime_ns
+    before = cycles[0].stat().st_mtime_ns
     well("prior", "uap/digits-prior", *DIGITS, *QUICK, "--out", tmp_path)
-    assert cycles[0].stat().st_mtime_ns == kept
+    assert cycles[0].stat().st_mtime_ns == before
     for path in cycles:
         assert path.read_bytes() == (prior / "proxy" / path.name).read_bytes()
 
@@ -276,9 +276,9 @@ def test_a_named_victim_leaves_nothing_of_the_recipes_own(tmp_path):
     recipe.write_text('extends = "uap/digits-prior"\n' + own.read_text())
     other = _victim(tmp_path / "other.toml", 1)
     well("prior", recipe, "--victim", other, *QUICK, "--out", tmp_path / "out")
-    part = tomllib.loads((tmp_path / "out" / "gan" / "recipe.toml").read_text())["networks"]["classifier"]
-    assert part["weights"] == str(tmp_path / "other.safetensors")
-    assert not part.keys() & {"input_mean", "trained_by"}
+    network = tomllib.loads((tmp_path / "out" / "gan" / "recipe.toml").read_text())["networks"]["classifier"]
+    assert network["weights"] == str(tmp_path / "other.safetensors")
+    assert not network.keys() & {"input_mean", "trained_by"}
 
 
 def test_the_balance_is_of_the_victims_classes(tmp_path):
@@ -323,9 +323,9 @@ def test_victims_of_one_name_are_told_apart(prior, tmp_path):
     one, two = _victim(tmp_path / "a" / "v.toml", 0), _victim(tmp_path / "b" / "v.toml", 1)
     words = ["--victim", one, "--victim", two]
     well("craft", "uap/direct", *words, "--proxy", prior / "proxy", "--set", "run.iterations=1", "--out", tmp_path)
-    found = Perturbation.load(tmp_path / "uap.safetensors").about["victims"]
-    assert found.keys() == {str(one), str(two)}
-    assert len(set(found.values())) == 2
+    victims = Perturbation.load(tmp_path / "uap.safetensors").about["victims"]
+    assert victims.keys() == {str(one), str(two)}
+    assert len(set(victims.values())) == 2
 
 
 def test_classes_of_their_own_leave_the_fooling_rate(demo, tmp_path):

@@ -68,8 +68,8 @@ def test_the_digest_changes_when_the_content_does() -> None:
 
 def written(path: Path, tensors: dict[str, Tensor] | None = None, **changes: Any) -> Path:
     header = {"kind": KIND, "format": FORMAT, "epsilon": EPSILON, "norm": "linf", "about": {}, **changes}
-    given = {"delta": torch.zeros(3, 4, 4)} if tensors is None else tensors
-    write_tensors(path, given, {key: value for key, value in header.items() if value is not None})
+    content = {"delta": torch.zeros(3, 4, 4)} if tensors is None else tensors
+    write_tensors(path, content, {key: value for key, value in header.items() if value is not None})
     return path
 
 

@@ -29,10 +29,10 @@ def as_tensor(array: Any) -> Tensor:
 # -- scaling -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("given", "wanted"), [("tanh_out", "delta_mag10"), ("tanh_out2", "delta2_mag10")])
-def test_output_is_scaled_as_the_public_code_does(parity, given, wanted):
+@pytest.mark.parametrize(("output", "wanted"), [("tanh_out", "delta_mag10"), ("tanh_out2", "delta2_mag10")])
+def test_output_is_scaled_as_the_public_code_does(parity, output, wanted):
     vectors = parity("gap")
-    delta = scaled_to_budget(as_tensor(vectors[given]), MEAN, 10 / 255, "linf")
+    delta = scaled_to_budget(as_tensor(vectors[output]), MEAN, 10 / 255, "linf")
     # The public code works in the victim's normalized space.
     torch.testing.assert_close(delta / STD, as_tensor(vectors[wanted]), rtol=1e-9, atol=1e-12)
 
@@ -106,9 +106,9 @@ def test_images_are_perturbed_on_their_own_scale_and_clipped():
         network.delta.fill_(0.1)
     images = torch.full((2, 3, 16, 16), -1.0)
     images[1] = 0.95
-    made = network(torch.zeros(2, 1), images=images)
-    torch.testing.assert_close(made[0], torch.full((3, 16, 16), -0.8))
-    assert bool((made[1] == 1).all())
+    perturbed = network(torch.zeros(2, 1), images=images)
+    torch.testing.assert_close(perturbed[0], torch.full((3, 16, 16), -0.8))
+    assert bool((perturbed[1] == 1).all())
 
 
 def test_training_and_evaluation_give_one_perturbation():
@@ -182,11 +182,11 @@ def test_fooling_has_aims_of_both_kinds():
     clean, perturbed = torch.randn(6, 4), torch.randn(6, 4)
     away = F.cross_entropy(perturbed, clean.argmax(1))
     to_two = F.cross_entropy(perturbed, torch.full((6,), 2))
-    given = {"real_classifier": clean, "fake_classifier": perturbed}
-    torch.testing.assert_close(Fooling().generator(**given), -away.log())
-    torch.testing.assert_close(Fooling(log=False).generator(**given), -away)
-    torch.testing.assert_close(Fooling(target=2).generator(**given), to_two.log())
-    torch.testing.assert_close(Fooling(target=2, log=False).generator(**given), to_two)
+    logits = {"real_classifier": clean, "fake_classifier": perturbed}
+    torch.testing.assert_close(Fooling().generator(**logits), -away.log())
+    torch.testing.assert_close(Fooling(log=False).generator(**logits), -away)
+    torch.testing.assert_close(Fooling(target=2).generator(**logits), to_two.log())
+    torch.testing.assert_close(Fooling(target=2, log=False).generator(**logits), to_two)
 
 
 def test_fooling_counts_changed_decisions():

@@ -93,8 +93,8 @@ def test_examples_stand_in_rows_of_eight(number: int, channels: int, side: int, 
     assert 2 * bands * tile < picture.height < 2 * bands * (tile + 70) + 50
     # The images themselves are in it, unchanged.
     first = np.broadcast_to(images[0].permute(1, 2, 0).numpy().repeat(tile // side, 0).repeat(tile // side, 1), (tile, tile, 3))
-    found = pixels(picture)[44 : 44 + tile, 14 + tile + 20 :][:, :tile]
-    assert np.array_equal(found, first)
+    row = pixels(picture)[44 : 44 + tile, 14 + tile + 20 :][:, :tile]
+    assert np.array_equal(row, first)
 
 
 def test_changed_predictions_are_framed_and_written_in_the_warning_color() -> None:
@@ -141,10 +141,10 @@ def test_examples_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("lines", [1, 2, 3])
 @pytest.mark.parametrize("text", ["cat", LONG, WORD, "a - b", "runs/cifar10_victims/resnet18"])
 def test_fitted_texts_keep_to_their_width_and_lose_nothing_without_a_sign(text: str, lines: int) -> None:
-    found = pictures._fitted(text, 100, 12.5, lines)
-    assert 1 <= len(found) <= lines
-    assert all(line and pictures._wide(line, 12.5) <= 100 for line in found)
-    whole = "".join(found).replace(" ", "")
+    fitted = pictures._fitted(text, 100, 12.5, lines)
+    assert 1 <= len(fitted) <= lines
+    assert all(line and pictures._wide(line, 12.5) <= 100 for line in fitted)
+    whole = "".join(fitted).replace(" ", "")
     plain = pictures._plain(text).replace(" ", "")
     if whole != plain:
         assert whole.endswith("…")

@@ -39,17 +39,17 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_come_back_bit_for_bit(tmp_path, form, channels):
-    given = {20: cycle(0, channels=channels), 40: cycle(1, channels=channels)}
+    cycles = {20: cycle(0, channels=channels), 40: cycle(1, channels=channels)}
     out = writer(tmp_path, form, channels)
-    for number, (images, labels) in given.items():
+    for number, (images, labels) in cycles.items():
         out.add(number, images, labels)
     summary = out.finish([20, 40])
-    found = ProxySet(path=str(tmp_path))
-    images, labels = found.load("train")
-    assert torch.equal(images, torch.cat([given[20][0], given[40][0]]))
-    assert torch.equal(labels, torch.cat([given[20][1], given[40][1]]))
-    assert torch.equal(found.load("test")[0], images)
-    assert (found.info.classes, found.info.channels, found.info.image_size) == (CLASSES, channels, 4)
+    dataset = ProxySet(path=str(tmp_path))
+    images, labels = dataset.load("train")
+    assert torch.equal(images, torch.cat([cycles[20][0], cycles[40][0]]))
+    assert torch.equal(labels, torch.cat([cycles[20][1], cycles[40][1]]))
+    assert torch.equal(dataset.load("test")[0], images)
+    assert (dataset.info.classes, dataset.info.channels, dataset.info.image_size) == (CLASSES, channels, 4)
     assert ProxySummary.read(tmp_path) == summary
     assert summary.images == 14
 
@@ -116,9 +116,9 @@ def test_a_damaged_cycle_is_written_again_and_what_a_killed_run_left_is_removed(
 def test_what_does_not_fit_is_not_written(tmp_path, form):
     images, labels = cycle(1)
     out = writer(tmp_path, form)
-    for given, of in ((images[:, :1], labels), (images.float(), labels), (images[:0], labels[:0]), (images[0], labels[:1])):
+    for wrong, of in ((images[:, :1], labels), (images.float(), labels), (images[:0], labels[:0]), (images[0], labels[:1])):
         with pytest.raises(GancoreError, match="not 8-bit ones of"):
-            out.add(1, given, of)
+            out.add(1, wrong, of)
     for of in (labels[1:], labels.int()):
         with pytest.raises(GancoreError, match="for 7 images"):
             out.add(1, images, of)
@@ -170,14 +170,14 @@ def to(folder: Path) -> Writer:
 
 
 def test_each_cycle_is_of_its_own_live_generator(tmp_path):
-    run, found = prior(tmp_path / "run")
+    run, checkpoints = prior(tmp_path / "run")
     said: list[str] = []
-    summary = sample_cycles(run, found, 300, darkness, to(tmp_path / "proxy"), progress=said.append)
+    summary = sample_cycles(run, checkpoints, 300, darkness, to(tmp_path / "proxy"), progress=said.append)
     assert summary.cycles == [2, 4]
     images, labels = ProxySet(path=str(tmp_path / "proxy")).load("train")
     assert len(images) == 600
     assert torch.equal(labels, darkness(to_unit(images)).argmax(1))
-    for place, path in enumerate(found):
+    for place, path in enumerate(checkpoints):
         checkpoint.load(run, path)
         network = run.networks["generator"].eval()
         drawn = run.latent(250, "proxy", int(path.stem), 0)
@@ -190,11 +190,11 @@ def test_each_cycle_is_of_its_own_live_generator(tmp_path):
 
 
 def test_sampling_goes_on_to_the_same_set(tmp_path):
-    run, found = prior(tmp_path / "run")
-    whole = sample_cycles(run, found, 20, darkness, to(tmp_path / "one"), progress=lambda _: None)
-    sample_cycles(run, found[:1], 20, darkness, to(tmp_path / "two"), progress=lambda _: None)
+    run, checkpoints = prior(tmp_path / "run")
+    whole = sample_cycles(run, checkpoints, 20, darkness, to(tmp_path / "one"), progress=lambda _: None)
+    sample_cycles(run, checkpoints[:1], 20, darkness, to(tmp_path / "two"), progress=lambda _: None)
     said: list[str] = []
-    again = sample_cycles(run, found, 20, darkness, to(tmp_path / "two"), progress=said.append)
+    again = sample_cycles(run, checkpoints, 20, darkness, to(tmp_path / "two"), progress=said.append)
     assert [line.split(":")[0] for line in said] == ["cycle 4"]
     assert again.counts == whole.counts
     one, two = (ProxySet(path=str(tmp_path / name)).load("train")[0] for name in ("one", "two"))
@@ -213,27 +213,27 @@ def test_the_network_classifies_in_eval_mode(tmp_path):
             return darkness(images)
 
     modes: list[bool] = []
-    run, found = prior(tmp_path / "run")
+    run, checkpoints = prior(tmp_path / "run")
     network = Counting()
-    sample_cycles(run, found, 3, network, to(tmp_path / "proxy"), progress=lambda _: None)
+    sample_cycles(run, checkpoints, 3, network, to(tmp_path / "proxy"), progress=lambda _: None)
     assert modes == [False, False]
     assert network.training
     assert run.networks["generator"].training
 
 
 def test_what_can_not_be_sampled_is_refused(tmp_path):
-    run, found = prior(tmp_path / "run")
+    run, checkpoints = prior(tmp_path / "run")
     with pytest.raises(GancoreError, match="0 are asked for"):
-        sample_cycles(run, found, 0, darkness, to(tmp_path / "proxy"), progress=lambda _: None)
+        sample_cycles(run, checkpoints, 0, darkness, to(tmp_path / "proxy"), progress=lambda _: None)
     with pytest.raises(GancoreError, match="gives 3 classes and the proxy set has 5"):
-        sample_cycles(run, found, 2, lambda x: darkness(x)[:, :3], to(tmp_path / "proxy"), progress=lambda _: None)
+        sample_cycles(run, checkpoints, 2, lambda x: darkness(x)[:, :3], to(tmp_path / "proxy"), progress=lambda _: None)
     assert not (tmp_path / "proxy").exists()
 
 
 # -- errors ------------------------------------------------------------------------------------------------------------
 
 
-def made(folder: Path, form: Any = "safetensors") -> Path:
+def written_set(folder: Path, form: Any = "safetensors") -> Path:
     out = writer(folder, form)
     out.add(1, *cycle(1))
     out.finish([1])
@@ -261,28 +261,28 @@ def test_an_empty_set(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9}', '{"format": 1, "cycles": 3}'])
 def test_a_damaged_summary(tmp_path, text):
-    made(tmp_path)
+    written_set(tmp_path)
     (tmp_path / "proxy.json").write_text(text)
     assert "damaged" in sentence(tmp_path)
 
 
 def test_a_missing_or_damaged_cycle(tmp_path):
-    one = made(tmp_path / "one")
+    one = written_set(tmp_path / "one")
     (one / "cycle-00000001.safetensors").write_bytes(b"nothing")
     assert "damaged" in sentence(one)
     (one / "cycle-00000001.safetensors").unlink()
     assert "lacks" in sentence(one)
-    two = made(tmp_path / "two", "png")
+    two = written_set(tmp_path / "two", "png")
     next(two.glob("*/*.png")).write_bytes(b"nothing")
     assert "damaged" in sentence(two)
-    three = made(tmp_path / "three", "png")
+    three = written_set(tmp_path / "three", "png")
     Image.new("RGB", (9, 9)).save(next(three.glob("*/*.png")))
     assert "damaged" in sentence(three)
 
 
 def test_pictures_that_went_missing_or_were_replaced(tmp_path):
     for place, size, mode in ((0, (8, 2), "RGB"), (1, (4, 4), "L"), (6, None, "")):
-        folder = made(tmp_path / str(place), "png")
+        folder = written_set(tmp_path / str(place), "png")
         picture = sorted(folder.glob("*/*.png"))[place]
         picture.unlink()
         if size:
@@ -292,7 +292,7 @@ def test_pictures_that_went_missing_or_were_replaced(tmp_path):
 
 @pytest.mark.parametrize("change", [{"form": "tiff"}, {"classes": 0}, {"classes": 4}, {"channels": -1}, {"about": 3}])
 def test_a_summary_of_no_set(tmp_path, change):
-    folder = made(tmp_path)
+    folder = written_set(tmp_path)
     described = json.loads((folder / "proxy.json").read_text())
     (folder / "proxy.json").write_text(json.dumps({**described, **change}))
     assert "damaged" in sentence(folder)
@@ -300,11 +300,11 @@ def test_a_summary_of_no_set(tmp_path, change):
 
 def test_there_is_no_third_split(tmp_path):
     with pytest.raises(GancoreError, match="splits"):
-        ProxySet(path=str(made(tmp_path))).load("val")
+        ProxySet(path=str(written_set(tmp_path))).load("val")
 
 
 def test_images_of_another_shape(tmp_path):
-    folder = made(tmp_path)
+    folder = written_set(tmp_path)
     described = json.loads((folder / "proxy.json").read_text())
     (folder / "proxy.json").write_text(json.dumps({**described, "image_size": 8}))
     assert "(3, 8, 8)" in sentence(folder)

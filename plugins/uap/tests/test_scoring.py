@@ -42,8 +42,8 @@ class Linear:
 
     def by_hand(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         shown = (images.astype(np.float64) / 127.5 - 1).reshape(len(images), -1)
-        found: np.ndarray[Any, Any] = (shown @ self.weight.numpy().T).argmax(1)
-        return found
+        predicted: np.ndarray[Any, Any] = (shown @ self.weight.numpy().T).argmax(1)
+        return predicted
 
 
 def data(number: int = 230) -> tuple[Tensor, Tensor]:
@@ -61,21 +61,21 @@ def strong(seed: int = 0, epsilon: float = 60 / 255) -> Tensor:
 def test_scores_are_those_counted_by_hand(batch_size: int, target: int | None) -> None:
     classify, delta = Linear(0), strong()
     images, labels = data()
-    found = score(classify, images, labels, delta, target=target, batch_size=batch_size)
+    fooling = score(classify, images, labels, delta, target=target, batch_size=batch_size)
     moved = np.clip(images.numpy().astype(int) + to_levels(delta).numpy().astype(int), 0, 255)
     clean, perturbed = classify.by_hand(images.numpy()), classify.by_hand(moved)
-    assert 0 < found.fooling_rate < 1
-    assert found.fooling_rate == pytest.approx((clean != perturbed).mean())
-    assert found.accuracy == pytest.approx((clean == labels.numpy()).mean())
-    assert found.perturbed_accuracy == pytest.approx((perturbed == labels.numpy()).mean())
+    assert 0 < fooling.fooling_rate < 1
+    assert fooling.fooling_rate == pytest.approx((clean != perturbed).mean())
+    assert fooling.accuracy == pytest.approx((clean == labels.numpy()).mean())
+    assert fooling.perturbed_accuracy == pytest.approx((perturbed == labels.numpy()).mean())
     if target is None:
-        assert found.targeted_success is None
+        assert fooling.targeted_success is None
     else:
-        assert found.targeted_success == pytest.approx((perturbed[clean != target] == target).mean())
+        assert fooling.targeted_success == pytest.approx((perturbed[clean != target] == target).mean())
     counts = Counter(perturbed.tolist())
     expected = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:5]
-    assert found.dominant == [(k, pytest.approx(count / 230)) for k, count in expected]
-    assert found.images == 230
+    assert fooling.dominant == [(k, pytest.approx(count / 230)) for k, count in expected]
+    assert fooling.images == 230
 
 
 def test_the_classifier_sees_images_of_eight_bits_from_minus_one_to_one() -> None:
@@ -92,16 +92,16 @@ def test_the_classifier_sees_images_of_eight_bits_from_minus_one_to_one() -> Non
 
 def test_no_perturbation_fools_nobody() -> None:
     images, labels = data()
-    found = score(Linear(0), images, labels, torch.zeros(3, 4, 4))
-    assert found.fooling_rate == 0
-    assert found.accuracy == found.perturbed_accuracy
+    fooling = score(Linear(0), images, labels, torch.zeros(3, 4, 4))
+    assert fooling.fooling_rate == 0
+    assert fooling.accuracy == fooling.perturbed_accuracy
 
 
 def test_a_constant_classifier_has_one_dominant_class_and_no_target_left() -> None:
     images, labels = data()
     always = torch.tensor([0.0, 0, 1, 0, 0, 0, 0])
-    found = score(lambda x: always.expand(len(x), -1), images, labels, strong(), target=2)
-    assert (found.dominant, found.targeted_success) == ([(2, 1.0)], None)
+    fooling = score(lambda x: always.expand(len(x), -1), images, labels, strong(), target=2)
+    assert (fooling.dominant, fooling.targeted_success) == ([(2, 1.0)], None)
     other = score(lambda x: always.expand(len(x), -1), images, labels, strong(), target=1)
     assert other.targeted_success == 0
 
@@ -110,12 +110,12 @@ def test_a_transfer_matrix_holds_every_pair_s_score_and_shows_clean_images_once(
     images, labels = data()
     victims = {"a": Linear(0), "b": Linear(1)}
     perturbations = {"one": strong(0), "two": strong(1), "three": from_levels(torch.zeros(3, 4, 4))}
-    found = transfer_matrix(victims, perturbations, images, labels, target=1, batch_size=100)
-    assert list(found) == ["one", "two", "three"]
+    matrix = transfer_matrix(victims, perturbations, images, labels, target=1, batch_size=100)
+    assert list(matrix) == ["one", "two", "three"]
     for name, delta in perturbations.items():
-        assert list(found[name]) == ["a", "b"]
+        assert list(matrix[name]) == ["a", "b"]
         for victim, classify in victims.items():
-            assert found[name][victim] == score(Linear(int(victim == "b")), images, labels, delta, target=1)
+            assert matrix[name][victim] == score(Linear(int(victim == "b")), images, labels, delta, target=1)
             assert sum(map(len, classify.seen)) == 4 * len(images)
 
 
@@ -124,12 +124,12 @@ def test_a_sweep_holds_every_budget_s_score_and_shows_clean_images_once() -> Non
     one = random_perturbation((3, 4, 4), 10 / 255, "linf", 0)
     deltas = {f"{k}/255": one.scaled(k / 255).delta for k in (1, 10, 100)}
     classify = Linear(0)
-    found = sweep(classify, deltas, images, labels, device="cpu")
-    assert list(found) == ["1/255", "10/255", "100/255"]
+    by_budget = sweep(classify, deltas, images, labels, device="cpu")
+    assert list(by_budget) == ["1/255", "10/255", "100/255"]
     assert sum(map(len, classify.seen)) == 4 * len(images)
     for epsilon, delta in deltas.items():
-        assert found[epsilon] == score(Linear(0), images, labels, delta)
-    rates = [entry.fooling_rate for entry in found.values()]
+        assert by_budget[epsilon] == score(Linear(0), images, labels, delta)
+    rates = [entry.fooling_rate for entry in by_budget.values()]
     assert rates[0] < rates[1] < rates[2]
 
 

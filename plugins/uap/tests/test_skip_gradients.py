@@ -227,8 +227,8 @@ def test_blocks_of_users() -> None:
 def test_what_counts_as_a_block(make: Callable[[], nn.Module], number: int) -> None:
     with torch.device("meta"):
         network = make()
-    with scaled_residuals([network], 0.5) as found:
-        assert found == number
+    with scaled_residuals([network], 0.5) as scaled:
+        assert scaled == number
 
 
 def test_a_gamma_of_one_registers_nothing() -> None:

@@ -149,14 +149,14 @@ def test_the_default_mean_is_that_of_the_models_own_weights() -> None:
 
 def test_a_recipes_settings() -> None:
     context = {"classes": 10, "channels": 3, "image_size": 32, "latent_dim": 8}
-    given = {"model": "squeezenet1_1", "mean": [0, 0.5, 1], "std": [1, 1, 1]}
-    arguments = check(TorchvisionClassifier, given, where="test", context=context)
+    settings = {"model": "squeezenet1_1", "mean": [0, 0.5, 1], "std": [1, 1, 1]}
+    arguments = check(TorchvisionClassifier, settings, where="test", context=context)
     assert TorchvisionClassifier(**arguments).classes == 10
-    arguments = check(TorchvisionClassifier, {**given, "classes": 1000}, where="test", context=context)
+    arguments = check(TorchvisionClassifier, {**settings, "classes": 1000}, where="test", context=context)
     assert TorchvisionClassifier(**arguments).classes == 1000
     for wrong in ({"mean": "gray"}, {"classes": 0}, {"input_size": -1}):
         with pytest.raises(GancoreError, match=f"test: {next(iter(wrong))} must be"):
-            check(TorchvisionClassifier, {**given, **wrong}, where="test", context=context)
+            check(TorchvisionClassifier, {**settings, **wrong}, where="test", context=context)
     with pytest.raises(GancoreError, match="no setting 'classes'"):
         check(PretrainedClassifier, {"model": "resnet18", "classes": 5}, where="test", context=context)
 

@@ -100,7 +100,7 @@ class BitResNet(gancore.Classifier):
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
         if pretrained is not None:
-            self.load_published(_found(pretrained))
+            self.load_published(_file_of(pretrained))
 
     def embed(self, x: Tensor) -> Tensor:
         """Map images (N, 1 or 3, H, W) in [-1, 1], which is BiT's own range, to features (N, 2048)."""
@@ -186,7 +186,7 @@ class ResizeCrop(gancore.Sampler):
         return attrs.evolve(batch, real=images[item, :, rows, columns].permute(0, 3, 1, 2))
 
 
-def _found(name: str) -> Path:
+def _file_of(name: str) -> Path:
     path = Path(name).expanduser()
     places = [path, *(Path(root).expanduser() / name for root in (os.environ.get("GANCORE_DATA"),) if root)]
     for place in places:

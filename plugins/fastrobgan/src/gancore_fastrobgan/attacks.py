@@ -74,16 +74,16 @@ class PGD(gancore.Attack):
 
     def _once(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
         x = x.detach()
-        adversarial = x if self.start == "zero" else self._kept(x + random_start(x, self.epsilon, self.norm, noise))
+        adversarial = x if self.start == "zero" else self._clamped(x + random_start(x, self.epsilon, self.norm, noise))
         for _ in range(self.steps):
             leaf = adversarial.detach().requires_grad_()
             with torch.enable_grad():
                 (grad,) = torch.autograd.grad(objective(leaf).sum(), leaf)
             moved = leaf.detach() + self.step * ascent(grad, self.norm)
-            adversarial = self._kept(x + project(moved - x, self.epsilon, self.norm))
+            adversarial = self._clamped(x + project(moved - x, self.epsilon, self.norm))
         return adversarial
 
-    def _kept(self, images: Tensor) -> Tensor:
+    def _clamped(self, images: Tensor) -> Tensor:
         return images.clamp(-1, 1) if self.clamp else images
 
 
@@ -213,9 +213,9 @@ class DeepFool(gancore.Attack):
             if bool(fooled.all()):
                 break
             total = torch.where(fooled.view(-1, 1, 1, 1), total, total + step)
-            adversarial = self._kept(x + (1 + self.overshoot) * total)
+            adversarial = self._clamped(x + (1 + self.overshoot) * total)
         if self.epsilon is not None:
-            adversarial = self._kept(x + project(adversarial - x, self.epsilon, self.norm))
+            adversarial = self._clamped(x + project(adversarial - x, self.epsilon, self.norm))
         return adversarial
 
     def _step(
@@ -241,5 +241,5 @@ class DeepFool(gancore.Attack):
         direction = chosen.sign() if self.norm == "linf" else chosen / norms(chosen).clamp_min(1e-8)
         return size * direction, fooled
 
-    def _kept(self, images: Tensor) -> Tensor:
+    def _clamped(self, images: Tensor) -> Tensor:
         return images.clamp(-1, 1) if self.clamp else images

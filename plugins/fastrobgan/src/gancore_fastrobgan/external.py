@@ -62,13 +62,13 @@ class External(gancore.Attack):
         with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
             torch.manual_seed(seed)
             try:
-                found: Tensor = getattr(self, f"_{self.package}")(x, label, classify, seed)
+                fooled: Tensor = getattr(self, f"_{self.package}")(x, label, classify, seed)
             except (TypeError, ValueError, AssertionError, IndexError) as error:
                 detail = " ".join(str(error).split())[:200]
                 raise gancore.GancoreError(
                     f"{self.package}'s {self.name} refuses its options or the classifier: {detail}."
                 ) from error
-        return found.detach()
+        return fooled.detach()
 
     def _foolbox(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], seed: int) -> Tensor:
         library = _imported("foolbox")
@@ -82,8 +82,8 @@ class External(gancore.Attack):
         unit = (x + 1) / 2
         attack = cls(_Module(lambda images: classify(images * 2 - 1)).to(x.device), **budget, **self.options)
         attack.set_device(x.device)
-        found: Tensor = attack(unit.clamp(0, 1), label) * 2 - 1
-        return found if budget else (x + project(found - x, self.epsilon, self.norm)).clamp(-1, 1)
+        fooled: Tensor = attack(unit.clamp(0, 1), label) * 2 - 1
+        return fooled if budget else (x + project(fooled - x, self.epsilon, self.norm)).clamp(-1, 1)
 
     def _autoattack(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], seed: int) -> Tensor:
         cls = _imported("autoattack").AutoAttack

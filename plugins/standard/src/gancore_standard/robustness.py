@@ -123,9 +123,9 @@ def build_attack(
     where = f"{where} ({declared.full_name})"
     if cls.gradient == "shared":
         raise GancoreError(f"{where} lives in a training, from its gradients; evaluate with another, e.g. fastrobgan/pgd.")
-    given = check(cls, {**settings, "epsilon": epsilon}, where=where, context=dict(context))
+    arguments = check(cls, {**settings, "epsilon": epsilon}, where=where, context=dict(context))
     try:
-        attack: Attack = cls(**given)
+        attack: Attack = cls(**arguments)
     except GancoreError as error:
         raise GancoreError(f"{where}: {error}") from error
     return attack
@@ -233,5 +233,5 @@ def _batches(run: Run, split: str, samples: int, size: int) -> Iterator[tuple[Te
     images, labels = run.plan.dataset.load(split)
     # Evenly over the split, whose order may be by class.
     chosen = torch.linspace(0, len(labels) - 1, min(samples, len(labels))).round().long()
-    for part in chosen.split(size):
-        yield to_unit(images[part].to(run.device)), labels[part].to(run.device)
+    for indices in chosen.split(size):
+        yield to_unit(images[indices].to(run.device)), labels[indices].to(run.device)

@@ -205,7 +205,7 @@ def apply_to_8bit(images: Tensor, delta: Tensor) -> Tensor:
     if images.dtype != torch.uint8:
         raise gancore.GancoreError(
             f"a perturbation is added to images of eight bits, and these are {str(images.dtype).removeprefix('torch.')}; "
-            "convert them with gancore.engine.data.to_uint8."
+            "convert them with gancore.tools.to_uint8."
         )
     plain = delta[0] if delta.ndim == 4 else delta
     if images.ndim != 4 or images.shape[1:] != plain.shape:

@@ -15,7 +15,7 @@ from gancore.tools import reports_errors
 
 if TYPE_CHECKING:
     from gancore_uap.judging import Judgement, Target
-    from gancore_uap.pipeline import Setting
+    from gancore_uap.pipeline import Workbench
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,12 +53,12 @@ def _stoppable(command: F) -> F:
     return reports_errors(wrapped)  # type: ignore[return-value]
 
 
-def _setting(device: str) -> Setting:
+def _workbench(device: str) -> Workbench:
     from gancore.tools import Terminal, choose_device, distributed, registry
-    from gancore_uap.pipeline import Setting
+    from gancore_uap.pipeline import Workbench
 
     distributed.one_process("gancore uap")
-    return Setting(registry(), choose_device(device), Terminal(), click.echo)
+    return Workbench(registry(), choose_device(device), Terminal(), click.echo)
 
 
 def _table(name: str, assignments: Sequence[str], option: str) -> dict[str, Any]:
@@ -73,14 +73,14 @@ def _table(name: str, assignments: Sequence[str], option: str) -> dict[str, Any]
 
 def _numbers(text: str | None, option: str) -> list[float]:
     """Return budgets on the [0, 1] scale, which are written as ``4/255,10/255`` or ``0.02,0.04``."""
-    found = []
+    budgets = []
     for word in text.split(",") if text else []:
         above, _, below = word.partition("/")
         try:
-            found.append(float(above) / float(below) if below else float(above))
+            budgets.append(float(above) / float(below) if below else float(above))
         except (ValueError, ZeroDivisionError):
             raise GancoreError(f"{option} {text!r} is no list of budgets; write it as 4/255,10/255 or 0.02,0.04.") from None
-    return found
+    return budgets
 
 
 _victim = click.option("--victim", "victim", metavar="VICTIM", help="The classifier in the loop.  [default: the recipe's]")
@@ -143,11 +143,11 @@ def prior(
     from gancore_uap.pipeline import make_proxy, plan_prior
 
     kinds: Any = form
-    setting = _setting(device)
+    workbench = _workbench(device)
     planned = plan_prior(
-        setting, recipe, victim=victim, overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
+        workbench, recipe, victim=victim, overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
     )
-    make_proxy(setting, planned, out)
+    make_proxy(workbench, planned, out)
 
 
 @group.command(short_help="Craft a perturbation that fools one or more victims.")
@@ -180,9 +180,9 @@ def craft(
     from gancore_uap import pipeline
 
     table = _proxy(proxy) if data is None else _table(data, data_sets, "--data-set")
-    setting = _setting(device)
-    recipe = pipeline.plan_crafting(setting, method, victim_specs=victims, data=table, overlays=withs, assignments=sets)
-    pipeline.craft(setting, recipe, out, victim_specs=victims)
+    workbench = _workbench(device)
+    recipe = pipeline.plan_crafting(workbench, method, victim_specs=victims, data=table, overlays=withs, assignments=sets)
+    pipeline.craft(workbench, recipe, out, victim_specs=victims)
 
 
 def _proxy(folder: Path | None) -> dict[str, Any]:
@@ -235,22 +235,22 @@ def evaluate(
     if len(perturbations) < len(files):
         perturbations = {str(path): Perturbation.load(path) for path in files}
     target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted, foreign=foreign)
-    _judge(_setting(device), perturbations, out, victims, target, _numbers(epsilons, "--epsilon"))
+    _judge(_workbench(device), perturbations, out, victims, target, _numbers(epsilons, "--epsilon"))
 
 
 def _judge(
-    setting: Setting, perturbations: Any, out: Path, victims: Sequence[str], target: Target, epsilons: Sequence[float]
+    workbench: Workbench, perturbations: Any, out: Path, victims: Sequence[str], target: Target, epsilons: Sequence[float]
 ) -> Judgement:
     from gancore_uap import scoring
     from gancore_uap.judging import judge
 
-    found = judge(setting, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
+    judgement = judge(workbench, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
     click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
-    click.echo(scoring.text_table(found.matrix))
+    click.echo(scoring.text_table(judgement.matrix))
     if not target.foreign:
-        click.echo(scoring.accuracy_table(found.matrix))
+        click.echo(scoring.accuracy_table(judgement.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
-    return found
+    return judgement
 
 
 @group.command(short_help="Do all: prior, proxy set, perturbation, scores.")
@@ -306,15 +306,15 @@ def run(
     budgets = _numbers(epsilons, "--epsilon")
     target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted, foreign=foreign)
     kinds: Any = form
-    setting = _setting(device)
+    workbench = _workbench(device)
     # All that can be wrong is found before the first of the stages, which take long.
     prior = pipeline.plan_prior(
-        setting, recipe, victim=victims[0], overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
+        workbench, recipe, victim=victims[0], overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
     )
     how: dict[str, Any] = {"victim_specs": victims, "overlays": method_withs, "assignments": method_sets}
-    pipeline.plan_crafting(setting, method, data=prior.recipe.table["data"], **how)
-    check_target(setting, victims, target, budgets)
-    folder = pipeline.make_proxy(setting, prior, out)
-    crafting = pipeline.plan_crafting(setting, method, data=_proxy(folder), **how)
-    path = pipeline.craft(setting, crafting, out, victim_specs=victims)
-    _judge(setting, {"uap": Perturbation.load(path)}, out / "evaluation", victims, target, budgets)
+    pipeline.plan_crafting(workbench, method, data=prior.recipe.table["data"], **how)
+    check_target(workbench, victims, target, budgets)
+    folder = pipeline.make_proxy(workbench, prior, out)
+    crafting = pipeline.plan_crafting(workbench, method, data=_proxy(folder), **how)
+    path = pipeline.craft(workbench, crafting, out, victim_specs=victims)
+    _judge(workbench, {"uap": Perturbation.load(path)}, out / "evaluation", victims, target, budgets)

@@ -16,7 +16,7 @@ from gancore.tools import make_plan, save_picture, to_unit, write_text
 from gancore_uap import pictures, scoring
 from gancore_uap.budgets import apply_to_8bit, check_epsilon
 from gancore_uap.files import Perturbation, random_perturbation
-from gancore_uap.pipeline import Setting, folder_for
+from gancore_uap.pipeline import Workbench, folder_for
 from gancore_uap.victims import Victim, names_of, open_victims, victim_recipe
 
 EXAMPLES = 8
@@ -57,7 +57,7 @@ class Judgement:
 
 
 def judge(
-    setting: Setting,
+    workbench: Workbench,
     perturbations: Mapping[str, Perturbation],
     out: Path,
     *,
@@ -70,7 +70,7 @@ def judge(
     Below the perturbations stands noise of the same budget: for l_inf every value up or down by all of it.
 
     Args:
-        setting: Where to work.
+        workbench: Where to work.
         perturbations: By name.
         out: Folder for the results.
         victim_specs: The classifiers to test on.
@@ -82,10 +82,10 @@ def judge(
     """
     if not perturbations:
         raise GancoreError("there is no perturbation to judge; name one or more files of `gancore uap craft`.")
-    check_target(setting, victim_specs, target, epsilons)
+    check_target(workbench, victim_specs, target, epsilons)
     scaled = {name: {e: one.scaled(e).delta for e in sorted(epsilons)} for name, one in perturbations.items()}
     folder_for(out)
-    victims = open_victims(victim_specs, target.data, setting.registry, setting.device, setting.progress)
+    victims = open_victims(victim_specs, target.data, workbench.registry, workbench.device, workbench.progress)
     dataset = next(iter(victims.values())).dataset
     for victim in victims.values():
         _check_classes(victim, dataset.info.classes, target)
@@ -96,15 +96,15 @@ def judge(
     labels = torch.zeros(number, dtype=torch.int64) if target.foreign else labels[chosen]
     rows = {**perturbations, **_noise(perturbations, target.seed)}
     deltas = {name: one.delta for name, one in rows.items()}
-    matrix = scoring.transfer_matrix(victims, deltas, images, labels, target=target.wanted, device=setting.device)
+    matrix = scoring.transfer_matrix(victims, deltas, images, labels, target=target.wanted, device=workbench.device)
     curves: dict[str, dict[float, float]] = {}
     for name, one in perturbations.items() if epsilons else ():
         deltas = {repr(e): delta for e, delta in scaled[name].items()}
         for called, victim in victims.items():
-            found = scoring.sweep(victim, deltas, images, labels, device=setting.device)
+            by_budget = scoring.sweep(victim, deltas, images, labels, device=workbench.device)
             curve = f"{name} on {called}" if len(perturbations) > 1 else called
             rates = {0.0: 0.0, one.epsilon: matrix[name][called].fooling_rate}
-            rates |= {e: found[repr(e)].fooling_rate for e in scaled[name]}
+            rates |= {e: by_budget[repr(e)].fooling_rate for e in scaled[name]}
             curves[curve] = dict(sorted(rates.items()))
     unknown = {"accuracy": None, "perturbed_accuracy": None} if target.foreign else {}
     scores = {row: {victim: {**attrs.asdict(one), **unknown} for victim, one in of.items()} for row, of in matrix.items()}
@@ -127,12 +127,12 @@ def judge(
         save_picture(pictures.sweep_picture(curves), out / "budgets.png")
     first = next(iter(perturbations.values()))
     shown = images[torch.arange(min(EXAMPLES, number)) * number // min(EXAMPLES, number)]
-    picture = _examples(next(iter(victims.values())), shown, first.delta, dataset.info.class_names, setting.device)
+    picture = _examples(next(iter(victims.values())), shown, first.delta, dataset.info.class_names, workbench.device)
     save_picture(picture, out / "examples.png")
     return Judgement(matrix, curves)
 
 
-def check_target(setting: Setting, victim_specs: Sequence[str], target: Target, epsilons: Sequence[float]) -> None:
+def check_target(workbench: Workbench, victim_specs: Sequence[str], target: Target, epsilons: Sequence[float]) -> None:
     """Refuse what can be seen to be wrong before anything is trained or read.
 
     Raises:
@@ -142,7 +142,7 @@ def check_target(setting: Setting, victim_specs: Sequence[str], target: Target, 
         check_epsilon(epsilon, "--epsilon", "l2")
     names_of(victim_specs)
     for spec in victim_specs:
-        plan = make_plan(victim_recipe(spec, target.data, setting.registry), setting.registry)
+        plan = make_plan(victim_recipe(spec, target.data, workbench.registry), workbench.registry)
         if plan.info.continuous:
             raise GancoreError(f"{target.data['use']} holds no images of 8 bits; choose a target that does.")
         if target.wanted is not None and not target.foreign and target.wanted >= plan.info.classes:

@@ -174,12 +174,12 @@ def matrix_picture(matrix: Matrix) -> Image.Image:
         x = left + column * cell + (gap if column == len(columns) else 0)
         for place, text in enumerate(texts):
             sheet.text(x + cell / 2, top - 6 - (len(texts) - place - 0.5) * line, text, _FONT, "mm")
-    for row, (name, found) in enumerate(zip(rows, rates, strict=True)):
+    for row, (name, row_rates) in enumerate(zip(rows, rates, strict=True)):
         y = top + row * high
         texts = _fitted(name, names, _FONT, 2)
         for place, text in enumerate(texts):
             sheet.text(left - gap, y + high / 2 + (place - (len(texts) - 1) / 2) * line, text, _FONT, "rm")
-        for column, rate in enumerate([*found, sum(found) / len(found)]):
+        for column, rate in enumerate([*row_rates, sum(row_rates) / len(row_rates)]):
             x = left + column * cell + (gap if column == len(columns) else 0)
             color = _heat(rate)
             sheet.rectangle((x + 1, y + 1, x + cell - 1, y + high - 1), fill=color, outline=_RULE)
@@ -372,18 +372,18 @@ def _fitted(text: str, width: float, font: float, lines: int) -> list[str]:
     """Return a text as lines of a width in pixels, broken where it can be, and cut where it is too long."""
     # A line may end after a space, and after what joins the words of names and paths.
     pieces = re.findall(r"[^\s_/-]*[_/-]+\s*|[^\s_/-]+\s*", _plain(text))
-    found = [""]
+    fitted = [""]
     for piece in pieces:
-        if found[-1] and len(found) < lines and _wide((found[-1] + piece).rstrip(), font) > width:
-            found.append("")
+        if fitted[-1] and len(fitted) < lines and _wide((fitted[-1] + piece).rstrip(), font) > width:
+            fitted.append("")
         # A word that is wider than a line goes on in the next.
-        while len(found) < lines and _wide((found[-1] + piece).rstrip(), font) > width:
+        while len(fitted) < lines and _wide((fitted[-1] + piece).rstrip(), font) > width:
             room = max(1, _room(piece, width, font))
-            found[-1] += piece[:room]
+            fitted[-1] += piece[:room]
             piece = piece[room:]
-            found.append("")
-        found[-1] += piece
-    return [_cut(line.rstrip(), width, font) for line in found if line]
+            fitted.append("")
+        fitted[-1] += piece
+    return [_cut(line.rstrip(), width, font) for line in fitted if line]
 
 
 def _cut(text: str, width: float, font: float) -> str:
@@ -397,8 +397,8 @@ def _room(text: str, width: float, font: float, end: str = "") -> int:
     return bisect.bisect_right(range(1, len(text) + 1), width, key=lambda number: _wide(text[:number] + end, font))
 
 
-def _heat(share: float) -> Color:
-    at = min(max(share, 0.0), 1.0) * (len(_HEAT) - 1)
+def _heat(rate: float) -> Color:
+    at = min(max(rate, 0.0), 1.0) * (len(_HEAT) - 1)
     low = min(int(at), len(_HEAT) - 2)
     red, green, blue = (
         round(first + (second - first) * (at - low)) for first, second in zip(_HEAT[low], _HEAT[low + 1], strict=True)
@@ -407,7 +407,7 @@ def _heat(share: float) -> Color:
 
 
 def _luminance(color: Color) -> float:
-    red, green, blue = (math.pow(part / 255, 2.2) for part in color)
+    red, green, blue = (math.pow(channel / 255, 2.2) for channel in color)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -432,7 +432,7 @@ def _check_examples(
         )
     if images.dtype != torch.uint8 or perturbed.dtype != torch.uint8:
         raise gancore.GancoreError(
-            "a picture of examples shows images of eight bits; convert them with gancore.engine.data.to_uint8."
+            "a picture of examples shows images of eight bits; convert them with gancore.tools.to_uint8."
         )
     for names in (clean_names, perturbed_names):
         if len(names) != len(images):

@@ -43,7 +43,7 @@ RECORD = "made-from.json"
 
 
 @attrs.frozen
-class Setting:
+class Workbench:
     """Where the stages work.
 
     Attributes:
@@ -92,7 +92,7 @@ def folder_for(out: Path) -> Path:
 
 
 def plan_prior(
-    setting: Setting,
+    workbench: Workbench,
     name: str,
     *,
     victim: str | None = None,
@@ -107,7 +107,7 @@ def plan_prior(
     The class-balancing regularizer gets the classifier's classes, and the checkpoints' cycle where it has none of its own.
 
     Args:
-        setting: Where to work.
+        workbench: Where to work.
         name: The recipe of the prior GAN.
         victim: The classifier in the loop, in place of the recipe's.
         overlays: Recipes layered over it.
@@ -120,29 +120,29 @@ def plan_prior(
         GancoreError: Anything wrong with the recipe, or it has fewer cycles, or no classifier.
     """
     kept = [] if cycles is None else [f"run.keep_checkpoints={cycles}"]
-    recipe = read(name, setting.registry, overlays=overlays, assignments=[*assignments, *kept])
+    recipe = read(name, workbench.registry, overlays=overlays, assignments=[*assignments, *kept])
     if victim is not None:
-        recipe = _with_victims(recipe, [victim], setting.registry)
+        recipe = _with_victims(recipe, [victim], workbench.registry)
     if victims.LABEL not in recipe.group("networks"):
         raise GancoreError(f"{recipe.name} has no [networks.{victims.LABEL}] in its loop; add one with --victim.")
-    classes = _known_classes(make_plan(_without(recipe, setting.registry), setting.registry), victims.LABEL)
+    classes = _known_classes(make_plan(_without(recipe, workbench.registry), workbench.registry), victims.LABEL)
     table = copy.deepcopy(recipe.table)
-    for label, part in recipe.group("losses").items():
-        if part.declared.full_name == BALANCE:
+    for label, term in recipe.group("losses").items():
+        if term.declared.full_name == BALANCE:
             own = table["losses"][label]
             own.setdefault("cycle", max(1, recipe.run.checkpoint_every))
             if classes is not None and (victim is not None or "classes" not in own):
                 own["classes"] = classes
-    recipe = check_table(table, setting.registry, name=recipe.name, layers=recipe.layers)
-    make_plan(recipe, setting.registry)
+    recipe = check_table(table, workbench.registry, name=recipe.name, layers=recipe.layers)
+    make_plan(recipe, workbench.registry)
     return Prior(recipe, _cycles(recipe), images, form, classes)
 
 
 def _without(recipe: Recipe, registry: Registry) -> Recipe:
     """Return a recipe without its balancing terms, whose settings are still to be found."""
     table = copy.deepcopy(recipe.table)
-    for label, part in recipe.group("losses").items():
-        if part.declared.full_name == BALANCE:
+    for label, term in recipe.group("losses").items():
+        if term.declared.full_name == BALANCE:
             del table["losses"][label]
     return check_table(table, registry, name=recipe.name, layers=recipe.layers)
 
@@ -179,11 +179,11 @@ def _cycles(recipe: Recipe) -> list[int]:
     return ends[-wanted:]
 
 
-def make_proxy(setting: Setting, prior: Prior, out: Path) -> Path:
+def make_proxy(workbench: Workbench, prior: Prior, out: Path) -> Path:
     """Train a prior GAN, sample its last cycles into a proxy set, and return the set's folder.
 
     Args:
-        setting: Where to work.
+        workbench: Where to work.
         prior: What to train and to sample.
         out: Folder for ``gan/``, ``proxy/`` and ``classes.png``.
 
@@ -205,10 +205,10 @@ def make_proxy(setting: Setting, prior: Prior, out: Path) -> Path:
             raise GancoreError(f"{folder} holds a proxy set of another recipe, or sampled otherwise; choose another --out.")
         if not (out / "classes.png").exists():
             _plot(summary, out / "classes.png")
-        setting.say(f"The proxy set is in {folder} already.")
+        workbench.say(f"The proxy set is in {folder} already.")
         return folder
     _keep_record(out / "gan", {"weights": about["weights"]})
-    run = _train(setting, recipe, out / "gan")
+    run = _train(workbench, recipe, out / "gan")
     classifier = run.networks[victims.LABEL].eval()
     info = run.plan.info
     writer = proxy.Writer(
@@ -220,9 +220,9 @@ def make_proxy(setting: Setting, prior: Prior, out: Path) -> Path:
         about=about,
     )
     ends = [out / "gan" / "checkpoints" / f"{end:08d}.safetensors" for end in prior.cycles]
-    summary = proxy.sample_cycles(run, ends, prior.images, classifier, writer, progress=setting.progress.announce)
+    summary = proxy.sample_cycles(run, ends, prior.images, classifier, writer, progress=workbench.progress.announce)
     _plot(summary, out / "classes.png")
-    setting.say(
+    workbench.say(
         f"{summary.images} images of {len(summary.cycles)} cycles, of {summary.distinct_so_far[-1]} of "
         f"{classifier.classes} classes, are in {folder}; the classes by cycle in {out / 'classes.png'}"
     )
@@ -234,20 +234,20 @@ def _plot(summary: proxy.ProxySummary, path: Path) -> None:
     save_picture(pictures.classes_picture(summary.cycles, summary.classes, each=each, so_far=so_far), path)
 
 
-def _train(setting: Setting, recipe: Recipe, folder: Path) -> Run:
+def _train(workbench: Workbench, recipe: Recipe, folder: Path) -> Run:
     begun = (folder / "recipe.toml").exists()
-    return train(recipe, setting.registry, folder, device=setting.device, resume=begun, progress=setting.progress)
+    return train(recipe, workbench.registry, folder, device=workbench.device, resume=begun, progress=workbench.progress)
 
 
 def _weights(recipe: Recipe) -> dict[str, str]:
     """Return a digest of each weights file that a recipe names."""
-    found = {}
+    digests = {}
     for label, table in sorted(recipe.table.get("networks", {}).items()):
         path = Path(str(table["weights"])).expanduser() if table.get("weights") else None
         # One that is missing is reported where it is loaded.
         if path is not None and path.is_file():
-            found[label] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
-    return found
+            digests[label] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return digests
 
 
 def _plain(value: Any) -> Any:
@@ -277,7 +277,7 @@ def _keep_record(folder: Path, made_from: Mapping[str, Any]) -> None:
 
 
 def plan_crafting(
-    setting: Setting,
+    workbench: Workbench,
     method: str,
     *,
     victim_specs: Sequence[str],
@@ -288,7 +288,7 @@ def plan_crafting(
     """Return the recipe of a crafting, checked, before anything is trained or written.
 
     Args:
-        setting: Where to work.
+        workbench: Where to work.
         method: The recipe of the crafting, e.g. ``uap/gap``.
         victim_specs: The classifiers to fool, all at once.
         data: The ``[data]`` to craft on.
@@ -298,7 +298,7 @@ def plan_crafting(
     Raises:
         GancoreError: Anything wrong with recipe, data or victims, or it trains no perturbation.
     """
-    registry = setting.registry
+    registry = workbench.registry
     names = victims.names_of(victim_specs)
     recipe = _with_victims(
         read(method, registry, overlays=overlays, assignments=assignments, overrides={"data": dict(data)}),
@@ -335,11 +335,11 @@ def _once_for_each(recipe: Recipe, number: int) -> dict[str, Any]:
     return {f"fooling{place}": merge(fooling, {"reads": {victims.LABEL: label}}) for place, label in enumerate(labels, start=2)}
 
 
-def craft(setting: Setting, recipe: Recipe, out: Path, *, victim_specs: Sequence[str]) -> Path:
+def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequence[str]) -> Path:
     """Craft a perturbation and return its file.
 
     Args:
-        setting: Where to work.
+        workbench: Where to work.
         recipe: What `plan_crafting` gave.
         out: Folder for ``crafting/``, ``uap.safetensors`` and ``uap.png``.
         victim_specs: The classifiers to fool, as for `plan_crafting`.
@@ -353,14 +353,14 @@ def craft(setting: Setting, recipe: Recipe, out: Path, *, victim_specs: Sequence
         summary = Path(data["path"]) / proxy.SUMMARY
         made_from["proxy"] = hashlib.blake2b(summary.read_bytes(), digest_size=8).hexdigest()
     _keep_record(out / "crafting", made_from)
-    run = _train(setting, recipe, out / "crafting")
+    run = _train(workbench, recipe, out / "crafting")
     perturbation = from_run(run, victims.names_of(victim_specs))
     if "proxy" in made_from:
         perturbation = attrs.evolve(perturbation, about={**perturbation.about, "proxy": made_from["proxy"]})
     path = out / "uap.safetensors"
     perturbation.save(path)
     save_picture(pictures.perturbation_picture(perturbation.delta), out / "uap.png")
-    setting.say(f"The perturbation is in {path}, its picture in {out / 'uap.png'}")
+    workbench.say(f"The perturbation is in {path}, its picture in {out / 'uap.png'}")
     return path
 
 

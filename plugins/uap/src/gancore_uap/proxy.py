@@ -85,12 +85,12 @@ class ProxySummary:
             what = "is not finished" if folder.is_dir() else "does not exist"
             raise gancore.GancoreError(f"the proxy set {folder} {what} (there is no {path}); make it by `gancore uap prior`.")
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found["format"] != FORMAT:
-                raise ValueError(f"format {found['format']}")
-            cycles = [(int(one["cycle"]), [int(n) for n in one["counts"]]) for one in found["cycles"]]
-            numbers = {key: int(found[key]) for key in ("channels", "image_size", "classes")}
-            form, about = found["form"], dict(found["about"])
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']}")
+            cycles = [(int(one["cycle"]), [int(n) for n in one["counts"]]) for one in content["cycles"]]
+            numbers = {key: int(content[key]) for key in ("channels", "image_size", "classes")}
+            form, about = content["form"], dict(content["about"])
             _check_numbers(numbers, form, cycles)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise gancore.GancoreError(f"{path} is damaged ({error}); make the proxy set anew in another folder.") from error
@@ -141,8 +141,8 @@ class Writer:
         self._counts: dict[int, list[int]] = {}
         self._begun = self._find()
         # Left by a run that was killed in the middle of a cycle.
-        for part in folder.glob(".cycle-*.part"):
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+        for leftover in folder.glob(".cycle-*.part"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
     def _settings(self) -> dict[str, Any]:
         channels, image_size, _ = self.shape
@@ -155,14 +155,14 @@ class Writer:
         if path is None:
             return False
         try:
-            found = dict(json.loads(path.read_text(encoding="utf-8")))
+            content = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise gancore.GancoreError(f"{path} is damaged ({error}); choose another --out.") from error
         # By way of JSON, which has no tuples.
         for key, value in json.loads(json.dumps(self._settings())).items():
-            if found.get(key) != value:
+            if content.get(key) != value:
                 raise gancore.GancoreError(
-                    f"{self.folder} holds another proxy set ({key} is {found.get(key)!r} there and {value!r} here); "
+                    f"{self.folder} holds another proxy set ({key} is {content.get(key)!r} there and {value!r} here); "
                     "choose another --out."
                 )
         return True
@@ -212,18 +212,18 @@ class Writer:
             ) from error
 
     def _write_pictures(self, path: Path, images: Tensor, labels: Tensor) -> None:
-        part = path.with_name(f".{path.name}.part")
-        shutil.rmtree(part, ignore_errors=True)
+        partial = path.with_name(f".{path.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
         try:
-            part.mkdir(parents=True)
+            partial.mkdir(parents=True)
             for number, (image, label) in enumerate(zip(images.cpu(), labels.tolist(), strict=True)):
                 pixels = image.permute(1, 2, 0).squeeze(-1).numpy()
-                Image.fromarray(pixels).save(part / f"{number:05d}-c{label}.png")
+                Image.fromarray(pixels).save(partial / f"{number:05d}-c{label}.png")
             if path.exists():
                 shutil.rmtree(path)
-            part.replace(path)
+            partial.replace(path)
         except OSError as error:
-            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
             raise gancore.GancoreError(
                 f"{path} can't be written: {error.strerror}; free space or choose another --out."
             ) from error
@@ -269,14 +269,14 @@ class ProxySet(gancore.Dataset):
         Raises:
             GancoreError: There is none, it is damaged, or the set is empty.
         """
-        found = self._summary()
-        return DatasetInfo(found.classes, found.channels, found.image_size)
+        summary = self._summary()
+        return DatasetInfo(summary.classes, summary.channels, summary.image_size)
 
     def _summary(self) -> ProxySummary:
-        found = ProxySummary.read(self.folder)
-        if not found.images:
+        summary = ProxySummary.read(self.folder)
+        if not summary.images:
             raise gancore.GancoreError(f"the proxy set {self.folder} is empty; make it anew by `gancore uap prior`.")
-        return found
+        return summary
 
     def load(self, split: str) -> tuple[Tensor, Tensor]:
         """Return images (N, C, H, W) uint8 and predicted classes (N,) int64, cycle by cycle.
@@ -285,18 +285,19 @@ class ProxySet(gancore.Dataset):
             GancoreError: As `info`, there is no such split, or a cycle is missing, damaged, or not what ``proxy.json`` says.
         """
         check_split(split)
-        found = self._summary()
-        shape = (found.channels, found.image_size, found.image_size)
+        summary = self._summary()
+        shape = (summary.channels, summary.image_size, summary.image_size)
         # Filled piece by piece: joining the cycles afterwards would take twice the memory.
-        images = torch.empty((found.images, *shape), dtype=torch.uint8)
-        labels = torch.empty(found.images, dtype=torch.int64)
+        images = torch.empty((summary.images, *shape), dtype=torch.uint8)
+        labels = torch.empty(summary.images, dtype=torch.int64)
         start = 0
-        for cycle, counts in zip(found.cycles, found.counts, strict=True):
-            part, of = _read(self.folder, found.form, cycle, shape, found.classes)
-            if torch.bincount(of, minlength=found.classes).tolist() != counts:
-                raise _damaged(self.folder, found.form, cycle, f"is not what {SUMMARY} says")
-            images[start : start + len(of)], labels[start : start + len(of)] = part, of
-            start += len(of)
+        for cycle, counts in zip(summary.cycles, summary.counts, strict=True):
+            cycle_images, cycle_labels = _read(self.folder, summary.form, cycle, shape, summary.classes)
+            if torch.bincount(cycle_labels, minlength=summary.classes).tolist() != counts:
+                raise _damaged(self.folder, summary.form, cycle, f"is not what {SUMMARY} says")
+            end = start + len(cycle_labels)
+            images[start:end], labels[start:end] = cycle_images, cycle_labels
+            start = end
         return images, labels
 
 
@@ -372,7 +373,7 @@ def sample_cycles(
 
     Args:
         run: The prior's run; it is left as its last checkpoint has it.
-        checkpoints: One for each cycle, as `gancore.training.checkpoint.checkpoints` finds them.
+        checkpoints: One for each cycle, oldest first.
         images: Images of each, 1 or more.
         classify: Maps images (N, C, H, W) in [-1, 1] to logits (N, K); a network does so in eval mode.
         writer: Where they go; cycles that it has are passed over.
@@ -412,14 +413,14 @@ def _sample_cycles(
         if writer.has(cycle):
             continue
         checkpoint.load(run, path)
-        made = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
-        logits = torch.cat([classify(to_unit(part.to(run.device))).cpu() for part in made.split(_BATCH)])
+        generated = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
+        logits = torch.cat([classify(to_unit(batch.to(run.device))).cpu() for batch in generated.split(_BATCH)])
         if logits.shape[1] != writer.classes:
             raise gancore.GancoreError(
                 f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
             )
         labels = logits.argmax(dim=1)
-        writer.add(cycle, made, labels)
+        writer.add(cycle, generated, labels)
         progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
     return writer.finish(cycles)
 
@@ -432,13 +433,13 @@ def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
     sources = None
     if getattr(network, "translates", False):
         # Evenly over the data, whose order may be by class.
-        given = run.selection[0]
-        sources = to_unit(given[torch.arange(start, start + number) * len(given) // images].to(run.device))
+        data = run.selection[0]
+        sources = to_unit(data[torch.arange(start, start + number) * len(data) // images].to(run.device))
     training = network.training
     network.eval()
     try:
         with run.autocast():
-            made = generate(network, drawn.z, drawn.label, sources)
+            generated = generate(network, drawn.z, drawn.label, sources)
     finally:
         network.train(training)
-    return to_uint8(made).cpu()
+    return to_uint8(generated).cpu()

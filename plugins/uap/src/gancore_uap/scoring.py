@@ -213,15 +213,15 @@ def accuracy_table(matrix: Matrix) -> str:
     rows += [(name, [matrix[name][victim].perturbed_accuracy for victim in victims]) for name in names]
     cells = [["accuracy in %", *victims, "mean"], *[_percent(name, row) for name, row in rows]]
     reached = {name: [matrix[name][victim].targeted_success for victim in victims] for name in names}
-    for name, shares in reached.items():
-        known = [share for share in shares if share is not None]
+    for name, rates in reached.items():
+        known = [rate for rate in rates if rate is not None]
         if len(known) == len(victims):
             cells.append(_percent(f"taken for the target, {name}", known))
     return _text(cells)
 
 
-def _percent(name: str, shares: Sequence[float]) -> list[str]:
-    return [name, *(f"{100 * share:.2f}" for share in [*shares, _mean(shares)])]
+def _percent(name: str, rates: Sequence[float]) -> list[str]:
+    return [name, *(f"{100 * rate:.2f}" for rate in [*rates, _mean(rates)])]
 
 
 def _text(rows: Sequence[Sequence[str]]) -> str:
@@ -250,38 +250,38 @@ def _predictions(
     classify: Classify, images: Tensor, delta: Tensor | None, batch_size: int, device: torch.device, name: str
 ) -> tuple[Tensor, int]:
     """Return predicted classes (N,) int64 on the CPU, and the number of classes."""
-    found, classes = [], 0
-    for part in images.split(batch_size):
-        local = part.to(device)
+    predicted, classes = [], 0
+    for batch in images.split(batch_size):
+        local = batch.to(device)
         logits = classify(to_unit(local if delta is None else apply_to_8bit(local, delta)))
-        if logits.ndim != 2 or len(logits) != len(part):
+        if logits.ndim != 2 or len(logits) != len(batch):
             raise gancore.GancoreError(
-                f"{name} gives {tuple(logits.shape)} for {len(part)} images in place of one row of logits for each; "
+                f"{name} gives {tuple(logits.shape)} for {len(batch)} images in place of one row of logits for each; "
                 "choose a classifier."
             )
         # The largest of values that are not finite would look like a prediction.
         if not bool(logits.isfinite().all()):
             kind = "unperturbed" if delta is None else "perturbed"
             raise gancore.GancoreError(f"{name} gives logits of {kind} images that are not finite; check its weights.")
-        found.append(logits.argmax(1).to("cpu"))
+        predicted.append(logits.argmax(1).to("cpu"))
         classes = logits.shape[1]
-    return torch.cat(found), classes
+    return torch.cat(predicted), classes
 
 
 def _fooling(clean: Tensor, perturbed: Tensor, labels: Tensor, target: int | None) -> Fooling:
     number = len(labels)
     success = None
     if target is not None and bool((clean != target).any()):
-        success = _share(perturbed[clean != target] == target)
+        success = _rate(perturbed[clean != target] == target)
     counts = torch.bincount(perturbed)
     # Stable, so that of equally frequent classes the first comes first.
     order = torch.sort(counts, descending=True, stable=True).indices[:DOMINANT].tolist()
     dominant = [(k, int(counts[k]) / number) for k in order if counts[k]]
-    accuracies = (_share(clean == labels), _share(perturbed == labels))
-    return Fooling(_share(clean != perturbed), *accuracies, success, dominant, number)
+    accuracies = (_rate(clean == labels), _rate(perturbed == labels))
+    return Fooling(_rate(clean != perturbed), *accuracies, success, dominant, number)
 
 
-def _share(which: Tensor) -> float:
+def _rate(which: Tensor) -> float:
     return int(which.sum()) / len(which)
 
 
@@ -293,7 +293,7 @@ def _check(images: Tensor, labels: Tensor, perturbations: Mapping[str, Tensor], 
     if images.dtype != torch.uint8:
         raise gancore.GancoreError(
             f"fooling rates are measured on images of eight bits, and these are {str(images.dtype).removeprefix('torch.')}; "
-            "convert them with gancore.engine.data.to_uint8."
+            "convert them with gancore.tools.to_uint8."
         )
     if labels.shape != (len(images),):
         raise gancore.GancoreError(

@@ -169,7 +169,7 @@ def _free_place(taken: Sequence[_Place], radius: float, random: np.random.Genera
 
 
 def _rgb(hue: float, saturation: float, value: float) -> Color:
-    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue % 1, saturation, value))
+    red, green, blue = (round(255 * channel) for channel in colorsys.hsv_to_rgb(hue % 1, saturation, value))
     return red, green, blue
 
 
@@ -189,7 +189,7 @@ def _ground_color(random: np.random.Generator) -> Color:
 
 def _neighbor(color: Color, random: np.random.Generator) -> Color:
     """Return the second color of a ground: of a near hue, lighter or darker, so that shapes still stand out."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in color))
+    hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in color))
     value += random.uniform(0.12, 0.25) * (1 if value < 0.6 else -1)
     return _rgb(hue + random.uniform(-0.08, 0.08), min(1, saturation + random.uniform(0, 0.25)), value)
 

@@ -93,8 +93,8 @@ def _looks_residual(module: nn.Module) -> bool:
 
 def _norms(module: nn.Module) -> dict[int, nn.Module]:
     """Return the children ``bn1``, ``bn2``, ... by number."""
-    found = ((_NORM.fullmatch(name), child) for name, child in module.named_children())
-    return {int(match[1]): child for match, child in found if match}
+    matches = ((_NORM.fullmatch(name), child) for name, child in module.named_children())
+    return {int(match[1]): child for match, child in matches if match}
 
 
 def _branch_end(block: nn.Module) -> nn.Module:

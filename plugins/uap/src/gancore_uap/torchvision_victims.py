@@ -61,7 +61,7 @@ class TorchvisionClassifier(gancore.Classifier):
         if channels != 3:
             raise gancore.GancoreError(
                 f"torchvision's {model} sees images of 3 channels, not {channels}; choose color images (data.channels = 3, "
-                "where the image set has that setting) or another classifier."
+                "where the image set has that workbench) or another classifier."
             )
         if image_size < input_size:
             raise gancore.GancoreError(
@@ -106,8 +106,8 @@ class TorchvisionClassifier(gancore.Classifier):
     def _try_out(self, model: str, image_size: int) -> tuple[str | None, int]:
         """Send one image through the model: the name of the linear layer that gives the logits, if any, and its width."""
         linear = [(name, module) for name, module in self.network.named_modules() if isinstance(module, nn.Linear)][-1:]
-        given: list[Tensor] = []
-        hooks = [module.register_forward_hook(lambda _module, _inputs, output: given.append(output)) for _, module in linear]
+        outputs: list[Tensor] = []
+        hooks = [module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output)) for _, module in linear]
         self.network.eval()
         try:
             with torch.no_grad():
@@ -117,7 +117,7 @@ class TorchvisionClassifier(gancore.Classifier):
         finally:
             for hook in hooks:
                 hook.remove()
-        if given and given[-1] is logits:
+        if outputs and outputs[-1] is logits:
             return linear[0][0], linear[0][1].in_features
         return None, self.classes
 

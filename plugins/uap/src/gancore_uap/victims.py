@@ -63,7 +63,7 @@ def label_of(place: int) -> str:
     return LABEL if place == 0 else f"{LABEL}{place + 1}"
 
 
-def part_of(spec: str, registry: Registry) -> dict[str, Any]:
+def network_table(spec: str, registry: Registry) -> dict[str, Any]:
     """Return the ``[networks.classifier]`` of a victim.
 
     Args:
@@ -77,10 +77,10 @@ def part_of(spec: str, registry: Registry) -> dict[str, Any]:
     if folder.is_dir():
         return _of_run(folder, registry)
     table = read_layer(spec, registry).table
-    part = table.get("networks", {}).get(LABEL)
-    if not isinstance(part, Mapping):
+    network = table.get("networks", {}).get(LABEL)
+    if not isinstance(network, Mapping):
         raise GancoreError(f"the victim {spec} has no [networks.{LABEL}]; name a recipe or a run with a classifier.")
-    return dict(part)
+    return dict(network)
 
 
 def _of_run(folder: Path, registry: Registry) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _of_run(folder: Path, registry: Registry) -> dict[str, Any]:
 
 def networks_of(specs: Sequence[str], registry: Registry) -> dict[str, Any]:
     """Return the ``[networks]`` of some victims, by recipe label."""
-    return {label_of(place): part_of(spec, registry) for place, spec in enumerate(specs)}
+    return {label_of(place): network_table(spec, registry) for place, spec in enumerate(specs)}
 
 
 def victim_recipe(spec: str, data: Mapping[str, Any], registry: Registry) -> Recipe:
@@ -117,7 +117,7 @@ def victim_recipe(spec: str, data: Mapping[str, Any], registry: Registry) -> Rec
     table = {
         "run": {"latent_dim": 1, "precision": "float32"},
         "data": dict(data),
-        "networks": {"generator": {"use": "uap/direct"}, LABEL: part_of(spec, registry)},
+        "networks": {"generator": {"use": "uap/direct"}, LABEL: network_table(spec, registry)},
         "losses": {"fooling": {"use": "uap/fooling"}},
         "loop": {"use": "uap/crafting"},
     }
@@ -130,7 +130,7 @@ def open_victims(
     """Return victims by name, for images of some data, trained first where a recipe says how and no weights are there yet.
 
     Args:
-        specs: As for `part_of`.
+        specs: As for `network_table`.
         data: The ``[data]`` whose images they shall classify; no image is read.
         registry: The installed plugins.
         device: Where they compute.
@@ -140,9 +140,9 @@ def open_victims(
         GancoreError: There is no such victim, its weights are missing or do not fit, it does not take such images, or one is
             named twice.
     """
-    found = {}
+    victims = {}
     for spec, name in zip(specs, names_of(specs), strict=True):
         run = build(victim_recipe(spec, data, registry), registry, device, progress)
         network = run.networks[LABEL]
-        found[name] = Victim(name, network, network.classes, fingerprint(network), run.plan.dataset)
-    return found
+        victims[name] = Victim(name, network, network.classes, fingerprint(network), run.plan.dataset)
+    return victims

@@ -105,8 +105,8 @@ class CrossEntropy(LossTerm):
         if drw_start is not None:
             self.register_buffer("class_weights", effective_number_weights(class_counts, beta).float(), persistent=False)
         if loss == "ldam":
-            shares = _positive(class_counts).pow(-0.25)
-            self.register_buffer("margins", (max_margin * shares / shares.max()).float(), persistent=False)
+            margins = _positive(class_counts).pow(-0.25)
+            self.register_buffer("margins", (max_margin * margins / margins.max()).float(), persistent=False)
 
     def classifier(self, *, real_classifier: Tensor, real_label: Tensor, iteration: Tensor) -> Tensor:
         """Return the scalar loss of logits (N, K) and labels (N,) int64 at `iteration`, a 0-d int64 tensor.

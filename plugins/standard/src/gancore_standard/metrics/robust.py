@@ -82,7 +82,7 @@ class RobustAccuracy(Metric):
         Raises:
             GancoreError: There is no such attack or classifier, or a setting of the attack is wrong.
         """
-        found = robust_accuracy(
+        result = robust_accuracy(
             run,
             self.attack,
             self.epsilons,
@@ -93,9 +93,9 @@ class RobustAccuracy(Metric):
             seed=self.seed,
         )
         # Which weights were attacked is what is scored, not how.
-        self._protocol = {key: value for key, value in found.protocol.items() if key not in ("id", "classifier", "weights")}
-        accuracies = {self.names[epsilon]: value for epsilon, value in found.accuracy.items()}
-        return {"natural": found.natural, **accuracies, "lipschitz": found.lipschitz}
+        self._protocol = {key: value for key, value in result.protocol.items() if key not in ("id", "classifier", "weights")}
+        accuracies = {self.names[epsilon]: value for epsilon, value in result.accuracy.items()}
+        return {"natural": result.natural, **accuracies, "lipschitz": result.lipschitz}
 
     def protocol(self) -> dict[str, Any]:
         """Return the attack with its settings but for the budget, the images, the seed and the precision of the last score."""

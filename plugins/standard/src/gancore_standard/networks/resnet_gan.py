@@ -72,9 +72,9 @@ class ResNetGenerator(Generator):
         number = doublings(image_size)
         plain = [256] * (number + 1) if number <= 3 else [min(1024, 64 * 2**k) for k in reversed(range(number + 1))]
         maps = [scaled(width, n) for n in plain]
-        given = classes if conditional else None
+        condition = classes if conditional else None
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
-        self.blocks = nn.ModuleList(_UpBlock(a, b, given, activation) for a, b in pairwise(maps))
+        self.blocks = nn.ModuleList(_UpBlock(a, b, condition, activation) for a, b in pairwise(maps))
         self.norm = nn.BatchNorm2d(maps[-1])
         self.activation = _activation(activation)
         self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
