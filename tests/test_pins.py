@@ -21,7 +21,7 @@ from unittest.mock import patch
 import pytest
 import torch
 from gancore_standard.robustness import attack_batches
-from gancore_uap.files import random_perturbation
+from gancore_uap.perturbation_files import random_perturbation
 from torch import Tensor, nn
 
 from benchmarks.stored_losses import RECIPES

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_uap.files import Perturbation
+from gancore_uap.perturbation_files import Perturbation
 from PIL import Image
 
 from gancore.cli.main import main
@@ -202,8 +202,8 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     from gancore_standard.datasets import Digits
     from gancore_uap.victims import open_victims
 
-    from gancore.engine.data import to_unit
     from gancore.recipe.registry import registry
+    from gancore.tools import to_unit
     from gancore.training.progress import Silent
 
     images, _ = Digits().load("test")

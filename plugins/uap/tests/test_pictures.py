@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gancore_uap import pictures
+from gancore_uap import pictures, plots, sheet
 from gancore_uap.budgets import apply_to_8bit, from_levels
-from gancore_uap.files import random_perturbation
-from gancore_uap.pictures import examples_picture, matrix_picture, perturbation_picture, sweep_picture
+from gancore_uap.perturbation_files import random_perturbation
+from gancore_uap.pictures import examples_picture, matrix_picture, perturbation_picture
+from gancore_uap.plots import sweep_picture
 from gancore_uap.scoring import Fooling
 from PIL import Image
 from torch import Tensor
@@ -141,18 +142,18 @@ def test_examples_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("lines", [1, 2, 3])
 @pytest.mark.parametrize("text", ["cat", LONG, WORD, "a - b", "runs/cifar10_victims/resnet18"])
 def test_fitted_texts_keep_to_their_width_and_lose_nothing_without_a_sign(text: str, lines: int) -> None:
-    fitted = pictures._fitted(text, 100, 12.5, lines)
+    fitted = sheet.fit_text(text, 100, 12.5, lines)
     assert 1 <= len(fitted) <= lines
-    assert all(line and pictures._wide(line, 12.5) <= 100 for line in fitted)
+    assert all(line and sheet.text_width(line, 12.5) <= 100 for line in fitted)
     whole = "".join(fitted).replace(" ", "")
-    plain = pictures._plain(text).replace(" ", "")
+    plain = sheet.plain_text(text).replace(" ", "")
     if whole != plain:
         assert whole.endswith("…")
         assert plain.startswith(whole[:-1])
 
 
 def test_texts_lose_their_accents() -> None:
-    assert pictures._plain("café  au\nlait 猫") == "cafe au lait ?"
+    assert sheet.plain_text("café  au\nlait 猫") == "cafe au lait ?"
 
 
 # -- matrices ----------------------------------------------------------------------------------------------------------
@@ -206,23 +207,23 @@ def test_a_sweep_has_a_line_of_its_own_color_for_each_name(number: int, name: st
     shown = pixels(picture)
     for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
         assert (edge == 255).all()
-    for color in pictures._LINES[:number]:
+    for color in plots._LINES[:number]:
         assert count(picture, color) > 20
-    for color in pictures._LINES[number:]:
+    for color in plots._LINES[number:]:
         assert count(picture, color) == 0
 
 
 def test_points_of_a_sweep_lie_where_they_should() -> None:
     shown = pixels(sweep_picture({"one": {10 / 255: 0.5}}))
     # The right edge of the plot, at half its height.
-    assert shown[176, 582].tolist() == list(pictures._LINES[0])
+    assert shown[176, 582].tolist() == list(plots._LINES[0])
     low = pixels(sweep_picture({"one": {0.0: 0.0, 10 / 255: 1.0}}))
-    assert low[176, 322].tolist() == list(pictures._LINES[0])
+    assert low[176, 322].tolist() == list(plots._LINES[0])
 
 
 @pytest.mark.parametrize("levels", [0.01, 0.3, 1, 2, 3.7, 8, 10, 11, 16, 32, 99, 100, 255])
 def test_ticks_are_few_and_round(levels: float) -> None:
-    step = pictures._step(levels)
+    step = plots._step(levels)
     assert 4 <= levels / step <= 10
     assert f"{step:e}"[0] in "125"
     sweep_picture({"one": {levels / 255: 0.2}})

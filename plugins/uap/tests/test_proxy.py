@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gancore_uap.pictures import _LINES, classes_picture
-from gancore_uap.proxy import ProxySet, ProxySummary, Writer, sample_cycles
+from gancore_uap.cycles import sample_cycles
+from gancore_uap.plots import _LINES, classes_picture
+from gancore_uap.proxy import ProxySet
+from gancore_uap.proxy_files import ProxySummary, Writer
 from PIL import Image
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.engine.data import to_uint8, to_unit
+from gancore.tools import to_uint8, to_unit
 from gancore.training import checkpoint
 from tests.hosts import run_of, steps
 

@@ -10,17 +10,9 @@ import numpy as np
 import pytest
 import torch
 from gancore_uap.budgets import from_levels, to_levels
-from gancore_uap.files import random_perturbation
-from gancore_uap.scoring import (
-    Fooling,
-    accuracy_table,
-    fooling_rates,
-    markdown,
-    score,
-    sweep,
-    text_table,
-    transfer_matrix,
-)
+from gancore_uap.perturbation_files import random_perturbation
+from gancore_uap.scoring import Fooling, score, sweep, transfer_matrix
+from gancore_uap.tables import accuracy_table, fooling_rates, markdown, text_table
 from torch import Tensor
 
 from gancore import GancoreError
@@ -176,7 +168,7 @@ def test_images_and_labels_that_do_not_fit_are_refused() -> None:
     images, labels = data()
     with pytest.raises(GancoreError, match="at least one image"):
         score(Linear(0), images[:0], labels[:0], strong())
-    with pytest.raises(GancoreError, match=r"these are float32; convert them with gancore\.data\.to_uint8"):
+    with pytest.raises(GancoreError, match=r"these are float32; convert them with gancore\.tools\.to_uint8"):
         score(Linear(0), images.float(), labels, strong())
     with pytest.raises(GancoreError, match=r"230 images need as many labels, and got labels of shape \(229,\)"):
         score(Linear(0), images, labels[1:], strong())

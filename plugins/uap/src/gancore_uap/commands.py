@@ -15,7 +15,7 @@ from gancore.tools import reports_errors
 
 if TYPE_CHECKING:
     from gancore_uap.judging import Judgement, Target
-    from gancore_uap.pipeline import Workbench
+    from gancore_uap.workbench import Workbench
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,7 +55,7 @@ def _stoppable(command: F) -> F:
 
 def _workbench(device: str) -> Workbench:
     from gancore.tools import Terminal, choose_device, distributed, registry
-    from gancore_uap.pipeline import Workbench
+    from gancore_uap.workbench import Workbench
 
     distributed.one_process("gancore uap")
     return Workbench(registry(), choose_device(device), Terminal(), click.echo)
@@ -140,7 +140,8 @@ def prior(
 
     A cycle ends with each checkpoint, run.checkpoint_every; that of the class-balancing regularizer should be the same.
     """
-    from gancore_uap.pipeline import make_proxy, plan_prior
+    from gancore_uap.pipeline import make_proxy
+    from gancore_uap.planning import plan_prior
 
     kinds: Any = form
     workbench = _workbench(device)
@@ -177,11 +178,11 @@ def craft(
         raise GancoreError("a perturbation is crafted on one set of images: give --proxy FOLDER or --data DATA, not both.")
     if proxy is not None and data_sets:
         raise GancoreError("--data-set changes the data of --data; a proxy set is what it is, so leave it out.")
-    from gancore_uap import pipeline
+    from gancore_uap import pipeline, planning
 
     table = _proxy(proxy) if data is None else _table(data, data_sets, "--data-set")
     workbench = _workbench(device)
-    recipe = pipeline.plan_crafting(workbench, method, victim_specs=victims, data=table, overlays=withs, assignments=sets)
+    recipe = planning.plan_crafting(workbench, method, victim_specs=victims, data=table, overlays=withs, assignments=sets)
     pipeline.craft(workbench, recipe, out, victim_specs=victims)
 
 
@@ -221,8 +222,8 @@ def evaluate(
 
     Prints fooling rates, beside noise of the same budget, and writes all scores and pictures.
     """
-    from gancore_uap.files import Perturbation
     from gancore_uap.judging import Target
+    from gancore_uap.perturbation_files import Perturbation
 
     if len({path.resolve() for path in files}) < len(files):
         raise GancoreError("a perturbation file is named twice; name each once.")
@@ -241,14 +242,14 @@ def evaluate(
 def _judge(
     workbench: Workbench, perturbations: Any, out: Path, victims: Sequence[str], target: Target, epsilons: Sequence[float]
 ) -> Judgement:
-    from gancore_uap import scoring
+    from gancore_uap import tables
     from gancore_uap.judging import judge
 
     judgement = judge(workbench, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
     click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
-    click.echo(scoring.text_table(judgement.matrix))
+    click.echo(tables.text_table(judgement.matrix))
     if not target.foreign:
-        click.echo(scoring.accuracy_table(judgement.matrix))
+        click.echo(tables.accuracy_table(judgement.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
     return judgement
 
@@ -299,22 +300,22 @@ def run(
 
     The first victim is the classifier in the GAN's loop.
     """
-    from gancore_uap import pipeline
-    from gancore_uap.files import Perturbation
+    from gancore_uap import pipeline, planning
     from gancore_uap.judging import Target, check_target
+    from gancore_uap.perturbation_files import Perturbation
 
     budgets = _numbers(epsilons, "--epsilon")
     target = Target(_table(data, target_sets, "--target-set"), split, samples, wanted=wanted, foreign=foreign)
     kinds: Any = form
     workbench = _workbench(device)
     # All that can be wrong is found before the first of the stages, which take long.
-    prior = pipeline.plan_prior(
+    prior = planning.plan_prior(
         workbench, recipe, victim=victims[0], overlays=withs, assignments=sets, cycles=cycles, images=images, form=kinds
     )
     how: dict[str, Any] = {"victim_specs": victims, "overlays": method_withs, "assignments": method_sets}
-    pipeline.plan_crafting(workbench, method, data=prior.recipe.table["data"], **how)
+    planning.plan_crafting(workbench, method, data=prior.recipe.table["data"], **how)
     check_target(workbench, victims, target, budgets)
     folder = pipeline.make_proxy(workbench, prior, out)
-    crafting = pipeline.plan_crafting(workbench, method, data=_proxy(folder), **how)
+    crafting = planning.plan_crafting(workbench, method, data=_proxy(folder), **how)
     path = pipeline.craft(workbench, crafting, out, victim_specs=victims)
     _judge(workbench, {"uap": Perturbation.load(path)}, out / "evaluation", victims, target, budgets)

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import make_plan, save_picture, to_unit, write_text
-from gancore_uap import pictures, scoring
+from gancore_uap import pictures, plots, scoring, tables
 from gancore_uap.budgets import apply_to_8bit, check_epsilon
-from gancore_uap.files import Perturbation, random_perturbation
-from gancore_uap.pipeline import Workbench, folder_for
+from gancore_uap.perturbation_files import Perturbation, random_perturbation
 from gancore_uap.victims import Victim, names_of, open_victims, victim_recipe
+from gancore_uap.workbench import Workbench, folder_for
 
 EXAMPLES = 8
 
@@ -119,12 +119,12 @@ def judge(
     }
     try:
         write_text(out / "evaluation.json", json.dumps(result, indent=2) + "\n")
-        write_text(out / "evaluation.md", scoring.markdown(matrix))
+        write_text(out / "evaluation.md", tables.markdown(matrix))
     except OSError as error:
         raise GancoreError(f"the scores can't be written into {out}: {error.strerror}; choose another --out.") from error
     save_picture(pictures.matrix_picture(matrix), out / "transfer.png")
     if curves:
-        save_picture(pictures.sweep_picture(curves), out / "budgets.png")
+        save_picture(plots.sweep_picture(curves), out / "budgets.png")
     first = next(iter(perturbations.values()))
     shown = images[torch.arange(min(EXAMPLES, number)) * number // min(EXAMPLES, number)]
     picture = _examples(next(iter(victims.values())), shown, first.delta, dataset.info.class_names, workbench.device)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from gancore_uap.budgets import from_levels, size, to_levels, whole_levels
-from gancore_uap.files import FORMAT, KIND, Perturbation, random_perturbation
+from gancore_uap.perturbation_files import FORMAT, KIND, Perturbation, random_perturbation
 from torch import Tensor
 
 from gancore import GancoreError

@@ -1,0 +1,108 @@
+"""Sampling a prior GAN as it was at the end of each of its last cycles (CBGAN A.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+import gancore
+from gancore.tools import checkpoint, generate, to_uint8, to_unit
+from gancore_uap.proxy_files import ProxySummary, Writer
+
+if TYPE_CHECKING:
+    from gancore.tools import Run
+
+
+_BATCH = 250
+
+
+@torch.no_grad()
+def sample_cycles(
+    run: Run,
+    checkpoints: Sequence[Path],
+    images: int,
+    classify: Callable[[Tensor], Tensor],
+    writer: Writer,
+    *,
+    progress: Callable[[str], None],
+) -> ProxySummary:
+    """Sample the generator, as it was at the end of each cycle, into a proxy set.
+
+    The live generator, not its average: the point of the cycles is that they differ.
+
+    Args:
+        run: The prior's run; it is left as its last checkpoint has it.
+        checkpoints: One for each cycle, oldest first.
+        images: Images of each, 1 or more.
+        classify: Maps images (N, C, H, W) in [-1, 1] to logits (N, K); a network does so in eval mode.
+        writer: Where they go; cycles that it has are passed over.
+        progress: Told a line for each cycle.
+
+    Raises:
+        GancoreError: There is no checkpoint, or one is damaged; the data are no images; or classifier and writer disagree.
+    """
+    if not checkpoints:
+        raise gancore.GancoreError(f"{run.recipe.name} has no cycles; set run.checkpoint_every to the length of a cycle.")
+    if run.plan.info.continuous:
+        raise gancore.GancoreError(f"{run.recipe.name} generates points in the plane, no images; choose a prior of images.")
+    if images < 1:
+        raise gancore.GancoreError(f"a proxy set needs 1 image of each cycle or more, and {images} are asked for.")
+    training = isinstance(classify, nn.Module) and classify.training
+    if isinstance(classify, nn.Module):
+        classify.eval()
+    try:
+        return _sample_cycles(run, checkpoints, images, classify, writer, progress)
+    finally:
+        if isinstance(classify, nn.Module):
+            classify.train(training)
+
+
+def _sample_cycles(
+    run: Run,
+    checkpoints: Sequence[Path],
+    images: int,
+    classify: Callable[[Tensor], Tensor],
+    writer: Writer,
+    progress: Callable[[str], None],
+) -> ProxySummary:
+    cycles = []
+    for path in checkpoints:
+        cycle = int(path.stem)
+        cycles.append(cycle)
+        if writer.has(cycle):
+            continue
+        checkpoint.load(run, path)
+        generated = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
+        logits = torch.cat([classify(to_unit(batch.to(run.device))).cpu() for batch in generated.split(_BATCH)])
+        if logits.shape[1] != writer.classes:
+            raise gancore.GancoreError(
+                f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
+            )
+        labels = logits.argmax(dim=1)
+        writer.add(cycle, generated, labels)
+        progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
+    return writer.finish(cycles)
+
+
+def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
+    """Return the batch (N, C, H, W) uint8 of a cycle's images that begins at `start`, on the CPU."""
+    network = run.generator("live")
+    number = min(_BATCH, images - start)
+    drawn = run.latent(number, "proxy", cycle, start)
+    sources = None
+    if getattr(network, "translates", False):
+        # Evenly over the data, whose order may be by class.
+        data = run.selection[0]
+        sources = to_unit(data[torch.arange(start, start + number) * len(data) // images].to(run.device))
+    training = network.training
+    network.eval()
+    try:
+        with run.autocast():
+            generated = generate(network, drawn.z, drawn.label, sources)
+    finally:
+        network.train(training)
+    return to_uint8(generated).cpu()
