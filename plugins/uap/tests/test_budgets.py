@@ -229,5 +229,5 @@ def test_images_that_do_not_fit_are_refused() -> None:
     delta = torch.zeros(3, 4, 4)
     with pytest.raises(GancoreError, match=r"a perturbation \(3, 4, 4\) does not fit images \(2, 3, 5, 5\)"):
         apply_to_8bit(torch.zeros(2, 3, 5, 5, dtype=torch.uint8), delta)
-    with pytest.raises(GancoreError, match=r"these are float32; convert them with gancore\.data\.to_uint8"):
+    with pytest.raises(GancoreError, match=r"these are float32; convert them with gancore\.tools\.to_uint8"):
         apply_to_8bit(torch.zeros(2, 3, 4, 4), delta)
