@@ -22,8 +22,9 @@ import click
 import gancore_cbgan
 import gancore_standard
 import torch
+from gancore_profile.costs import Profile
 from gancore_profile.cuda_graphs import replay_iterations
-from gancore_profile.profiling import Profile, profile
+from gancore_profile.profiling import profile
 
 from benchmarks import hosts
 from benchmarks.step_cost import CBGAN, table

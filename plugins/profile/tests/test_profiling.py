@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_profile import commands, matrix_rate, profiling
+from gancore_profile import commands, matrix_rate, profile_text, profiling
 from gancore_profile.allocations import Allocations
+from gancore_profile.costs import DRAWING, LOOP, Memory, Profile, Row
 from gancore_profile.flops import FlopCounter
 from gancore_profile.matrix_rate import matrix_rate as measured_rate
 from gancore_profile.profile_text import as_table, as_text
-from gancore_profile.profiling import DRAWING, LOOP, Memory, Profile, Row, profile
+from gancore_profile.profiling import profile
 from torch import Tensor
 
 from gancore.contract.losses import LossTerm
@@ -249,7 +250,11 @@ use = "standard/hinge"
         yield lambda *words: CliRunner().invoke(commands.profile, [str(word) for word in words], catch_exceptions=False)
 
 
-def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(run: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine any row may be a small one, which is summed up with others.
+    monkeypatch.setattr(profile_text, "SMALL", 0.0)
     done = run("tiny.toml", "--iterations", 2, "--out", "found.json", "--device", "cpu")
     assert done.exit_code == 0, done.output
     for line in ("discriminator ", "  networks.generator forward", "  backward ", "drawing batches ", "loop "):

@@ -30,13 +30,13 @@ class Allocations(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run an operator, and note what it returns."""
-        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        taken = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         out = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 storage = leaf.untyped_storage()
                 # A view, or a result in place, takes no memory of its own.
-                if storage._cdata not in given | self._known:
+                if storage._cdata not in taken | self._known:
                     self._known.add(storage._cdata)
                     self._now += storage.nbytes()
                     self.peak = max(self.peak, self._now)

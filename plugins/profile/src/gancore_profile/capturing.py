@@ -17,7 +17,7 @@ class Backend(Protocol):
         """Do work as a capture wants it to have been done before."""
 
     def capture(self, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
-        """Return what does the work's part on the device again, on the same tensors, with the generators as then seeded."""
+        """Return what does the same work on the device again, on the same tensors, with its random streams as then seeded."""
 
 
 class Cuda:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from gancore_profile.profiling import Profile, Row
+from gancore_profile.costs import Profile, Row
 
 SMALL = 0.005
 """Rows with less than this share of the time are summed up in one."""
@@ -18,9 +18,9 @@ NAME, WIDTH = 42, 80
 
 def as_table(profile: Profile) -> dict[str, Any]:
     """Return a profile for JSON: seconds, bytes, FLOP and FLOP/s."""
-    found: dict[str, Any] = attrs.asdict(profile)
+    numbers: dict[str, Any] = attrs.asdict(profile)
     return {
-        **found,
+        **numbers,
         "images_per_second": profile.images_per_second,
         "flops": profile.flops,
         "flops_per_second": profile.rate,

@@ -15,140 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gancore.tools import Name, Path, Run, Watch, listening, processor, synchronize, wanted
 from gancore_profile.allocations import Allocations
+from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
 from gancore_profile.flops import FlopCounter
 from gancore_profile.ledger import Ledger
 from gancore_profile.matrix_rate import matrix_rate
 
-DRAWING, LOOP, REST = "drawing batches", "loop", "rest of the turn"
-"""Where time goes that is in no phase; in no span at all; in a phase, and in no span of it."""
-
 WARM_UP = 2
 OBSERVED, OPERATORS = 3, 8
-
-
-@attrs.frozen
-class Row:
-    """What one kind of span cost, for an iteration, without the spans inside it.
-
-    Attributes:
-        phase: Whose turn it was in, or `DRAWING`, or `LOOP`.
-        part: The part of the recipe, e.g. ``losses.balance``, or what it was, e.g. ``backward``.
-        work: What the part did, e.g. ``forward``; may be empty.
-        inside: The part that it was done for, e.g. ``attacks.pgd``; empty where the step itself did it.
-        seconds: Time.
-        flops: Floating-point operations of matrix products and convolutions.
-        calls: How often.
-    """
-
-    phase: str
-    part: str
-    work: str
-    inside: str
-    seconds: float
-    flops: float
-    calls: float
-
-    @property
-    def name(self) -> str:
-        """All but the phase, in words."""
-        return f"{self.part} {self.work}".strip() + (f", in {self.inside}" if self.inside else "")
-
-
-@attrs.frozen
-class Operator:
-    """One of torch's operators, or kernels of a GPU: its own seconds and calls in an iteration."""
-
-    name: str
-    seconds: float
-    calls: float
-
-
-@attrs.frozen
-class Synchronization:
-    """An operator that made the host wait for the device: where, and how often in an iteration."""
-
-    operator: str
-    phase: str
-    where: str
-    calls: float
-
-
-@attrs.frozen
-class Memory:
-    """Memory for tensors, in bytes.
-
-    Attributes:
-        peak: Most that was allocated at one moment of an iteration.
-        held: What of it was there when the iteration began.
-        meaning: Who counted, and what is left out.
-    """
-
-    peak: int
-    held: int
-    meaning: str
-
-
-@attrs.frozen
-class Profile:
-    """What an iteration costs.
-
-    Attributes:
-        recipe: Name of the recipe.
-        digest: Its digest.
-        device: The processor or GPU.
-        threads: Threads of torch on the CPU.
-        precision: ``float32`` or ``bfloat16``.
-        precision_why: Who chose it.
-        iterations: Iterations of each of the two timed passes.
-        batch_size: Images of a batch.
-        seconds: Median time of an iteration that nobody looked at.
-        seconds_with_spans: Mean time of an iteration with a clock at every span; what the rows add up to.
-        matrix_rate: FLOP/s of large products in this precision, measured now.
-        memory: Peak memory.
-        rows: Costs, longest first.
-        operators: The costliest operators, longest first.
-        synchronizations: What made the host wait inside an iteration.
-        untrained: Places of the parts that other recipes train; what their weights are takes no time.
-    """
-
-    recipe: str
-    digest: str
-    device: str
-    threads: int
-    precision: str
-    precision_why: str
-    iterations: int
-    batch_size: int
-    seconds: float
-    seconds_with_spans: float
-    matrix_rate: float
-    memory: Memory
-    rows: tuple[Row, ...]
-    operators: tuple[Operator, ...]
-    synchronizations: tuple[Synchronization, ...]
-    untrained: tuple[str, ...] = ()
-
-    @property
-    def images_per_second(self) -> float:
-        """Images of a batch over the time of an iteration, as in a run's log."""
-        return self.batch_size / self.seconds
-
-    @property
-    def flops(self) -> float:
-        """Floating-point operations of an iteration."""
-        return sum(row.flops for row in self.rows)
-
-    @property
-    def rate(self) -> float:
-        """FLOP/s that were achieved."""
-        return self.flops / self.seconds
 
 
 def profile(run: Run, iterations: int = 10) -> Profile:
@@ -183,7 +62,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         rows=_rows(spent, calls, flops),
         operators=_operators(run),
         synchronizations=waits,
-        untrained=tuple(part.label for part in wanted(run.plan)),
+        untrained=tuple(needed.label for needed in wanted(run.plan)),
     )
 
 
@@ -233,7 +112,7 @@ def _listened(run: Run, iterations: int, read: Callable[[], float]) -> Ledger:
 def _parametrizations(run: Run, ledger: Ledger) -> Iterator[None]:
     """Make a span of every computation of a parametrized weight, such as spectral norm, which a forward hides."""
     handles = []
-    for module in (found for network in _modules(run) for found in network.modules()):
+    for module in (inner for network in _modules(run) for inner in network.modules()):
         if isinstance(module, parametrize.ParametrizationList):
             name = Name(type(module[0]).__name__)
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: ledger.enter(name)))
@@ -260,11 +139,11 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
                 with Watch(lambda operator, _reason: waits.update([(operator, ledger.path)])):
                     run.step()
             ledger.settle()
-    found = tuple(
+    synchronizations = tuple(
         Synchronization(operator, _row(path).phase, _row(path).name, number / iterations)
         for (operator, path), number in waits.most_common()
     )
-    return {path: amount / iterations for path, amount in ledger.amounts.items()}, found
+    return {path: amount / iterations for path, amount in ledger.amounts.items()}, synchronizations
 
 
 def _memory(run: Run) -> Memory:

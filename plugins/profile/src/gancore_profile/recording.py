@@ -1,4 +1,4 @@
-"""What one iteration takes from the host, kept so that it can be given anew: the seeds of its generators, and its indices."""
+"""What one iteration takes from the host, so that it can be handed out anew: seeds of its random streams, and its indices."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Tape:
 
     def generator(self, kind: type[Any], device: torch.device | str, seed: int, purpose: tuple[Any, ...]) -> Any:
         """Return the generator for a purpose, seeded where the iteration is recorded."""
-        pattern = tuple(self._later(part) if isinstance(part, Count) else part for part in purpose)
+        pattern = tuple(self._later(word) if isinstance(word, Count) else word for word in purpose)
         if self._playing:
             number = self._next(0, len(self._draws))
             draw = self._draws[number]
