@@ -19,14 +19,11 @@ if TYPE_CHECKING:
     from gancore.contract import KINDS as KINDS
     from gancore.contract import check as check
     from gancore.contract import settings_of as settings_of
-    from gancore.engine import Name as Name
-    from gancore.engine import Path as Path
     from gancore.engine import Run as Run
     from gancore.engine import Watch as Watch
     from gancore.engine import as_images as as_images
     from gancore.engine import choose_device as choose_device
     from gancore.engine import generate as generate
-    from gancore.engine import listening as listening
     from gancore.engine import processor as processor
     from gancore.engine import synchronize as synchronize
     from gancore.engine import to_uint8 as to_uint8
@@ -46,6 +43,7 @@ if TYPE_CHECKING:
     from gancore.plan import DISCRIMINATOR as DISCRIMINATOR
     from gancore.plan import GENERATOR as GENERATOR
     from gancore.plan import Plan as Plan
+    from gancore.plan import attacked_method as attacked_method
     from gancore.plan import make_plan as make_plan
     from gancore.plan import plan_phase as plan_phase
     from gancore.recipe import GROUPS as GROUPS
@@ -80,11 +78,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "gancore.cli": "command_line device_option recipe_options recipe_title reports_errors say",
     "gancore.contract": "KINDS check settings_of",
-    "gancore.engine": ("Name Path Run Watch as_images choose_device generate listening processor synchronize to_uint8 to_unit"),
+    "gancore.engine": "Run Watch as_images choose_device generate processor synchronize to_uint8 to_unit",
     "gancore.errors": "did_you_mean listed",
     "gancore.files": "cache_root read_tensors toml write_tensors write_text",
     "gancore.parallel": "derive distributed drawing_from noise_for seed_default",
-    "gancore.plan": "DISCRIMINATOR GENERATOR Plan make_plan plan_phase",
+    "gancore.plan": "DISCRIMINATOR GENERATOR Plan attacked_method make_plan plan_phase",
     "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assignment check_table merge read read_layer registry",
     "gancore.training": (
         "Interrupted Progress RunFolder Silent Terminal WallClock build checkpoint entries fingerprint "

@@ -92,12 +92,20 @@ CASES: dict[str, dict[str, Any]] = {
         merge(BASE, CLASSIFIER),
         {"losses": {"away": {"use": "dsgan/pull-away"}, "match": {"use": "dsgan/feature-matching"}}},
     ),
-    "negatives with a share": merge(
+    "an expectation over two sides": merge(
         BASE,
         {
             "sources": {"avoid": {}},
-            "samplers": {
-                "difference": {"use": "dsgan/difference", "alpha": 0.4, "weighting": "expectation", "wide": "normal"},
+            "samplers": {"wide": {"use": "dsgan/wide", "wide": "normal"}},
+            "losses": {
+                "adversarial": {"players": ["generator"]},
+                "generated": {"use": "standard/non-saturating", "players": ["discriminator"], "weight": 0.6},
+                "avoided": {
+                    "use": "standard/non-saturating",
+                    "players": ["discriminator"],
+                    "weight": 0.4,
+                    "reads": {"fake": "avoid"},
+                },
             },
         },
     ),

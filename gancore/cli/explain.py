@@ -146,6 +146,7 @@ def _counts(plan: Plan) -> Iterator[str]:
     attacked = 0
     made = set()
     samplers = [construct(sampler, plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
+    blended = {side for sampler in samplers for side in sampler.blends}
     for player, batch in turns:
         phase = phases[player]
         backwards[player] += 1
@@ -156,14 +157,12 @@ def _counts(plan: Plan) -> Iterator[str]:
                 forwards[plan.sides[side]] += 1
             if not grad:
                 made.add((side, batch))
-        # A share of the negatives' own is a second part of the discriminator's turn, on other fake images.
-        parts = 2 if player == DISCRIMINATOR and any(sampler.gives_share for sampler in samplers) else 1
-        forwards[DISCRIMINATOR] += parts * len(phase.forwards)
+        forwards[DISCRIMINATOR] += len(phase.forwards)
         for network in phase.networks:
-            forwards[network.network] += parts
+            forwards[network.network] += 1
         if plan.stands_on is not None:
-            blended = "real" in phase.views and any(sampler.gives_partner for sampler in samplers)
-            forwards[plan.stands_on] += parts * (sum(":" not in side for side in phase.views) + blended)
+            # A blend's other images go through the classifier too.
+            forwards[plan.stands_on] += sum((":" not in side) + (side in blended) for side in phase.views)
     yield f"Per iteration{note}"
     yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
     yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in backwards.items())

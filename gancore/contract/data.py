@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import ClassVar
 
 import attrs
 import torch
@@ -20,26 +19,19 @@ class Drawn:
     Attributes:
         real: Images (N, C, H, W) float32 in [-1, 1].
         real_label: Labels (N,) int64.
-        negatives: Images that the discriminator must call fake, or None. They *replace* as many generated images, so that
-            the fake minibatch keeps its size (DSGAN, appendix C).
-        negatives_label: Their labels.
-        negatives_share: None, or their share alpha of the discriminator's loss. Then there are as many of them as of real
-            images, and they replace none: the loss is (1 - alpha) times that of real against generated images plus alpha
-            times that of real images against negatives (DSGAN, Eq. 2).
-        partner: None, or images (N, C, H, W) that the real ones are blended with where the discriminator sees them: in the
-            space of images, or of the features that it stands on.
-        share: Share (N,) of each real image in its blend.
-        sources: Images and labels of each further stream of the recipe, as many as of real ones.
+        sides: Images (N, C, H, W) and labels (N,) of each further side: the recipe's sources, and what samplers add.
+        joined: For a generated side, images (M, C, H, W) and labels (M,), M below N, that the discriminator sees in its own
+            turn as if they were of that side. They stand in the places of as many generated images, so that each side keeps
+            its N rows (DSGAN, appendix C).
+        blended: For a side, images (N, C, H, W) that its own are blended with where the discriminator sees them, in the space
+            of images or of the features that it stands on, and each own image's share (N,) of the blend, in [0, 1].
     """
 
     real: Tensor
     real_label: Tensor
-    negatives: Tensor | None = None
-    negatives_label: Tensor | None = None
-    negatives_share: float | None = None
-    partner: Tensor | None = None
-    share: Tensor | None = None
-    sources: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
+    sides: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
+    joined: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
+    blended: Mapping[str, tuple[Tensor, Tensor]] = attrs.field(factory=dict)
 
 
 class Sampler(nn.Module):
@@ -48,14 +40,14 @@ class Sampler(nn.Module):
     `select` and `weights` are about the recipe's data, or about one of its sources where the recipe's key ``of`` names it.
     """
 
-    gives_negatives: ClassVar[bool] = False
-    """Whether `draw` adds negatives to the batch."""
+    adds: Collection[str] = ()
+    """Labels of the sides that `draw` adds to the batch; a term may ask for them as for those of sources."""
 
-    gives_share: bool = False
-    """Whether those negatives have a share of the loss of their own, for the counts of ``gancore explain``."""
+    joins: Collection[str] = ()
+    """Generated sides that `draw` joins images to."""
 
-    gives_partner: bool = False
-    """Whether `draw` blends the real images with others, for the counts of ``gancore explain``."""
+    blends: Collection[str] = ()
+    """Sides that `draw` blends with other images."""
 
     def reads(self) -> Collection[str]:
         """Return the labels of the sources that `draw` reads; a recipe without one of them is refused."""
@@ -75,7 +67,7 @@ class Sampler(nn.Module):
         return None
 
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
-        """Return what becomes of a drawn batch (noise, mixtures, negatives)."""
+        """Return what becomes of a drawn batch: noise on its images, sides added, images joined to a side or blended."""
         return batch
 
     def view(self, images: Tensor, noise: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 A component is plain PyTorch. Its keyword-only constructor arguments, with annotations and defaults, are its settings;
 its buffers are its state. What it computes with, it asks for by name: the keyword-only parameters of its methods are
-looked up in the step's vocabulary (`gancore.plan.plan`), as pytest looks up fixtures:
+looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks up fixtures:
 
 ==============================  =====================================================================================
 ``z``, ``fake_label``           latent (N, latent_dim) and labels (N,) int64 given to the generator

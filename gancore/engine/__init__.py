@@ -8,18 +8,14 @@ from gancore.engine.forwards import as_images, generate
 from gancore.engine.host_waits import Watch
 from gancore.engine.precision import choose_precision
 from gancore.engine.run import Run
-from gancore.engine.spans import Name, Path, listening
 
 __all__ = [
-    "Name",
-    "Path",
     "Run",
     "Watch",
     "as_images",
     "choose_device",
     "choose_precision",
     "generate",
-    "listening",
     "processor",
     "synchronize",
     "to_uint8",

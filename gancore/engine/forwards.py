@@ -1,13 +1,18 @@
-"""Forwards of networks, as a phase and an evaluation need them."""
+"""Forwards: of generators, of the discriminator over several sides at once, and of the networks beside it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from gancore.contract import Translator
+from gancore.engine.parts import Parts
+from gancore.engine.values import Values
+from gancore.errors import GancoreError
+from gancore.plan import DISCRIMINATOR, Forward, PhasePlan
 
 
 def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:
@@ -19,6 +24,55 @@ def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor
 def as_images(features: Tensor) -> Tensor:
     """Return features (N, F) as float32 images (N, F, 1, 1), for a discriminator that stands on them."""
     return features.float()[:, :, None, None]
+
+
+def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
+    """Send the views of some sides through the discriminator as one batch, and split what comes out."""
+    sides = forward.sides
+    discriminator = parts.networks[DISCRIMINATOR]
+    sizes = [len(values.view[side]) for side in sides]
+    x = values.view[sides[0]] if len(sides) == 1 else _joined_views(values, sides, parts.plan.recipe.name)
+    with torch.set_grad_enabled(forward.grad), recorded(discriminator, forward.activations) as hidden:
+        features = discriminator(x)
+        pieces = dict(zip(sides, features.split(sizes), strict=True))
+        for name, wanted in forward.heads.items():
+            head = parts.heads[name]
+            if tuple(wanted) == tuple(sides):
+                label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[side] for side in sides])
+                outputs = head(features, label).float().split(sizes)
+            else:
+                outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)
+            values.head.update({(name, side): output for side, output in zip(wanted, outputs, strict=True)})
+    for number, side in enumerate(sides):
+        values.features[side] = pieces[side].float()
+        values.activations[side] = [layer.split(sizes)[number] for layer in hidden]
+
+
+def _joined_views(values: Values, sides: Sequence[str], recipe: str) -> Tensor:
+    shapes = {tuple(values.view[side].shape[1:]): side for side in reversed(sides)}
+    if len(shapes) > 1:
+        shown = " and ".join(f"{side} ones of {' x '.join(map(str, shape))}" for shape, side in reversed(shapes.items()))
+        raise GancoreError(
+            f"{recipe}: the discriminator can't see {shown} in one batch; "
+            "leave out the sampler that changes the size of the real images, or choose a generator of that size."
+        )
+    return torch.cat([values.view[side] for side in sides])
+
+
+def run_networks(parts: Parts, plan: PhasePlan, values: Values, perturbed: Mapping[str, Tensor]) -> None:
+    """Send images through the networks that are no discriminator, as far as terms ask for what comes out."""
+    for forward in plan.networks:
+        network = parts.networks[forward.network]
+        with torch.set_grad_enabled(forward.grad):
+            # An attack is on the player alone; what stands beside it sees the images as they are.
+            attacked = forward.network == plan.player and forward.side in perturbed
+            images = perturbed[forward.side] if attacked else values.images[forward.side]
+            if not forward.embedding:
+                values.network[forward.network, forward.side] = network(images).float()
+                continue
+            features = network.embed(images)
+            values.embedding[forward.network, forward.side] = features.float()
+            values.network[forward.network, forward.side] = network.classify(features).float()
 
 
 @contextlib.contextmanager

@@ -1,12 +1,157 @@
-"""The networks, heads, terms, samplers and attack of a run, built from a plan."""
+"""The components of a run, built from a plan: samplers, networks, heads, loss terms, the attack, players, the average."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from gancore.contract import Classifier
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gancore.contract import Attack, Classifier, Latent, LossTerm, Sampler, settings_of
+from gancore.engine.batches import Batches
+from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
+from gancore.files import load_weights
+from gancore.parallel import derive, distributed, synchronize
+from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan, construct
+
+
+class Parts:
+    """Everything that a plan names, alive on a device.
+
+    Args:
+        plan: What to build.
+        device: Where it computes.
+        weights: Weights files of what was trained first, by its place, e.g. ``networks.classifier``.
+
+    Attributes:
+        samplers: The samplers, in order.
+        batches: What they make of the data.
+        prior: What draws the latents; None without a generator.
+        networks: Every network by recipe label.
+        heads: The discriminator's heads.
+        attack: The attack, if any.
+        terms: The loss terms.
+        weights: Their weights, on the device.
+        players: The trained networks with their optimizers.
+        average: The generator's moving average, if the recipe asks for one.
+        batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
+
+    Raises:
+        GancoreError: Something in the plan can't be built.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path]) -> None:
+        self.plan = plan
+        self.device = device
+        self.files = weights
+        self.batch_norms_apart: set[str] = set()
+        self.samplers: dict[str, Sampler] = {
+            label: self._make(f"samplers.{label}", planned, plan.context) for label, planned in plan.samplers.items()
+        }
+        self.batches = Batches(plan, self.samplers, device)
+        self.prior: Latent | None = (
+            None if plan.latent is None else self._make("latent", plan.latent, self._context(plan.latent))
+        )
+        self.networks: dict[str, Any] = {}
+        # What the discriminator stands on says how wide its input is, so it comes first.
+        for label in sorted(plan.networks, key=lambda name: name != plan.stands_on):
+            self.networks[label] = self._network(label)
+        self.heads = self._heads()
+        self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack, plan.context)
+        self.terms: dict[str, LossTerm] = {}
+        for label, term in plan.terms.items():
+            self.terms[label] = self._make(f"losses.{label}", term, self._context(term))
+        self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
+        self.players = {name: self._player(name) for name in plan.players}
+        ema = plan.recipe.ema
+        self.average = None if ema is None else MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start)
+
+    def context(self, *, counts: bool = False) -> dict[str, Any]:
+        """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
+        return {**self.plan.context, "class_counts": self.batches.class_counts} if counts else self.plan.context
+
+    def _context(self, planned: Any) -> dict[str, Any]:
+        return self.context(counts="class_counts" in settings_of(planned.cls))
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module with state that training changes, by its name in a checkpoint."""
+        named: dict[str, nn.Module] = {f"network.{name}": self.networks[name] for name in self.plan.players}
+        named |= {f"head.{label}": head for label, head in self.heads.items()}
+        named |= {f"loss.{label}": term for label, term in self.terms.items()}
+        named |= {f"sampler.{label}": sampler for label, sampler in self.samplers.items()}
+        if self.prior is not None:
+            named["latent"] = self.prior
+        if self.attack is not None:
+            named["attack"] = self.attack
+        if self.average is not None:
+            named["ema.generator"] = self.average.network
+        return named
+
+    def rows(self) -> Iterator[tuple[str, nn.Module, str]]:
+        """Yield the buffers with a row for each image of a batch: name of the module, module, name of the buffer."""
+        for name, module in self.modules().items():
+            for buffer in sorted(getattr(module, "per_image", ())):
+                yield name, module, buffer
+
+    def _make(self, place: str, planned: Any, context: Mapping[str, Any]) -> Any:
+        """Build a component with initial weights that are a function of the seed and its place alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(self.plan.recipe.run.seed, "weights", place))
+            built = construct(planned, context)
+        return built.to(self.device) if isinstance(built, nn.Module) else built
+
+    def _load(self, module: nn.Module, place: str, planned: NetworkPlan | HeadPlan) -> None:
+        path = self.files.get(place) or planned.keys.weights
+        if path:
+            load_weights(module, Path(path).expanduser(), where=planned.part.where)
+
+    def _network(self, label: str) -> Any:
+        plan, planned = self.plan, self.plan.networks[label]
+        on = plan.stands_on if label == DISCRIMINATOR else None
+        inputs = {} if on is None else {"channels": self.networks[on].features, "image_size": 1}
+        network = self._make(f"networks.{label}", planned, {**plan.context, **inputs})
+        self._load(network, f"networks.{label}", planned)
+        if planned.keys.input_mean is not None and planned.keys.input_std is not None:
+            network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
+        network = network.to(self.device, memory_format=torch.channels_last)
+        if not planned.trained:
+            return network.eval().requires_grad_(False)
+        self._synchronize(network)
+        return network.train()
+
+    def _heads(self) -> dict[str, nn.Module]:
+        if DISCRIMINATOR not in self.networks:
+            return {}
+        discriminator, backbone = self.networks[DISCRIMINATOR], self.plan.networks[DISCRIMINATOR]
+        has_norm = any(isinstance(module, _BatchNorm) for module in discriminator.modules())
+        if has_norm and not getattr(backbone.cls, "batch_statistics", False):
+            raise GancoreError(
+                f"{backbone.part.where} has batch norm, but its class does not say batch_statistics = True; "
+                "real and generated images would share their statistics."
+            )
+        width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
+        heads: dict[str, nn.Module] = {}
+        for label, planned in self.plan.heads.items():
+            heads[label] = self._make(f"heads.{label}", planned, {**self.plan.context, **width}).train()
+            self._load(heads[label], f"heads.{label}", planned)
+            self._synchronize(heads[label])
+        return heads
+
+    def _synchronize(self, network: nn.Module) -> None:
+        if distributed.world_size() > 1:
+            self.batch_norms_apart |= synchronize(network)
+
+    def _player(self, name: str) -> Player:
+        heads = list(self.heads.values()) if name == DISCRIMINATOR else []
+        kind, settings, factor = self.plan.optimizers[name]
+        player = Player(name, self.networks[name], heads, (kind, settings), factor)
+        if not player.parameters:
+            raise GancoreError(f"{self.plan.networks[name].part.where} has no parameter to train.")
+        return player
 
 
 class Normalized(Classifier):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 from torch import Tensor
 
 from gancore.contract import Drawn
-from gancore.plan import Need
 
 
 @attrs.define
@@ -20,7 +18,7 @@ class Batch(Drawn):
         z: Latents (N, latent_dim); None without a generator.
         fake_label: Labels (N,) for the generator.
         codes: Named codes of the latents, each of N rows.
-        whole: Images of the batch over all processes, of which this one has its share.
+        whole: Images of the batch over all processes, of which this one has its rows.
         generated: Images made without a graph, by side and number; a replay of the batch finds them again.
     """
 
@@ -36,28 +34,27 @@ class Values:
     """The vocabulary's tensors of one phase, by what they are.
 
     Attributes:
-        share: Share of these values' losses in the player's loss.
-        joined: Whether negatives are a part of what the discriminator sees as generated.
-        blend: What the real images are blended with where the discriminator sees them, and their share in it.
+        batch: What the phase starts from, by name; ``fake_label`` covers joined images too.
+        images: Images (N, C, H, W) of each side, as they are.
+        label: Labels (N,) of each side, as the discriminator sees it.
+        joined: Images that the discriminator sees after a side's own, as if they were of it.
+        blended: What a side's images are blended with where the discriminator sees them, and their own share of it.
+        view: What the discriminator sees of each side.
+        head: Outputs of the discriminator's heads, by head and side.
+        features: Its features of each side.
+        activations: Outputs of its hidden layers for each side.
+        network: Outputs of other networks, by network and side.
+        embedding: Their features, by network and side.
     """
 
-    share: float = 1.0
-    joined: bool = True
-    blend: tuple[Tensor, Tensor] | None = None
-    batch: dict[str, Tensor | None] = attrs.field(factory=dict)
-    images: dict[str, Tensor] = attrs.field(factory=dict)
+    batch: dict[str, Tensor | None]
+    images: dict[str, Tensor]
+    label: dict[str, Tensor]
+    joined: Mapping[str, Tensor]
+    blended: Mapping[str, tuple[Tensor, Tensor]]
     view: dict[str, Tensor] = attrs.field(factory=dict)
-    label: dict[str, Tensor] = attrs.field(factory=dict)
     head: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     features: dict[str, Tensor] = attrs.field(factory=dict)
     activations: dict[str, list[Tensor]] = attrs.field(factory=dict)
     network: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     embedding: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
-
-    def find(self, need: Need) -> Any:
-        """Return the tensor that a parameter stands for."""
-        if need.kind == "batch":
-            return self.batch[need.name]
-        if need.kind in ("head", "network", "embedding"):
-            return getattr(self, need.kind)[need.label, need.side]
-        return getattr(self, need.kind)[need.side]

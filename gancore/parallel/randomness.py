@@ -108,7 +108,7 @@ def _rows(draw: object, shape: Sequence[int], noise: torch.Generator, dtype: tor
     return whole if size == 1 else whole[distributed.rank() * shape[0] : (distributed.rank() + 1) * shape[0]]
 
 
-def seed_default(device: torch.device, seed: int) -> None:
+def seed_default(device: torch.device, seed: int, *purpose: str | int) -> None:
     """Seed the default generators of the CPU and of a run's device, as `torch.manual_seed` does for those of all devices.
 
     That function has a traceback taken for a GPU that nobody has started yet, which costs a small step more than its
@@ -117,6 +117,7 @@ def seed_default(device: torch.device, seed: int) -> None:
     if _source is not None:
         _source.seed_default()
         return
+    seed = derive(seed, *purpose) if purpose else seed
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         with torch.cuda.device(device):

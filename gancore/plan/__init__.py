@@ -5,7 +5,7 @@ from __future__ import annotations
 from gancore.plan.build import construct
 from gancore.plan.load import make_plan
 from gancore.plan.optimizers import OPTIMIZERS
-from gancore.plan.phases import PhasePlan, plan_phase
+from gancore.plan.phases import Forward, PhasePlan, plan_phase
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, HeadPlan, Need, NetworkPlan, Plan
 from gancore.plan.schedules import Factor
 from gancore.plan.vocabulary import attacked_method, parameters_of
@@ -15,6 +15,7 @@ __all__ = [
     "GENERATOR",
     "OPTIMIZERS",
     "Factor",
+    "Forward",
     "HeadPlan",
     "Need",
     "NetworkPlan",

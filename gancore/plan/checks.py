@@ -12,10 +12,10 @@ from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.plan.build import construct
 from gancore.plan.phases import plan_phase
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Built, Need, NetworkPlan, Plan
-from gancore.plan.vocabulary import attacked_method, parameters_of
+from gancore.plan.vocabulary import SIDES, attacked_method, parameters_of
 from gancore.recipe import Part, Recipe
 
-RESERVED = ("real", "fake", "negatives", "noise", "iteration", "z")
+RESERVED = ("real", "fake", "noise", "iteration", "z")
 """Names that the vocabulary has in every recipe."""
 
 
@@ -43,11 +43,7 @@ def check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Coll
                 f"{recipe.name}: the label of heads.{label} is taken by a network or the vocabulary; rename the head."
             )
     for label, source in recipe.group("sources").items():
-        if label in {*networks, *heads, *RESERVED} or "_" in label:
-            raise GancoreError(
-                f"{source.where}: the label {label!r} is taken, or holds an underscore; the names {label} and {label}_label "
-                "shall mean its images alone, so rename the source."
-            )
+        _check_side(label, source.where, (*networks, *heads))
     for label, network in networks.items():
         on = network.keys.on
         if on is not None and (label != DISCRIMINATOR or on not in networks):
@@ -60,6 +56,34 @@ def check_roles(recipe: Recipe, networks: Mapping[str, NetworkPlan], heads: Coll
                 f"{network.part.where} is frozen in this recipe, so it needs trained weights: "
                 f"set networks.{label}.weights to a safetensors file, or trained_by to a recipe."
             )
+
+
+def _check_side(label: str, where: str, taken: Collection[str]) -> None:
+    if label in {*taken, *RESERVED} or "_" in label:
+        raise GancoreError(
+            f"{where}: the label {label!r} is taken, or holds an underscore; the names {label} and {label}_label "
+            "shall mean its images alone, so rename that side."
+        )
+
+
+def added_sides(plan: Plan) -> tuple[str, ...]:
+    """Return the labels of the sides that samplers add, or refuse what samplers say of sides that the recipe does not have."""
+    added: list[str] = []
+    for planned in plan.samplers.values():
+        if planned.keys.of is not None:
+            continue
+        sampler, where = construct(planned, plan.context), planned.part.where
+        for label in sampler.adds:
+            _check_side(label, where, (*plan.networks, *plan.heads, *plan.sources, *added))
+            added.append(label)
+        known = {"joins": tuple(plan.sides), "blends": ("real", *plan.sources, *added)}
+        for what, sides in known.items():
+            for side in getattr(sampler, what):
+                if side not in sides:
+                    raise GancoreError(
+                        f"{where} {what} the side {side!r}, which is none of {listed(sides)}; change its settings."
+                    )
+    return tuple(added)
 
 
 def check_attacked(method: str, needs: Iterable[Need], part: Part, plan: Plan) -> None:
@@ -77,8 +101,10 @@ def check_attacked(method: str, needs: Iterable[Need], part: Part, plan: Plan) -
 
 def check_reads(reads: Mapping[str, str], cls: type[LossTerm], methods: Iterable[str], part: Part) -> None:
     """Refuse a `reads` that changes nothing, which is a slip of the pen."""
-    names = {name for method in methods for name in parameters_of(getattr(cls, method)) if "_" in name}
+    parameters = {name for method in methods for name in parameters_of(getattr(cls, method))}
+    names = {name for name in parameters if "_" in name}
     named = {name.split("_", 1)[1].removesuffix("_features") for name in names}
+    named |= {side for side in SIDES for name in parameters if name == side or name.startswith(f"{side}_")}
     for label in reads:
         if label not in named:
             raise GancoreError(
@@ -90,7 +116,7 @@ def check_reads(reads: Mapping[str, str], cls: type[LossTerm], methods: Iterable
 def check_whole(plan: Plan) -> None:
     """Refuse a plan whose components do not belong together."""
     if plan.latent is not None:
-        check_latent(plan.latent, (*plan.networks, *plan.heads, *plan.sources))
+        check_latent(plan.latent, (*plan.networks, *plan.heads, *plan.further))
     for player in plan.players:
         if not any(player in term.methods for term in plan.terms.values()):
             raise GancoreError(

@@ -10,7 +10,7 @@ import attrs
 from gancore.contract import Classifier, Dataset, DatasetInfo, Loop, check
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.plan.build import construct
-from gancore.plan.checks import check_attacked, check_reads, check_roles, check_whole
+from gancore.plan.checks import added_sides, check_attacked, check_reads, check_roles, check_whole
 from gancore.plan.optimizers import check_optimizer
 from gancore.plan.plan import DISCRIMINATOR, AttackPlan, Built, HeadPlan, NetworkPlan, Plan, SamplerPlan, SourcePlan, Term
 from gancore.plan.vocabulary import attacked_method, needs_of
@@ -66,6 +66,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
             label: SamplerPlan(part, *_split(part, registry, SamplerKeys)) for label, part in recipe.group("samplers").items()
         },
         sources=_load_sources(recipe, built, dataset),
+        added=(),
         attack=_load_attack(attacks[0], registry, networks, players) if attacks else None,
         metrics=group("metrics"),
         loop=loop,
@@ -73,6 +74,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         players=players,
         optimizers=_optimizers(recipe, players),
     )
+    plan = attrs.evolve(plan, added=added_sides(plan))
     terms = {label: _load_term(part, plan) for label, part in recipe.group("losses").items()}
     plan = attrs.evolve(plan, terms={label: term for label, term in terms.items() if term.keys.weight != 0})
     check_whole(plan)
@@ -168,6 +170,13 @@ def _load_term(part: Part, plan: Plan) -> Term:
     if keys.stop is not None and keys.stop <= keys.start:
         raise GancoreError(f"{part.where}: stop = {keys.stop} must be above start = {keys.start}.")
     names = [player for player in plan.players if callable(getattr(cls, player, None))]
+    for player in keys.players or ():
+        if player not in names:
+            raise GancoreError(
+                f"{part.where}: players names {player!r}, for which it has no loss{did_you_mean(player, names)} "
+                f"(it has one for: {listed(names)})."
+            )
+    names = names if keys.players is None else [player for player in names if player in keys.players]
     if not names:
         sides = [n for n in ("generator", "discriminator", "classifier") if callable(getattr(cls, n, None))]
         raise GancoreError(
@@ -181,7 +190,7 @@ def _load_term(part: Part, plan: Plan) -> Term:
     check_reads(keys.reads, cls, wanted, part)
     for name in attacked:
         check_attacked(name, methods.get(name, ()), part, plan)
-    views = {f"{side}_view" for side in ("real", *plan.sides, *plan.sources, *cls.extra_views)}
+    views = {f"{side}_view" for side in ("real", *plan.sides, *plan.further, *cls.extra_views)}
     for view in cls.differentiates:
         if view not in views:
             raise GancoreError(f"{part.where} differentiates {view!r}, which is no view; it may name {listed(views)}.")

@@ -78,6 +78,7 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
             needs += term.methods["observe"]
         for view in term.cls.differentiates:
             side = view.removesuffix("_view")
+            side = term.keys.reads.get(side, side)
             full = f"{term.label}:{side}" if side in term.cls.extra_views else side
             differentiated.add(full)
         for view, method in term.cls.extra_views.items():
@@ -122,7 +123,7 @@ def _generators(plan: Plan, player: str, needs: Iterable[Need], viewed: Collecti
 
 
 def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
-    rank = {side: number for number, side in enumerate(["real", *plan.sides, *plan.sources])}
+    rank = {side: number for number, side in enumerate(["real", *plan.sides, *plan.further])}
     return tuple(sorted(sides, key=lambda side: (rank.get(side, len(rank)), side)))
 
 

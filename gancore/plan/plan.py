@@ -35,13 +35,19 @@ class Need:
         name: The parameter.
         kind: Where its value comes from.
         side: ``real``, ``fake``, a further generator's or a source's label, or a term's own extra view (``term:view``).
-        label: The head or network that computes it.
+        label: The head or network that computes it, or the name of what the batch holds.
+        key: Under what the value is found among those of its kind.
     """
 
     name: str
     kind: Kind
     side: str = ""
     label: str = ""
+    key: str | tuple[str, str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        pair = self.kind in ("head", "network", "embedding")
+        object.__setattr__(self, "key", (self.label, self.side) if pair else self.side or self.label)
 
 
 @attrs.frozen
@@ -140,6 +146,7 @@ class Plan:
         terms: The loss terms whose weight is not 0.
         samplers: The samplers, in order.
         sources: The further streams of images.
+        added: Labels of the sides that samplers add.
         attack: The attack, if any.
         metrics: The metrics.
         loop: The update rule.
@@ -158,6 +165,7 @@ class Plan:
     terms: dict[str, Term]
     samplers: dict[str, SamplerPlan]
     sources: dict[str, SourcePlan]
+    added: tuple[str, ...]
     attack: AttackPlan | None
     metrics: dict[str, Built]
     loop: Loop
@@ -175,6 +183,11 @@ class Plan:
     def codes(self) -> tuple[str, ...]:
         """Names of the latent's codes."""
         return () if self.latent is None else tuple(self.latent.cls.codes)
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Sides of images that are neither the data's nor generated: those of sources, and what samplers add."""
+        return (*self.sources, *self.added)
 
     @property
     def stands_on(self) -> str | None:

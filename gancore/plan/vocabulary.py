@@ -6,12 +6,17 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import attrs
+
 from gancore.contract import Classifier, Discriminator, Generator, LossTerm
 from gancore.errors import GancoreError, did_you_mean
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Kind, Need, Plan
 from gancore.recipe import Part
 
 BATCH_NAMES = ("z", "real", "real_label", "fake_label")
+
+SIDES = ("real", "fake")
+"""Sides that the authors of terms name, and in whose place a recipe may have others read."""
 
 
 def parameters_of(method: Callable[..., Any]) -> dict[str, bool]:
@@ -40,11 +45,17 @@ def needs_of(cls: type[LossTerm], method: str, part: Part, plan: Plan, reads: Ma
     return tuple(needs)
 
 
+def _read_side(name: str, reads: Mapping[str, str]) -> str:
+    """Return the name with the side that is read in place of its own."""
+    side, joint, what = name.partition("_")
+    return f"{reads[side]}{joint}{what}" if side in SIDES and side in reads else name
+
+
 def _read_as(name: str, reads: Mapping[str, str]) -> str:
     """Return the name that a parameter would have, had its author named what the recipe reads in its place."""
-    side, _, what = name.partition("_")
+    side, _, what = _read_side(name, reads).partition("_")
     network = what.removesuffix("_features")
-    return f"{side}_{reads[network]}{what.removeprefix(network)}" if network in reads else name
+    return f"{side}_{reads[network]}{what.removeprefix(network)}" if network in reads else _read_side(name, reads)
 
 
 def resolve(
@@ -57,27 +68,27 @@ def resolve(
         plan: The recipe's plan, with everything but its terms.
         term: Label of the term that asks.
         extra_views: Views of its own.
-        reads: Networks and heads that the term names -> those to read in their place.
+        reads: Sides, networks and heads that the term names -> those to read in their place.
     """
     reads = reads or {}
+    if (read := _read_side(name, reads)) != name:
+        need = resolve(read, plan, term, extra_views, {label: other for label, other in reads.items() if label not in SIDES})
+        return None if need is None else attrs.evolve(need, name=name)
     if name in ("noise", "iteration"):
         return Need(name, "noise" if name == "noise" else "iteration")
     if name in BATCH_NAMES and (name.startswith("real") or GENERATOR in plan.networks):
-        return Need(name, "images" if name == "real" else "batch", "real" if name == "real" else "")
+        return Need(name, "images", "real") if name == "real" else Need(name, "batch", label=name)
     if name in plan.codes:
-        return Need(name, "batch")
-    if name == "negatives":
-        given = any(sampler.cls.gives_negatives for sampler in plan.samplers.values())
-        return Need(name, "batch") if given else None
-    if name in plan.sides or name in plan.sources:
+        return Need(name, "batch", label=name)
+    if name in plan.sides or name in plan.further:
         return Need(name, "images", name)
-    for side in sorted(["real", *plan.sides, *plan.sources, *extra_views], key=len, reverse=True):
+    for side in sorted(["real", *plan.sides, *plan.further, *extra_views], key=len, reverse=True):
         if not name.startswith(f"{side}_"):
             continue
         what = name.removeprefix(f"{side}_")
         owned = side in extra_views
         full = f"{term}:{side}" if owned else side
-        if side in plan.sources and what == "label":
+        if side in plan.further and what == "label":
             return Need(name, "label", full)
         if DISCRIMINATOR in plan.networks:
             if what in ("view", "features", "activations"):
@@ -99,8 +110,8 @@ def vocabulary(plan: Plan) -> list[str]:
     names = ["iteration", "noise", "real", "real_label"]
     if GENERATOR in plan.networks:
         names += ["z", "fake_label", *plan.codes, *plan.sides]
-    names += [name for label in plan.sources for name in (label, f"{label}_label")]
-    sides = ["real", *plan.sides, *plan.sources]
+    names += [name for label in plan.further for name in (label, f"{label}_label")]
+    sides = ["real", *plan.sides, *plan.further]
     if DISCRIMINATOR in plan.networks:
         names += [f"{side}_{what}" for side in sides for what in ("view", "features", "activations", *plan.heads)]
     roles = Generator | Discriminator
@@ -116,9 +127,7 @@ def _missing(name: str, method: str, part: Part, plan: Plan, cls: type[LossTerm]
     remedy = f"add [heads.{what}] or [networks.{what}]" if what else "see `gancore explain` for the names it has"
     if "_" in name and not what:
         remedy = f"add a source of images, [sources.{name.split('_', 1)[0]}], if that is what it means, or {remedy}"
-    if name == "negatives":
-        remedy = "add a sampler that gives negatives"
-    elif name.startswith("fake") and GENERATOR not in plan.networks:
+    if name.startswith("fake") and GENERATOR not in plan.networks:
         remedy = "it has no generator"
     hint = did_you_mean(name, known)
     return f"{part.where} asks for {name!r} in its {method}, which nothing in this recipe provides: {remedy}{hint}."

@@ -98,14 +98,17 @@ class TermKeys:
         every: Take part only in every so-manieth iteration.
         start: First iteration in which it takes part.
         stop: First iteration in which it no longer does.
-        reads: Networks and heads that its parameters name -> those of the recipe to read in their place, e.g.
-            ``{classifier = "vgg"}`` for a term that asks for ``fake_classifier``.
+        players: Players in whose losses it takes part; by default all that it has a loss for.
+        reads: Sides, networks and heads that its parameters name -> those of the recipe to read in their place, e.g.
+            ``{classifier = "vgg"}`` for a term that asks for ``fake_classifier``, or ``{fake = "avoid"}`` for the same loss on
+            the images of the source ``avoid``.
     """
 
     weight: float = 1.0
     every: _Count = 1
     start: Annotated[int, Range(0)] = 0
     stop: Annotated[int, Range(0)] | None = None
+    players: list[str] | None = None
     reads: dict[str, str] = attrs.field(factory=dict)
 
     def active(self, iteration: int) -> bool:

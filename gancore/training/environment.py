@@ -27,6 +27,6 @@ def environment(run: Run) -> dict[str, Any]:
         "processes": distributed.world_size(),
         "precision": run.precision,
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
-        "class_counts": run.class_counts,
+        "class_counts": run.batches.class_counts,
         "class_names": list(info.class_names),
     }

@@ -49,7 +49,7 @@ class Evaluator:
         for label, built in planned.items():
             if only is None or label in only:
                 counts = "class_counts" in settings_of(built.cls)
-                self.metrics[label] = construct(built, run.context(counts=counts))
+                self.metrics[label] = construct(built, run.parts.context(counts=counts))
         for label, metric in self.metrics.items():
             if hasattr(metric, "prepare"):
                 try:

@@ -44,7 +44,7 @@ def sample(
         label = wanted[torch.arange(number, device=run.device) % len(wanted)]
     elif classes:
         raise GancoreError(f"{run.recipe.name} draws latents that go with labels of their own, so no class can be asked for.")
-    given = run.selection[0] if isinstance(network, Translator) else None
+    given = run.batches.selection[0] if isinstance(network, Translator) else None
     training = network.training
     network.eval()
     pieces = []

@@ -75,7 +75,7 @@ def train(
     for path in newest:
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
-    _ = run.stream, run.sources
+    _ = run.batches.stream, run.batches.sources
     evaluator = Evaluator(run) if run.plan.metrics else None
     statuses: dict[str, str] = {}
 
@@ -104,7 +104,7 @@ def _division(run: Run) -> str:
     """Say how several processes share the work."""
     processes = distributed.world_size()
     own = distributed.rows_each(run.recipe.run.batch_size, "run.batch_size")
-    apart = f"; {listed(run.batch_norms_apart)} keeps statistics for each process" if run.batch_norms_apart else ""
+    apart = f"; {listed(run.parts.batch_norms_apart)} keeps statistics for each process" if run.parts.batch_norms_apart else ""
     return f"{processes} processes, {own} images of each batch of {run.recipe.run.batch_size} in each{apart}"
 
 

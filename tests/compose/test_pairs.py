@@ -131,8 +131,7 @@ def test_the_order_of_fragments_does_not_matter(order: int) -> None:
 def test_a_difference_over_other_papers_recipes(base: str, tmp_path: Path) -> None:
     run = build("dsgan/difference", base=base)
     batch = run.fresh()
-    assert batch.negatives is not None
-    assert len(batch.negatives) == 6  # 0.8 of 8, rounded down
+    assert len(batch.joined["fake"][0]) == 6  # 0.8 of 8, rounded down
     alone = steps(build(base=base), 2)
     assert same(alone, steps(build("dsgan/difference", base=base), 2)) != []
     assert resumes(("dsgan/difference",), tmp_path / "run", base) == []

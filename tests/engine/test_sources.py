@@ -1,4 +1,4 @@
-"""Further streams of images, samplers of one of them, blends, shares, a discriminator on features, and data of floats."""
+"""Further sides: streams of images, samplers of one of them, blends, expectations, D on features, and data of floats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import gancore_standard
@@ -79,29 +79,35 @@ class Points(gancore.Dataset):
 
 
 class Weave(gancore.Sampler):
-    """Every way in which a sampler may use sources: partners of a blend, negatives in numbers, or with a share."""
+    """Every way in which a sampler may use sources: partners of a blend, images joined to generated ones, a side of its own."""
 
-    gives_negatives: ClassVar[bool] = True
-
-    def __init__(
-        self, *, partner: str | None = None, negatives: str | None = None, number: int = 3, share: float | None = None
-    ) -> None:
+    def __init__(self, *, partner: str | None = None, joined: str | None = None, number: int = 3, added: bool = False) -> None:
         super().__init__()
-        self.partner, self.negatives, self.number, self.share = partner, negatives, number, share
-        self.gives_partner, self.gives_share = partner is not None, share is not None
+        self.partner, self.joined, self.number = partner, joined, number
+        self.adds = ("woven",) if added else ()
+        self.joins = () if joined is None else ("fake",)
+        self.blends = () if partner is None else ("real",)
 
     def reads(self) -> list[str]:
-        return [label for label in (self.partner, self.negatives) if label]
+        return [label for label in (self.partner, self.joined) if label]
 
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
-        if self.negatives:
-            images, labels = batch.sources[self.negatives]
-            kept = slice(None) if self.share is not None else slice(self.number)
-            batch = attrs.evolve(batch, negatives=images[kept], negatives_label=labels[kept], negatives_share=self.share)
+        if self.joined:
+            images, labels = batch.sides[self.joined]
+            batch = attrs.evolve(batch, joined={"fake": (images[: self.number], labels[: self.number])})
         if self.partner:
             share = torch.rand(len(batch.real), generator=noise)
-            batch = attrs.evolve(batch, partner=batch.sources[self.partner][0], share=share)
+            batch = attrs.evolve(batch, blended={"real": (batch.sides[self.partner][0], share)})
+        if self.adds:
+            batch = attrs.evolve(batch, sides={**batch.sides, "woven": (batch.real.flip(0), batch.real_label.flip(0))})
         return batch
+
+
+class Sly(gancore.Sampler):
+    """Joins images without a word."""
+
+    def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
+        return attrs.evolve(batch, joined={"fake": (batch.real[:1], batch.real_label[:1])})
 
 
 class Nobody(gancore.Sampler):
@@ -133,7 +139,7 @@ class Spy(gancore.LossTerm):
         SEEN["discriminator"] = {name: value for name, value in locals().items() if name != "self"}
         return labelled_adversarial.square().mean() + 0 * real_adversarial.mean()
 
-    def noise_for(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+    def generator(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         SEEN["generator"] = {"labelled_adversarial": labelled_adversarial}
         return (fake_adversarial - labelled_adversarial).square().mean()
 
@@ -227,7 +233,7 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_samplers() -> Iterator[gancore.Component]:
-    yield from _declared(weave="Weave", nobody="Nobody")
+    yield from _declared(weave="Weave", nobody="Nobody", sly="Sly")
 
 
 @gancore.hookimpl
@@ -289,7 +295,7 @@ def epoch(run: Run, source: str | None = None) -> list[int]:
     found: list[int] = []
     for _ in range(10):
         batch = run.fresh()
-        found += numbers(batch.real if source is None else batch.sources[source][0])
+        found += numbers(batch.real if source is None else batch.sides[source][0])
     return found
 
 
@@ -309,7 +315,7 @@ def test_a_source_is_a_stream_of_the_data_in_an_order_of_its_own() -> None:
 def test_images_and_labels_of_a_source_stay_together() -> None:
     run = run_of(AVOID)
     for _ in range(12):
-        images, labels = run.fresh().sources["avoid"]
+        images, labels = run.fresh().sides["avoid"]
         assert images.shape == (12, 1, 2, 2)
         assert [number % 4 for number in numbers(images)] == labels.tolist()
 
@@ -328,9 +334,9 @@ def test_of_selects_from_a_source_alone_and_after_the_data_whatever_the_order() 
     run = run_of(two, take("a", [1], "avoid"), take("b", [1, 2]))
     batches = [run.fresh() for _ in range(10)]
     assert {int(label) for batch in batches for label in batch.real_label} == {1, 2}
-    assert {int(label) for batch in batches for label in batch.sources["avoid"][1]} == {1}
-    assert {int(label) for batch in batches for label in batch.sources["partner"][1]} == {1, 2}
-    assert run.class_counts == [0, 30, 30, 0]
+    assert {int(label) for batch in batches for label in batch.sides["avoid"][1]} == {1}
+    assert {int(label) for batch in batches for label in batch.sides["partner"][1]} == {1, 2}
+    assert run.batches.class_counts == [0, 30, 30, 0]
 
 
 def test_of_per_class_draws_the_same_few_again_and_again() -> None:
@@ -351,10 +357,10 @@ def test_frequencies_belong_to_their_stream_and_a_shared_source_keeps_the_datas(
     def shares(table: dict[str, Any]) -> dict[str, list[float]]:
         run = run_of(AVOID, tail, table, {"run": {"batch_size": 4000}})
         batch = run.fresh()
-        labels = {"data": batch.real_label, "avoid": batch.sources["avoid"][1]}
+        labels = {"data": batch.real_label, "avoid": batch.sides["avoid"][1]}
         return {name: (torch.bincount(found, minlength=4) / 4000).tolist() for name, found in labels.items()}
 
-    counts = run_of(tail).class_counts
+    counts = run_of(tail).batches.class_counts
     long = [count / sum(counts) for count in counts]
     even = [0.25] * 4
     for table, data, avoid in (
@@ -374,7 +380,7 @@ def test_another_data_set_is_a_source_that_the_datas_samplers_leave_alone() -> N
     assert sorted(set(epoch(run, "avoid"))) == list(range(200, 240))
     run = run_of(other, take("some", [3]), take("few", [1], "avoid"))
     assert set(epoch(run, "avoid")) == set(range(201, 240, 2))
-    assert run.class_counts == [0, 0, 0, 30]
+    assert run.batches.class_counts == [0, 0, 0, 30]
 
 
 def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +389,7 @@ def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         run = run_of(AVOID)
         monkeypatch.setattr(distributed, "world_size", lambda: 2)
-        runs.append([n for _ in range(10) for n in numbers(run.fresh().sources["avoid"][0])])
+        runs.append([n for _ in range(10) for n in numbers(run.fresh().sides["avoid"][0])])
         monkeypatch.undo()
     assert sorted(runs[0] + runs[1]) == list(range(120))
 
@@ -400,20 +406,35 @@ def test_a_source_changes_no_other_draw() -> None:
     assert torch.equal(a.z, b.z)
     # Nor does a further source change the first.
     alone, two = run_of(crop, AVOID), run_of(crop, AVOID, {"sources": {"a": {}}})
-    assert torch.equal(alone.fresh().sources["avoid"][0], two.fresh().sources["avoid"][0])
+    assert torch.equal(alone.fresh().sides["avoid"][0], two.fresh().sides["avoid"][0])
 
 
 def test_sources_are_augmented_each_with_draws_of_its_own() -> None:
     """All images are the same one, so that equal draws would show."""
     table = {"data": {"use": "toy/coded", "number": 1, "kinds": 1, "first": 200, "image_size": 4, "crop_padding": 3}}
     batch = run_of(table, AVOID).fresh()
-    images = batch.sources["avoid"][0]
+    images = batch.sides["avoid"][0]
     assert len({tuple(image.flatten().tolist()) for image in images}) > 4
     assert not torch.equal(images, batch.real)
 
 
-NEGATIVES = {"samplers": {"weave": {"use": "toy/weave", "negatives": "avoid"}}}
-SHARED = {"samplers": {"weave": {"use": "toy/weave", "negatives": "avoid", "share": 0.3}}}
+JOINED = {"samplers": {"weave": {"use": "toy/weave", "joined": "avoid"}}}
+
+
+def expectation(share: float, objective: str = "standard/non-saturating", **more: Any) -> dict[str, Any]:
+    """Return the discriminator's loss as an expectation over generated and avoided images (DSGAN, Eq. 2)."""
+    discriminator = {"use": objective, "players": ["discriminator"]}
+    generated = {**discriminator, "weight": 1 - share}
+    avoided = {**discriminator, "weight": share, "reads": {"fake": "avoid"}}
+    adversarial = {"use": objective, "players": ["generator"]}
+    return {"losses": {"adversarial": adversarial, "generated": generated, "avoided": avoided, **more}}
+
+
+PENALTIES = {
+    "generated_penalty": {"use": "standard/gradient-penalty", "weight": 7.0},
+    "avoided_penalty": {"use": "standard/gradient-penalty", "weight": 3.0, "reads": {"fake": "avoid"}},
+}
+EXPECTATION = expectation(0.3)
 BLEND = {"samplers": {"weave": {"use": "toy/weave", "partner": "avoid"}}}
 PENALTY = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
 FREE = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
@@ -421,10 +442,14 @@ SIGN = {"attacks": {"sign": {"use": "probe/sign"}}}
 THIRD = {"loop": {"use": "toy/third"}, "sources": {"labelled": {}}, "losses": {"classes": {"use": "toy/labelled"}}}
 ABILITIES: dict[str, list[dict[str, Any]]] = {
     "a source that nobody reads": [AVOID],
-    "negatives": [AVOID, NEGATIVES, PENALTY],
-    "negatives with a share": [AVOID, SHARED, PENALTY],
-    "negatives with a share, free replay": [AVOID, SHARED, FREE],
-    "negatives with a share, attack with own gradient": [AVOID, SHARED, SIGN],
+    "joined images": [AVOID, JOINED, PENALTY],
+    "an expectation over two sides": [AVOID, expectation(0.3, **PENALTIES)],
+    "an expectation over two sides, free replay": [AVOID, EXPECTATION, FREE],
+    "an expectation over two sides, attack with own gradient": [AVOID, EXPECTATION, SIGN],
+    "a side that a sampler adds": [
+        {"samplers": {"weave": {"use": "toy/weave", "added": True}}},
+        {"losses": {"woven": {"use": "standard/hinge", "players": ["discriminator"], "reads": {"fake": "woven"}}}},
+    ],
     "a blend": [AVOID, BLEND, PENALTY],
     "a blend, free replay": [AVOID, BLEND, FREE],
     "a blend, measured before D": [AVOID, BLEND, {"samplers": {"dim": {"use": "probe/dim"}}}],
@@ -437,7 +462,7 @@ ABILITIES: dict[str, list[dict[str, Any]]] = {
         ON,
         THIRD,
         AVOID,
-        SHARED,
+        EXPECTATION,
         {"networks": {"classifier": {"use": "toy/dropping"}}},
     ],
     "on features of a classifier trained through D": [ON, THIRD, {"losses": {"classes": {"use": "toy/fool"}}}],
@@ -492,7 +517,7 @@ def test_a_source_is_a_side_of_a_loss(head: str) -> None:
     table = {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}, "heads": {"adversarial": {"use": head}}}
     run = run_of(table, CLASSIFIER)
     batch = run.fresh()
-    images, labels = batch.sources["labelled"]
+    images, labels = batch.sides["labelled"]
     discriminator, classifier = run.networks["discriminator"], run.networks["classifier"]
     with torch.no_grad():
         features = discriminator(images)
@@ -516,7 +541,7 @@ def test_a_source_is_a_side_of_a_loss(head: str) -> None:
 def test_a_classifiers_loss_takes_logits_and_labels_of_a_source() -> None:
     run = run_of(CLASSIFIER, THIRD)
     batch = run.fresh()
-    images, labels = batch.sources["labelled"]
+    images, labels = batch.sides["labelled"]
     expected = F.cross_entropy(run.networks["classifier"](images), labels)
     run.phase("classifier", batch)
     assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-6)
@@ -550,18 +575,17 @@ def views(run: Run) -> list[Tensor]:
 def test_real_images_are_blended_where_the_discriminator_sees_them(on: bool) -> None:
     run = run_of(ON if on else {}, AVOID, BLEND)
     batch = run.fresh()
-    assert batch.partner is not None
-    assert batch.share is not None
-    assert torch.equal(batch.partner, batch.sources["avoid"][0])
-    assert 0 <= batch.share.min() < 0.3 < 0.7 < batch.share.max() <= 1
-    a, b = batch.real, batch.partner
-    share = batch.share.view(-1, 1, 1, 1)
+    partner, share = batch.blended["real"]
+    assert torch.equal(partner, batch.sides["avoid"][0])
+    assert 0 <= share.min() < 0.3 < 0.7 < share.max() <= 1
+    a, b = batch.real, partner
+    share = share.view(-1, 1, 1, 1)
     if on:
         a, b = (run.networks["classifier"].embed(x)[:, :, None, None] for x in (a, b))
     seen = views(run)
     run.phase("discriminator", batch)
     torch.testing.assert_close(seen[0][:12], (share * a + (1 - share) * b).detach())
-    batch.share = torch.ones(12)
+    batch.blended = {"real": (partner, torch.ones(12))}
     run.phase("discriminator", batch)
     torch.testing.assert_close(seen[1][:12], a.detach())
 
@@ -570,7 +594,7 @@ def test_both_sides_of_a_blend_are_measured_with_draws_of_their_own() -> None:
     table = {"data": {"use": "toy/coded", "first": 130, "number": 1, "kinds": 1}, "samplers": {"dim": {"use": "probe/dim"}}}
     run = run_of(AVOID, BLEND, table)
     batch = run.fresh()
-    batch.share = torch.full((12,), 0.25)
+    batch.blended = {"real": (batch.blended["real"][0], torch.full((12,), 0.25))}
     seen = views(run)
     run.phase("discriminator", batch)
     value = batch.real[0, 0, 0, 0].item()
@@ -579,7 +603,7 @@ def test_both_sides_of_a_blend_are_measured_with_draws_of_their_own() -> None:
     assert {0.25, 0.75} <= found
 
 
-# -- shares ------------------------------------------------------------------------------------------------------------
+# -- expectations over two sides -----------------------------------------------------------------------------------------
 
 OBJECTIVES = ["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average"]
 
@@ -591,70 +615,103 @@ def logits(run: Run, x: Tensor, label: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("head", ["standard/linear", "standard/projection"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_the_loss_is_shared_between_generated_images_and_negatives(objective: str, head: str) -> None:
-    table = {"losses": {"adversarial": {"use": f"standard/{objective}"}}, "heads": {"adversarial": {"use": head}}}
-    run = run_of(AVOID, SHARED, table)
+def test_a_loss_is_an_expectation_over_two_sides(objective: str, head: str) -> None:
+    run = run_of(AVOID, expectation(0.3, f"standard/{objective}"), {"heads": {"adversarial": {"use": head}}})
     batch = run.fresh()
-    assert batch.negatives is not None
-    assert batch.negatives_label is not None
+    avoided, avoided_label = batch.sides["avoid"]
     assert batch.z is not None
     assert batch.fake_label is not None
     with torch.no_grad():
         fake = run.networks["generator"](batch.z, batch.fake_label)
     real = logits(run, batch.real, batch.real_label)
     term: Any = run.terms["adversarial"]
-    parts = [
+    values = [
         term.discriminator(real_adversarial=real, fake_adversarial=logits(run, images, label))
-        for images, label in ((fake, batch.fake_label), (batch.negatives, batch.negatives_label))
+        for images, label in ((fake, batch.fake_label), (avoided, avoided_label))
     ]
-    expected = 0.7 * parts[0] + 0.3 * parts[1]
+    expected = 0.7 * values[0] + 0.3 * values[1]
     parameters = run.players["discriminator"].parameters
     gradients = torch.autograd.grad(expected, parameters)
+    seen = views(run)
     run.phase("discriminator", batch)
-    assert run.losses["discriminator/adversarial"].item() == pytest.approx(expected.item(), rel=1e-5)
+    # The real images go through once, whatever is held against them.
+    assert [len(x) for x in seen] == [36]
+    assert run.losses["discriminator/generated"].item() == pytest.approx(values[0].item(), rel=1e-5)
+    assert run.losses["discriminator/avoided"].item() == pytest.approx(values[1].item(), rel=1e-5)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
-    # The generator's turn is as it were without negatives, with all its images.
-    made = views(run)
+    # The generator's turn knows nothing of it.
     run.phase("generator", batch)
-    assert [len(x) for x in made if x.shape == batch.real.shape][-1] == 12
+    assert {name for name in run.losses if name.startswith("generator/")} == {"generator/adversarial"}
 
 
-def test_a_penalty_is_shared_too() -> None:
-    run = run_of(AVOID, SHARED, PENALTY, {"losses": {"adversarial": {"use": "standard/wasserstein"}}})
+def test_a_penalty_reads_another_side_too() -> None:
+    run = run_of(AVOID, expectation(0.3, "standard/wasserstein", **PENALTIES))
     batch = run.fresh()
-    assert batch.negatives is not None
     assert batch.z is not None
     with torch.no_grad():
         fake = run.networks["generator"](batch.z)
-    term: Any = run.terms["penalty"]
-    found = []
-    for images in (fake, batch.negatives):
-        noise = noise_for(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+    values = {}
+    for label, images in (("generated_penalty", fake), ("avoided_penalty", batch.sides["avoid"][0])):
+        term: Any = run.terms[label]
+        noise = noise_for(CPU, run.seed, "loss", label, "interpolate", run.iteration, run.turn, run.rank)
         mixed = term.interpolate(real_view=batch.real, fake_view=images, noise=noise).detach().requires_grad_()
-        found.append(term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label)))
-    expected = 0.7 * found[0] + 0.3 * found[1]
-    assert abs(found[0] - found[1]) > 1e-4
+        values[label] = term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label)).item()
     run.phase("discriminator", batch)
-    assert run.losses["discriminator/penalty"].item() == pytest.approx(expected.item(), rel=1e-5)
+    for label, value in values.items():
+        assert run.losses[f"discriminator/{label}"].item() == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_share_of_0_is_the_plain_game_and_1_has_no_generated_images_in_it(share: float) -> None:
-    run = run_of(AVOID, SHARED)
+    run = run_of(AVOID, expectation(share))
     batch = run.fresh()
-    batch.negatives_share = share
     run.phase("discriminator", batch)
     other = run_of()
-    assert batch.negatives is not None
     plain = Batch(batch.real, batch.real_label, z=batch.z, fake_label=batch.fake_label)
     if share == 1.0:
-        plain.generated["fake", 12] = batch.negatives
+        plain.generated["fake", 12] = batch.sides["avoid"][0]
     other.phase("discriminator", plain)
-    assert run.losses["discriminator/adversarial"].item() == pytest.approx(
+    label = "avoided" if share else "generated"
+    assert run.losses[f"discriminator/{label}"].item() == pytest.approx(
         other.losses["discriminator/adversarial"].item(), rel=1e-6
     )
+    assert same_weights(run.networks["discriminator"], other.networks["discriminator"])
+
+
+def same_weights(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    pairs = zip(one.parameters(), two.parameters(), strict=True)
+    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs)
+
+
+def test_a_side_that_a_sampler_adds_is_seen_as_it_is() -> None:
+    term = {"woven": {"use": "standard/hinge", "players": ["discriminator"], "reads": {"fake": "woven"}}}
+    run = run_of({"samplers": {"weave": {"use": "toy/weave", "added": True}}, "losses": term})
+    batch = run.fresh()
+    real, woven = logits(run, batch.real, batch.real_label), logits(run, batch.real.flip(0), batch.real_label.flip(0))
+    expected = F.relu(1 - real).mean() + F.relu(1 + woven).mean()
+    run.phase("discriminator", batch)
+    assert run.losses["discriminator/woven"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"losses": {"adversarial": {"players": ["critic"]}}}, "players names 'critic', for which it has no loss"),
+        ({"losses": {"adversarial": {"reads": {"fake": "avoid"}}}}, "asks for 'avoid_adversarial' .* which nothing"),
+        ({"losses": {"adversarial": {"reads": {"faek": "avoid"}}}}, "reads replaces 'faek', which no parameter of it names"),
+        ({"samplers": {"weave": {"use": "toy/weave", "added": True}}, "sources": {"woven": {}}}, "the label 'woven' is taken"),
+    ],
+)
+def test_sides_that_are_not_there_are_refused(table: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(GancoreError, match=sentence):
+        plan_of(table)
+
+
+def test_a_sampler_that_joins_without_saying_so_is_refused() -> None:
+    with pytest.raises(GancoreError, match=r"gives the sides fake, which it does not declare; .* `joins`"):
+        run_of({"samplers": {"sly": {"use": "toy/sly"}}}).fresh()
 
 
 def attack_of(run: Run) -> Free:
@@ -664,12 +721,11 @@ def attack_of(run: Run) -> Free:
 
 @pytest.mark.parametrize("on", [False, True], ids=["images", "features"])
 def test_a_shared_gradient_is_that_of_the_whole_loss(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = run_of(AVOID, SHARED, FREE, PENALTY, ON if on else {})
+    run = run_of(AVOID, expectation(0.3, **PENALTIES), FREE, ON if on else {})
     batch = run.fresh()
     attack = attack_of(run)
     given: list[Tensor] = []
     monkeypatch.setattr(attack, "update", lambda grad, _x: given.append(grad.clone()))
-    assert batch.negatives is not None
     assert batch.z is not None
     leaf = attack.perturb(batch.real).detach().requires_grad_()
     with torch.no_grad():
@@ -678,12 +734,13 @@ def test_a_shared_gradient_is_that_of_the_whole_loss(on: bool, monkeypatch: pyte
     def see(x: Tensor) -> Tensor:
         return run.networks["classifier"].embed(x)[:, :, None, None] if on else x
 
-    term: Any = run.terms["penalty"]
+    term: Any = run.terms["generated_penalty"]
     expected = torch.zeros(())
-    for share, images in ((0.7, fake), (0.3, batch.negatives)):
+    pairs = ((0.7, "generated_penalty", fake), (0.3, "avoided_penalty", batch.sides["avoid"][0]))
+    for share, label, images in pairs:
         real = logits(run, see(leaf), batch.real_label)
         loss = F.softplus(-real).mean() + F.softplus(logits(run, see(images), batch.real_label)).mean()
-        noise = noise_for(CPU, run.seed, "loss", "penalty", "interpolate", run.iteration, run.turn, run.rank)
+        noise = noise_for(CPU, run.seed, "loss", label, "interpolate", run.iteration, run.turn, run.rank)
         mixed = term.interpolate(real_view=see(leaf), fake_view=see(images), noise=noise)
         penalty = term.discriminator(mixed_view=mixed, mixed_adversarial=logits(run, mixed, batch.real_label))
         expected = expected + share * (loss + 10 * penalty)
@@ -691,32 +748,6 @@ def test_a_shared_gradient_is_that_of_the_whole_loss(on: bool, monkeypatch: pyte
     run.phase("discriminator", batch)
     assert len(given) == 1
     torch.testing.assert_close(given[0], gradient, rtol=1e-4, atol=1e-7)
-
-
-def test_an_attack_with_its_own_gradient_is_on_both_parts() -> None:
-    """On the side called fake it perturbs generated images for the one part, and negatives for the other."""
-    sides = {"attacks": {"sign": {"use": "probe/sign", "sides": ["real", "fake"]}}}
-    run = run_of(AVOID, SHARED, sides, {"losses": {"adversarial": {"use": "toy/both"}}})
-    batch = run.fresh()
-    attack: Any = run.attack
-    craft, crafted = attack.craft, []
-
-    def watched(x: Tensor, objective: Any, noise: torch.Generator) -> Tensor:
-        found = craft(x, objective, noise)
-        crafted.append((x, found.detach(), objective(x).detach(), objective(found).detach()))
-        return found
-
-    attack.craft = watched
-    seen = views(run)
-    run.phase("discriminator", batch)
-    assert batch.negatives is not None
-    fake = batch.generated["fake", 12]
-    for (x, found, before, after), images in zip(crafted, (batch.real, fake, batch.real, batch.negatives), strict=True):
-        assert torch.equal(x, images)
-        assert 0 < (found - x).abs().max() <= 0.05 + 1e-6
-        assert (after >= before).all()
-    torch.testing.assert_close(seen[-2], torch.cat([crafted[0][1], crafted[1][1]]))
-    torch.testing.assert_close(seen[-1], torch.cat([crafted[2][1], crafted[3][1]]))
 
 
 # -- on features -------------------------------------------------------------------------------------------------------
@@ -812,12 +843,19 @@ def embeddings(run: Run) -> int:
 
 @pytest.mark.parametrize(
     "tables",
-    [[], [PENALTY], [{"losses": {"adversarial": {"use": "standard/relativistic"}}}], [AVOID, NEGATIVES], [AVOID, BLEND]],
-    ids=["plain", "penalty", "relativistic", "negatives", "blend"],
+    [
+        [],
+        [PENALTY],
+        [{"losses": {"adversarial": {"use": "standard/relativistic"}}}],
+        [AVOID, JOINED],
+        [AVOID, EXPECTATION],
+        [AVOID, BLEND],
+    ],
+    ids=["plain", "penalty", "relativistic", "joined", "expectation", "blend"],
 )
 def test_explain_says_on_what_the_discriminator_stands_and_counts_the_forwards(tables: list[dict[str, Any]]) -> None:
     text = explain(plan_of(ON, *tables))
-    assert "D sees the features of classifier(real, fake)" in text.split("Phase of the generator")[0]
+    assert "D sees the features of classifier(real, fake" in text.split("Phase of the generator")[0]
     (line,) = [line for line in text.splitlines() if line.startswith("  forwards")]
     assert f"classifier {embeddings(run_of(ON, *tables))}," in line
 
@@ -871,7 +909,7 @@ def test_points_are_drawn_to_the_last_digit() -> None:
     run = run_of(POINTS, AVOID)
     known = {tuple(point) for point in Points().load("train")[0].flatten(1).tolist()}
     batch = run.fresh()
-    for images in (batch.real, batch.sources["avoid"][0]):
+    for images in (batch.real, batch.sides["avoid"][0]):
         assert images.dtype == torch.float32
         assert {tuple(point) for point in images.flatten(1).tolist()} <= known
 
@@ -997,7 +1035,7 @@ WRONG: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         ["samplers.none", "leaves no image of the 120", "select more"],
     ),
     "a sampler of a source that is not there": (
-        [NEGATIVES],
+        [JOINED],
         ["samplers.weave", "'avoid'", "its sources: none", "add [sources.avoid]"],
     ),
     "of a source that is not there": (
@@ -1058,8 +1096,8 @@ WRONG: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         ["losses.classes", "'labelled_classifier'", "[sources.labelled]"],
     ),
     **{
-        f"a source called {label}": ([{"sources": {label: {}}}, CLASSIFIER], [f"sources.{label}", "rename the source"])
-        for label in ("real", "fake", "negatives", "noise", "iteration", "z", "adversarial", "generator", "classifier", "a_b")
+        f"a source called {label}": ([{"sources": {label: {}}}, CLASSIFIER], [f"sources.{label}", "rename that side"])
+        for label in ("real", "fake", "noise", "iteration", "z", "adversarial", "generator", "classifier", "a_b")
     },
     "a source with a capital": ([{"sources": {"Avoid": {}}}], ["sources.Avoid", "lower-case"]),
 }
@@ -1113,7 +1151,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     """Run a command in a folder that holds game.toml."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
-    table = merge(GAME, merge(AVOID, SHARED))
+    table = merge(GAME, merge(AVOID, EXPECTATION))
     (tmp_path / "game.toml").write_text(toml.dumps(merge(table, {"run": {"iterations": 4, "checkpoint_every": 2}})))
     with installed(REGISTRY):
         yield lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
@@ -1154,8 +1192,7 @@ def test_a_source_that_can_not_be_selected_leaves_no_folder_behind(
 
 def test_a_recipe_by_name_takes_a_source_from_an_overlay(tmp_path: Path) -> None:
     (tmp_path / "game.toml").write_text(toml.dumps(GAME))
-    (tmp_path / "avoid.toml").write_text("[sources.avoid]\n[samplers.weave]\nuse = 'toy/weave'\nnegatives = 'avoid'\n")
+    (tmp_path / "avoid.toml").write_text("[sources.avoid]\n[samplers.weave]\nuse = 'toy/weave'\njoined = 'avoid'\n")
     recipe = read(str(tmp_path / "game.toml"), REGISTRY, overlays=[str(tmp_path / "avoid.toml")])
     batch = Run(make_plan(recipe, REGISTRY), CPU).fresh()
-    assert batch.negatives is not None
-    assert len(batch.negatives) == 3
+    assert len(batch.joined["fake"][0]) == 3

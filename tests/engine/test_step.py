@@ -36,7 +36,7 @@ ABILITIES: dict[str, dict[str, Any]] = {
     "free replay": FREE,
     "free replay and R1": {**FREE, **R1},
     "attack with own gradient": SIGN,
-    "negatives": DIFFERENCE,
+    "joined images": DIFFERENCE,
     "gradient penalty": GRADIENT_PENALTY,
     "R1": R1,
     "hidden activations": {"losses": {"smooth": {"use": "probe/smooth"}}},
@@ -154,7 +154,7 @@ def test_a_projection_holds_after_every_step() -> None:
     assert run.networks["generator"].linear.weight.abs().max().item() <= 0.01 + 1e-8
 
 
-def test_negatives_replace_generated_images_so_that_the_fake_batch_keeps_its_size() -> None:
+def test_joined_images_replace_generated_ones_so_that_the_fake_batch_keeps_its_size() -> None:
     seen: list[int] = []
     run = run_of(DIFFERENCE)
     run.networks["discriminator"].register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))

@@ -131,7 +131,7 @@ def test_a_translated_image_is_made_of_the_real_one_beside_it():
 def test_samples_are_of_the_training_images():
     run = run_of()
     images, _ = sample(run, 5)
-    data = run.selection[0]
+    data = run.batches.selection[0]
     wanted = to_unit(data[torch.arange(5) * len(data) // 5]) + 0.25
     torch.testing.assert_close(images, wanted.clamp(-1, 1))
 

@@ -77,7 +77,6 @@ def test_the_vocabulary_names_what_the_recipe_provides() -> None:
     names = vocabulary(plan_of(CBGAN))
     for name in ("real_adversarial", "fake_view", "fake_classifier", "real_classifier_features", "z", "fake_activations"):
         assert name in names
-    assert "negatives" not in names
     assert "fake_classes" not in names
 
 

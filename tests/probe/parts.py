@@ -152,7 +152,7 @@ class NormedHead(gancore.Head):
 class Difference(gancore.Sampler):
     """A share alpha of the fake batch is data of the classes to avoid (DSGAN, appendix C), drawn from the batch itself."""
 
-    gives_negatives = True
+    joins = ("fake",)
 
     def __init__(self, *, alpha: float = 0.25) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ class Difference(gancore.Sampler):
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
         number = int(self.alpha * len(batch.real))
         chosen = torch.randperm(len(batch.real), generator=noise)[:number]
-        return attrs.evolve(batch, negatives=batch.real[chosen], negatives_label=batch.real_label[chosen])
+        return attrs.evolve(batch, joined={"fake": (batch.real[chosen], batch.real_label[chosen])})
 
 
 class Pairs(gancore.Sampler):

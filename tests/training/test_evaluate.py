@@ -127,7 +127,7 @@ def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:
     values = Evaluator(run, ["intra"])().values
     by_class = values["intra/by_class"]
     assert len(by_class) == 10
-    order = sorted(range(10), key=lambda k: -run.class_counts[k])
+    order = sorted(range(10), key=lambda k: -run.batches.class_counts[k])
     assert values["intra/tail"] == pytest.approx(np.mean([by_class[k] for k in order[-3:]]))
     assert values["intra/medium"] == pytest.approx(np.mean([by_class[k] for k in order[3:7]]))
     few = run_of(METRICS, intra, {"evaluation": {"samples": 12}})

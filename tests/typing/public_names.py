@@ -173,7 +173,7 @@ class Mixes(gancore.Sampler):
     def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
         """The batch as it is."""
         assert_type(batch.real, Tensor)
-        assert_type(batch.sources, Mapping[str, tuple[Tensor, Tensor]])
+        assert_type(batch.sides, Mapping[str, tuple[Tensor, Tensor]])
         return batch
 
     def view(self, images: Tensor, noise: torch.Generator) -> Tensor:

@@ -605,7 +605,7 @@ def test_weighting_by_expectation_is_the_mixture_where_numbers_are_in_proportion
         settings = {"alpha": 0.5, "weighting": weighting}
         run = run_of(GAME, {"samplers": {"difference": settings}, "losses": {"adversarial": {"use": "standard/minimax"}}})
         batch = run.fresh()
-        five = run.sources["avoid"].batch(3, noise())[0][:5]
+        five = run.batches.sources["avoid"].batch(3, noise())[0][:5]
         assert batch.negatives is not None
         assert batch.z is not None
         batch.z = batch.z[:1].expand(10, -1)

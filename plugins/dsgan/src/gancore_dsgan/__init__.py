@@ -17,6 +17,7 @@ def gancore_samplers() -> Iterator[gancore.Component]:
     """Declare the sampler that makes a GAN seek a difference."""
     target = "gancore_dsgan.samplers:Difference"
     yield gancore.Component("difference", target, "Real is a wide distribution, and data to avoid are fake", cite=DSGAN)
+    yield gancore.Component("wide", "gancore_dsgan.samplers:Wide", "Real images made wide, for Eq. 2's weights", cite=DSGAN)
     yield gancore.Component("noise", "gancore_dsgan.samplers:Noise", "Real images with normal or uniform noise")
 
 

@@ -242,7 +242,7 @@ def command(run: Path, out: Path | None, points: int, size: int, device: str) ->
 
     opened = open_run(run, registry(), choose_device(device))
     field = discriminator_field(opened)
-    images = opened.selection[0]
+    images = opened.batches.selection[0]
     # Evenly over the set, whose order may be by class.
     chosen = torch.linspace(0, len(images) - 1, min(points, len(images)), dtype=torch.float64).round().long()
     generated, _ = sample(opened, points)

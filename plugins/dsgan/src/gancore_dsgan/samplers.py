@@ -1,8 +1,9 @@
-"""The sampler that makes any GAN seek the difference of two distributions."""
+"""The samplers that make any GAN seek the difference of two distributions."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Collection
+from typing import Annotated, Literal
 
 import attrs
 import torch
@@ -11,77 +12,104 @@ from torch import Tensor
 import gancore
 
 
-class Difference(gancore.Sampler):
-    """Calls a wide distribution real, and a mixture of generated images and of data to avoid fake (DSGAN, Eq. 1, 2).
+class Wide(gancore.Sampler):
+    """Calls a wide distribution real: the paper's p_d with a bar, made of the recipe's data (DSGAN, section 4).
+
+    Args:
+        wide: What it is: the data as they are; the data with normal or uniform noise; or, for each image x of the data, a
+            blend b x' + (1 - b) x with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
+            discriminator sees (Eq. 8; the authors' code draws b so, and the paper's x' is a labelled image).
+        scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
+        beta: Largest share b of the partner in a blend, in [0, 1].
+        partner: Label of the source that gives x' of a blend.
+    """
+
+    def __init__(
+        self,
+        *,
+        wide: Literal["data", "normal", "uniform", "blend"] = "data",
+        scale: Annotated[float, gancore.Range(0)] = 0.1,
+        beta: Annotated[float, gancore.Range(0, 1)] = 0.3,
+        partner: str = "partner",
+    ) -> None:
+        super().__init__()
+        self.wide = wide
+        self.scale = scale
+        self.beta = beta
+        self.partner = partner
+        self.blends: Collection[str] = ("real",) if wide == "blend" else ()
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the labels of the sources that it draws from."""
+        return (self.partner,) if self.wide == "blend" else ()
+
+    def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
+        """Return the batch with its real images made wide.
+
+        Args:
+            batch: With N images of the data and N of each source.
+            noise: For the noise or the blend.
+        """
+        if self.wide == "blend":
+            share = 1 - self.beta * torch.rand(len(batch.real), generator=noise, device=batch.real.device)
+            return attrs.evolve(batch, blended={**batch.blended, "real": (batch.sides[self.partner][0], share)})
+        if self.wide == "data":
+            return batch
+        return attrs.evolve(batch, real=noisy(batch.real, self.wide, self.scale, noise))
+
+
+class Difference(Wide):
+    """Calls a wide distribution real, and a mixture of generated images and of data to avoid fake (DSGAN, Eq. 1, appendix C).
 
     Write p_d for the data to avoid, p_w for the wide distribution (the paper's p_d with a bar) and p_g for what is generated.
     The game's optimum has (1 - alpha) p_g + alpha p_d = p_w where that can be (Theorem 1): images of p_w that p_d lacks.
     p_d is the recipe's source `avoid`; p_w is made of the recipe's data, and of the source `partner` where it is a blend.
 
-    By default the fake minibatch holds floor(alpha N) images of p_d in place of as many generated ones (appendix C). With
-    ``weighting = "expectation"`` it holds N generated ones and N of p_d, and their losses have the weights 1 - alpha and
-    alpha (Eq. 2), at the price of a second forward of the real images.
+    The fake minibatch holds floor(alpha N) images of p_d in place of as many generated ones (appendix C). For Eq. 2's
+    expectation over both, a recipe takes `Wide` in place of this sampler, and the discriminator's losses twice: with the weight
+    1 - alpha as they are, and with the weight alpha and ``reads = {fake = "avoid"}``.
 
     Args:
         alpha: Share of p_d in the mixture, in [0, 1).
-        weighting: How the mixture is made: by numbers in the minibatch, or by weights in the loss.
-        wide: What p_w is: the data as they are; the data with normal or uniform noise; or, for each image x of the data, a
-            blend b x' + (1 - b) x with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
-            discriminator sees (Eq. 8; the authors' code draws b so, and the paper's x' is a labelled image).
-        scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
-        beta: Largest share b of the partner in a blend, in [0, 1].
+        wide: See `Wide`.
+        scale: See `Wide`.
+        beta: See `Wide`.
         avoid: Label of the source that gives p_d.
-        partner: Label of the source that gives x' of a blend.
+        partner: See `Wide`.
     """
 
-    gives_negatives: ClassVar[bool] = True
+    joins = ("fake",)
 
     def __init__(
         self,
         *,
         alpha: Annotated[float, gancore.Range(0, 1, open_high=True)] = 0.8,
-        weighting: Literal["mixture", "expectation"] = "mixture",
         wide: Literal["data", "normal", "uniform", "blend"] = "data",
         scale: Annotated[float, gancore.Range(0)] = 0.1,
         beta: Annotated[float, gancore.Range(0, 1)] = 0.3,
         avoid: str = "avoid",
         partner: str = "partner",
     ) -> None:
-        super().__init__()
+        super().__init__(wide=wide, scale=scale, beta=beta, partner=partner)
         self.alpha = alpha
-        self.weighting = weighting
-        self.wide = wide
-        self.scale = scale
-        self.beta = beta
         self.avoid = avoid
-        self.partner = partner
-        self.gives_share = weighting == "expectation"
-        self.gives_partner = wide == "blend"
 
     def reads(self) -> tuple[str, ...]:
         """Return the labels of the sources that it draws from."""
-        return (self.avoid, self.partner) if self.wide == "blend" else (self.avoid,)
+        return (self.avoid, *super().reads())
 
     def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
-        """Return the batch with its real images made wide, and with negatives.
+        """Return the batch with its real images made wide, and with images to avoid joined to the generated ones.
 
         Args:
             batch: With N images of the data and N of each source.
             noise: For the noise or the blend.
         """
-        avoided, labels = batch.sources[self.avoid]
-        if self.weighting == "mixture":
-            # As many as the public code takes: the product rounded down, saved from 0.7 * 10 = 6.999...
-            number = int(self.alpha * len(batch.real) + 1e-9)
-            batch = attrs.evolve(batch, negatives=avoided[:number], negatives_label=labels[:number])
-        else:
-            batch = attrs.evolve(batch, negatives=avoided, negatives_label=labels, negatives_share=self.alpha)
-        if self.wide == "blend":
-            share = 1 - self.beta * torch.rand(len(batch.real), generator=noise, device=batch.real.device)
-            return attrs.evolve(batch, partner=batch.sources[self.partner][0], share=share)
-        if self.wide == "data":
-            return batch
-        return attrs.evolve(batch, real=noisy(batch.real, self.wide, self.scale, noise))
+        images, labels = batch.sides[self.avoid]
+        # As many as the public code takes: the product rounded down, saved from 0.7 * 10 = 6.999...
+        number = int(self.alpha * len(batch.real) + 1e-9)
+        batch = attrs.evolve(batch, joined={**batch.joined, "fake": (images[:number], labels[:number])})
+        return super().draw(batch, noise)
 
 
 class Noise(gancore.Sampler):

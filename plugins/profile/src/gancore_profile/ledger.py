@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from gancore.tools import Name, Path
+from gancore_profile.spans import Name, Path
 
 
 class Ledger:

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.tools import Name, Path, Run, Watch, listening, processor, synchronize, wanted
+from gancore.tools import Run, Watch, processor, synchronize, wanted
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
 from gancore_profile.flops import FlopCounter
 from gancore_profile.ledger import Ledger
 from gancore_profile.matrix_rate import matrix_rate
+from gancore_profile.spans import Name, Path, listening
 
 WARM_UP = 2
 OBSERVED, OPERATORS = 3, 8
@@ -101,7 +102,7 @@ def _timed(run: Run, iterations: int) -> tuple[dict[Path, float], dict[Path, flo
 def _listened(run: Run, iterations: int, read: Callable[[], float]) -> Ledger:
     """Take iterations with a ledger over a meter, and return it."""
     ledger = Ledger(read)
-    with listening(ledger), _parametrizations(run, ledger):
+    with listening(run, ledger), _parametrizations(run, ledger):
         for _ in range(iterations):
             run.step()
         ledger.settle()
@@ -134,7 +135,7 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
     waits: Counter[tuple[str, Path]] = Counter()
     with FlopCounter() as counter:
         ledger = Ledger(lambda: counter.total)
-        with listening(ledger), _parametrizations(run, ledger):
+        with listening(run, ledger), _parametrizations(run, ledger):
             for _ in range(iterations):
                 with Watch(lambda operator, _reason: waits.update([(operator, ledger.path)])):
                     run.step()
@@ -203,8 +204,8 @@ def _described(path: Path) -> tuple[str, str, str, str]:
     phase, names = (path[0].label, path[1:]) if path[0].group == "phase" else (DRAWING, path)
     if not names:
         return phase, REST, "", ""
-    around = [name.part for name in names[:-1] if name.group != "views"]
-    return phase, names[-1].part, names[-1].work, ", in ".join(reversed(around))
+    around = [name.place for name in names[:-1]]
+    return phase, names[-1].place, names[-1].work, ", in ".join(reversed(around))
 
 
 def _row(path: Path, seconds: float = 0.0, flops: float = 0.0, calls: float = 0.0) -> Row:

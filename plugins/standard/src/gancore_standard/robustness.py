@@ -208,7 +208,9 @@ def robust_accuracy(
     """
     started = time.perf_counter()
     settings = dict(settings or {})
-    attacks = {f"{e:g}": build_attack(run.plan.registry, attack, settings, run.context(), e).to(run.device) for e in epsilons}
+    attacks = {
+        f"{e:g}": build_attack(run.plan.registry, attack, settings, run.parts.context(), e).to(run.device) for e in epsilons
+    }
     with classifier_of(run, classifier) as (chosen, classify, modules):
         batches = list(_batches(run, split, samples, batch_size))
         natural, accuracy, number = attack_batches(classify, batches, attacks, seed)

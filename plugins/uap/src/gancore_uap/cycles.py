@@ -96,7 +96,7 @@ def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
     sources = None
     if getattr(network, "translates", False):
         # Evenly over the data, whose order may be by class.
-        data = run.selection[0]
+        data = run.batches.selection[0]
         sources = to_unit(data[torch.arange(start, start + number) * len(data) // images].to(run.device))
     training = network.training
     network.eval()

@@ -177,7 +177,7 @@ def from_run(run: Run, names: Sequence[str]) -> Perturbation:
         "seed": run.seed,
         "precision": run.precision,
         "data": run.recipe.parts["data", "data"].declared.full_name,
-        "images": len(run.selection[1]),
+        "images": len(run.batches.selection[1]),
         "victims": {name: fingerprint(run.networks[label]) for name, label in zip(names, labels, strict=True)},
     }
     levels = whole_levels(delta, generator.epsilon, generator.norm)

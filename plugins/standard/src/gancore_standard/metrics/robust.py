@@ -72,7 +72,7 @@ class RobustAccuracy(Metric):
             GancoreError: There is no such attack or classifier, or a setting of the attack is wrong.
         """
         for epsilon in self.epsilons:
-            build_attack(run.plan.registry, self.attack, self.settings, run.context(), epsilon, where=WHERE)
+            build_attack(run.plan.registry, self.attack, self.settings, run.parts.context(), epsilon, where=WHERE)
         with classifier_of(run, self.classifier):
             pass
 
