@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,41 +52,24 @@ def sample_cycles(
         raise gancore.GancoreError(f"{run.recipe.name} generates points in the plane, no images; choose a prior of images.")
     if images < 1:
         raise gancore.GancoreError(f"a proxy set needs 1 image of each cycle or more, and {images} are asked for.")
-    training = isinstance(classify, nn.Module) and classify.training
-    if isinstance(classify, nn.Module):
-        classify.eval()
-    try:
-        return _sample_cycles(run, checkpoints, images, classify, writer, progress)
-    finally:
-        if isinstance(classify, nn.Module):
-            classify.train(training)
-
-
-def _sample_cycles(
-    run: Run,
-    checkpoints: Sequence[Path],
-    images: int,
-    classify: Callable[[Tensor], Tensor],
-    writer: Writer,
-    progress: Callable[[str], None],
-) -> ProxySummary:
-    cycles = []
-    for path in checkpoints:
-        cycle = int(path.stem)
-        cycles.append(cycle)
-        if writer.has(cycle):
-            continue
-        checkpoint.load(run, path)
-        generated = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
-        logits = torch.cat([classify(to_unit(batch.to(run.device))).cpu() for batch in generated.split(_BATCH)])
-        if logits.shape[1] != writer.classes:
-            raise gancore.GancoreError(
-                f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
-            )
-        labels = logits.argmax(dim=1)
-        writer.add(cycle, generated, labels)
-        progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
-    return writer.finish(cycles)
+    with _in_evaluation(classify):
+        cycles = []
+        for path in checkpoints:
+            cycle = int(path.stem)
+            cycles.append(cycle)
+            if writer.has(cycle):
+                continue
+            checkpoint.load(run, path)
+            generated = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
+            logits = torch.cat([classify(to_unit(batch.to(run.device))).cpu() for batch in generated.split(_BATCH)])
+            if logits.shape[1] != writer.classes:
+                raise gancore.GancoreError(
+                    f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
+                )
+            labels = logits.argmax(dim=1)
+            writer.add(cycle, generated, labels)
+            progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
+        return writer.finish(cycles)
 
 
 def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
@@ -98,11 +82,18 @@ def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
         # Evenly over the data, whose order may be by class.
         data = run.batches.selection[0]
         sources = to_unit(data[torch.arange(start, start + number) * len(data) // images].to(run.device))
-    training = network.training
-    network.eval()
+    with _in_evaluation(network), run.autocast():
+        return to_uint8(generate(network, drawn.z, drawn.label, sources)).cpu()
+
+
+@contextmanager
+def _in_evaluation(network: object) -> Iterator[None]:
+    """Bring a network to evaluation mode, and back at the end; any other function is left alone."""
+    training = network.training if isinstance(network, nn.Module) else None
+    if isinstance(network, nn.Module):
+        network.eval()
     try:
-        with run.autocast():
-            generated = generate(network, drawn.z, drawn.label, sources)
+        yield
     finally:
-        network.train(training)
-    return to_uint8(generated).cpu()
+        if isinstance(network, nn.Module) and training is not None:
+            network.train(training)

@@ -70,32 +70,41 @@ def plan_prior(
     Raises:
         GancoreError: Anything wrong with the recipe, or it has fewer cycles, or no classifier.
     """
-    kept = [] if cycles is None else [f"run.keep_checkpoints={cycles}"]
-    recipe = read(name, workbench.registry, overlays=overlays, assignments=[*assignments, *kept])
+    registry = workbench.registry
+    sampled = [] if cycles is None else [f"run.keep_checkpoints={cycles}"]
+    recipe = read(name, registry, overlays=overlays, assignments=[*assignments, *sampled])
     if victim is not None:
-        recipe = _with_victims(recipe, [victim], workbench.registry)
+        recipe = _with_victims(recipe, [victim], registry)
     if victims.LABEL not in recipe.group("networks"):
         raise GancoreError(f"{recipe.name} has no [networks.{victims.LABEL}] in its loop; add one with --victim.")
-    classes = _known_classes(make_plan(_without(recipe, workbench.registry), workbench.registry), victims.LABEL)
+    classes = _known_classes(make_plan(_without_balance(recipe, registry), registry), victims.LABEL)
     table = copy.deepcopy(recipe.table)
-    for label, term in recipe.group("losses").items():
-        if term.declared.full_name == BALANCE:
-            own = table["losses"][label]
-            own.setdefault("cycle", max(1, recipe.run.checkpoint_every))
-            if classes is not None and (victim is not None or "classes" not in own):
-                own["classes"] = classes
-    recipe = check_table(table, workbench.registry, name=recipe.name, layers=recipe.layers)
-    make_plan(recipe, workbench.registry)
+    for label in _balancing(recipe):
+        own = table["losses"][label]
+        own.setdefault("cycle", max(1, recipe.run.checkpoint_every))
+        if classes is not None and (victim is not None or "classes" not in own):
+            own["classes"] = classes
+    recipe = _changed(recipe, table, registry)
+    make_plan(recipe, registry)
     return Prior(recipe, _cycles(recipe), images, form, classes)
 
 
-def _without(recipe: Recipe, registry: Registry) -> Recipe:
-    """Return a recipe without its balancing terms, whose settings are still to be found."""
-    table = copy.deepcopy(recipe.table)
-    for label, term in recipe.group("losses").items():
-        if term.declared.full_name == BALANCE:
-            del table["losses"][label]
+def _changed(recipe: Recipe, table: Mapping[str, Any], registry: Registry) -> Recipe:
+    """Return a recipe with another table, checked."""
     return check_table(table, registry, name=recipe.name, layers=recipe.layers)
+
+
+def _balancing(recipe: Recipe) -> list[str]:
+    """Return the labels of a recipe's class-balancing terms."""
+    return [label for label, term in recipe.group("losses").items() if term.declared.full_name == BALANCE]
+
+
+def _without_balance(recipe: Recipe, registry: Registry) -> Recipe:
+    """Return a recipe without its class-balancing terms, whose settings are not known yet."""
+    table = copy.deepcopy(recipe.table)
+    for label in _balancing(recipe):
+        del table["losses"][label]
+    return _changed(recipe, table, registry)
 
 
 def _with_victims(recipe: Recipe, specs: Sequence[str], registry: Registry) -> Recipe:
@@ -104,7 +113,7 @@ def _with_victims(recipe: Recipe, specs: Sequence[str], registry: Registry) -> R
     networks = victims.networks_of(specs, registry)
     for label in networks:
         table.get("networks", {}).pop(label, None)
-    return check_table(merge(table, {"networks": networks}), registry, name=recipe.name, layers=recipe.layers)
+    return _changed(recipe, merge(table, {"networks": networks}), registry)
 
 
 def _known_classes(plan: Plan, label: str) -> int | None:
@@ -160,8 +169,7 @@ def plan_crafting(
         registry,
     )
     if len(names) > 1:
-        table = merge(recipe.table, {"losses": _once_for_each(recipe, len(names))})
-        recipe = check_table(table, registry, name=recipe.name, layers=recipe.layers)
+        recipe = _changed(recipe, merge(recipe.table, {"losses": _once_for_each(recipe, len(names))}), registry)
     plan = make_plan(recipe, registry)
     generator = plan.networks.get("generator")
     if generator is None or not issubclass(generator.cls, Perturbed):
