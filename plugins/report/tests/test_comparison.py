@@ -71,7 +71,7 @@ def body(compared: ScoreTable) -> list[str]:
 def test_values_of_one_protocol_share_a_column_and_the_best_is_marked(make: MakeRun) -> None:
     compared = compare([make("plain", scored(40, 20.0)), make("balanced", scored(40, 9.5), weight=2.0)])
     assert as_text(compared).splitlines() == [
-        "Scores of each run's last evaluation; *: best of a column",
+        "Scores of each run's last evaluation; best of a column: *",
         "",
         "run       iteration  seed  fid/fid ↓",
         "protocol                    aaaa1111",
@@ -155,7 +155,7 @@ def test_runs_that_differ_in_nothing_but_their_seed_share_a_row(make: MakeRun) -
     other = make("without-0", scored(40, 4.0), weight=0.0)
     compared = compare([seeds[0], other, *seeds[1:]])
     assert as_text(compared).splitlines()[0] == (
-        "Scores of each run's last evaluation; mean ± sample deviation over seeds; *: best of a column"
+        "Scores of each run's last evaluation; mean ± sample deviation over seeds; best of a column: *"
     )
     assert body(compared) == [
         "run            iteration  seeds       fid/fid ↓",

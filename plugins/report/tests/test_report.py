@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -160,9 +161,16 @@ def test_the_page_is_one_file_that_loads_nothing(make_run: MakeRun) -> None:
     assert policy.startswith("default-src 'none'")
 
 
-def test_reading_runs_and_writing_the_page_needs_no_torch() -> None:
-    code = "import sys, gancore_report.page; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize("words", [["report", "one", "--out", "page.html"], ["compare", "one", "--out", "table.md"]])
+def test_looking_at_runs_needs_no_torch(make_run: MakeRun, words: list[str]) -> None:
+    path = make_run()
+    code = (
+        "import sys; from click.testing import CliRunner; from gancore_report import commands; "
+        f"done = CliRunner().invoke(commands.{words[0]}, {words[1:]!r}, catch_exceptions=False); "
+        "sys.exit(done.exit_code or 'torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=path.parent).returncode == 0
+    assert (path.parent / words[-1]).is_file()
 
 
 def test_the_table_of_runs_says_what_was_run(make_run: MakeRun) -> None:
@@ -305,20 +313,59 @@ def test_equal_recipes_are_said_to_be_so(make_run: MakeRun) -> None:
     assert "The recipes are the same." in report(make_run("one"), make_run("two")).text
 
 
-def test_nothing_in_a_run_becomes_markup(make_run: MakeRun) -> None:
-    evil = '"><script>alert(1)</script>&\ud800'
-    lines = [score_line(200, 1.0, evil), score_line(400, 2.0, evil, **{"histogram/histogram": [1, 2, 3], f"{evil}/x": 3.0})]
-    lines[0]["protocols"]["fid"][evil] = evil
-    hostile = {"class_names": [evil] * 3, "device": evil, "plugins": {evil: evil}, "parameters": {evil: 1}, "recipes": [evil]}
-    one, two = make_run("one", name=evil, scores=lines, **hostile), make_run("two", scores=lines)
-    with (one / "log.jsonl").open("a") as log:
-        for n in (1, 2):
-            losses = {f"{evil}/{evil}": 1.0}
-            log.write(json.dumps({"iteration": 500 + n, "losses": losses, "monitors": {evil: 1.0, "x": [1.0]}}) + "\n")
-    (one / "recipe.toml").write_text(f"summary = '{evil[:-1]}'\n['{evil[:-1]}']\nx = 1\n")
-    page = report(one, two)
-    assert not [tag for tag, _ in page.tags if tag == "script"]
-    assert "alert(1)" in page.text
+EVIL = """'"><script>alert(1)</script><img src=x onerror=alert(1)>&amp;{{ 7 * 7 }}{% raw %}\ud800"""
+
+
+def hostile_run(make_run: MakeRun, folder: str, weight: float) -> Path:
+    """Return a run that holds markup, and what a template would obey, wherever it can hold a text."""
+    scores = {"histogram/histogram": [1, 2, 3], f"{EVIL}/x": weight, f"{EVIL}/list": [weight, 1.0]}
+    lines = [score_line(200, 1.0, EVIL), score_line(400, weight, EVIL + folder, **scores)]
+    for line in lines:
+        line["protocols"]["fid"] |= {EVIL: EVIL + folder, "nested": {EVIL: [EVIL, folder]}}
+        line["better"][f"{EVIL}/x"] = EVIL
+    hostile = {"class_names": [EVIL] * 3, "device": EVIL, "plugins": {EVIL: EVIL}, "parameters": {EVIL: 1}, "recipes": [EVIL]}
+    path = make_run(folder, name=EVIL, scores=lines, **hostile, threads=EVIL, precision=EVIL, torch=EVIL, python=[EVIL])
+    with (path / "log.jsonl").open("a") as log:
+        for n in (501, 502):
+            monitors = {EVIL: 1.0, f"{EVIL}/list": [1.0], f"{EVIL}/never": math.nan}
+            log.write(json.dumps({"iteration": n, "losses": {f"{EVIL}/{EVIL}": 1.0}, "monitors": monitors}) + "\n")
+    protocol = {"id": EVIL, "attack": EVIL, "settings": {EVIL: EVIL}, "split": EVIL}
+    attack = {"iteration": 400, "natural": 0.9, "accuracy": {"0.1": 0.5}, "protocol": protocol}
+    (path / "attacks.jsonl").write_text(json.dumps(attack) + "\n")
+    quoted = json.dumps(EVIL[:-1])
+    settings = f"[run]\nseed = {quoted}\nbatch_size = {quoted}\n[data]\nuse = {quoted}\n[{quoted}]\n{quoted} = {weight}\n"
+    (path / "recipe.toml").write_text(f"summary = {quoted}\n{settings}")
+    last = path / "samples" / "00000400.png"
+    last.write_bytes(last.read_bytes()[:-30])
+    return path
+
+
+@pytest.mark.parametrize("folders", [["one"], ["one", "two"]])
+def test_nothing_in_a_run_becomes_markup(make_run: MakeRun, folders: list[str]) -> None:
+    page = report(*(hostile_run(make_run, folder, weight) for weight, folder in enumerate(folders, 2)))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "object"})
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert all((attrs["src"] or "").startswith("data:image/png;base64,") for tag, attrs in page.tags if tag == "img")
+    shown = EVIL[:-1]
+    # Title, summary, tables, charts, captions, folded recipes and protocols: each shows the very text.
+    assert page.text.count(shown) > 50
+    labels = [attrs["aria-label"] or "" for tag, attrs in page.tags if tag == "svg"]
+    assert sum(shown in label for label in labels) > 2
+    assert sum(shown in (attrs["alt"] or "") for tag, attrs in page.tags if tag == "img") > 2
+    assert "00000400.png is damaged" in page.text
+
+
+def test_runs_of_one_recipe_are_averaged_over_their_seeds_and_shown_one_by_one(make_run: MakeRun) -> None:
+    runs = [make_run(f"run-{seed}", scores=[score_line(400, 20.0 + 2 * seed)]) for seed in (0, 1)]
+    (runs[1] / "recipe.toml").write_text(RECIPE.format(weight=2.0).replace("seed = 7", "seed = 8"))
+    page = report(*runs, make_run("other", name="standard/plain", weight=0.0, scores=[score_line(400, 30.0)]))
+    averaged, each = [cells for cells in page.rows if cells[0].startswith("fid/fid")]
+    assert averaged[1:] == ["21.00 ± 1.41", "30.00"]
+    assert each[1:] == ["20.00", "22.00", "30.00"]
+    heads = [cells for cells in page.rows if cells[0] == "" and len(cells) in (3, 4)]
+    assert heads[1][1:] == ["A B cbgan/digits-lt", "C standard/plain"]
+    assert ["seeds", "2", "1"] in page.rows
+    assert ["seed", "7", "8", "7"] in page.rows
 
 
 def test_a_line_that_was_cut_off_is_passed_over_and_said(make_run: MakeRun) -> None:

@@ -71,7 +71,7 @@ def test_a_table_whose_rows_are_alike_says_so_in_its_title_alone() -> None:
     a, b, other = column("a/a", "higher", id="1"), column("b/b", id="2"), column("b/b", id="3", n=4)
     rows = (row("whole", {a: 1.0, b: 250.0}), row("without losses.x", {a: 0.25, other: 9.5}))
     assert as_text(ScoreTable("r, seed 0", rows, head="variant", alike=True)).splitlines() == [
-        "r, seed 0; *: best of a column",
+        "r, seed 0; best of a column: *",
         "",
         "variant            a/a ↑    b/b    b/b",
         "protocol               1      2      3",

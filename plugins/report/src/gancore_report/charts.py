@@ -148,7 +148,7 @@ def bar_chart(
     gap = 0.15 * band if band > 4 else 0.0
     ground = _down(min(1.0, max(0.0, axis.place(0.0))))
     for place, value in enumerate(values):
-        name = f"{place} {names[place]}" if names else str(place)
+        name = f"{place} {names[place]}" if names and names[place] != str(place) else str(place)
         tip = f"{name}: {show(value)}"
         if place < len(markers):
             tip += f" (training data {show(markers[place])})"

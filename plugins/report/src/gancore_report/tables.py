@@ -24,7 +24,7 @@ def as_text(table: ScoreTable, widest: int | None = None) -> str:
         for row, cell, rest in zip(rows, cells, behind, strict=True):
             row.append(cell.mean + rest.ljust(room))
     notes = [_wrapped(f"- {note}", widest) for note in table.notes]
-    caption = _wrapped(table.caption("*: best of a column"), widest)
+    caption = _wrapped(table.caption("best of a column: *"), widest)
     return "\n".join([caption, "", *plain([header, below, *rows], widest), *([""] if notes else []), *notes])
 
 
@@ -35,7 +35,7 @@ def as_markdown(table: ScoreTable) -> str:
         header.append(f"{column.title} ({column.id})")
         for row, cell in zip(rows, table.cells(column), strict=True):
             row.append(f"**{cell.mean}{cell.rest}**" if cell.best else cell.mean + cell.rest)
-    caption = printable(table.caption("bold: best of a column") + "; in brackets the protocol")
+    caption = printable(table.caption("best of a column in bold") + "; in brackets the protocol")
     notes = [f"- {printable(note)}" for note in table.notes]
     return "\n".join([caption, "", *markdown(header, rows), *([""] if notes else []), *notes]) + "\n"
 
