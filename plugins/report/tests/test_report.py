@@ -233,6 +233,17 @@ def test_values_of_different_protocols_share_neither_row_nor_chart_nor_best(make
     assert "can't be compared" in page.text
 
 
+def test_protocols_of_one_id_that_differ_have_a_row_and_a_chart_each(make_run: MakeRun) -> None:
+    other = [score_line(200, 9.0), score_line(400, 8.0)]
+    for line in other:
+        line["protocols"]["fid"]["samples"] = 7
+    page = report(make_run("one"), make_run("two", scores=other))
+    rows = [cells for cells in page.rows if cells[0].startswith("fid/fid")]
+    assert [cells[0].split("protocol ")[1] for cells in rows] == ["aaaa1111, samples 2000", "aaaa1111, samples 7"]
+    charts = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
+    assert charts[:2] == ["fid/fid (protocol aaaa1111)"] * 2
+
+
 def test_values_without_a_protocol_are_compared_with_nothing(make_run: MakeRun) -> None:
     lines = [{"iteration": 400, "scores": {"fid/fid": 5.0}, "better": {"fid/fid": "lower"}}]
     page = report(make_run("one", scores=lines), make_run("two", scores=lines))

@@ -177,11 +177,7 @@ def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
         rows[trial.variant] = (*rows.get(trial.variant, ()), last_scores(trial))
     seeds = _seeds(trials)
     title = f"{recipe.name}, {recipe.run.iterations} iterations, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-    damaged = [
-        f"{scored.label}: {scored.run.notes[trials[0].folder.scores.name]}"
-        for scored in (scored for runs in rows.values() for scored in runs)
-        if trials[0].folder.scores.name in scored.run.notes
-    ]
+    damaged = [f"{one.label}: {one.run.damaged_scores}" for runs in rows.values() for one in runs if one.run.damaged_scores]
     return ScoreTable(title, tuple(Row(*row) for row in rows.items()), tuple(damaged), head="variant", alike=True)
 
 
@@ -225,8 +221,8 @@ def _plan_without(recipe: Recipe, registry: Registry, part: str, off: Mapping[st
 def _checked_plan(recipe: Recipe, registry: Registry) -> Plan:
     """Return the plan of a recipe, having made those of the trainings that it needs first."""
     plan = make_plan(recipe, registry)
-    for part in prerequisites.wanted(plan):
-        make_plan(prerequisites.training_recipe(plan, part), registry)
+    for network in prerequisites.wanted(plan):
+        make_plan(prerequisites.training_recipe(plan, network), registry)
     return plan
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from gancore import GancoreError
 from gancore.tools import RunFolder, did_you_mean, listed, toml
-from gancore_report.paths import distinct, write_whole
+from gancore_report.paths import distinct, told_apart, write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.scores import ARROWS, Column, Row, ScoredRun, ScoreTable, evaluations, in_words, single_numbers
 from gancore_report.tables import as_markdown
@@ -56,11 +56,8 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
     """
     named = distinct(paths, "a comparison")
     remarks = [f"{path} is named twice, and shown once." for path in named if _times(path, paths) > 1]
-    runs = dict(zip(_told_apart(named), map(_read, named), strict=True))
-    for label, run in runs.items():
-        folder = RunFolder(run.path)
-        if folder.scores.exists() and folder.scores.name in run.notes:
-            remarks.append(f"{label}: {run.notes[folder.scores.name]}")
+    runs = dict(zip(told_apart(named), map(_read, named), strict=True))
+    remarks += [f"{label}: {run.damaged_scores}" for label, run in runs.items() if run.damaged_scores]
     return side_by_side(runs, metrics=metrics, at=at, each=each, remarks=remarks)
 
 
@@ -84,11 +81,7 @@ def side_by_side(
     Raises:
         GancoreError: As `compare`.
     """
-    read = [
-        _Candidate(run, label, {n: single_numbers(values) for n, values in evaluations(run).items()}, _no_scores(run, label))
-        for label, run in runs.items()
-    ]
-    read = [attrs.evolve(one, evaluations={n: v for n, v in one.evaluations.items() if v}) for one in read]
+    read = [_Candidate(run, label, _numbers(run), _no_scores(run, label)) for label, run in runs.items()]
     nor = " Nor has any other of the runs." if len(read) > 1 else ""
     if not any(run.evaluations for run in read):
         raise GancoreError(read[0].lack + nor)
@@ -118,6 +111,11 @@ def _read(path: Path) -> RunData:
         raise GancoreError(f"{path} holds no run itself, but folders that do; name them, e.g. as {path}/*.")
     toml.read(RunFolder.open(path).recipe)  # refuses a damaged recipe, for what can't be told apart can't be compared
     return read_run(path)
+
+
+def _numbers(run: RunData) -> dict[int, dict[Column, float]]:
+    scores = {iteration: single_numbers(values) for iteration, values in evaluations(run).items()}
+    return {iteration: values for iteration, values in scores.items() if values}
 
 
 def _names(runs: Iterable[_Candidate]) -> list[str]:
@@ -234,18 +232,6 @@ def _training(run: RunData) -> str:
     settings = run.recipe.get("run")
     table = {k: v for k, v in settings.items() if k != "seed"} if isinstance(settings, dict) else settings
     return json.dumps([{**run.recipe, "run": table}, run.environment.get("precision")], sort_keys=True, default=str)
-
-
-def _told_apart(paths: Sequence[Path]) -> list[str]:
-    """Return the name of each folder, with as many of those above it as it takes to tell it from the others."""
-    parts = [path.resolve().parts for path in paths]
-    labels = []
-    for own in parts:
-        length = 1
-        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
-            length += 1
-        labels.append("/".join(own[-length:]))
-    return labels
 
 
 def _common(labels: Sequence[str]) -> str:

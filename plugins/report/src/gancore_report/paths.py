@@ -20,6 +20,18 @@ def distinct(paths: Sequence[Path], what: str) -> list[Path]:
     return list({path.resolve(): path for path in paths}.values())
 
 
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """Return the name of each folder, with as many of those above it as it takes to tell it from the others."""
+    parts = [path.resolve().parts for path in paths]
+    labels = []
+    for own in parts:
+        length = 1
+        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        labels.append("/".join(own[-length:]))
+    return labels
+
+
 def write_whole(out: Path, text: str) -> None:
     """Write a file, and the folders above it.
 

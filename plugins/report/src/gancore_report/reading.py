@@ -116,6 +116,12 @@ class RunData:
         seen = [entry.iteration for entry in (*self.log[-1:], *self.scores[-1:])] + [n for n, _ in self.samples[-1:]]
         return max(seen, default=0)
 
+    @property
+    def damaged_scores(self) -> str:
+        """What is damaged in the file of its scores, a sentence; empty where it is sound, or there is none."""
+        scores = RunFolder(self.path).scores
+        return self.notes.get(scores.name, "") if scores.exists() else ""
+
     def setting(self, table: str, key: str) -> Any:
         """Return ``key`` of ``[table]`` in the recipe, or None."""
         return _mapping(self.recipe.get(table)).get(key)

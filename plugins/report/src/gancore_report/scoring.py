@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from gancore_report.comparison import side_by_side
 from gancore_report.formats import full, short
-from gancore_report.reading import Value
 from gancore_report.rendering import render
 from gancore_report.scores import ARROWS, Column, ScoreTable, differing, evaluations, ordered, setting
 from gancore_report.shown import Charts, Lists, Shown, bar_charts, line_charts
 
-History = Mapping[Column, Mapping[int, Mapping[int, Value]]]
-"""Column -> run's place -> iteration -> value."""
+_Kind = TypeVar("_Kind", float, tuple[float, ...])
 
 _MOST_SETTINGS = 3
 """Differing settings of a protocol that are told beside a score's name."""
@@ -23,60 +22,43 @@ _MOST_SETTINGS = 3
 
 def scores_section(runs: Sequence[Shown]) -> Markup:
     """Return the table of final values, the protocols, and the curves; empty where there is none."""
-    history = _history(runs)
-    numbers = {column: points for column in history if (points := _points(history[column]))}
+    numbers = _history(runs, float)
     if not numbers:
         return Markup()
-    by_label = {run.label: run.data for run in runs}
-    tables = [side_by_side(by_label)]
+    by_title = {run.title: run for run in runs}
+    data = {title: run.data for title, run in by_title.items()}
+    tables = [side_by_side(data)]
     if tables[0].averaged:
-        tables.append(side_by_side(by_label, each=True))
-    of_label = {run.label: run for run in runs}
+        tables.append(side_by_side(data, each=True))
+    columns = ordered([*numbers, *_history(runs, tuple)])
     return render(
         "scores",
-        tables=[(table, [[of_label[run.label] for run in row.runs] for row in table.rows]) for table in tables],
-        settings={column: _settings(column, list(history)) for column in numbers},
-        records=_records(tables[-1], of_label, numbers),
-        protocols=_protocols(list(history)),
-        charts=line_charts(runs, {_title(column, numbers): points for column, points in numbers.items()}, log=True),
+        tables=[(table, [[by_title[run.label] for run in row.runs] for row in table.rows]) for table in tables],
+        settings={column: _settings(column, columns) for column in numbers},
+        records=_records(tables[-1], by_title, numbers),
+        protocols=_protocols(columns),
+        charts=line_charts(runs, [(_title(column, numbers), points) for column, points in numbers.items()], log=True),
     )
 
 
 def classes_section(runs: Sequence[Shown]) -> Markup:
     """Return bar charts of the generated images' classes and of other scores by class; empty where there is none."""
-    history = _history(runs)
-    lists = {column: newest for column in history if (newest := _lists(history[column]))}
-    if not lists:
-        return Markup()
-    charts = [(_title(column, lists), *_class_charts(runs, column, newest)) for column, newest in lists.items()]
-    return render("classes", charts=charts)
-
-
-def _history(runs: Sequence[Shown]) -> History:
-    scored = {run.place: evaluations(run.data) for run in runs}
-    columns = ordered(column for of_run in scored.values() for values in of_run.values() for column in values)
-    return {
-        column: {
-            place: {n: values[column] for n, values in of_run.items() if column in values} for place, of_run in scored.items()
-        }
-        for column in columns
+    newest = {
+        column: {place: lists[-1] for place, lists in of_runs.items()} for column, of_runs in _history(runs, tuple).items()
     }
+    charts = [(_title(column, newest), *_class_charts(runs, column, lists)) for column, lists in newest.items()]
+    return render("classes", charts=charts) if charts else Markup()
 
 
-def _points(of_runs: Mapping[int, Mapping[int, Value]]) -> dict[int, list[tuple[float, float]]]:
-    points = {
-        place: [(float(n), value) for n, value in values.items() if isinstance(value, float)]
-        for place, values in of_runs.items()
-    }
-    return {place: pairs for place, pairs in points.items() if pairs}
-
-
-def _lists(of_runs: Mapping[int, Mapping[int, Value]]) -> Lists:
-    """Return iteration and value of each run's newest list."""
-    lists = {
-        place: [(n, value) for n, value in values.items() if isinstance(value, tuple)] for place, values in of_runs.items()
-    }
-    return {place: pairs[-1] for place, pairs in lists.items() if pairs}
+def _history(runs: Sequence[Shown], kind: type[_Kind]) -> dict[Column, dict[int, list[tuple[int, _Kind]]]]:
+    """Return column -> run's place -> iterations and values, of those that are numbers or of those that are lists."""
+    history: dict[Column, dict[int, list[tuple[int, _Kind]]]] = {}
+    for run in runs:
+        for iteration, values in evaluations(run.data).items():
+            for column, value in values.items():
+                if isinstance(value, kind):
+                    history.setdefault(column, {}).setdefault(run.place, []).append((iteration, value))
+    return {column: history[column] for column in ordered(history)}
 
 
 def _title(column: Column, others: Mapping[Column, object]) -> str:
@@ -93,18 +75,17 @@ def _settings(column: Column, columns: Sequence[Column]) -> str:
 
 
 def _records(
-    table: ScoreTable, of_label: Mapping[str, Shown], numbers: Mapping[Column, Mapping[int, Sequence[tuple[float, float]]]]
+    table: ScoreTable, by_title: Mapping[str, Shown], numbers: Mapping[Column, Mapping[int, Sequence[tuple[int, float]]]]
 ) -> dict[tuple[str, Column], str]:
-    """Return label and column -> when a run's score was better than it is in the table."""
+    """Return title and column -> when a run's score was better than it is in the table."""
     records = {}
-    for row in table.rows:
-        for scored in row.runs:
-            for column, value in scored.values.items():
-                points = [(n, y) for n, y in numbers[column][of_label[scored.label].place] if math.isfinite(y)]
-                if points and column.better in ARROWS:
-                    n, best = (min if column.better == "lower" else max)(points, key=lambda point: point[1])
-                    if best != value:
-                        records[scored.label, column] = f"best {full(best)} at {short(n)}"
+    for scored in (scored for row in table.rows for scored in row.runs):
+        for column, value in scored.values.items():
+            points = [(n, y) for n, y in numbers[column][by_title[scored.label].place] if math.isfinite(y)]
+            if points and column.better in ARROWS:
+                n, best = (min if column.better == "lower" else max)(points, key=lambda point: point[1])
+                if best != value:
+                    records[scored.label, column] = f"best {full(best)} at {short(n)}"
     return records
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from gancore_report.axes import LARGEST, bar_axis
 from gancore_report.charts import badge, bar_chart, letter, line_chart, names_fit
 from gancore_report.curves import Curve, Point
+from gancore_report.paths import told_apart
 from gancore_report.reading import RunData
 
 MOST_CLASSES = 40
@@ -26,7 +27,7 @@ class Shown:
 
     Attributes:
         place: Its place among the runs, which gives its letter and color.
-        label: Its name on the page, unlike any other run's.
+        label: Its name on the page: the recipe's, and where runs have the same the folder's.
         data: What its folder tells.
         alone: Whether it is the only run.
     """
@@ -43,7 +44,7 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """Letter and label, as text; for a run alone the label."""
+        """Letter and label, as text, unlike any other run's; for a run alone the label."""
         return self.label if self.alone else f"{letter(self.place)} {self.label}"
 
 
@@ -67,15 +68,14 @@ class Charts:
 def named(runs: Sequence[RunData]) -> list[Shown]:
     """Return the runs with labels: the recipe's name, and the folder's where recipes are the same."""
     names = Counter(run.name for run in runs)
-    labels = [run.name if names[run.name] == 1 else f"{run.name} ({run.path.resolve().name})" for run in runs]
-    again = Counter(labels)
-    labels = [label if again[label] == 1 else f"{run.name} ({run.path})" for label, run in zip(labels, runs, strict=True)]
+    pairs = zip(runs, told_apart([run.path for run in runs]), strict=True)
+    labels = [run.name if names[run.name] == 1 else f"{run.name} ({folder})" for run, folder in pairs]
     return [Shown(place, label, run, len(runs) == 1) for place, (label, run) in enumerate(zip(labels, runs, strict=True))]
 
 
 def line_charts(
     runs: Sequence[Shown],
-    curves: Mapping[str, Mapping[int, Sequence[Point]]],
+    curves: Sequence[tuple[str, Mapping[int, Sequence[Point]]]],
     *,
     smooth: bool = False,
     log: bool = False,
@@ -84,13 +84,13 @@ def line_charts(
 
     Args:
         runs: The runs.
-        curves: Title of each chart -> run's place -> points.
+        curves: Title of each chart, and the points of each run by its place.
         smooth: As for `line_chart`.
         log: As for `line_chart`.
     """
     last = max((run.data.iterations for run in runs), default=0)
     drawn, single, never = [], [], []
-    for title, points in curves.items():
+    for title, points in curves:
         if not any(abs(y) < LARGEST for of_run in points.values() for _, y in of_run):
             never.append(title)
         elif max(map(len, points.values())) < 2:

@@ -19,7 +19,7 @@ def losses_section(runs: Sequence[Shown]) -> Markup:
     for name, points in curves.items():
         player = name.split("/")[0]
         players.setdefault(player, {})[name.removeprefix(f"{player}/")] = points
-    charts = {player: line_charts(runs, of_player, smooth=True) for player, of_player in players.items()}
+    charts = {player: line_charts(runs, list(of_player.items()), smooth=True) for player, of_player in players.items()}
     smoothed = window_of([len(run.data.log) for run in runs]) > 1
     return render("losses", charts=charts, smoothed=smoothed) if charts else Markup()
 
@@ -36,7 +36,7 @@ def monitors_section(runs: Sequence[Shown]) -> Markup:
     if not curves and not lists:
         return Markup()
     bars = {name: bar_charts(runs, newest) for name, newest in lists.items()}
-    return render("monitors", charts=line_charts(runs, curves, log=True), lists=bars)
+    return render("monitors", charts=line_charts(runs, list(curves.items()), log=True), lists=bars)
 
 
 def _over_time(runs: Sequence[Shown], values: Callable[[Entry], Mapping[str, Value]]) -> dict[str, dict[int, list[Point]]]:
