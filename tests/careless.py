@@ -19,41 +19,12 @@ Fault = Literal[
     "fails in one",
     "fails in both",
     "exits",
-    "branches",
-    "branches in observe",
-    "branches in attacked",
-    "differs",
 ]
 
 
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("faulty", "tests.careless:Faulty", "A term with the fault that its setting names")
-    yield gancore.Component("drawing", "tests.careless:Drawing", "A term that can only draw")
-
-
-@gancore.hookimpl
-def gancore_heads() -> Iterator[gancore.Component]:
-    yield gancore.Component("branching", "tests.careless:Branching", "A head that looks at its values")
-
-
-class Branching(gancore.Head):
-    """A logit whose sign depends on what Python saw of it."""
-
-    def __init__(self, *, features: int) -> None:
-        super().__init__()
-        self.linear = torch.nn.Linear(features, 1)
-
-    def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        logits: Tensor = self.linear(features).squeeze(1)
-        return logits if logits.sum() > 0 else -logits
-
-
-class Drawing(gancore.LossTerm):
-    """Weighs images at random, in the one method that it has."""
-
-    def generator(self, *, fake_adversarial: Tensor, noise: torch.Generator) -> Tensor:
-        return (fake_adversarial * gancore.rand(fake_adversarial.shape, noise)).mean()
 
 
 class Faulty(gancore.LossTerm):
@@ -83,21 +54,13 @@ class Faulty(gancore.LossTerm):
             raise ValueError("this process fails alone")
         if self.fault == "exits" and distributed.rank() == 1:
             raise SystemExit(3)
-        if self.fault == "branches" and fake_adversarial.mean() > 0:
-            return fake_adversarial.mean()
-        if self.fault == "differs" and torch.compiler.is_compiling():
-            return 2 * fake_adversarial.mean()
         return gancore.global_mean(fake_adversarial.mean()).square()
 
     def discriminator(self, *, real_adversarial: Tensor) -> Tensor:
         return -real_adversarial.mean()
 
     def attacked(self, *, real_adversarial: Tensor) -> Tensor:
-        if self.fault == "branches in attacked" and real_adversarial.mean() > 0:
-            return real_adversarial
         return -real_adversarial
 
     def observe(self, *, fake_adversarial: Tensor) -> None:
-        if self.fault == "branches in observe" and fake_adversarial.mean() > 0:
-            return
         self.seen.copy_(gancore.global_mean(fake_adversarial.mean()))

@@ -13,12 +13,11 @@ from typing import Any
 import attrs
 import pytest
 
-from gancore.contract import CONTEXT, KINDS, Sampler, settings_of
+from gancore.contract import CONTEXT, KINDS, settings_of
 from gancore.errors import GancoreError
-from gancore.plan import attacked_method, make_plan
+from gancore.plan import make_plan
 from gancore.recipe import Declared, Plugin, Registry, merge, read, registry
 from gancore.testing import checks, host
-from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.hosting import HOSTED, Table, host_of, host_registry, is_supervised
 from gancore.testing.processes import TwoProcesses, shared_table
 
@@ -98,7 +97,6 @@ def cases_of(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mappin
     tested = list(_tested(plugin, settings))
     for each in tested:
         yield from _cases_of_component(each)
-        yield from _compile_cases(each)
     yield from _process_cases(tested, plugin, apart)
     for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
@@ -130,26 +128,6 @@ def _cases_of_component(tested: Tested) -> Iterator[Case]:
         for objective in ("hinge", "non-saturating", "relativistic-average"):
             losses = {"adversarial": {"use": f"host/{objective}"}}
             yield tested.case(f"trains beside {objective}", checks.trains, {"losses": losses})
-
-
-def _compile_cases(tested: Tested) -> Iterator[Case]:
-    kind, loaded = tested.declared.kind, _loaded(tested.declared)
-    own = kind == "attack" and loaded.gradient == "own"
-    chooses = kind == "sampler" and all(getattr(loaded, n, None) is getattr(Sampler, n) for n in ("draw", "view"))
-    # None of these has anything in a step that torch could trace.
-    if kind in ("loop", "latent") or own or chooses:
-        return
-    sides = [side for side in ("real", "fake") if callable(getattr(loaded, attacked_method(side), None))]
-    attack = {"attacks": {"ascent": {"use": "host/ascent", "sides": sides}}} if kind == "loss" and sides else {}
-    yield tested.case("compiles", partial(_compiles, kind), attack)
-
-
-def _compiles(kind: str, table: Table, registry: Registry) -> None:
-    try:
-        problem = problem_of_head(table, registry) if kind == "head" else problem_of_part(table, registry)
-    except NothingToCompileError as error:
-        pytest.skip(str(error))
-    assert problem is None, problem
 
 
 def _process_cases(tested: Sequence[Tested], plugin: Plugin, apart: Mapping[str, str]) -> Iterator[Case]:

@@ -23,7 +23,6 @@ from gancore.testing.checks import (
     trains,
     weight_zero,
 )
-from gancore.testing.compiling import NothingToCompileError, problem_of_head, problem_of_part
 from gancore.testing.hosting import GAME, Table, build_host, host_of, host_registry
 from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.suite import _two_processes, cases_of
@@ -223,40 +222,3 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -
     cases = dict(cases_of("standard", {}, {"fid": "a score"}))
     with pytest.raises(pytest.fail.Exception, match="nothing of standard that is trained"):
         cases["fid: is apart"]()
-
-
-# -- compiled --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fault", "method"),
-    [("branches", "generator"), ("branches in observe", "observe"), ("branches in attacked", "attacked")],
-)
-def test_the_suite_finds_a_method_that_cannot_be_compiled(fault: str, method: str) -> None:
-    table = merge(_faulty(fault), {"attacks": {"ascent": {"use": "host/ascent"}}})
-    problem = problem_of_part(table, FOUND)
-    assert problem is not None
-    assert f"can't trace {method}: Data-dependent branching" in problem
-    assert "careless.py" in problem
-    assert "torch.where" in problem
-
-
-def test_the_suite_finds_a_term_that_computes_something_else_compiled() -> None:
-    problem = problem_of_part(_faulty("differs"), FOUND)
-    assert problem is not None
-    assert problem.startswith("compiled, discriminator, generator")
-    assert "network.generator/linear.weight" in problem
-
-
-def test_a_term_that_takes_a_generator_is_compiled_unless_it_draws() -> None:
-    assert problem_of_part(_faulty(""), FOUND) is None
-    # Its other methods are compiled all the same.
-    assert problem_of_part(_faulty("draws"), FOUND) is None
-    with pytest.raises(NothingToCompileError, match=r"torch\.Generator"):
-        problem_of_part(host_of("loss", tests.careless.Drawing, "careless/drawing", {}), FOUND)
-
-
-def test_the_suite_finds_a_head_that_cannot_be_compiled() -> None:
-    problem = problem_of_head(host_of("head", tests.careless.Branching, "careless/branching", {}), FOUND)
-    assert problem is not None
-    assert "can't trace forward" in problem
