@@ -38,7 +38,7 @@ import torch
 from gancore_standard.metrics.frechet import FrechetDistance, frechet_distance
 from gancore_standard.metrics.inception_score import InceptionScore
 from gancore_standard.metrics.kernel import KernelDistance, squared_mmd
-from gancore_standard.metrics.manifold import PrecisionRecall
+from gancore_standard.metrics.prdc import PrecisionRecall
 from gancore_standard.torchvision_import import torchvision
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn

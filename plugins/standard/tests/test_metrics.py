@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gancore_standard.inception import Inception
-from gancore_standard.metrics.accuracy import ClassificationAccuracy
+from gancore_standard.metrics.cas import ClassificationAccuracy
 from gancore_standard.metrics.frechet import FrechetDistance
 from gancore_standard.metrics.histogram import ClassHistogram
 from gancore_standard.metrics.inception_score import InceptionScore

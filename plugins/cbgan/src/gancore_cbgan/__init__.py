@@ -26,7 +26,7 @@ def gancore_networks() -> Iterator[gancore.Component]:
     """Declare the few-labels classifier."""
     yield gancore.Component(
         "bit-resnet50",
-        "gancore_cbgan.bit:BitResNet",
+        "gancore_cbgan.big_transfer:BitResNet",
         "BiT's ResNet-50, pretrained on ImageNet-21k: a classifier from few labels",
         cite="arXiv:1912.11370",
     )
@@ -36,7 +36,7 @@ def gancore_networks() -> Iterator[gancore.Component]:
 def gancore_samplers() -> Iterator[gancore.Component]:
     """Declare the augmentation that its fine-tuning needs."""
     yield gancore.Component(
-        "resize-crop", "gancore_cbgan.bit:ResizeCrop", "Resize, then crop a square at random", cite="arXiv:1912.11370"
+        "resize-crop", "gancore_cbgan.big_transfer:ResizeCrop", "Resize, then crop a square at random", cite="arXiv:1912.11370"
     )
 
 

@@ -110,19 +110,20 @@ def gancore_metrics() -> Iterator[Component]:
     """Yield scores."""
     yield Component("fid", f"{_METRICS}.frechet:FrechetDistance", "Frechet distance of features", "arXiv:1706.08500")
     yield Component(
-        "intra-frechet", f"{_METRICS}.intra:IntraClassFrechetDistance", "Frechet distance class by class", "arXiv:1802.05637"
+        "intra-frechet",
+        f"{_METRICS}.intra_frechet:IntraClassFrechetDistance",
+        "Frechet distance class by class",
+        "arXiv:1802.05637",
     )
     yield Component("kid", f"{_METRICS}.kernel:KernelDistance", "Kernel inception distance of features", "arXiv:1801.01401")
-    yield Component(
-        "prdc", f"{_METRICS}.manifold:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991"
-    )
+    yield Component("prdc", f"{_METRICS}.prdc:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991")
     yield Component("inception-score", f"{_METRICS}.inception_score:InceptionScore", "Inception score", "arXiv:1606.03498")
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
-    yield Component("cas", f"{_METRICS}.accuracy:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
-    yield Component("accuracy", f"{_METRICS}.classifier:TestAccuracy", "A trained classifier's accuracy")
+    yield Component("cas", f"{_METRICS}.cas:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
+    yield Component("accuracy", f"{_METRICS}.accuracy:TestAccuracy", "A trained classifier's accuracy")
     yield Component(
         "robust-accuracy",
-        f"{_METRICS}.robust:RobustAccuracy",
+        f"{_METRICS}.robust_accuracy:RobustAccuracy",
         "A classifier's accuracy under attack, and its local Lipschitz value",
         "arXiv:1706.06083",
     )

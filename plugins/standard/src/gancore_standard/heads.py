@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gancore import Head
-from gancore_standard.networks.normalization import orthogonal_init
+from gancore_standard.networks.initialization import orthogonal_init
 from gancore_standard.networks.spectral import spectral
 
 

@@ -44,13 +44,3 @@ class Norm2d(nn.Module):
         """Normalize maps (N, C, H, W)."""
         normed: Tensor = self.norm(x, label) if self.conditional else self.norm(x)
         return normed
-
-
-def orthogonal_init(module: nn.Module) -> None:
-    """Set the weights of linear layers, convolutions and embeddings orthogonal, and their biases to 0, in place."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
-            nn.init.orthogonal_(layer.weight)
-            bias = getattr(layer, "bias", None)
-            if bias is not None:
-                nn.init.zeros_(bias)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore import Discriminator, Generator, Range
-from gancore_standard.networks.normalization import Norm2d, orthogonal_init
+from gancore_standard.networks.initialization import orthogonal_init
+from gancore_standard.networks.normalization import Norm2d
 from gancore_standard.networks.resampling import doubled, halved
 from gancore_standard.networks.sizes import doublings, scaled
 from gancore_standard.networks.spectral import spectral
@@ -155,20 +156,9 @@ class ResNetDiscriminator(Discriminator):
         )
         self.activation = _activation(activation)
         self.features = maps[-1]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                _orthogonal(module)
+        orthogonal_init(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to features (N, F)."""
         maps: Tensor = self.activation(self.blocks(x))
         return maps.sum((2, 3))
-
-
-def _orthogonal(convolution: nn.Conv2d) -> None:
-    # Under spectral norm the trained weight is the parametrization's original.
-    parametrizations = getattr(convolution, "parametrizations", None)
-    weight = convolution.weight if parametrizations is None else parametrizations.weight.original
-    nn.init.orthogonal_(weight)
-    if convolution.bias is not None:
-        nn.init.zeros_(convolution.bias)

@@ -8,7 +8,8 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from gancore import Discriminator, Generator, Range
-from gancore_standard.networks.normalization import Norm2d, orthogonal_init
+from gancore_standard.networks.initialization import orthogonal_init
+from gancore_standard.networks.normalization import Norm2d
 from gancore_standard.networks.sizes import doublings, scaled
 from gancore_standard.networks.spectral import spectral
 

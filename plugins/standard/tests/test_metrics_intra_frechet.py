@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from gancore_standard.metrics.intra import IntraClassFrechetDistance, groups_of
+from gancore_standard.metrics.intra_frechet import IntraClassFrechetDistance, groups_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

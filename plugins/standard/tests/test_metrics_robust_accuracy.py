@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_standard.metrics.robust import RobustAccuracy
+from gancore_standard.metrics.robust_accuracy import RobustAccuracy
 from gancore_standard.robustness import robust_accuracy
 from torch import Tensor
 from torch.nn import functional as F

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from gancore_cbgan.bit import BitResNet, ResizeCrop, StdConv2d
+from gancore_cbgan.big_transfer import BitResNet, ResizeCrop, StdConv2d
 from torch.nn import functional as F
 
 from gancore import Drawn, GancoreError

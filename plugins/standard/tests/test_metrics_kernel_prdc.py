@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gancore_standard.metrics import manifold
+from gancore_standard.metrics import prdc
 from gancore_standard.metrics.frechet import FrechetDistance
 from gancore_standard.metrics.kernel import KernelDistance
-from gancore_standard.metrics.manifold import PrecisionRecall
+from gancore_standard.metrics.prdc import PrecisionRecall
 from safetensors.torch import load_file, save_file
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -145,7 +145,7 @@ def test_precision_recall_density_and_coverage_equal_loops_over_whole_matrices(
     # An offset beside which the spread is small, and blocks of some rows, of one row and of a part of a row.
     shifted = prdc_by_loops((a + 1000).numpy(), (b + 1000).numpy(), k)
     for block in (500, 77, 1):
-        monkeypatch.setattr(manifold, "BLOCK", block)
+        monkeypatch.setattr(prdc, "BLOCK", block)
         assert score(PrecisionRecall(neighbors=k), a + 1000, b + 1000, batch=11) == pytest.approx(shifted, rel=1e-6)
 
 
