@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -11,12 +12,11 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from gancore.contract import Sampler
-from gancore.engine.attacking import attack_sides
 from gancore.engine.forwards import as_images, discriminate, generate, run_networks
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch, Values
 from gancore.parallel import seed_default, shared_noise
-from gancore.plan import DISCRIMINATOR, PhasePlan, Plan
+from gancore.plan import DISCRIMINATOR, Forward, PhasePlan, Plan, attacked_method
 
 
 class Turn(Protocol):
@@ -68,7 +68,7 @@ class Phase:
             # 2. Generate images.
             values = self.make_images(batch)
             # 3. Perturb what the player shall see.
-            perturbed, leaf = attack_sides(self, values) if self.plan.attacked else ({}, None)
+            perturbed, leaf = self.attack(values) if self.plan.attacked else ({}, None)
             with parametrize.cached():  # so that each weight, and each power iteration, is computed once in a turn
                 # 4. Make of them what the discriminator sees.
                 self.make_views(values, perturbed)
@@ -116,6 +116,59 @@ class Phase:
             with torch.no_grad():
                 batch.generated[side, number] = generate(network, z, label, batch.real[:number]).float()
         return batch.generated[side, number]
+
+    def attack(self, values: Values) -> tuple[dict[str, Tensor], Tensor | None]:
+        """Return what the player sees of the attacked sides, and the leaf that a shared gradient is wanted on."""
+        attack = self.parts.attack
+        assert attack is not None
+        if attack.gradient == "shared":
+            real = values.images["real"]
+            with torch.no_grad():
+                leaf = attack.perturb(real)
+            # A perturbation of nothing may hand back the batch itself, which must not become a leaf.
+            leaf = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
+            return {"real": leaf}, leaf
+        perturbed = {}
+        self.player.train(False)
+        try:
+            with parametrize.cached(), torch.enable_grad():
+                for side in self.plan.attacked:
+                    purpose = ("attack",) if side == "real" else ("attack", side)
+                    images = attack.craft(self.seen(values, side), self._objective(values, side), self.noise(*purpose))
+                    perturbed[side] = images.detach()
+        finally:
+            self.player.train()
+        return perturbed, None
+
+    def _objective(self, values: Values, side: str) -> Callable[[Tensor], Tensor]:
+        """Return what an attack on a side raises: the weighted sum of the terms' ``attacked``, one value per image."""
+        method = attacked_method(side)
+        terms = [label for label in self.terms if method in self.needs[label]]
+        needs = [need for label in terms for need in self.needs[label][method]]
+        own = Values(values.batch, values.images, values.label, values.joined, values.blended)
+        others = sorted({need.side for need in needs if need.kind in ("head", "features")} - {side})
+        heads: dict[str, dict[str, tuple[str, ...]]] = {
+            seen: {need.label: (seen,) for need in needs if need.kind == "head" and need.side == seen}
+            for seen in (side, *others)
+        }
+        for other in others:
+            own.view[other] = self.view(self.seen(own, other), other, own)
+            discriminate(self.parts, own, Forward((other,), grad=False, heads=heads[other], activations=False))
+
+        def objective(x: Tensor) -> Tensor:
+            with self.run.autocast():
+                if self.plan.player == DISCRIMINATOR:
+                    own.view[side] = self.view(x, side, own)
+                    discriminate(self.parts, own, Forward((side,), grad=True, heads=heads[side], activations=False))
+                else:
+                    own.network[self.plan.player, side] = self.parts.networks[self.plan.player](x).float()
+            total = torch.zeros(len(x), device=x.device)
+            for label in terms:
+                raised = getattr(self.terms[label], method)(**self.arguments(label, method, own))
+                total = total + self.parts.weights[label] * raised
+            return total
+
+        return objective
 
     def make_views(self, values: Values, perturbed: dict[str, Tensor]) -> None:
         """Make what the discriminator sees of every side: the images, perturbed where an attack is on them, or a term's own."""
