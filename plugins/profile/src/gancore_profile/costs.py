@@ -14,16 +14,16 @@ class Row:
 
     Attributes:
         phase: Whose turn it was in, or `DRAWING`, or `LOOP`.
-        part: The part of the recipe, e.g. ``losses.balance``, or what it was, e.g. ``backward``.
-        work: What the part did, e.g. ``forward``; may be empty.
-        inside: The part that it was done for, e.g. ``attacks.pgd``; empty where the step itself did it.
+        place: The component in the recipe, e.g. ``losses.balance``, or what it was, e.g. ``backward``.
+        work: What it did, e.g. ``forward``; may be empty.
+        inside: The component that it was done for, e.g. ``attacks.pgd``; empty where the step itself did it.
         seconds: Time.
         flops: Floating-point operations of matrix products and convolutions.
         calls: How often.
     """
 
     phase: str
-    part: str
+    place: str
     work: str
     inside: str
     seconds: float
@@ -33,7 +33,7 @@ class Row:
     @property
     def name(self) -> str:
         """All but the phase, in words."""
-        return f"{self.part} {self.work}".strip() + (f", in {self.inside}" if self.inside else "")
+        return f"{self.place} {self.work}".strip() + (f", in {self.inside}" if self.inside else "")
 
 
 @attrs.frozen
@@ -90,7 +90,7 @@ class Profile:
         rows: Costs, longest first.
         operators: The costliest operators, longest first.
         synchronizations: What made the host wait inside an iteration.
-        untrained: Places of the parts that other recipes train; what their weights are takes no time.
+        untrained: Places of the components that other recipes train; what their weights are takes no time.
     """
 
     recipe: str

@@ -13,7 +13,7 @@ class FlopCounter(TorchDispatchMode):
     """Counts inside the ``with``, by torch's own formulas; backward passes and second-order gradients too.
 
     torch's ``FlopCounterMode`` also follows modules, by hooks that fail where a loss takes a gradient of its own (penalties,
-    attacks); what a part costs is told by spans here.
+    attacks); what a component costs is told by spans here.
 
     Attributes:
         total: Floating-point operations so far; a multiplication and an addition are two.

@@ -51,11 +51,11 @@ def _line(name: str, seconds: float, share: float, flops: float | None = None) -
 
 def _table(profile: Profile) -> Iterator[str]:
     whole = profile.seconds_with_spans
-    yield f"{'an iteration, by phase and part':{NAME}}{'ms':>9}{'share':>9}{'FLOP':>10}{'FLOP/s':>10}"
+    yield f"{'an iteration, by phase and place':{NAME}}{'ms':>9}{'share':>9}{'FLOP':>10}{'FLOP/s':>10}"
     phases = {row.phase: [other for other in profile.rows if other.phase == row.phase] for row in profile.rows}
     for phase, rows in sorted(phases.items(), key=lambda item: -_seconds(item[1])):
         yield _line(phase, _seconds(rows), _seconds(rows) / whole, sum(row.flops for row in rows))
-        if [row.part for row in rows] == [phase]:
+        if [row.place for row in rows] == [phase]:
             continue
         large = [row for row in rows if row.seconds >= SMALL * whole]
         small = [row for row in rows if row.seconds < SMALL * whole]

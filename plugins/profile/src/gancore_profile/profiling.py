@@ -1,4 +1,4 @@
-"""Where the time of an iteration goes, by phase and by part of the recipe, and how near it is to what the machine can do.
+"""Where the time of an iteration goes, by phase and by component of the recipe, and how near it is to what the machine can do.
 
 Each question has a pass of its own, because asking disturbs: iterations that nobody looks at give the speed, iterations
 with a clock at every span give the shares (on a GPU that clock waits for the device), and single ones count floating-point
@@ -198,7 +198,7 @@ def _held(run: Run) -> int:
 
 
 def _described(path: Path) -> tuple[str, str, str, str]:
-    """Return phase, part, work and what it was inside of."""
+    """Return phase, place, work and what it was inside of."""
     if not path:
         return LOOP, LOOP, "", ""
     phase, names = (path[0].label, path[1:]) if path[0].group == "phase" else (DRAWING, path)
