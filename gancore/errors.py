@@ -22,3 +22,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 def listed(names: Iterable[str], *, none: str = "none") -> str:
     """Return the names sorted and joined by commas, or `none`."""
     return ", ".join(sorted(names)) or none
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text without a full stop, or its class where it has no text."""
+    return next((line.strip().rstrip(".:") for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -29,9 +29,14 @@ if TYPE_CHECKING:
     from gancore.engine import to_uint8 as to_uint8
     from gancore.engine import to_unit as to_unit
     from gancore.errors import did_you_mean as did_you_mean
+    from gancore.errors import first_line as first_line
     from gancore.errors import listed as listed
     from gancore.files import cache_root as cache_root
+    from gancore.files import digest as digest
+    from gancore.files import digest_of as digest_of
+    from gancore.files import raw_bytes as raw_bytes
     from gancore.files import read_tensors as read_tensors
+    from gancore.files import replacing as replacing
     from gancore.files import toml as toml
     from gancore.files import write_tensors as write_tensors
     from gancore.files import write_text as write_text
@@ -67,10 +72,12 @@ if TYPE_CHECKING:
     from gancore.training import checkpoint as checkpoint
     from gancore.training import entries as entries
     from gancore.training import fingerprint as fingerprint
+    from gancore.training import identified as identified
+    from gancore.training import image_format as image_format
     from gancore.training import open_run as open_run
     from gancore.training import prerequisites as prerequisites
     from gancore.training import sample as sample
-    from gancore.training import save_picture as save_picture
+    from gancore.training import suffixes as suffixes
     from gancore.training import train as train
     from gancore.training import wall_clock as wall_clock
     from gancore.training import wanted as wanted
@@ -79,14 +86,14 @@ _HOMES = {
     "gancore.cli": "command_line device_option recipe_options recipe_title reports_errors say",
     "gancore.contract": "KINDS check settings_of",
     "gancore.engine": "Run Watch as_images choose_device generate processor synchronize to_uint8 to_unit",
-    "gancore.errors": "did_you_mean listed",
-    "gancore.files": "cache_root read_tensors toml write_tensors write_text",
+    "gancore.errors": "did_you_mean first_line listed",
+    "gancore.files": "cache_root digest digest_of raw_bytes read_tensors replacing toml write_tensors write_text",
     "gancore.parallel": "derive distributed drawing_from noise_for seed_default",
     "gancore.plan": "DISCRIMINATOR GENERATOR Plan attacked_method make_plan plan_phase",
     "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assignment check_table merge read read_layer registry",
     "gancore.training": (
-        "Interrupted Progress RunFolder Silent Terminal WallClock build checkpoint entries fingerprint "
-        "open_run prerequisites sample save_picture train wall_clock wanted"
+        "Interrupted Progress RunFolder Silent Terminal WallClock build checkpoint entries fingerprint identified image_format "
+        "open_run prerequisites sample suffixes train wall_clock wanted"
     ),
 }
 __all__ = [name for names in _HOMES.values() for name in names.split()]

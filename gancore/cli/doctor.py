@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gancore.engine import processor
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, first_line
 from gancore.files import cache_root
 from gancore.version import __version__
 
 if TYPE_CHECKING:
     from gancore.recipe import Registry
 
-DATA = ("cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "lsun")
-OPTIONAL = {"scikit-learn": "the digits", "torch-fidelity": "Inception scores", "lmdb": "LSUN"}
-
 
 def examine(registry: Registry) -> tuple[list[str], bool]:
-    """Return what was found, a line each, and whether nothing is broken."""
-    problems = [plugin for plugin in registry.plugins() if plugin.problem]
-    lines = [*_versions(), *_devices(), *_data(), "plugins"]
+    """Return what there is to say, a line each, and whether nothing is broken."""
+    lines = [*_versions(), *_devices(), f"cache {cache_root()}", "plugins"]
+    healthy = True
     for plugin in registry.plugins():
         state = f"BROKEN: {plugin.problem}" if plugin.problem else "; ".join(plugin.warnings) or "fine"
         lines.append(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
-    healthy, line = _torchvision()
-    lines.append(line)
-    return lines, healthy and not problems
+        healthy = healthy and not plugin.problem
+        try:
+            lines += [f"  {'':14} {line}" for line in registry.diagnosis(plugin)]
+        except Exception as error:
+            problem = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
+            lines.append(f"  {'':14} BROKEN: {problem}")
+            healthy = False
+    return lines, healthy
 
 
 def _versions() -> Iterator[str]:
     yield f"gancore {__version__}, Python {platform.python_version()}, {platform.platform()}"
-    for name in ("torch", "torchvision", "numpy", "scipy", "safetensors", "pluggy", "attrs", "click"):
+    for name in ("torch", "numpy", "safetensors", "pluggy", "attrs", "click"):
         yield f"  {name:14} {metadata.version(name)}"
-    for name, use in OPTIONAL.items():
-        try:
-            yield f"  {name:14} {metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            yield f"  {name:14} not installed (optional: {use})"
 
 
 def _devices() -> Iterator[str]:
     import torch
 
-    from gancore.engine import choose_device, choose_precision
+    from gancore.engine import choose_device, choose_precision, processor
 
     device = choose_device("auto")
     yield "device"
@@ -55,22 +49,3 @@ def _devices() -> Iterator[str]:
     yield f"  {device.type:14} {name}"
     precision = choose_precision("auto", device)
     yield f"  {'precision':14} auto means {precision.name} here: {precision.why}"
-
-
-def _data() -> Iterator[str]:
-    root = os.environ.get("GANCORE_DATA")
-    yield f"data (GANCORE_DATA = {root or 'not set'})"
-    for name in DATA:
-        found = root is not None and (Path(root) / name).is_dir()
-        yield f"  {name:14} {'found' if found else 'not found'}"
-    yield f"  {'cache':14} {cache_root()}"
-
-
-def _torchvision() -> tuple[bool, str]:
-    from gancore_standard.torchvision_import import torchvision
-
-    try:
-        torchvision()
-    except GancoreError as error:
-        return False, f"torchvision: {error}"
-    return True, "torchvision imports"

@@ -104,7 +104,7 @@ def new_plugin(name: str, folder: Path | None) -> None:
 @click.command()
 @reports_errors
 def doctor() -> None:
-    """Print versions, device, bfloat16 support, data found, and problems of plugins."""
+    """Print versions, device, bfloat16 support, and what plugins lack or have found."""
     from gancore.cli.doctor import examine
 
     lines, healthy = examine(registry())

@@ -46,7 +46,7 @@ def _component(component: Declared, registry: Registry) -> Iterator[str]:
     loaded = registry.load(component)
     if component.kind == "command":
         return
-    settings = settings_of(loaded)
+    settings = settings_of(loaded) if inspect.isclass(loaded) else {}
     if settings:
         yield ""
         yield "  Settings"

@@ -47,7 +47,7 @@ def train(
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="PNG file to write.  [default: RUN/samples.png]")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write, e.g. in .png.  [default: RUN/samples.png]")
 @device_option
 @reports_errors
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
@@ -57,12 +57,13 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
     except ValueError:
         raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
     from gancore.engine import choose_device
-    from gancore.training import open_run, sample, save_grid
+    from gancore.training import image_format, open_run, sample
 
+    path = out or run / "samples.png"
+    write = image_format(path, registry())
     opened = open_run(run, registry(), choose_device(device))
     images, _ = sample(opened, number, wanted, seed=seed, weights=weights)
-    path = out or run / "samples.png"
-    save_grid(images, path)
+    write(images, path)
     click.echo(f"{number} images are in {path}")
 
 

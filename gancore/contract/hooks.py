@@ -105,8 +105,22 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
+    def gancore_image_formats(self) -> Iterator[Component]:
+        """Yield image formats, each named by the suffix of its files, e.g. ``png``.
+
+        `target` is a function ``(images, path, *, columns=None)``: it writes images (N, C, H, W) in [-1, 1], on the CPU, to one
+        file, `columns` in a row where it is a grid, and makes missing folders. It raises `gancore.GancoreError` where it can't.
+        """
+        raise NotImplementedError
+
+    @hookspec
     def gancore_commands(self) -> Iterator[Component]:
         """Yield commands of the command line; `target` is a `click.Command`, imported when it is called."""
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_doctor(self) -> Iterator[str]:
+        """Yield lines for `gancore doctor`: what the plugin needs of a machine. What is broken raises `GancoreError`."""
         raise NotImplementedError
 
     @hookspec
@@ -137,6 +151,7 @@ KINDS: dict[str, str] = {
     "dataset": "gancore_datasets",
     "metric": "gancore_metrics",
     "accelerator": "gancore_accelerators",
+    "image-format": "gancore_image_formats",
     "command": "gancore_commands",
 }
 """Component kind -> the hook that declares it."""

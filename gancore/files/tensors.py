@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,23 +13,20 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gancore.errors import GancoreError
+from gancore.files.atomic import replacing
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a header to a safetensors file, all or nothing: a crash leaves the old file."""
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     content = save(plain, metadata={"gancore": json.dumps(header)})
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise GancoreError(f"{path} can't be written: {error.strerror}; free space or choose another --out.") from error
+    with replacing(path) as beside:
+        beside.write_bytes(content)
+
+
+def raw_bytes(tensor: Tensor) -> bytes:
+    """Return the memory of a tensor's values, in their order."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, first_line
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others in a collective: the longest that rank 0 may score or write alone."""
@@ -73,7 +73,7 @@ def start(device: torch.device) -> None:
         dist.init_process_group(backend, store=_store, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise GancoreError(
-            f"process {planned_rank()} of {planned_size()} can't join the others ({_first_line(error)}); "
+            f"process {planned_rank()} of {planned_size()} can't join the others ({_cause(error)}); "
             "start all of them by one torchrun command."
         ) from error
 
@@ -152,15 +152,14 @@ def _explained() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ProcessLost(
-            f"process {rank()} of {world_size()} lost another one ({_first_line(error)}), so the run ends here; start the "
+            f"process {rank()} of {world_size()} lost another one ({_cause(error)}), so the run ends here; start the "
             "same command again with --resume to go on from the newest checkpoint."
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
-    line = (str(error).splitlines() or [""])[0].strip().rstrip(".")
+def _cause(error: BaseException) -> str:
     # gloo begins with the place in its source, and ends with advice.
-    return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", line).split(". ")[0] or type(error).__name__
+    return re.sub(r"^\[[^\]]*\.\w+:\d+\] ", "", first_line(error)).split(". ")[0]
 
 
 def all_reduce(value: Tensor) -> Tensor:

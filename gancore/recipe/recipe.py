@@ -8,8 +8,6 @@ a part off. Two ``--with`` recipes that set one key differently are refused, so 
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import attrs
 
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.files import digest_of
 from gancore.recipe.layers import GROUPS, SINGLE, assignment, check_tables, merge, read_layer, refuse_conflicts
 from gancore.recipe.tables import Augmentation, Average, Evaluation, RunSettings
 
@@ -112,8 +111,7 @@ def identity(table: Mapping[str, Any]) -> dict[str, Any]:
 def digest(table: Mapping[str, Any]) -> str:
     """Return twelve characters that change when anything in the table does, except its texts and `run.accelerate`."""
     table = {key: value for key, value in identity(table).items() if key not in ("summary", "cite")}
-    text = json.dumps(table, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return digest_of(table)
 
 
 def read(

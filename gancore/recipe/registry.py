@@ -37,7 +37,7 @@ _BASES = {
     "dataset": "Dataset",
     "metric": "Metric",
 }
-_OTHERS = {"accelerator": "a function", "command": "a click.Command"}
+_OTHERS = {"accelerator": "a function", "image-format": "a function", "command": "a click.Command"}
 
 
 class Registry:
@@ -130,7 +130,7 @@ class Registry:
             raise Broken(
                 f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}"
             )
-        known = {*KINDS.values(), *OBSERVERS, "gancore_recipes"}
+        known = {*KINDS.values(), *OBSERVERS, "gancore_recipes", "gancore_doctor"}
         for name, value in vars(module).items():
             if not inspect.isfunction(value):
                 continue
@@ -258,7 +258,7 @@ class Registry:
             import click
 
             return isinstance(loaded, click.Command)
-        if kind == "accelerator":
+        if kind in ("accelerator", "image-format"):
             return callable(loaded)
         return inspect.isclass(loaded) and issubclass(loaded, getattr(contract, _BASES[kind]))
 
@@ -307,6 +307,10 @@ class Registry:
     def plugin_versions(self, names: Collection[str]) -> dict[str, str]:
         """Return ``plugin -> distribution version`` of the named plugins."""
         return {name: f"{plugin.distribution} {plugin.version}" for name, plugin in self._plugins.items() if name in names}
+
+    def diagnosis(self, plugin: Plugin) -> Iterable[str]:
+        """Return the lines that a plugin has for `gancore doctor`; making them may raise anything."""
+        return getattr(self._manager.get_plugin(plugin.name), "gancore_doctor", list)()
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""

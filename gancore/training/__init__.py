@@ -9,10 +9,10 @@ from gancore.lazy import importer
 if TYPE_CHECKING:
     from gancore.training import checkpoint, prerequisites
     from gancore.training.evaluate import Evaluator
-    from gancore.training.pictures import save_grid, save_picture
+    from gancore.training.image_formats import image_format, suffixes
     from gancore.training.prerequisites import wanted
     from gancore.training.progress import Progress, Silent, Terminal
-    from gancore.training.protocol import fingerprint
+    from gancore.training.protocol import fingerprint, identified
     from gancore.training.run_folder import RunFolder, entries
     from gancore.training.sampling import sample
     from gancore.training.timing import WallClock, wall_clock
@@ -30,11 +30,12 @@ __all__ = [
     "checkpoint",
     "entries",
     "fingerprint",
+    "identified",
+    "image_format",
     "open_run",
     "prerequisites",
     "sample",
-    "save_grid",
-    "save_picture",
+    "suffixes",
     "train",
     "wall_clock",
     "wanted",
@@ -47,10 +48,10 @@ if not TYPE_CHECKING:  # or every misspelled name would be of any type
         {
             "gancore.training.checkpoint": ("checkpoint",),
             "gancore.training.evaluate": ("Evaluator",),
-            "gancore.training.pictures": ("save_grid", "save_picture"),
+            "gancore.training.image_formats": ("image_format", "suffixes"),
             "gancore.training.prerequisites": ("prerequisites", "wanted"),
             "gancore.training.progress": ("Progress", "Silent", "Terminal"),
-            "gancore.training.protocol": ("fingerprint",),
+            "gancore.training.protocol": ("fingerprint", "identified"),
             "gancore.training.run_folder": ("RunFolder", "entries"),
             "gancore.training.sampling": ("sample",),
             "gancore.training.timing": ("WallClock", "wall_clock"),

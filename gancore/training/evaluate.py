@@ -6,8 +6,6 @@ collects the rows in their order and feeds the metrics, so that a score does not
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ from gancore.engine import generate, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.parallel import distributed
 from gancore.plan import construct, parameters_of
-from gancore.training.protocol import Scores, fingerprint
+from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore.training.sampling import evenly
 from gancore.version import __version__
@@ -198,8 +196,7 @@ class Evaluator:
                 protocol["network_settings"] = settings_of_it
             if hasattr(metric, "update"):
                 protocol["network_hash"] = self._fingerprint(metric.network)
-        text = json.dumps(protocol, sort_keys=True, default=str)
-        return {"id": hashlib.blake2b(text.encode(), digest_size=4).hexdigest(), **protocol}
+        return identified(protocol)
 
     def _fingerprint(self, label: str) -> str:
         if label not in self._fingerprints:

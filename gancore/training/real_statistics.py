@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gancore.contract import Metric
 from gancore.errors import GancoreError
-from gancore.files import cache_root, read_tensors, write_tensors
+from gancore.files import cache_root, digest, digest_of, raw_bytes, read_tensors, write_tensors
 
 WORTH_KEEPING = 2.0
 """Seconds of work on the real images below which nothing is written."""
@@ -71,8 +71,7 @@ class KnownStatistics:
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         everything = {**key, "images": self._images_digest(), "torch": torch.__version__, "device": self.device.type}
-        text = json.dumps(everything, sort_keys=True, default=str)
-        return self._folder() / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
+        return self._folder() / f"{digest_of(everything, 24)}.safetensors"
 
     @staticmethod
     def _folder() -> Path:
@@ -80,12 +79,10 @@ class KnownStatistics:
 
     def _images_digest(self) -> str:
         if self._content is None:
-            digest = hashlib.blake2b(str((self.images.dtype, tuple(self.images.shape))).encode(), digest_size=16)
+            kind = str((self.images.dtype, tuple(self.images.shape))).encode()
             # In pieces, for the images may be a file that is larger than the memory.
-            for values in (self.images, self.labels):
-                for piece in values.split(4096):
-                    digest.update(piece.contiguous().flatten().view(torch.uint8).numpy().tobytes())
-            self._content = digest.hexdigest()
+            pieces = (raw_bytes(piece) for values in (self.images, self.labels) for piece in values.split(4096))
+            self._content = digest(itertools.chain([kind], pieces), 32)
         return self._content
 
 

@@ -51,10 +51,10 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.samples.mkdir(exist_ok=True)
-            write_text(self.environment, json.dumps(environment, indent=2) + "\n")
-            write_text(self.recipe, toml.dumps(table))
         except OSError as error:
             raise GancoreError(f"{self.path} can't be written: {error.strerror}; choose another --out.") from error
+        write_text(self.environment, json.dumps(environment, indent=2) + "\n")
+        write_text(self.recipe, toml.dumps(table))
 
     def note(self, key: str, value: Any) -> None:
         """Write down one more thing about the environment that the run is made in."""
@@ -88,7 +88,7 @@ class RunFolder:
                 if path.exists():
                     kept = [entry for entry in entries(path) if entry["iteration"] <= iteration]
                     write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-            for picture in self.samples.glob("[0-9]*.png"):
+            for picture in self.samples.glob("[0-9]*.*"):
                 if int(picture.stem) > iteration:
                     picture.unlink()
         except OSError as error:

@@ -25,7 +25,7 @@ from gancore.recipe import Recipe, Registry, check_table, identity
 from gancore.training.accelerate import accelerate
 from gancore.training.environment import environment
 from gancore.training.evaluate import Evaluator
-from gancore.training.pictures import save_grid
+from gancore.training.image_formats import NONE, image_format, suffixes
 from gancore.training.progress import Progress, Silent
 from gancore.training.protocol import Scores
 from gancore.training.run_folder import RunFolder, entries
@@ -96,6 +96,8 @@ def train(
         progress.announce(f"{run.precision}: {run.precision_why}")
     if distributed.world_size() > 1:
         progress.announce(_division(run))
+    if GENERATOR in run.networks and not suffixes(registry):
+        progress.announce(f"no samples are drawn: {NONE}")
     _Training(run, folder, registry, progress, evaluator).run_all(step)
     return run
 
@@ -306,8 +308,10 @@ class _Training:
 
     def _sample(self, iteration: int) -> None:
         if GENERATOR in self.run.networks and self.run.rank == 0:
-            images, _ = sample(self.run, 64)
-            save_grid(images, self.folder.samples / f"{iteration:08d}.png", columns=8)
+            for suffix in suffixes(self.run.plan.registry)[:1]:
+                path = self.folder.samples / f"{iteration:08d}.{suffix}"
+                images, _ = sample(self.run, 64)
+                image_format(path, self.run.plan.registry)(images, path, columns=8)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
         scores = evaluator()

@@ -9,16 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 import gancore_standard
 import pytest
 from click.testing import CliRunner, Result
+from torch import Tensor
 
 import gancore
 import gancore.files.toml
+from gancore import GancoreError
 from gancore.cli import main as cli
+from gancore.recipe.registry import Registry
 from tests.hosts import installed
 
 
@@ -87,6 +92,28 @@ def test_set_and_with_layer_over_the_recipe(recipe: Path, tmp_path: Path) -> Non
     assert resolved["losses"]["adversarial"] == {"use": "standard/non-saturating", "weight": 2}
 
 
+def test_samples_are_written_by_the_format_of_their_suffix(recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--set", "run.iterations=1").exit_code == 0
+    done = run("sample", "runs/tiny", "--out", "six.jpeg")
+    assert done.exit_code == 2
+    assert done.stderr == "Error: six.jpeg can't be written: end its name in one of these: .png.\n"
+
+    @gancore.hookimpl
+    def gancore_image_formats() -> Iterator[gancore.Component]:
+        yield gancore.Component("shape", "tests.cli.test_cli:write_shape", "The shape alone")
+
+    module = ModuleType("shapes")
+    module.gancore_image_formats = gancore_image_formats  # type: ignore[attr-defined]
+    with installed(Registry.of({"standard": gancore_standard, "shapes": module})):
+        assert run("sample", "runs/tiny", "--n", 6, "--out", "six.shape").exit_code == 0
+    assert (tmp_path / "six.shape").read_text() == "(6, 1, 8, 8)"
+
+
+def write_shape(images: Tensor, path: Path, *, columns: int | None = None) -> None:
+    """Write the shape of images; the image format of a plugin in a test."""
+    path.write_text(str(tuple(images.shape)))
+
+
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
     metric = ["--set", "metrics.cas.use=cas", "--set", "metrics.cas.labels=generator"]
     metric += ["--set", "metrics.cas.architecture=small-cnn", "--set", "metrics.cas.classifier_iterations=2"]
@@ -135,8 +162,22 @@ def test_lists_name_everything_that_is_installed() -> None:
 def test_doctor_says_what_is_here() -> None:
     done = run("doctor")
     assert done.exit_code == 0, done.output
-    for word in ("torch ", "precision", "fashion-mnist", "cbgan", "torchvision imports"):
+    for word in ("torch ", "precision", "fashion-mnist", "cbgan", "torchvision 0."):
         assert word in done.output
+
+
+def test_doctor_tells_what_a_plugin_finds_broken() -> None:
+    @gancore.hookimpl
+    def gancore_doctor() -> Iterator[str]:
+        yield "one thing is here"
+        raise GancoreError("the other is not.")
+
+    module = ModuleType("ailing")
+    module.gancore_doctor = gancore_doctor  # type: ignore[attr-defined]
+    with installed(Registry.of({"ailing": module})):
+        done = run("doctor")
+    assert done.exit_code == 1
+    assert "BROKEN: the other is not." in done.output
 
 
 def test_help_shows_the_commands_in_the_order_of_a_first_day() -> None:
@@ -147,10 +188,6 @@ def test_help_shows_the_commands_in_the_order_of_a_first_day() -> None:
 
 
 def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
-    from types import ModuleType
-
-    from gancore.recipe.registry import Registry
-
     module = ModuleType("commanding")
 
     @gancore.hookimpl

@@ -350,7 +350,7 @@ def test_a_bad_checkpoint_is_named_and_nothing_is_lost(run: Callable[..., Result
 
 def test_commands_on_what_is_no_run(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    for words in (("sample", "nothing"), ("evaluate", "nothing"), ("report", "nothing"), ("sample", "missing")):
+    for words in (("sample", "nothing"), ("evaluate", "nothing"), ("sample", "missing")):
         refused(run(*words), words[1])
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from gancore import GancoreError
 from gancore.contract.loops import Loop
-from gancore.engine import devices
+from gancore.engine import precision
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.recipe.layers import merge
@@ -35,7 +35,7 @@ CASES: dict[str, dict[str, Any]] = {"plain": {}, "CBGAN": CBGAN, "attack": FREE}
 CHILD = """
 import sys, torch
 from pathlib import Path
-from gancore import toml
+from gancore.files import toml
 from gancore.recipe.recipe import check_table
 from gancore.training.trainer import train
 from tests.hosts import CPU, registry
@@ -105,8 +105,12 @@ def test_a_run_killed_at_a_random_moment_and_resumed_ends_with_the_same_bits(tmp
     path.write_text(toml.dumps(table))
     out = tmp_path / "killed"
     command = [sys.executable, "-c", CHILD, str(path), str(out)]
-    root = Path(__file__).resolve().parents[1]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).resolve().parents[2]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+        "OMP_NUM_THREADS": "1",
+    }
     moment = random.Random(f"{case}{time.time_ns()}").uniform(0.02, 0.5)
     with subprocess.Popen(command, env=environment, cwd=root, stderr=subprocess.PIPE) as child:
         deadline = time.monotonic() + 60
@@ -322,10 +326,10 @@ def test_a_training_tells_evaluations_share_of_the_wall_clock_once(tmp_path: Pat
 
 def test_a_resumed_run_computes_in_the_precision_in_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(devices, "_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "_computes_bfloat16", lambda: True)
     recipe, told = recipe_of({"run": {"precision": "auto"}}), Watcher()
     for gain, iterations in ((2.0, 4), (0.5, 8)):
-        monkeypatch.setattr(devices, "_kept_gain", lambda _, gain=gain: gain)
+        monkeypatch.setattr(precision, "_kept_gain", lambda _, gain=gain: gain)
         with monkeypatch.context() as patch:
             if iterations == 4:
                 step = Run.step

@@ -238,7 +238,9 @@ def _check(run: Run) -> None:
 @reports_errors
 def command(run: Path, out: Path | None, points: int, size: int, device: str) -> None:
     """Draw the data, the samples and the discriminator of a run on points in the plane."""
-    from gancore.tools import choose_device, open_run, registry, sample, save_picture, to_unit
+    from gancore_standard.tools import save_picture
+
+    from gancore.tools import choose_device, open_run, registry, sample, to_unit
 
     opened = open_run(run, registry(), choose_device(device))
     field = discriminator_field(opened)

@@ -130,9 +130,23 @@ def gancore_metrics() -> Iterator[Component]:
 
 
 @hookimpl
+def gancore_image_formats() -> Iterator[Component]:
+    """Yield what files of generated images are written as."""
+    yield Component("png", "gancore_standard.pictures:save_grid", "PNG: a grid of images, or a plot of points in the plane")
+
+
+@hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield the command that attacks a trained classifier."""
     yield Component("attack", "gancore_standard.commands:attack", "Robust accuracy of a run's classifier under an attack")
+
+
+@hookimpl
+def gancore_doctor() -> Iterator[str]:
+    """Yield what is here of what the components need."""
+    from gancore_standard.doctor import diagnosis
+
+    yield from diagnosis()
 
 
 @hookimpl

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gancore import Classifier, GancoreError
-from gancore.tools import to_uint8
+from gancore.tools import first_line, to_uint8
 from gancore_standard.torchvision_import import torchvision
 
 SHA256_PREFIX = "6726825d"
@@ -54,7 +54,7 @@ class Inception(Classifier):
             )
         except (RuntimeError, KeyError, TypeError, AttributeError) as error:
             raise GancoreError(
-                f"{file} does not hold the weights of torch-fidelity's Inception network ({_first_line(error)}); "
+                f"{file} does not hold the weights of torch-fidelity's Inception network ({first_line(error)}); "
                 "give the file weights-inception-2015-12-05-6726825d.pth as path."
             ) from error
         self.extractor = extractor.eval().requires_grad_(False)
@@ -109,7 +109,7 @@ def _download(url: str) -> Path:
         torch.hub.download_url_to_file(url, str(file), hash_prefix=SHA256_PREFIX, progress=False)
     except (URLError, OSError, RuntimeError) as error:
         raise GancoreError(
-            f"The weights of the Inception network can't be downloaded from {url} ({_first_line(error)}); "
+            f"The weights of the Inception network can't be downloaded from {url} ({first_line(error)}); "
             "download them elsewhere and set the network's path."
         ) from error
     return file
@@ -123,13 +123,9 @@ def _check_weights(file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise GancoreError(
-            f"{file} is damaged or no weights file of PyTorch ({_first_line(error)}); download it again."
+            f"{file} is damaged or no weights file of PyTorch ({first_line(error)}); download it again."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise GancoreError(
             f"{file} does not hold the weights of a network; give the file weights-inception-2015-12-05-6726825d.pth as path."
         )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gancore import Attack, Classifier, GancoreError
-from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, listed, noise_for, to_unit
+from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, identified, listed, noise_for, to_unit
 
 if TYPE_CHECKING:
     from gancore.tools import Registry, Run
@@ -225,9 +223,7 @@ def robust_accuracy(
         "seed": seed,
         "precision": run.precision,
     }
-    text = json.dumps(protocol, sort_keys=True)
-    name = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
-    protocol = {"id": name, **protocol, "classifier": chosen, "weights": weights}
+    protocol = {**identified(protocol), "classifier": chosen, "weights": weights}
     return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
 
 

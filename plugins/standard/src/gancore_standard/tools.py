@@ -13,6 +13,7 @@ from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.networks.resampling import doubled, halved
 from gancore_standard.networks.small_cnn import SmallCNN
+from gancore_standard.pictures import save_picture
 from gancore_standard.torchvision_import import torchvision
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "halved",
     "logits_of",
     "own_random_state",
+    "save_picture",
     "shuffled_epochs",
     "torchvision",
     "train_classifier",

@@ -9,10 +9,11 @@ from typing import Any
 
 import attrs
 import torch
+from gancore_standard.tools import save_picture
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import make_plan, save_picture, to_unit, write_text
+from gancore.tools import make_plan, to_unit, write_text
 from gancore_uap import pictures, plots, scoring, tables
 from gancore_uap.budgets import apply_to_8bit, check_epsilon
 from gancore_uap.perturbation_files import Perturbation, random_perturbation
@@ -117,11 +118,8 @@ def judge(
         "scores": scores,
         "budgets": {name: {repr(e): rate for e, rate in curve.items()} for name, curve in curves.items()},
     }
-    try:
-        write_text(out / "evaluation.json", json.dumps(result, indent=2) + "\n")
-        write_text(out / "evaluation.md", tables.markdown(matrix))
-    except OSError as error:
-        raise GancoreError(f"the scores can't be written into {out}: {error.strerror}; choose another --out.") from error
+    write_text(out / "evaluation.json", json.dumps(result, indent=2) + "\n")
+    write_text(out / "evaluation.md", tables.markdown(matrix))
     save_picture(pictures.matrix_picture(matrix), out / "transfer.png")
     if curves:
         save_picture(plots.sweep_picture(curves), out / "budgets.png")

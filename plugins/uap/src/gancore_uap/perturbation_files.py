@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.tools import noise_for, read_tensors, write_tensors
+from gancore.tools import digest, noise_for, read_tensors, write_tensors
 from gancore_uap.budgets import (
     LEVELS,
     TOLERANCE,
@@ -83,8 +82,7 @@ class Perturbation:
     def digest(self) -> str:
         """Twelve characters that change when the perturbation or its budget does; what it was made from takes no part."""
         text = f"{tuple(self.delta.shape)} {self.norm} {self.epsilon!r} "
-        content = text.encode() + to_levels(self.delta).numpy().astype("<i2").tobytes()
-        return hashlib.blake2b(content, digest_size=6).hexdigest()
+        return digest([text.encode(), to_levels(self.delta).numpy().astype("<i2").tobytes()])
 
     def scaled(self, epsilon: float) -> Perturbation:
         """Return the perturbation at another budget: in proportion, and then rounded toward zero to whole levels.
@@ -116,10 +114,7 @@ class Perturbation:
             GancoreError: It can't be written.
         """
         header = {"kind": KIND, "format": FORMAT, "epsilon": self.epsilon, "norm": self.norm, "about": self.about}
-        try:
-            write_tensors(path, {"delta": self.delta}, header)
-        except OSError as error:
-            raise gancore.GancoreError(f"{path} can't be written: {error.strerror}; choose another file.") from error
+        write_tensors(path, {"delta": self.delta}, header)
 
     @classmethod
     def load(cls, path: Path) -> Perturbation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
+from gancore_standard.tools import save_picture
 
 from gancore import GancoreError
-from gancore.tools import Recipe, checkpoint, fingerprint, save_picture, train, write_text
+from gancore.tools import Recipe, checkpoint, digest, fingerprint, train, write_text
 from gancore_uap import cycles, pictures, plots, victims
 from gancore_uap.budgets import whole_levels
 from gancore_uap.perturbation_files import Perturbation
@@ -95,7 +95,7 @@ def _weights(recipe: Recipe) -> dict[str, str]:
         path = Path(str(table["weights"])).expanduser() if table.get("weights") else None
         # One that is missing is reported where it is loaded.
         if path is not None and path.is_file():
-            digests[label] = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+            digests[label] = digest([path.read_bytes()], 16)
     return digests
 
 
@@ -119,10 +119,7 @@ def _keep_record(folder: Path, made_from: Mapping[str, Any]) -> None:
                 "choose another --out."
             )
         return
-    try:
-        write_text(path, json.dumps(made_from) + "\n")
-    except OSError as error:
-        raise GancoreError(f"{path} can't be written: {error.strerror}; choose another --out.") from error
+    write_text(path, json.dumps(made_from) + "\n")
 
 
 def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequence[str]) -> Path:
@@ -141,7 +138,7 @@ def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequ
     data = recipe.table["data"]
     if recipe.parts["data", "data"].declared.full_name == "uap/proxy":
         summary = Path(data["path"]) / SUMMARY
-        made_from["proxy"] = hashlib.blake2b(summary.read_bytes(), digest_size=8).hexdigest()
+        made_from["proxy"] = digest([summary.read_bytes()], 16)
     _keep_record(out / "crafting", made_from)
     run = _train(workbench, recipe, out / "crafting")
     perturbation = from_run(run, victims.names_of(victim_specs))

@@ -200,13 +200,7 @@ class Writer:
 
     @staticmethod
     def _write(path: Path, content: Mapping[str, Any]) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(content) + "\n")
-        except OSError as error:
-            raise gancore.GancoreError(
-                f"{path} can't be written: {error.strerror}; free space or choose another --out."
-            ) from error
+        write_text(path, json.dumps(content) + "\n")
 
     def _write_pictures(self, path: Path, images: Tensor, labels: Tensor) -> None:
         partial = path.with_name(f".{path.name}.part")

@@ -13,7 +13,7 @@ from gancore_standard.tools import torchvision
 from torch import Tensor, nn
 
 import gancore
-from gancore.tools import did_you_mean
+from gancore.tools import did_you_mean, first_line
 
 CHILD = "network."
 """Prefix of torchvision's names inside the classifier, which its state doesn't show."""
@@ -194,7 +194,7 @@ class PretrainedClassifier(TorchvisionClassifier):
             network: nn.Module = torchvision().models.get_model(model, weights=published, progress=False)
         except (OSError, RuntimeError, EOFError, HTTPException, pickle.UnpicklingError) as error:
             raise gancore.GancoreError(
-                f"torchvision's weights of {model} can't be had from {published.url} ({_first_line(error)}); where they can, "
+                f"torchvision's weights of {model} can't be had from {published.url} ({first_line(error)}); where they can, "
                 f"save the state dict as safetensors, and use uap/torchvision with weights = that file and classes = {classes}."
             ) from error
         return network
@@ -222,13 +222,9 @@ def _channels(name: str, values: list[float]) -> Tensor:
 def _unfit(model: str, image_size: int, error: BaseException) -> gancore.GancoreError:
     size = _published(model).transforms().crop_size[0]
     return gancore.GancoreError(
-        f"torchvision's {model} does not take images of {image_size} px ({_first_line(error)}); set data.image_size = {size}, "
+        f"torchvision's {model} does not take images of {image_size} px ({first_line(error)}); set data.image_size = {size}, "
         "the size of its published weights, or choose another model."
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _show_torchvision_names(_module: nn.Module, state: dict[str, Any], prefix: str, _metadata: dict[str, Any]) -> None:

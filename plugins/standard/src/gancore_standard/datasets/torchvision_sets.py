@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError
+from gancore.tools import first_line
 from gancore_standard.datasets.folders import data_root, exists
 from gancore_standard.datasets.resizing import ImageSize, resized
 from gancore_standard.datasets.splits import check_split
@@ -66,7 +67,7 @@ class TorchvisionSet(Dataset):
             # Readers of damaged files raise whatever they stumble over.
             action = "can't be downloaded to" if self.download else "can't be read from"
             raise GancoreError(
-                f"The {split} split of {self.title} {action} {folder} ({type(error).__name__}: {_first_line(error)}); "
+                f"The {split} split of {self.title} {action} {folder} ({type(error).__name__}: {first_line(error)}); "
                 f"delete what is left of {folder / self.marker} and unpack it again, or set [data] download = true."
             ) from error
         return resized(images.contiguous(), self.image_size), labels
@@ -197,7 +198,3 @@ class Svhn(TorchvisionSet):
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
         data = sets.SVHN(str(folder), split=split, download=self.download)
         return torch.from_numpy(data.data), torch.from_numpy(data.labels).long()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0].rstrip(".")

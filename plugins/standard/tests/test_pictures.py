@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gancore_standard.pictures import grid, save_grid, scatter
 from PIL import Image
 
 from gancore import GancoreError
-from gancore.training.pictures import grid, save_grid, scatter
 
 
 def pixels(picture: Image.Image) -> np.ndarray:

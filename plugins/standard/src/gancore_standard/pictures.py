@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gancore.engine import to_uint8
-from gancore.errors import GancoreError
+from gancore import GancoreError
+from gancore.tools import replacing, to_uint8
 
 _TILE = 48
 """Images smaller than this many pixels are enlarged by a whole factor until they are not."""
@@ -138,20 +137,18 @@ def scatter(points: Tensor, limit: float = 1.0, size: int = 480) -> Image.Image:
     return plot.resize((size, size), Image.Resampling.BOX)
 
 
-def save_grid(images: Tensor, path: Path, columns: int | None = None, padding: int = 2, scale: int | None = None) -> None:
-    """Write the `grid` of images as a PNG file, all or nothing; missing folders are made.
+def save_grid(images: Tensor, path: Path, *, columns: int | None = None) -> None:
+    """Write the `grid` of images as a PNG file, all or nothing; missing folders are made. The image format ``standard/png``.
 
     Args:
         images: As for `grid`.
         path: The file.
         columns: As for `grid`.
-        padding: As for `grid`.
-        scale: As for `grid`.
 
     Raises:
         GancoreError: As `grid` does, or the file can't be written.
     """
-    save_picture(grid(images, columns, padding, scale), path)
+    save_picture(grid(images, columns), path)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
@@ -164,14 +161,8 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     Raises:
         GancoreError: The file can't be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(part, format="PNG")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise GancoreError(f"{path} can't be written: {error.strerror or error}; choose another file.") from error
+    with replacing(path, "choose another file") as beside:
+        picture.save(beside, format="PNG")
 
 
 def _at_least(least: int, given: int | None, name: str, default: int) -> int:

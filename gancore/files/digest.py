@@ -1,0 +1,26 @@
+"""Digests: short names that change when what they stand for does. They guard against mistakes, not against malice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def digest(pieces: Iterable[bytes], characters: int = 12) -> str:
+    """Return hexadecimal characters that change when any byte does; where the pieces end does not count.
+
+    Args:
+        pieces: The bytes, in order.
+        characters: How many, an even number.
+    """
+    state = hashlib.blake2b(digest_size=characters // 2)
+    for piece in pieces:
+        state.update(piece)
+    return state.hexdigest()
+
+
+def digest_of(value: Any, characters: int = 12) -> str:
+    """Return the `digest` of what JSON can write; the order of keys does not count, and other values count by their text."""
+    return digest([json.dumps(value, sort_keys=True, default=str).encode()], characters)

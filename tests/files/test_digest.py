@@ -1,0 +1,26 @@
+"""Digests change when what they stand for does, and only then."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gancore.files import digest, digest_of, raw_bytes
+
+
+def test_the_order_of_keys_does_not_count_and_every_value_does() -> None:
+    assert digest_of({"a": 1, "b": [2]}) == digest_of({"b": [2], "a": 1})
+    assert len({digest_of(value) for value in ({"a": 1}, {"a": 1.0}, {"a": "1"}, {"b": 1}, [1], 1)}) == 6
+
+
+@pytest.mark.parametrize("characters", [8, 12, 32])
+def test_a_digest_has_as_many_characters_as_asked_for(characters: int) -> None:
+    assert len(digest([b"gan", b"core"], characters)) == characters
+    assert digest([b"gan", b"core"], characters) == digest([b"gancore"], characters)
+
+
+def test_the_bytes_of_a_tensor_are_its_values_in_their_order() -> None:
+    values = torch.arange(6, dtype=torch.float32).view(2, 3)
+    assert raw_bytes(values) == values.numpy().tobytes()
+    assert raw_bytes(values.t()) == values.numpy().T.tobytes()
+    assert len(raw_bytes(values.bfloat16().requires_grad_())) == 12
