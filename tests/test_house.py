@@ -213,7 +213,6 @@ def test_plugins_read_public_names_alone(path: Path) -> None:
     assert read - {*names("gancore"), "tools", "testing"} == set()
 
 
-@pytest.mark.xfail(reason="commands, charts, CUDA graphs and the conformance suite's host are on their way out of core")
 def test_core_imports_no_plugin() -> None:
     assert [str(each) for each in BY_CORE if each not in IN_CORE] == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
+import torch
 
 from gancore.contract import CONTEXT, KINDS, settings_of
 from gancore.errors import GancoreError
@@ -92,7 +94,9 @@ def cases_of(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mappin
     for kind in KINDS:
         for declared in plugin.components.get(kind, ()):
             yield f"{declared.name}: resolves", partial(_resolves, declared)
-            if kind not in ("accelerator", "command"):
+            if kind == "image-format":
+                yield f"{declared.name}: writes images", partial(_writes_images, declared)
+            elif kind not in ("accelerator", "command"):
                 yield f"{declared.name}: settings are documented", partial(_documented, declared)
     tested = list(_tested(plugin, settings))
     for each in tested:
@@ -169,6 +173,17 @@ def _documented(declared: Declared) -> None:
     text = "\n".join(cls.__doc__ or "" for cls in loaded.__mro__)
     missing = [name for name in settings_of(loaded) if name not in CONTEXT and f"{name}:" not in text]
     assert not missing, f"{declared.target} does not document its settings {missing} under Args:"
+
+
+def _writes_images(declared: Declared) -> None:
+    write = registry().load(declared)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / "deep" / f"{number}.{declared.name}" for number in (1, 3)]
+        for number, path in zip((1, 3), paths, strict=True):
+            write(torch.zeros(2 * number, number, 8, 8), path, columns=2)
+        assert sorted(paths[0].parent.iterdir()) == paths, (
+            f"{declared.target} leaves other files than it is to write"
+        )
 
 
 def _has_plan(recipe: str) -> None:
