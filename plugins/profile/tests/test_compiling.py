@@ -81,7 +81,7 @@ def test_a_compiler_that_fails_is_done_without(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_compiler_that_computes_something_else_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(graph: torch.fx.GraphModule, _inputs: Any) -> Any:
-        return lambda *given: [1.1 * out if torch.is_tensor(out) and out.requires_grad else out for out in graph(*given)]
+        return lambda *tensors: [1.1 * out if torch.is_tensor(out) and out.requires_grad else out for out in graph(*tensors)]
 
     monkeypatch.setattr(compiling, "BACKEND", wrong)
     said = refused(run_of(SNDCGAN))

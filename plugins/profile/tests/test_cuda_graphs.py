@@ -152,10 +152,10 @@ def test_a_replay_leaves_an_earlier_loss_alone() -> None:
     iterations, _, _ = graphed(run, warm=1)
     for _ in range(4):
         iterations.step()
-    kept = dict(run.losses)
-    values = {name: loss.clone() for name, loss in kept.items()}
+    newest = dict(run.losses)
+    values = {name: loss.clone() for name, loss in newest.items()}
     iterations.step()
-    assert all(torch.equal(kept[name], values[name]) for name in kept)
+    assert all(torch.equal(newest[name], values[name]) for name in newest)
 
 
 def check_off(run: Run, eager: Run, reason: str, *, number: int = 6) -> None:
@@ -257,8 +257,8 @@ def patched(monkeypatch: pytest.MonkeyPatch, change: Any) -> tuple[Run, Run]:
 
 def test_a_term_that_waits_for_the_device_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     def change(_term: Any, original: Any) -> Any:
-        def generator(**given: Tensor) -> Tensor:
-            loss: Tensor = original(**given)
+        def generator(**tensors: Tensor) -> Tensor:
+            loss: Tensor = original(**tensors)
             return loss * 2 if loss.item() > 0 else loss
 
         return generator
@@ -271,9 +271,9 @@ def test_a_term_that_counts_in_python_is_not_captured(monkeypatch: pytest.Monkey
     def change(term: Any, original: Any) -> Any:
         term.calls = 0
 
-        def generator(**given: Tensor) -> Tensor:
+        def generator(**tensors: Tensor) -> Tensor:
             term.calls += 1
-            loss: Tensor = original(**given)
+            loss: Tensor = original(**tensors)
             return loss * term.calls
 
         return generator
@@ -287,8 +287,8 @@ def test_a_term_that_replaces_its_buffer_is_not_captured(monkeypatch: pytest.Mon
     def change(term: Any, original: Any) -> Any:
         term.register_buffer("mean", torch.zeros(()))
 
-        def generator(**given: Tensor) -> Tensor:
-            loss: Tensor = original(**given)
+        def generator(**tensors: Tensor) -> Tensor:
+            loss: Tensor = original(**tensors)
             term.mean = 0.9 * term.mean + loss.detach()
             return loss + term.mean
 
@@ -302,9 +302,9 @@ def test_what_python_keeps_where_nobody_looks_shows_in_the_comparison(monkeypatc
     calls: Counter[int] = Counter()
 
     def change(term: Any, original: Any) -> Any:
-        def generator(**given: Tensor) -> Tensor:
+        def generator(**tensors: Tensor) -> Tensor:
             calls[id(term)] += 1
-            loss: Tensor = original(**given)
+            loss: Tensor = original(**tensors)
             return loss * calls[id(term)]
 
         return generator
@@ -371,9 +371,9 @@ def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, mon
     run = trained("graphed", ["cuda-graphs"])
     assert same(eager, run) == []
     assert recorder.replays > 0
-    kept = tmp_path / "graphed" / "checkpoints"
-    (kept / "00000012.safetensors").unlink()
-    assert [path.name for path in sorted(kept.iterdir())] == ["00000008.safetensors"]
+    checkpoints = tmp_path / "graphed" / "checkpoints"
+    (checkpoints / "00000012.safetensors").unlink()
+    assert [path.name for path in sorted(checkpoints.iterdir())] == ["00000008.safetensors"]
     before, recorder.replays = recorder.replays, 0
     assert same(eager, trained("graphed", ["cuda-graphs"], resume=True)) == []
     assert before > recorder.replays > 0
@@ -403,9 +403,9 @@ def test_copies_from_the_host_are_counted_and_no_others() -> None:
 
 def test_a_term_that_copies_from_the_host_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     def change(_term: Any, original: Any) -> Any:
-        def generator(**given: Tensor) -> Tensor:
+        def generator(**tensors: Tensor) -> Tensor:
             torch.tensor([1.0, 2.0]).to("meta")
-            loss: Tensor = original(**given)
+            loss: Tensor = original(**tensors)
             return loss
 
         return generator
@@ -523,7 +523,7 @@ def test_cuda_graphs_compute_what_the_iterations_do(base: dict[str, Any], tables
         ({"networks": {"discriminator": {"dropout": 0.5}}}, "default generator"),
         ({"samplers": {"difference": {"use": "probe/difference"}}}, ""),
     ],
-    ids=["dropout", "a part that may not be capturable"],
+    ids=["dropout", "a sampler that may not be capturable"],
 )
 def test_on_a_gpu_what_is_not_captured_goes_on(table: dict[str, Any], reason: str) -> None:
     run, told = on_gpu(GAME, table), Told()
@@ -542,11 +542,11 @@ def test_a_capture_that_breaks_leaves_the_gpu_usable(monkeypatch: pytest.MonkeyP
     term = run.terms["adversarial"]
     original = term.generator
 
-    def generator(**given: Tensor) -> Tensor:
+    def generator(**tensors: Tensor) -> Tensor:
         if torch.cuda.is_current_stream_capturing():
             # A synchronization of the kind that no operator shows.
             torch.cuda.synchronize()
-        loss: Tensor = original(**given)
+        loss: Tensor = original(**tensors)
         return loss
 
     monkeypatch.setattr(term, "generator", generator, raising=False)

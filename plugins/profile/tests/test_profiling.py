@@ -1,4 +1,4 @@
-"""A profile charges time and floating-point operations to the right part, and leaves the run as training would."""
+"""A profile charges time and floating-point operations to the right component, and leaves the run as training would."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(matrix_rate, "SECONDS", 0.0)
 
 
-def row(found: Profile, phase: str, name: str) -> Row:
-    (wanted,) = [row for row in found.rows if (row.phase, row.name) == (phase, name)]
+def row(measured: Profile, phase: str, name: str) -> Row:
+    (wanted,) = [row for row in measured.rows if (row.phase, row.name) == (phase, name)]
     return wanted
 
 
@@ -49,12 +49,12 @@ def row(found: Profile, phase: str, name: str) -> Row:
 
 
 def test_the_rows_add_up_to_the_iteration() -> None:
-    found = profile(run_of(CBGAN), 3)
-    assert sum(row.seconds for row in found.rows) == pytest.approx(found.seconds_with_spans)
-    assert {row.phase for row in found.rows} == {"discriminator", "generator", DRAWING, LOOP}
-    assert row(found, "generator", "losses.balance loss").calls == 1
-    assert row(found, "generator", "networks.discriminator forward").calls == 2
-    assert row(found, DRAWING, "latents").calls == 2
+    measured = profile(run_of(CBGAN), 3)
+    assert sum(row.seconds for row in measured.rows) == pytest.approx(measured.seconds_with_spans)
+    assert {row.phase for row in measured.rows} == {"discriminator", "generator", DRAWING, LOOP}
+    assert row(measured, "generator", "losses.balance loss").calls == 1
+    assert row(measured, "generator", "networks.discriminator forward").calls == 2
+    assert row(measured, DRAWING, "latents").calls == 2
 
 
 def test_time_goes_to_the_part_that_spends_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,21 +68,21 @@ def test_time_goes_to_the_part_that_spends_it(monkeypatch: pytest.MonkeyPatch) -
 
     run.networks["classifier"].register_forward_hook(spend)
     monkeypatch.setattr(profiling, "time", SimpleNamespace(perf_counter=lambda: now))
-    found = profile(run, 3)
-    assert found.seconds == 7.0
-    assert found.images_per_second == 16 / 7
-    for one in found.rows:
+    measured = profile(run, 3)
+    assert measured.seconds == 7.0
+    assert measured.images_per_second == 16 / 7
+    for one in measured.rows:
         assert one.seconds == (7.0 if one.name == "networks.classifier forward" else 0.0), one
 
 
 def test_spectral_norm_and_passes_of_an_attack_are_told_apart() -> None:
-    found = profile(run_of({"attacks": {"sign": {"use": "probe/sign"}}}), 2)
-    names = {row.name for row in found.rows}
+    measured = profile(run_of({"attacks": {"sign": {"use": "probe/sign"}}}), 2)
+    names = {row.name for row in measured.rows}
     assert {"networks.discriminator forward, in attacks.sign", "networks.discriminator forward", "attacks.sign craft"} <= names
     spectral = {"networks": {"discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.125}}}
-    found = profile(run_of(spectral), 2)
+    measured = profile(run_of(spectral), 2)
     # One power iteration a turn for each of the layers and the head, though the generator's turn has two forwards.
-    turn = row(found, "generator", "SpectralNorm, in networks.discriminator")
+    turn = row(measured, "generator", "SpectralNorm, in networks.discriminator")
     layers = [m for m in run_of(spectral).networks["discriminator"].modules() if isinstance(m, torch.nn.Conv2d)]
     assert turn.calls == len(layers)
 
@@ -91,21 +91,21 @@ def test_spectral_norm_and_passes_of_an_attack_are_told_apart() -> None:
 
 
 def test_the_operations_of_a_small_game_are_those_counted_by_hand() -> None:
-    found = profile(run_of(MLP), 1)
+    measured = profile(run_of(MLP), 1)
     n, latent, pixels = 16, 8, 64
     g = 2 * n * (latent * 16 + 16 * pixels)
     d = 2 * n * pixels * 32
-    assert row(found, "discriminator", "networks.generator forward").flops == g
+    assert row(measured, "discriminator", "networks.generator forward").flops == g
     # Real and generated images in one batch.
-    assert row(found, "discriminator", "networks.discriminator forward").flops == 2 * d
-    assert row(found, "generator", "networks.discriminator forward").flops == d
+    assert row(measured, "discriminator", "networks.discriminator forward").flops == 2 * d
+    assert row(measured, "generator", "networks.discriminator forward").flops == d
     head = 2 * n * 32
-    assert row(found, "generator", "heads.adversarial forward").flops == head
+    assert row(measured, "generator", "heads.adversarial forward").flops == head
     # D's turn: gradients of both layers' weights, and of the hidden layer, but not of the images.
-    assert row(found, "discriminator", "backward").flops == 2 * (d + 2 * head)
+    assert row(measured, "discriminator", "backward").flops == 2 * (d + 2 * head)
     # G's turn: D's images but none of its weights; G's weights and its hidden layer, but not the latents.
-    assert row(found, "generator", "backward").flops == head + d + g + 2 * n * 16 * pixels
-    assert found.flops == sum(row.flops for row in found.rows)
+    assert row(measured, "generator", "backward").flops == head + d + g + 2 * n * 16 * pixels
+    assert measured.flops == sum(row.flops for row in measured.rows)
 
 
 def test_a_second_order_gradient_is_counted() -> None:
@@ -137,19 +137,19 @@ class Reading(LossTerm):
 
 
 def test_what_waits_for_the_device_is_named_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
+    run = run_of({"losses": {"reading": {"use": "probe/nothing"}}})
     assert profile(run, 1).synchronizations == ()
-    monkeypatch.setattr(type(run.terms["part"]), "generator", Reading.generator, raising=False)
-    run = run_of({"losses": {"part": {"use": "probe/nothing"}}})
-    found = profile(run, 1)
-    (wait,) = found.synchronizations
+    monkeypatch.setattr(type(run.terms["reading"]), "generator", Reading.generator, raising=False)
+    run = run_of({"losses": {"reading": {"use": "probe/nothing"}}})
+    measured = profile(run, 1)
+    (wait,) = measured.synchronizations
     assert (wait.operator, wait.phase, wait.where, wait.calls) == (
         "aten::_local_scalar_dense",
         "generator",
-        "losses.part loss",
+        "losses.reading loss",
         1,
     )
-    assert "  1 x aten::_local_scalar_dense\n    in generator: losses.part loss" in as_text(found)
+    assert "  1 x aten::_local_scalar_dense\n    in generator: losses.reading loss" in as_text(measured)
 
 
 def test_a_profile_leaves_training_alone_to_the_last_bit() -> None:
@@ -255,7 +255,7 @@ def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(
 ) -> None:
     # On a busy machine any row may be a small one, which is summed up with others.
     monkeypatch.setattr(profile_text, "SMALL", 0.0)
-    done = run("tiny.toml", "--iterations", 2, "--out", "found.json", "--device", "cpu")
+    done = run("tiny.toml", "--iterations", 2, "--out", "profile.json", "--device", "cpu")
     assert done.exit_code == 0, done.output
     for line in ("discriminator ", "  networks.generator forward", "  backward ", "drawing batches ", "loop "):
         assert re.search(f"^{line} *[0-9.]+ +[0-9.]+ %", done.output, re.MULTILINE), line
@@ -263,10 +263,10 @@ def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(
     assert re.search(r"^[\d.]+ [kMG]FLOP an iteration at .* % of this machine's .*FLOP/s$", done.output, re.MULTILINE)
     assert "float32, as the recipe says" in done.output
     assert max(map(len, done.output.splitlines())) <= 80
-    found = json.loads((tmp_path / "found.json").read_text())
-    assert found["images_per_second"] == pytest.approx(8 / found["seconds"])
-    assert sum(row["seconds"] for row in found["rows"]) == pytest.approx(found["seconds_with_spans"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json", "tiny.toml"]
+    measured = json.loads((tmp_path / "profile.json").read_text())
+    assert measured["images_per_second"] == pytest.approx(8 / measured["seconds"])
+    assert sum(row["seconds"] for row in measured["rows"]) == pytest.approx(measured["seconds_with_spans"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["profile.json", "tiny.toml"]
 
 
 def test_networks_that_others_train_are_not_trained_first(run: Callable[..., Result], tmp_path: Path) -> None:
