@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gancore.contract import GANCORE_API, Component, Range, hookimpl
+from gancore.contract import GANCORE_API, Component, Factor, Range, hookimpl
 from gancore.errors import GancoreError
 from gancore.lazy import importer
 from gancore.version import __version__
@@ -44,6 +44,7 @@ __all__ = [
     "DatasetInfo",
     "Discriminator",
     "Drawn",
+    "Factor",
     "GancoreError",
     "Generator",
     "Head",

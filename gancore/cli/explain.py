@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from gancore.contract import Translator
-from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, construct, plan_phase
+from gancore.plan import DISCRIMINATOR, GENERATOR, Built, PhasePlan, Plan, construct, plan_phase
 
 if TYPE_CHECKING:
     from gancore.engine import Run
@@ -29,8 +29,14 @@ def _head(plan: Plan) -> Iterator[str]:
     )
     yield f"  run          {run.iterations} iterations, batch {run.batch_size}, seed {run.seed}, precision {run.precision}"
     yield f"  loop         {plan.recipe.parts['loop', 'loop'].declared.full_name}, players {', '.join(plan.players)}"
-    for player, (name, settings, _) in plan.optimizers.items():
-        yield f"  optimizer    {player}: {name}, " + ", ".join(f"{key} {value}" for key, value in settings.items())
+    for player, optimizer in plan.optimizers.items():
+        yield f"  optimizer    {player}: {_with_settings(optimizer)}"
+    for place, schedule in plan.schedules.items():
+        yield f"  schedule     {place}: {_with_settings(schedule)}"
+
+
+def _with_settings(built: Built) -> str:
+    return ", ".join([built.part.declared.full_name, *(f"{key} {value}" for key, value in built.settings.items())])
 
 
 def _parts(plan: Plan) -> Iterator[str]:
@@ -102,7 +108,7 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
         names = ", ".join(need.name for need in term.methods[phase.player])
         second = ", second-order gradient" if term.cls.differentiates else ""
         yield f"  + {term.keys.weight:g} * {label}({names}){second}"
-    yield f"  one backward, one step of {plan.optimizers[phase.player][0]}"
+    yield f"  one backward, one step of {plan.optimizers[phase.player].part.declared.full_name}"
 
 
 class _Recorder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gancore.contract.hooks import GANCORE_API, KINDS, OBSERVERS, Component, Hooks, hookimpl
+from gancore.contract.schedules import Factor
 from gancore.contract.settings import CONTEXT, Range, Setting, check, convert, settings_of
 from gancore.lazy import importer
 
@@ -30,6 +31,7 @@ __all__ = [
     "DatasetInfo",
     "Discriminator",
     "Drawn",
+    "Factor",
     "Generator",
     "Head",
     "Hooks",

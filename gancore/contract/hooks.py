@@ -90,6 +90,20 @@ class Hooks:
         raise NotImplementedError
 
     @hookspec
+    def gancore_optimizers(self) -> Iterator[Component]:
+        """Yield optimizers: classes or functions, called with a list of parameters and keyword settings.
+
+        They give a `torch.optim.Optimizer`, one call of whose `step` takes the one step of a turn. Those of `torch.optim` are
+        there without a plugin.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gancore_schedules(self) -> Iterator[Component]:
+        """Yield schedules: functions of keyword settings that give a `gancore.Factor`."""
+        raise NotImplementedError
+
+    @hookspec
     def gancore_accelerators(self) -> Iterator[Component]:
         """Yield other ways to run an iteration, which a recipe names in ``run.accelerate``.
 
@@ -152,6 +166,8 @@ KINDS: dict[str, str] = {
     "metric": "gancore_metrics",
     "accelerator": "gancore_accelerators",
     "image-format": "gancore_image_formats",
+    "optimizer": "gancore_optimizers",
+    "schedule": "gancore_schedules",
     "command": "gancore_commands",
 }
 """Component kind -> the hook that declares it."""

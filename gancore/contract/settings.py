@@ -1,8 +1,9 @@
 """A component's settings: read off its constructor, checked before anything is built.
 
-The keyword-only parameters of a component's constructor, with annotations and defaults, are its settings. Annotations that
-are understood: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]``, ``X | None``, ``list[X]``, ``tuple[X, ...]``,
-``dict[str, X]``, and any of them as ``Annotated[X, Range(...)]``.
+The keyword-only parameters of a component's constructor, with annotations and defaults, are its settings; of an optimizer,
+whose first one is called ``params``, all others. Annotations that are understood: ``bool``, ``int``, ``float``, ``str``,
+``Literal[...]``, ``X | None``, ``list[X]``, ``tuple[X, ...]``, ``dict[str, X]``, and any of them as
+``Annotated[X, Range(...)]``.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ CONTEXT = (
     "class_counts",
 )
 """Constructor arguments that core supplies where the recipe does not set them."""
+
+_WRITTEN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 @attrs.frozen
@@ -105,10 +108,13 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise GancoreError(f"{_title(target)} has an annotation that does not resolve: {error}") from error
+    parameters = list(inspect.signature(target).parameters.values())
+    optimizer = bool(parameters) and parameters[0].name == "params"
+    kinds = {inspect.Parameter.KEYWORD_ONLY, *([inspect.Parameter.POSITIONAL_OR_KEYWORD] if optimizer else [])}
     return {
         parameter.name: Setting(parameter.name, hints.get(parameter.name, Any), parameter.default)
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        for parameter in parameters[optimizer:]
+        if parameter.kind in kinds
     }
 
 
@@ -198,7 +204,7 @@ def convert(value: Any, annotation: Any, *, where: str) -> Any:
 
 
 def _convert_union(value: Any, annotation: Any, where: str) -> Any:
-    choices = typing.get_args(annotation)
+    choices = _choices(annotation)
     if value is None and type(None) in choices:
         return None
     # The recipe's own type first, so that `int | float` keeps 1 an int.
@@ -209,6 +215,12 @@ def _convert_union(value: Any, annotation: Any, where: str) -> Any:
         except GancoreError:
             continue
     raise _refused(value, annotation, where)
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """Return the types of a union that a recipe can write; it can write no tensor."""
+    choices = typing.get_args(annotation)
+    return [choice for choice in choices if not inspect.isclass(choice) or choice in _WRITTEN] or list(choices)
 
 
 def _convert_sequence(value: Any, annotation: Any, where: str) -> Any:
@@ -249,7 +261,7 @@ def describe(annotation: Any) -> str:
     arguments = typing.get_args(annotation)
     origin = typing.get_origin(annotation)
     if isinstance(annotation, types.UnionType) or origin is typing.Union:
-        return " or ".join(describe(a) for a in arguments)
+        return " or ".join(describe(a) for a in _choices(annotation))
     if origin is Annotated:
         return " ".join([describe(arguments[0]), *(str(a) for a in arguments[1:] if isinstance(a, Range))])
     if origin is Literal:

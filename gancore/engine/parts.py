@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ class Parts:
         attack: The attack, if any.
         terms: The loss terms.
         weights: Their weights, on the device.
+        scheduled_weights: What the weights with a schedule start from, and the schedule.
         players: The trained networks with their optimizers.
         average: The generator's moving average, if the recipe asks for one.
         batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
@@ -66,9 +68,17 @@ class Parts:
         for label, term in plan.terms.items():
             self.terms[label] = self._make(f"losses.{label}", term, self._context(term))
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
+        self.scheduled_weights = {
+            label: (term.keys.weight, plan.factors(f"losses.{label}")["weight"])
+            for label, term in plan.terms.items()
+            if f"losses.{label}.weight" in plan.schedules
+        }
         self.players = {name: self._player(name) for name in plan.players}
         ema = plan.recipe.ema
-        self.average = None if ema is None else MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start)
+        self.average = None
+        if ema is not None:
+            schedule = plan.factors("ema").get("decay")
+            self.average = MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start, schedule=schedule)
 
     def context(self, *, counts: bool = False) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
@@ -147,11 +157,9 @@ class Parts:
 
     def _player(self, name: str) -> Player:
         heads = list(self.heads.values()) if name == DISCRIMINATOR else []
-        kind, settings, factor = self.plan.optimizers[name]
-        player = Player(name, self.networks[name], heads, (kind, settings), factor)
-        if not player.parameters:
-            raise GancoreError(f"{self.plan.networks[name].part.where} has no parameter to train.")
-        return player
+        planned = self.plan.optimizers[name]
+        optimizer = partial(construct, planned, self.context())
+        return Player(name, self.networks[name], heads, optimizer, self.plan.factors(f"optimizers.{name}"), planned.part.where)
 
 
 class Normalized(Classifier):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from gancore.contract import Factor
+from gancore.errors import GancoreError
 from gancore.parallel import distributed
-from gancore.plan import OPTIMIZERS, Factor
+from gancore.plan import scheduled_numbers
 
 
 class Player:
@@ -21,8 +23,9 @@ class Player:
         name: The network's recipe label.
         network: The network.
         heads: The discriminator's heads; empty for other players.
-        optimizer: Name of the optimizer and its checked settings.
-        factor: The learning-rate schedule.
+        optimizer: Makes the optimizer of some parameters.
+        schedules: Schedules of numbers of the optimizer, e.g. of ``lr``.
+        where: Names the optimizer for errors.
     """
 
     def __init__(
@@ -30,16 +33,27 @@ class Player:
         name: str,
         network: nn.Module,
         heads: Sequence[nn.Module],
-        optimizer: tuple[str, Mapping[str, Any]],
-        factor: Factor,
+        optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+        schedules: Mapping[str, Factor],
+        where: str = "the optimizer",
     ) -> None:
         self.name = name
         self.network = network
         self.modules = [network, *heads]
         self.parameters = [p for module in self.modules for p in module.parameters() if p.requires_grad]
-        self.optimizer = OPTIMIZERS[optimizer[0]](self.parameters, **optimizer[1])
-        self.factor = factor
-        self._rates = [group["lr"] for group in self.optimizer.param_groups]
+        if not self.parameters:
+            raise GancoreError(f"{where} has nothing to do, for the {name} has no parameter to train.")
+        self.optimizer = optimizer(self.parameters)
+        self.where = where
+        self._scheduled = [self._scheduled_number(*item) for item in schedules.items()]
+
+    def _scheduled_number(self, name: str, factor: Factor) -> tuple[str, int | None, list[Any], Factor]:
+        """Return the key and place of a number in the groups of parameters, what it starts from in each, and its schedule."""
+        groups = self.optimizer.param_groups
+        if any(name not in scheduled_numbers(group) for group in groups):
+            raise GancoreError(f"{self.where} has no number {name!r} that a schedule could multiply in all groups.")
+        key, place = scheduled_numbers(groups[0])[name]
+        return key, place, [group[key] for group in groups], factor
 
     def train(self, mode: bool = True) -> None:
         """Set training or evaluation mode of the network and its heads."""
@@ -61,22 +75,30 @@ class Player:
                 project()
 
     def set_schedules(self, iteration: int) -> None:
-        """Set the learning rates that the schedule gives for an iteration."""
-        factor = self.factor(iteration)
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate * factor)
-            else:
-                group["lr"] = rate * factor
+        """Set the learning rates, and whatever else has a schedule, for an iteration."""
+        for key, place, starts, factor in self._scheduled:
+            multiplier = factor(iteration)
+            for group, start in zip(self.optimizer.param_groups, starts, strict=True):
+                if place is not None:
+                    others = group[key]
+                    group[key] = (*others[:place], start[place] * multiplier, *others[place + 1 :])
+                elif isinstance(group[key], Tensor):
+                    group[key].fill_(start * multiplier)
+                else:
+                    group[key] = start * multiplier
 
     def state(self) -> dict[str, Tensor]:
-        """Return the optimizer's tensors, named ``<parameter number>.<what>``."""
-        return {
-            f"{number}.{key}": value
-            for number, entry in self.optimizer.state_dict()["state"].items()
-            for key, value in entry.items()
-            if isinstance(value, Tensor)
-        }
+        """Return the optimizer's tensors, named ``<parameter number>.<what>``.
+
+        Raises:
+            GancoreError: It remembers something else, which a checkpoint would forget.
+        """
+        entries = self.optimizer.state_dict()["state"].items()
+        state = {f"{number}.{key}": value for number, entry in entries for key, value in entry.items() if value is not None}
+        for name, value in state.items():
+            if not isinstance(value, Tensor):
+                raise GancoreError(f"{self.where} remembers {name} as {value!r}; only tensors are saved, so keep it as one.")
+        return state
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
@@ -98,11 +120,14 @@ class MovingAverage:
         network: What is averaged.
         decay: Share of the old average that is kept, per iteration.
         start: Iteration from which it averages.
+        schedule: Of the decay, or None.
     """
 
-    def __init__(self, network: nn.Module, *, decay: float, start: int) -> None:
+    def __init__(self, network: nn.Module, *, decay: float, start: int, schedule: Factor | None = None) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.start = start
+        self.decay = decay
+        self.schedule = schedule
         self._lerp = get_ema_multi_avg_fn(decay)
         mine = dict(self._state(self.network))
         pairs = [(mine[name], tensor) for name, tensor in self._state(network)]
@@ -112,6 +137,11 @@ class MovingAverage:
     @staticmethod
     def _state(network: nn.Module) -> list[tuple[str, Tensor]]:
         return [*network.named_parameters(), *network.named_buffers()]
+
+    def set_schedules(self, iteration: int) -> None:
+        """Set the decay for an iteration."""
+        if self.schedule is not None:
+            self._lerp = get_ema_multi_avg_fn(self.decay * self.schedule(iteration))
 
     def started(self, iteration: int) -> bool:
         """Return whether it averages in an iteration, instead of copying."""

@@ -144,6 +144,10 @@ class Run:
         self.iteration_tensor.fill_(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)
+        for label, (weight, factor) in self.parts.scheduled_weights.items():
+            self.parts.weights[label].fill_(weight * factor(self.iteration))
+        if self.average is not None:
+            self.average.set_schedules(self.iteration)
 
     def take_turns(self) -> None:
         """Take the turns of an iteration: all of `step` that a recording can hold."""

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from gancore.plan.build import construct
 from gancore.plan.load import make_plan
-from gancore.plan.optimizers import OPTIMIZERS
+from gancore.plan.optimizers import scheduled_numbers
 from gancore.plan.phases import Forward, PhasePlan, plan_phase
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, HeadPlan, Need, NetworkPlan, Plan
-from gancore.plan.schedules import Factor
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Built, HeadPlan, Need, NetworkPlan, Plan, construct
 from gancore.plan.vocabulary import attacked_method, parameters_of
 
 __all__ = [
     "DISCRIMINATOR",
     "GENERATOR",
-    "OPTIMIZERS",
-    "Factor",
+    "Built",
     "Forward",
     "HeadPlan",
     "Need",
@@ -26,4 +23,5 @@ __all__ = [
     "make_plan",
     "parameters_of",
     "plan_phase",
+    "scheduled_numbers",
 ]

@@ -9,9 +9,8 @@ from typing import Any
 
 from gancore.contract import Classifier, Discriminator, Generator, LossTerm, Sampler
 from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.plan.build import construct
 from gancore.plan.phases import plan_phase
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Built, Need, NetworkPlan, Plan
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Built, Need, NetworkPlan, Plan, construct
 from gancore.plan.vocabulary import SIDES, attacked_method, parameters_of
 from gancore.recipe import Part, Recipe
 

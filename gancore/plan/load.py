@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import functools
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from gancore.contract import Classifier, Dataset, DatasetInfo, Loop, check
 from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.plan.build import construct
 from gancore.plan.checks import added_sides, check_attacked, check_reads, check_roles, check_whole
 from gancore.plan.optimizers import check_optimizer
-from gancore.plan.plan import DISCRIMINATOR, AttackPlan, Built, HeadPlan, NetworkPlan, Plan, SamplerPlan, SourcePlan, Term
+from gancore.plan.plan import (
+    DISCRIMINATOR,
+    AttackPlan,
+    Built,
+    HeadPlan,
+    NetworkPlan,
+    Plan,
+    SamplerPlan,
+    SourcePlan,
+    Term,
+    construct,
+)
 from gancore.plan.vocabulary import attacked_method, needs_of
-from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys
+from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys, default_optimizer
 
 if TYPE_CHECKING:
     from gancore.recipe import Registry
 
 
-OWN_KEYS = ("losses", "networks", "heads", "attacks", "samplers")
-"""Groups of parts with keys that core handles beside their own settings."""
+OWN_KEYS = ("losses", "networks", "heads", "attacks", "samplers", "optimizers")
+"""Groups of parts with keys that core handles beside their own settings, or that are loaded for each player."""
 
 K = TypeVar("K", TermKeys, NetworkKeys, HeadKeys, AttackKeys, SamplerKeys)
 
@@ -72,7 +83,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         loop=loop,
         latent=built.get(("latent", "latent")),
         players=players,
-        optimizers=_optimizers(recipe, players),
+        optimizers=_optimizers(recipe, registry, players),
+        schedules={place: _load(part, registry) for place, part in recipe.schedules.items()},
     )
     plan = attrs.evolve(plan, added=added_sides(plan))
     terms = {label: _load_term(part, plan) for label, part in recipe.group("losses").items()}
@@ -151,18 +163,20 @@ def _load_network(part: Part, registry: Registry, players: Collection[str]) -> N
     return NetworkPlan(part, cls, settings, keys, trained)
 
 
-def _optimizers(recipe: Recipe, players: tuple[str, ...]) -> dict[str, tuple[str, dict[str, Any], Callable[[int], float]]]:
-    for player in recipe.optimizers:
+def _optimizers(recipe: Recipe, registry: Registry, players: Collection[str]) -> dict[str, Built]:
+    tables = recipe.group("optimizers")
+    for player in tables:
         if player not in players:
             raise GancoreError(
                 f"{recipe.name}: optimizers.{player} belongs to no player{did_you_mean(player, players)} "
                 f"(the loop trains {listed(players)})."
             )
-    context = {"iterations": recipe.run.iterations}
-    return {
-        player: check_optimizer(recipe.optimizers.get(player, {}), where=f"{recipe.name}: optimizers.{player}", context=context)
-        for player in players
-    }
+    default = functools.partial(default_optimizer, recipe.name, registry=registry)
+    optimizers = {player: _load(tables.get(player) or default(player), registry) for player in players}
+    for player, optimizer in optimizers.items():
+        places = (name.rpartition(".") for name in recipe.schedules)
+        check_optimizer(optimizer, [number for place, _, number in places if place == f"optimizers.{player}"])
+    return optimizers
 
 
 def _load_term(part: Part, plan: Plan) -> Term:

@@ -1,77 +1,54 @@
-"""The optimizers that a recipe may name, with their settings."""
+"""Which optimizers can train a player, and which of their numbers a schedule can change."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import torch
-from torch import nn
-
-from gancore.contract import Range, check
+from gancore.contract import settings_of
 from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.plan.schedules import SCHEDULES, Factor
-
-Positive = Annotated[float, Range(0, open_low=True)]
-Decay = Annotated[float, Range(0, 1, open_high=True)]
+from gancore.plan.plan import Built
 
 
-def adam(
-    parameters: Sequence[nn.Parameter],
-    *,
-    lr: Positive = 2e-4,
-    betas: tuple[Decay, Decay] = (0.5, 0.999),
-    eps: Positive = 1e-8,
-    weight_decay: Annotated[float, Range(0)] = 0.0,
-) -> torch.optim.Optimizer:
-    """Adam (Kingma and Ba 2015), fused."""
-    return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
+    """Return which numbers of an optimizer's settings, or of a group of its parameters, a schedule can change.
+
+    Those of a pair are named after it, with their place: ``beta1`` and ``beta2`` are those of ``betas``. A schedule multiplies,
+    so what is 0 has none.
+
+    Returns:
+        Name -> key and, of a pair, place in it.
+    """
+    numbers: dict[str, tuple[str, int | None]] = {}
+    for key, value in settings.items():
+        places = enumerate(value) if isinstance(value, tuple | list) else [(None, value)]
+        for place, number in places:
+            if isinstance(number, float) and number:
+                numbers[key if place is None else f"{key.removesuffix('s')}{place + 1}"] = (key, place)
+    return numbers
 
 
-def sgd(
-    parameters: Sequence[nn.Parameter],
-    *,
-    lr: Positive = 0.1,
-    momentum: Decay = 0.9,
-    weight_decay: Annotated[float, Range(0)] = 0.0,
-    nesterov: bool = False,
-) -> torch.optim.Optimizer:
-    """Stochastic gradient descent with momentum, fused."""
-    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov, fused=True)
-
-
-def rmsprop(
-    parameters: Sequence[nn.Parameter], *, lr: Positive = 5e-5, alpha: Decay = 0.99, eps: Positive = 1e-8
-) -> torch.optim.Optimizer:
-    """RMSprop, the optimizer of the first Wasserstein GAN."""
-    return torch.optim.RMSprop(parameters, lr=lr, alpha=alpha, eps=eps)
-
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adam": adam, "sgd": sgd, "rmsprop": rmsprop}
-
-
-def check_optimizer(
-    settings: Mapping[str, Any], *, where: str, context: Mapping[str, Any]
-) -> tuple[str, dict[str, Any], Factor]:
-    """Return an optimizer's name, its checked settings, and its schedule, from a recipe's ``[optimizers.x]`` table.
+def check_optimizer(optimizer: Built, scheduled: Iterable[str]) -> None:
+    """Refuse an optimizer that one backward a turn can't feed, and a schedule of a number that it does not have.
 
     Raises:
-        GancoreError: An unknown optimizer, schedule or setting, or a value out of range.
+        GancoreError: As said.
     """
-    settings = dict(settings)
-    name = settings.pop("use", "adam")
-    if name not in OPTIMIZERS:
+    where = optimizer.part.where
+    step = getattr(optimizer.cls, "step", None)
+    closure = None if step is None else inspect.signature(step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
         raise GancoreError(
-            f"{where} uses the unknown optimizer {name!r}{did_you_mean(name, OPTIMIZERS)} (known: {listed(OPTIMIZERS)})."
+            f"{where} computes the loss several times in a step (a closure), and a turn computes it once; choose another."
         )
-    schedule = settings.pop("schedule", {"use": "constant"})
-    if not isinstance(schedule, Mapping) or not isinstance(schedule.get("use"), str):
-        raise GancoreError(f'{where}: schedule must be a table such as {{use = "linear"}}, not {schedule!r}.')
-    schedule = dict(schedule)
-    kind = schedule.pop("use")
-    if kind not in SCHEDULES:
-        raise GancoreError(
-            f"{where} uses the unknown schedule {kind!r}{did_you_mean(kind, SCHEDULES)} (known: {listed(SCHEDULES)})."
-        )
-    arguments = check(SCHEDULES[kind], schedule, where=f"{where}: schedule {kind!r}", context=context)
-    return name, check(OPTIMIZERS[name], settings, where=where), SCHEDULES[kind](**arguments)
+    if optimizer.part.declared.full_name == "torch/SparseAdam":
+        raise GancoreError(f"{where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam.")
+    defaults = {name: setting.default for name, setting in settings_of(optimizer.cls).items()}
+    numbers = scheduled_numbers({**defaults, **optimizer.settings})
+    for name in scheduled:
+        if name not in numbers:
+            raise GancoreError(
+                f"{where} has no number {name!r} that a schedule could multiply{did_you_mean(name, numbers)} "
+                f"(those that are not 0: {listed(numbers)})."
+            )

@@ -7,12 +7,13 @@ it returns, and ``gancore explain`` prints it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from gancore.contract import Attack, Dataset, DatasetInfo, Generator, Head, Loop, LossTerm, Network, Sampler
+from gancore.contract import Attack, Dataset, DatasetInfo, Factor, Generator, Head, Loop, LossTerm, Network, Sampler, check
+from gancore.errors import GancoreError
 from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys
 
 if TYPE_CHECKING:
@@ -131,6 +132,23 @@ class SourcePlan:
     shared: bool
 
 
+def construct(
+    built: Built | SamplerPlan | NetworkPlan | HeadPlan | AttackPlan | Term, context: Mapping[str, Any], *first: Any
+) -> Any:
+    """Build a component from its settings, what core knows, and, of an optimizer, the parameters that come first.
+
+    Raises:
+        GancoreError: A setting is missing, or the constructor refuses its arguments.
+    """
+    arguments = check(built.cls, built.settings, where=built.part.where, context=context)
+    try:
+        return built.cls(*first, **arguments)
+    except GancoreError as error:
+        raise GancoreError(f"{built.part.where}: {error}") from error
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise GancoreError(f"{built.part.where} can't be built: {error}") from error
+
+
 @attrs.frozen
 class Plan:
     """A checked recipe.
@@ -152,7 +170,8 @@ class Plan:
         loop: The update rule.
         latent: What draws the latents, or None without a generator.
         players: Names of the trained networks, in the loop's order.
-        optimizers: For each player: optimizer name, settings, schedule.
+        optimizers: The optimizer of each player.
+        schedules: Schedules by the place of the number that each changes, e.g. ``optimizers.generator.lr``.
     """
 
     recipe: Recipe
@@ -171,7 +190,8 @@ class Plan:
     loop: Loop
     latent: Built | None
     players: tuple[str, ...]
-    optimizers: dict[str, tuple[str, dict[str, Any], Callable[[int], float]]]
+    optimizers: dict[str, Built]
+    schedules: dict[str, Built]
 
     @property
     def sides(self) -> dict[str, str]:
@@ -205,6 +225,14 @@ class Plan:
             "latent_dim": settings.latent_dim,
             "batch_size": settings.batch_size,
             "iterations": settings.iterations,
+        }
+
+    def factors(self, place: str) -> dict[str, Factor]:
+        """Return the schedules of the numbers in a place, e.g. of ``lr`` and ``beta1`` in ``optimizers.generator``."""
+        return {
+            name.rpartition(".")[2]: construct(schedule, self.context)
+            for name, schedule in self.schedules.items()
+            if name.rpartition(".")[0] == place
         }
 
     def active(self, iteration: int) -> frozenset[str]:

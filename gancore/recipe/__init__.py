@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gancore.recipe.discovery import Declared, Plugin, said
 from gancore.recipe.layers import GROUPS, TABLES, assignment, merge, read_layer
-from gancore.recipe.recipe import Part, Recipe, check_table, identity, read
+from gancore.recipe.recipe import Part, Recipe, check_table, default_optimizer, identity, read
 from gancore.recipe.registry import Registry, registry
 from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
 
@@ -25,6 +25,7 @@ __all__ = [
     "TermKeys",
     "assignment",
     "check_table",
+    "default_optimizer",
     "identity",
     "merge",
     "read",

@@ -23,6 +23,7 @@ GROUPS = {
     "heads": "head",
     "losses": "loss",
     "attacks": "attack",
+    "optimizers": "optimizer",
     "metrics": "metric",
 }
 """Tables that hold labelled parts -> the kind of their components."""
@@ -30,7 +31,7 @@ GROUPS = {
 SINGLE = {"data": "dataset", "loop": "loop", "latent": "latent"}
 """Tables that are one part -> its kind."""
 
-TABLES = (*GROUPS, *SINGLE, "run", "optimizers", "ema", "evaluation")
+TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
 TEXTS = ("summary", "cite", "extends")
 
 

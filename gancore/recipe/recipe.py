@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gancore.recipe.registry import Registry
 
 
-DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal"}
-"""Tables that a recipe need not have -> the component that then stands in them."""
+DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal", "optimizers": "standard/adam"}
+"""Tables whose `use` may be left out -> the component that then stands in them."""
 
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -66,7 +66,7 @@ class Recipe:
         evaluation: The ``[evaluation]`` table.
         accelerators: The components that ``run.accelerate`` names, in its order.
         parts: Every part, by ``(group, label)``.
-        optimizers: The ``[optimizers.<player>]`` tables, unchecked until the players are known.
+        schedules: Every schedule, by the place of the number that it changes, e.g. ``optimizers.generator.lr``.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Recipe:
     evaluation: Evaluation
     accelerators: tuple[Declared, ...]
     parts: dict[tuple[str, str], Part]
-    optimizers: dict[str, dict[str, Any]]
+    schedules: dict[str, Part]
 
     def group(self, group: str) -> dict[str, Part]:
         """Return the parts of a table by label, sorted, so that a recipe's order never matters.
@@ -91,7 +91,7 @@ class Recipe:
     @property
     def plugins(self) -> tuple[str, ...]:
         """Names of the plugins that the recipe names."""
-        return tuple(sorted({part.declared.plugin for part in self.parts.values()}))
+        return tuple(sorted({part.declared.plugin for part in (*self.parts.values(), *self.schedules.values())}))
 
     @property
     def digest(self) -> str:
@@ -153,6 +153,7 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
     """Check a resolved table into a `Recipe`. The settings of components are checked in the plan, where they are loaded."""
     check_tables(table, name)
     table = _without_removed(copy.deepcopy(dict(table)), name)
+    schedules = _schedules(table, registry, name)
     parts: dict[tuple[str, str], Part] = {}
     for group, kind in GROUPS.items():
         for label, settings in table.get(group, {}).items():
@@ -168,8 +169,6 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
             table.pop(group, None)
             continue
         settings = table.setdefault(group, {})
-        if group in DEFAULTS and isinstance(settings, dict):
-            settings.setdefault("use", DEFAULTS[group])
         parts[group, group] = _part(group, group, kind, settings, registry, name, table)
     # The resolved table names components in full, so that it means the same wherever it is read.
     for (group, label), part in parts.items():
@@ -182,22 +181,55 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
     if accelerators:
         table["run"]["accelerate"] = [declared.full_name for declared in accelerators]
     average = table.get("ema")
-    optimizers = table.get("optimizers", {})
-    for player, settings in optimizers.items():
-        if not isinstance(settings, Mapping):
-            raise GancoreError(f"{name}: optimizers.{player} must be a table, not {settings!r}.")
     return Recipe(
         name=name,
         layers=tuple(layers) or (name,),
         table=table,
         run=run,
         augmentation=Augmentation(**_checked(Augmentation, own, f"{name}: data")),
-        ema=None if average is None else Average(**_checked(Average, average, f"{name}: ema")),
+        ema=None if average is None else Average(**_checked(Average, _unscheduled(average), f"{name}: ema")),
         evaluation=Evaluation(**_checked(Evaluation, table.get("evaluation", {}), f"{name}: evaluation")),
         accelerators=accelerators,
         parts=parts,
-        optimizers={player: dict(settings) for player, settings in optimizers.items()},
+        schedules=schedules,
     )
+
+
+def default_optimizer(name: str, player: str, registry: Registry) -> Part:
+    """Return the optimizer of a player for which a recipe of this name has no table."""
+    return _part("optimizers", player, "optimizer", {}, registry, name, {})
+
+
+def _schedules(table: Mapping[str, Any], registry: Registry, name: str) -> dict[str, Part]:
+    """Return the schedules of a recipe's table, and write their full names into it."""
+    schedules: dict[str, Part] = {}
+
+    def add(place: str, number: str, holder: dict[str, Any], key: str) -> None:
+        if f"{place}.{number}" in schedules:
+            raise GancoreError(f"{name}: {place} has two schedules of {number}; leave one out.")
+        schedule = _part(f"{place}.schedule", number, "schedule", holder[key], registry, name, {})
+        holder[key] = {**holder[key], "use": schedule.declared.full_name}
+        schedules[f"{place}.{number}"] = schedule
+
+    numbers = {"optimizers": "lr", "losses": "weight"}
+    holders = [(f"{group}.{label}", numbers[group], part) for group in numbers for label, part in table[group].items()]
+    for place, number, holder in [*holders, ("ema", "decay", table.get("ema"))]:
+        if isinstance(holder, dict) and "schedule" in holder:
+            add(place, number, holder, "schedule")
+    for player, settings in table["optimizers"].items():
+        several = settings.get("schedules", {}) if isinstance(settings, dict) else {}
+        if not isinstance(several, dict):
+            raise GancoreError(f"{name}: optimizers.{player}.schedules must be a table of schedules, not {several!r}.")
+        for number in several:
+            add(f"optimizers.{player}", number, several, number)
+    return schedules
+
+
+def _unscheduled(settings: Any) -> Any:
+    """Return a table without its schedule, which stands for itself."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {key: value for key, value in settings.items() if key != "schedule"}
 
 
 def _checked(cls: type, given: Any, where: str) -> dict[str, Any]:
@@ -207,7 +239,7 @@ def _checked(cls: type, given: Any, where: str) -> dict[str, Any]:
 
 
 def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
-    for key in [*GROUPS, "optimizers"]:
+    for key in GROUPS:
         group = table.get(key, {})
         if group is False:
             table[key] = {}
@@ -244,8 +276,10 @@ def _part(
     if not isinstance(settings, Mapping):
         hint = " (false switches it off)" if group in GROUPS else ""
         raise GancoreError(f"{name}: {place} must be a table with a `use`{hint}, not {settings!r}.")
-    settings = dict(settings)
-    use = settings.pop("use", None)
+    settings = dict(_unscheduled(settings)) if group in ("losses", "optimizers") else dict(settings)
+    if group == "optimizers":
+        settings.pop("schedules", None)
+    use = settings.pop("use", DEFAULTS.get(group))
     if use is None:
         others = [other for other in siblings if other != label] if group in GROUPS else []
         raise GancoreError(f"{name}: {place} has no `use`, the {kind} that it is{did_you_mean(label, others)}.")

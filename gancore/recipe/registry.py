@@ -37,7 +37,24 @@ _BASES = {
     "dataset": "Dataset",
     "metric": "Metric",
 }
-_OTHERS = {"accelerator": "a function", "image-format": "a function", "command": "a click.Command"}
+_OTHERS = {
+    "accelerator": "a function",
+    "image-format": "a function",
+    "command": "a click.Command",
+    "optimizer": "a class or function",
+    "schedule": "a function",
+}
+
+
+def torch_optimizers() -> list[Declared]:
+    """Return the optimizers of `torch.optim`, as if torch were a plugin. Imports torch."""
+    import torch
+
+    return [
+        Declared("optimizer", name, "torch", f"torch.optim:{name}", f"{name} of torch.optim", "", "torch", torch.__version__)
+        for name, cls in vars(torch.optim).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+    ]
 
 
 class Registry:
@@ -212,6 +229,8 @@ class Registry:
             GancoreError: No such component, several, or one of a broken plugin.
         """
         matches = [c for c in self.components(kind) if name in (c.full_name, c.name)]
+        if kind == "optimizer" and not matches:
+            matches = [c for c in torch_optimizers() if name.lower() in (c.full_name.lower(), c.name.lower())]
         if len(matches) == 1:
             return matches[0]
         if matches:
@@ -221,15 +240,18 @@ class Registry:
 
     def _why_missing(self, kind: str, name: str) -> str:
         prefix, slash, _ = name.partition("/")
+        others = torch_optimizers() if kind == "optimizer" and prefix in (name, "torch") else []
+        if others and slash:
+            return f"does not exist{did_you_mean(name, [c.full_name for c in others])}; see torch.optim."
         if slash and prefix in self._plugins and self._plugins[prefix].problem:
             return f"can't be used: {self._plugins[prefix].problem}"
         if slash and prefix not in self._plugins:
             near = did_you_mean(prefix, self._plugins)
             return f"needs the plugin {prefix!r}, which is not installed{near}; try `pip install gancore-plugin-{prefix}`."
-        others = {c.kind for c in self.components() if name in (c.full_name, c.name)}
-        if others:
-            return f"is {_a(listed(others))}, not {_a(kind)}."
-        known = [c.full_name if slash else c.name for c in self.components(kind)]
+        kinds = {c.kind for c in self.components() if name in (c.full_name, c.name)}
+        if kinds:
+            return f"is {' and '.join(map(_a, sorted(kinds)))}, not {_a(kind)}."
+        known = [c.full_name if slash else c.name for c in (*self.components(kind), *others)]
         return f"does not exist{did_you_mean(name, known)}; see `gancore components {kind}`."
 
     def load(self, declared: Declared) -> Any:
@@ -258,7 +280,7 @@ class Registry:
             import click
 
             return isinstance(loaded, click.Command)
-        if kind in ("accelerator", "image-format"):
+        if kind in _OTHERS:
             return callable(loaded)
         return inspect.isclass(loaded) and issubclass(loaded, getattr(contract, _BASES[kind]))
 

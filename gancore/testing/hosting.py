@@ -18,6 +18,8 @@ LABEL = "tested"
 
 Table = dict[str, Any]
 
+ADAM: Table = {"use": "torch/Adam", "lr": 2e-4, "betas": [0.5, 0.999], "fused": True}
+
 GAME: Table = {
     "run": {"iterations": 10, "batch_size": 7, "latent_dim": 4, "precision": "float32"},
     "data": {"use": "host/noise"},
@@ -30,6 +32,7 @@ GAME: Table = {
     "losses": {"adversarial": {"use": "host/non-saturating"}},
     "latent": {"use": "host/normal"},
     "loop": {"use": "host/turns", "players": ["discriminator", "generator"]},
+    "optimizers": {"discriminator": ADAM, "generator": ADAM},
     "ema": {"decay": 0.9},
 }
 
@@ -40,6 +43,7 @@ SUPERVISED: Table = {
     "heads": False,
     "losses": {"adversarial": False, "loss": {"use": "host/cross-entropy"}},
     "loop": {"players": ["classifier"]},
+    "optimizers": {"generator": False, "discriminator": False, "classifier": ADAM},
     "ema": False,
 }
 """What makes the game the training of a classifier."""
@@ -114,7 +118,10 @@ def _around_loop(players: Sequence[str]) -> Table:
     missing = sorted(set(players) - set(PLAYERS))
     if missing:
         raise LookupError(f"the host has no network called {' or '.join(missing)}")
-    around: Table = {"losses": SUPERVISED["losses"] if set(players) == {"classifier"} else {}}
+    around: Table = {
+        "losses": SUPERVISED["losses"] if set(players) == {"classifier"} else {},
+        "optimizers": {player: ADAM if player in players else False for player in PLAYERS},
+    }
     if "classifier" in players:
         around = merge(around, {"losses": {"loss": {"use": "host/cross-entropy"}}})
     return around if "generator" in players else {**around, "ema": False}

@@ -35,7 +35,7 @@ LONGEST = 600.0
 """Seconds that all components of a plugin may take together."""
 
 # Adam turns gradients that are 0 but for rounding into whole steps; plain descent keeps rounding as small as it is.
-SGD: dict[str, Any] = {"use": "sgd", "lr": 0.05, "momentum": 0.9}
+SGD: dict[str, Any] = {"use": "torch/SGD", "lr": 0.05, "momentum": 0.9}
 
 Outcome = dict[str, Tensor]
 

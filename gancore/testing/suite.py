@@ -170,7 +170,7 @@ def _resolves(declared: Declared) -> None:
 
 def _documented(declared: Declared) -> None:
     loaded = registry().load(declared)
-    text = "\n".join(cls.__doc__ or "" for cls in loaded.__mro__)
+    text = "\n".join(cls.__doc__ or "" for cls in getattr(loaded, "__mro__", (loaded,)))
     missing = [name for name in settings_of(loaded) if name not in CONTEXT and f"{name}:" not in text]
     assert not missing, f"{declared.target} does not document its settings {missing} under Args:"
 
@@ -181,9 +181,7 @@ def _writes_images(declared: Declared) -> None:
         paths = [Path(folder) / "deep" / f"{number}.{declared.name}" for number in (1, 3)]
         for number, path in zip((1, 3), paths, strict=True):
             write(torch.zeros(2 * number, number, 8, 8), path, columns=2)
-        assert sorted(paths[0].parent.iterdir()) == paths, (
-            f"{declared.target} leaves other files than it is to write"
-        )
+        assert sorted(paths[0].parent.iterdir()) == paths, f"{declared.target} leaves other files than it is to write"
 
 
 def _has_plan(recipe: str) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from gancore_standard.optimizers import adam, sgd
+from gancore_standard.schedules import cosine, exponential, linear, steps
 from torch import nn
 
 from gancore import GancoreError
 from gancore.engine.players import MovingAverage, Player
-from gancore.plan.optimizers import check_optimizer
-from gancore.plan.schedules import cosine, exponential, linear, steps
+from tests.hosts import plan_of
 
 
 def test_the_moving_average_follows_the_cbgan_code(parity: Callable[[str], dict[str, Any]]) -> None:
@@ -62,7 +64,7 @@ def test_the_steps_schedule_is_ldam_drws(parity: Callable[[str], dict[str, Any]]
 
 def test_an_optimizers_state_comes_back_bit_exactly() -> None:
     def player(network: nn.Module) -> Player:
-        return Player("generator", network, [], ("adam", {"lr": 0.1}), lambda _: 1.0)
+        return Player("generator", network, [], functools.partial(adam, lr=0.1), {})
 
     def step(p: Player) -> None:
         p.zero_grad()
@@ -81,7 +83,9 @@ def test_an_optimizers_state_comes_back_bit_exactly() -> None:
 
 
 def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
-    player = Player("generator", nn.Linear(1, 1, bias=False), [], ("sgd", {"lr": 1.0, "momentum": 0.0}), lambda i: 0.5**i)
+    player = Player(
+        "generator", nn.Linear(1, 1, bias=False), [], functools.partial(sgd, lr=1.0, momentum=0.0), {"lr": lambda i: 0.5**i}
+    )
     with torch.no_grad():
         player.parameters[0].zero_()
     for iteration in range(3):
@@ -95,11 +99,11 @@ def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"use": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"use": "adm"}, "optimizer 'adm', which does not exist; did you mean 'adam'"),
         ({"lr": 0}, "lr must be a number above 0"),
         ({"momentum": 0.9}, "no setting 'momentum'"),
-        ({"schedule": "linear"}, "schedule must be a table"),
-        ({"schedule": {"use": "linaer"}}, "unknown schedule 'linaer'; did you mean 'linear'"),
+        ({"schedule": "linear"}, "schedule.lr must be a table"),
+        ({"schedule": {"use": "linaer"}}, "schedule 'linaer', which does not exist; did you mean 'linear'"),
         ({"schedule": {"use": "steps", "at": 5}}, "at must be a list"),
         ({"schedule": {"use": "exponential"}}, "needs the setting 'period'"),
         ({"betas": [0.5, 1.0]}, "betas"),
@@ -107,5 +111,5 @@ def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
 )
 def test_a_wrong_optimizer_gets_one_sentence(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(GancoreError, match=r"optimizers\.generator") as caught:
-        check_optimizer(settings, where="recipe: optimizers.generator", context={"iterations": 10})
+        plan_of({"optimizers": {"generator": settings}}).factors("optimizers.generator")
     assert sentence in str(caught.value)

@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 from gancore_standard.losses.objectives import Minimax
 from gancore_standard.robustness import classifier_of
+from gancore_standard.schedules import linear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +32,6 @@ from gancore.parallel import distributed
 from gancore.parallel.randomness import noise_for
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
-from gancore.plan.schedules import linear
 from gancore.plan.vocabulary import vocabulary
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table, read
@@ -973,7 +973,7 @@ def test_a_training_recipe_is_changed_by_trained_with(tmp_path: Path) -> None:
     texts = ("run.iterations=3", "optimizers.classifier.lr=0.5", "samplers.few={use='standard/per-class', count=2}")
     recipes = [training_recipe(plan, wanted(plan)[0]) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
     assert [recipe.run.iterations for recipe in recipes] == [5, 3]
-    assert recipes[1].optimizers["classifier"]["lr"] == 0.5
+    assert recipes[1].parts["optimizers", "classifier"].settings["lr"] == 0.5
     assert recipes[1].parts["samplers", "few"].settings["count"] == 2
     assert recipes[0].digest != recipes[1].digest
     # The last word is trained_with's, even over what is inherited.

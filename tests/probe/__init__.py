@@ -55,6 +55,17 @@ def gancore_loops() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_optimizers() -> Iterator[gancore.Component]:
+    yield gancore.Component("descent", f"{PARTS}:Descent", "Gradient descent as a class")
+    yield gancore.Component("forgetful", f"{PARTS}:Forgetful", "Counts its steps in a Python number")
+
+
+@gancore.hookimpl
+def gancore_schedules() -> Iterator[gancore.Component]:
+    yield gancore.Component("thirds", f"{PARTS}:thirds", "A third, two thirds, one")
+
+
+@gancore.hookimpl
 def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("small-classifier", f"{PARTS}:SmallClassifier", "An untrained small CNN")
     yield gancore.Component("encoder", f"{PARTS}:Encoder", "Image to latent")

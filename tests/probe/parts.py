@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
@@ -98,6 +98,37 @@ class Predict(gancore.LossTerm):
     def generator(self, *, fake: Tensor, fake_label: Tensor, twice: Tensor) -> Tensor:
         assert torch.equal(twice, 2 * fake_label)
         return (fake.mean((1, 2, 3)) * twice).mean()
+
+
+class Descent(torch.optim.Optimizer):
+    """Gradient descent, in the manner of torch's own optimizers."""
+
+    def __init__(self, params: Any, lr: float = 0.1, *, sign: bool = False) -> None:
+        super().__init__(params, {"lr": lr, "sign": sign})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                grad = parameter.grad.sign() if group["sign"] else parameter.grad
+                parameter.sub_(group["lr"] * grad)
+                self.remember(self.state[parameter])
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Keep nothing."""
+
+
+class Forgetful(Descent):
+    """Counts its steps in a Python number, which no checkpoint keeps."""
+
+    def remember(self, state: dict[str, Any]) -> None:
+        state["step"] = state.get("step", 0) + 1
+
+
+def thirds(*, iterations: int, top: float = 1.0) -> gancore.Factor:
+    """Rise from a third in steps of a third, of a run of three iterations."""
+    assert iterations == 8
+    return lambda iteration: top * (iteration + 1) / 3
 
 
 class Clip(gancore.LossTerm):

@@ -26,9 +26,9 @@ use = "probe/tiny-generator"
 use = "probe/tiny-discriminator"
 dropout = 0.5
 [heads.adversarial]
-use = "linear"
+use = "standard/linear"
 [losses.adversarial]
-use = "hinge"
+use = "standard/hinge"
 weight = 2
 """
 
@@ -62,7 +62,7 @@ def test_a_table_that_names_another_use_replaces_the_part(folder: Path) -> None:
 
 def test_false_switches_a_part_off_and_a_later_table_on_again(folder: Path) -> None:
     assert ("losses", "adversarial") not in layered(folder, sets=("losses.adversarial=false",)).parts
-    again = layered(folder, sets=("losses.adversarial=false", "losses.adversarial.use=hinge"))
+    again = layered(folder, sets=("losses.adversarial=false", "losses.adversarial.use=standard/hinge"))
     assert again.table["losses"]["adversarial"] == {"use": "standard/hinge"}
 
 

@@ -67,7 +67,7 @@ def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
     [
         ("loss", "hnige", "here uses the loss 'hnige', which does not exist; did you mean 'hinge'?"),
         ("loss", "standard/hnige", "did you mean 'standard/hinge'?"),
-        ("loss", "linear", "which is a head, not a loss."),
+        ("loss", "linear", "is a head and a schedule, not a loss."),
         ("loss", "nowhere/term", "try `pip install gancore-plugin-nowhere`"),
         ("loss", "standrad/hinge", "did you mean 'standard'?"),
     ],

@@ -73,7 +73,7 @@ SETTINGS = {
     "a part as a number": (["losses.adversarial=3"], "losses.adversarial must be a table", "not 3"),
     "a label in capitals": (["losses.Big.use=standard/hinge"], "label losses.Big must be lower-case letters"),
     "an unknown component": (["losses.adversarial.use=hnige"], "uses the loss 'hnige'", "did you mean 'hinge'?"),
-    "a component of another kind": (["losses.adversarial.use=standard/linear"], "is a head, not a loss"),
+    "a component of another kind": (["losses.adversarial.use=standard/linear"], "is a head and a schedule, not a loss"),
     "a component of a missing plugin": (["losses.x.use=absent/difference"], "try `pip install gancore-plugin-absent`"),
     "use as a number": (["losses.adversarial.use=3"], "losses.adversarial.use must be a text, not 3"),
     "an unknown setting": (
@@ -111,9 +111,12 @@ SETTINGS = {
         ["optimizers.generatr.lr=1"],
         "optimizers.generatr belongs to no player; did you mean 'generator'?",
     ),
-    "an unknown optimizer": (["optimizers.generator.use=adm"], "unknown optimizer 'adm'; did you mean 'adam'?"),
+    "an unknown optimizer": (["optimizers.generator.use=adm"], "optimizer 'adm', which does not exist; did you mean 'adam'?"),
     "a negative learning rate": (["optimizers.generator.lr=-1"], "lr must be a number above 0, not -1"),
-    "an unknown schedule": (["optimizers.generator.schedule.use=linaer"], "unknown schedule 'linaer'; did you mean 'linear'?"),
+    "an unknown schedule": (
+        ["optimizers.generator.schedule.use=linaer"],
+        "schedule 'linaer', which does not exist; did you mean 'linear'?",
+    ),
     "a decay above 1": (["ema.decay=1.5"], "ema: decay must be a number in [0, 1], not 1.5"),
     "a metric of no classifier": (
         ["metrics.fid.use=fid"],

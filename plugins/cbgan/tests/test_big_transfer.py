@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 from gancore_cbgan.big_transfer import BitResNet, ResizeCrop, StdConv2d
+from gancore_standard.schedules import steps
 from torch.nn import functional as F
 
 from gancore import Drawn, GancoreError
 from gancore.cli.main import main
 from gancore.contract.settings import check
-from gancore.plan.schedules import steps
 from gancore.recipe.layers import read_layer
 from gancore.recipe.registry import registry
 from tests.formulas import fill_formula, grid_img

@@ -11,13 +11,13 @@ import pytest
 import torch
 from gancore_dsgan.loops import SemiSupervised as Rounds
 from gancore_dsgan.losses import Confidence, FeatureMatching, PullAway, SemiSupervised, entropy
+from gancore_standard.schedules import linear
 from scipy import stats
 from scipy.special import log_softmax, logsumexp, softmax
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore.plan.optimizers import check_optimizer
-from gancore.plan.schedules import linear
+from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.recipe.registry import registry
 
@@ -95,8 +95,8 @@ def test_the_learning_rates_of_svhn_are_those_of_the_authors_code(parity: Load, 
 def test_the_recipe_for_svhn_has_these_rates(parity: Load, player: str, vector: str) -> None:
     recipe = read("dsgan/svhn-semi", registry())
     for name in {player, "classifier"} if player == "generator" else {player}:
-        context = {"iterations": recipe.run.iterations}
-        _, settings, factor = check_optimizer(recipe.optimizers[name], where="test", context=context)
+        plan = make_plan(recipe, registry())
+        settings, factor = plan.optimizers[name].settings, plan.factors(f"optimizers.{name}")["lr"]
         epochs = recipe.run.iterations // 1000
         found = [settings["lr"] * factor(epochs * epoch) for epoch in range(1000)]
         np.testing.assert_allclose(found, parity("dsgan")[vector], rtol=1e-12)

@@ -53,6 +53,8 @@ def refusal(run: Run) -> str | None:
     for name, player in run.players.items():
         if type(player.optimizer) not in RATES_ON_DEVICE:
             return f"optimizers.{name} is {type(player.optimizer).__name__}, whose learning rate a graph would freeze"
+    if "ema.decay" in run.plan.schedules:
+        return "the decay of [ema] has a schedule, which a graph would freeze"
     streams = (run.batches.stream, *run.batches.sources.values())
     if any(stream.store.images.device.type != run.device.type for stream in streams):
         return "the images don't fit into the device's memory"

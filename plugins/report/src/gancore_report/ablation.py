@@ -152,7 +152,7 @@ def prepare(
 
 def droppable(recipe: Recipe) -> dict[str, dict[str, Any]]:
     """Return each part that a recipe can switch off -> the table that does; a metric, which makes a column, is none."""
-    groups = [*(group for group in GROUPS if group != "metrics"), "optimizers"]
+    groups = [group for group in GROUPS if group != "metrics"]
     parts = {f"{group}.{label}": {group: {label: False}} for group in groups for label in recipe.table.get(group, {})}
     return {**parts, **{single: {single: False} for single in ("ema", "evaluation") if single in recipe.table}}
 

@@ -150,6 +150,26 @@ def gancore_doctor() -> Iterator[str]:
 
 
 @hookimpl
+def gancore_optimizers() -> Iterator[Component]:
+    """Yield optimizers with the settings of GANs."""
+    module = "gancore_standard.optimizers"
+    yield Component("adam", f"{module}:adam", "Adam with DCGAN's rate and betas, fused", "arXiv:1412.6980")
+    yield Component("sgd", f"{module}:sgd", "Gradient descent with momentum, fused")
+    yield Component("rmsprop", f"{module}:rmsprop", "RMSprop with the rate of the first WGAN", "arXiv:1701.07875")
+
+
+@hookimpl
+def gancore_schedules() -> Iterator[Component]:
+    """Yield schedules."""
+    module = "gancore_standard.schedules"
+    yield Component("constant", f"{module}:constant", "No change")
+    yield Component("linear", f"{module}:linear", "A linear fall to 0 at the end", "arXiv:1802.05957")
+    yield Component("exponential", f"{module}:exponential", "An exponential fall", "arXiv:2008.03364")
+    yield Component("cosine", f"{module}:cosine", "Half a cosine, after a rise", "arXiv:1608.03983")
+    yield Component("steps", f"{module}:steps", "A fall in steps, after a rise", "arXiv:1906.07413")
+
+
+@hookimpl
 def gancore_recipes() -> Iterator[Path]:
     """Yield the folder of recipes."""
     yield Path(__file__).with_name("recipes")

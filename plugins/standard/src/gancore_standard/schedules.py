@@ -1,26 +1,28 @@
-"""Learning-rate schedules: pure functions of the iteration, so that nothing need be saved."""
+"""Schedules of learning rates and other numbers of a recipe: pure functions of the iteration."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated
 
-from gancore.contract import Range
-
-Factor = Callable[[int], float]
-"""Maps an iteration, from 0, to what the learning rate is multiplied by."""
+from gancore import Factor, Range
 
 
 def constant() -> Factor:
-    """Keep the learning rate."""
+    """Change nothing."""
     return lambda _iteration: 1.0
 
 
 def linear(
     *, iterations: Annotated[int, Range(1)], start: Annotated[int, Range(0)] = 0, floor: Annotated[float, Range(0, 1)] = 0.0
 ) -> Factor:
-    """Fall linearly from 1 at `start` towards 0 at the end of the run (Miyato et al. 2018), but not below `floor`."""
+    """Fall linearly from 1 (Miyato et al. 2018).
+
+    Args:
+        iterations: Where 0 would be reached; the length of the run unless set.
+        start: Where the fall begins.
+        floor: Least value.
+    """
     span = max(1, iterations - start)
     return lambda iteration: min(1.0, max(floor, 1.0 - (iteration - start) / span))
 
@@ -28,12 +30,22 @@ def linear(
 def exponential(
     *, base: Annotated[float, Range(0, 1, open_low=True)] = 0.5, period: Annotated[float, Range(0, open_low=True)]
 ) -> Factor:
-    """Multiply by ``base ** (iteration / period)`` (Fast-RobGAN, Eq. 4.1)."""
+    """Fall exponentially: ``base ** (iteration / period)`` (the annealing of Fast-RobGAN, arXiv:2008.03364, Eq. 4.1).
+
+    Args:
+        base: Value after a period.
+        period: Iterations.
+    """
     return lambda iteration: base ** (iteration / period)
 
 
 def cosine(*, iterations: Annotated[int, Range(1)], warmup: Annotated[int, Range(0)] = 0) -> Factor:
-    """Rise linearly over `warmup` iterations, then follow half a cosine to 0."""
+    """Rise linearly, then follow half a cosine to 0 (Loshchilov and Hutter 2017, Eq. 5, without restarts).
+
+    Args:
+        iterations: Where 0 is reached; the length of the run unless set.
+        warmup: Iterations of the rise.
+    """
 
     def factor(iteration: int) -> float:
         if iteration < warmup:
@@ -49,7 +61,13 @@ def steps(
     factor: Annotated[float, Range(0)] = 0.1,
     warmup: Annotated[int, Range(0)] = 0,
 ) -> Factor:
-    """Multiply by `factor` from each iteration of `at` on, after a linear rise over `warmup` iterations (LDAM-DRW)."""
+    """Fall in steps, after a linear rise (the schedule of LDAM-DRW, Cao et al. 2019, Sec. 4).
+
+    Args:
+        at: Iterations from each of which on it is multiplied by `factor` once more.
+        factor: What each step multiplies by.
+        warmup: Iterations of the rise.
+    """
 
     def value(iteration: int) -> float:
         if iteration < warmup:
@@ -57,12 +75,3 @@ def steps(
         return float(factor ** sum(iteration >= step for step in at))
 
     return value
-
-
-SCHEDULES: dict[str, Callable[..., Factor]] = {
-    "constant": constant,
-    "linear": linear,
-    "exponential": exponential,
-    "cosine": cosine,
-    "steps": steps,
-}
