@@ -459,7 +459,7 @@ def test_a_classifier_with_another_number_of_classes_is_refused() -> None:
         term.classifier(real_classifier=torch.zeros(1, 3), real_label=torch.tensor([0]), iteration=torch.tensor(0))
 
 
-def test_a_misspelt_classification_loss_is_refused_with_the_nearest_name() -> None:
+def test_a_misspelled_classification_loss_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(GancoreError, match="did you mean 'focal'"):
         check(CrossEntropy, {"loss": "focl"}, where="here", context={"class_counts": [1]})
 

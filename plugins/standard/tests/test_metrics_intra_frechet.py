@@ -21,7 +21,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def labelled(number: int, classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
+def labeled(number: int, classes: int, width: int, seed: int) -> tuple[Tensor, Tensor]:
     """Features of classes that differ in mean and spread, in an order that mixes them."""
     labels = torch.randperm(number, generator=torch.Generator().manual_seed(seed + 100)) % classes
     return (1 + 0.2 * labels[:, None]) * noise(number, width, seed=seed) + 0.5 * seed * labels[:, None], labels
@@ -44,7 +44,7 @@ def by_scipy(a: Tensor, b: Tensor) -> float:
 
 def test_the_distances_of_the_classes_and_groups_equal_those_of_scipys_matrix_root() -> None:
     counts = [500, 20, 300, 90, 5]
-    real, fake = labelled(150, 5, 4, 1), labelled(127, 5, 4, 2)
+    real, fake = labeled(150, 5, 4, 1), labeled(127, 5, 4, 2)
     scores = fed(IntraClassFrechetDistance(classes=5, class_counts=counts), real, fake).compute()
     expected = [by_scipy(real[0][real[1] == k], fake[0][fake[1] == k]) for k in range(5)]
     assert scores["by_class"] == pytest.approx(expected, rel=1e-6)
@@ -68,7 +68,7 @@ def test_a_class_of_fewer_images_than_features_has_a_distance() -> None:
 
 
 def test_swapped_labels_are_seen_though_all_images_together_are_the_same() -> None:
-    real = labelled(80, 2, 3, 3)
+    real = labeled(80, 2, 3, 3)
     metric = IntraClassFrechetDistance(classes=2, class_counts=[1, 1])
     assert fed(metric, real, real).compute()["intra_frechet"] == pytest.approx(0, abs=1e-10)
     metric.reset()
@@ -119,7 +119,7 @@ def test_unusable_features_and_counts_are_refused() -> None:
 
 def test_kept_statistics_of_real_images_give_the_same_scores_to_the_last_bit(tmp_path: Path) -> None:
     counts = [50, 5, 1]
-    real, fake = labelled(90, 3, 4, 1), labelled(80, 3, 4, 2)
+    real, fake = labeled(90, 3, 4, 1), labeled(80, 3, 4, 2)
     seen = fed(IntraClassFrechetDistance(classes=3, class_counts=counts), real, fake)
     save_file(seen.real_state(), tmp_path / "real.safetensors")
     stored = fed(IntraClassFrechetDistance(classes=3, class_counts=counts), fake, fake)

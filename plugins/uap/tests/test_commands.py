@@ -312,7 +312,7 @@ def test_another_proxy_set_of_the_same_folder_is_noticed(prior, tmp_path):
     assert "proxy changed since" in refused(*words)
 
 
-def test_the_folder_of_a_proxy_set_may_be_spelt_in_two_ways(prior, tmp_path, monkeypatch):
+def test_the_folder_of_a_proxy_set_may_be_spelled_in_two_ways(prior, tmp_path, monkeypatch):
     words = ["craft", "uap/direct", *DIGITS, "--set", "run.iterations=2", "--out", tmp_path, "--proxy"]
     well(*words, prior / "proxy")
     monkeypatch.chdir(prior)

@@ -1,4 +1,4 @@
-"""The drawn shapes: a function of their settings, varied at every size, and labelled by what lies on top."""
+"""The drawn shapes: a function of their settings, varied at every size, and labeled by what lies on top."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class SplitLoss(gancore.LossTerm):
     L_D = real * l(x, 1) + label * CE(x, y) + fake * l(G(z), 0) + fake_label * CE(G(z), y_f);
     L_G = real * l(G(z), 1) + label * CE(G(z), y_f).
     The defaults are the authors' code; the papers print 1 / 1 / 1. With ``fake = 0.5`` and ``fake_label = 0.5`` it is the
-    loss of AC-GAN (Eq. 8) that they compare with. An attack raises the part of real images.
+    loss of AC-GAN (Eq. 8) that they compare with. An attack raises the terms of the real images.
 
     Args:
         real: Weight of the real/fake decision on real images, and of the generator's.
@@ -59,7 +59,7 @@ class SplitLoss(gancore.LossTerm):
         return self.real_weight * fooled + self.label_weight * F.cross_entropy(fake_classes, fake_label)
 
     def attacked(self, *, real_adversarial: Tensor, real_classes: Tensor, real_label: Tensor) -> Tensor:
-        """Return the part of L_D of each real image (N,)."""
+        """Return the terms of L_D that each real image enters (N,)."""
         classes = F.cross_entropy(real_classes, real_label, reduction="none")
         return self.real_weight * F.softplus(-real_adversarial) + self.label_weight * classes
 
@@ -69,7 +69,7 @@ class FastLoss(gancore.LossTerm):
 
     L_D = E max(0, 1 - D^b(x)) + E CE(D^c(x), y) + E max(0, 1 + D^b(G(z))) + uniform * E KL(softmax D^c(G(z)) || U);
     L_G = -E D^b(G(z)) + alpha * E CE(D^c(G(z)), y_f).
-    KL(p || U) = log K + sum_k p_k log p_k is in [0, log K], per image. An attack raises the part of real images.
+    KL(p || U) = log K + sum_k p_k log p_k is in [0, log K], per image. An attack raises the terms of the real images.
 
     Args:
         alpha: Weight of the generator's classes (alpha_c^g): 1 on CIFAR-10 and ImageNet-143, 0.2 on CIFAR-100.
@@ -102,7 +102,7 @@ class FastLoss(gancore.LossTerm):
         return self.alpha * F.cross_entropy(fake_classes, fake_label) - fake_adversarial.mean()
 
     def attacked(self, *, real_adversarial: Tensor, real_classes: Tensor, real_label: Tensor) -> Tensor:
-        """Return the part of L_D of each real image (N,)."""
+        """Return the terms of L_D that each real image enters (N,)."""
         return F.relu(1 - real_adversarial) + F.cross_entropy(real_classes, real_label, reduction="none")
 
 

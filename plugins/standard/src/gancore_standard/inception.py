@@ -34,7 +34,7 @@ class Inception(Classifier):
         path: The weights of torch-fidelity's extractor (``weights-inception-2015-12-05-6726825d.pth``).
 
     Raises:
-        GancoreError: torch-fidelity is missing, the weights are missing or damaged or not to be had, or the images have
+        GancoreError: torch-fidelity is missing, the weights are missing, damaged or can't be downloaded, or the images have
             another number of channels.
     """
 

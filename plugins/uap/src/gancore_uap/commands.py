@@ -31,7 +31,7 @@ def group() -> None:
 
     does everything: a prior GAN on unrelated images with the victim in its loop, a proxy set from its cycles, a
     perturbation, and its fooling rate. The other commands do one stage each. Training and sampling go on where they were
-    stopped, and what is finished is not repeated; scores are made anew.
+    stopped, and what is finished is not repeated; scores are computed again.
 
     A VICTIM is the folder of a run that trained a classifier, or a recipe (a name, or a TOML file) with a
     [networks.classifier]; of several, all are fooled at once. DATA is a data set of `gancore components dataset`.
@@ -119,7 +119,7 @@ def craft(
 
 
 def _proxy(folder: Path | None) -> dict[str, Any]:
-    """Return the ``[data]`` of a proxy set; the same one however its folder is spelt."""
+    """Return the ``[data]`` of a proxy set; the same one however its folder is spelled."""
     assert folder is not None
     return {"use": "uap/proxy", "path": str(folder.resolve())}
 
@@ -161,11 +161,11 @@ def _judge(
     from gancore_uap import tables
     from gancore_uap.judging import judge
 
-    judgement = judge(workbench, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
+    judgment = judge(workbench, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
     click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
-    click.echo(tables.text_table(judgement.matrix))
+    click.echo(tables.text_table(judgment.matrix))
     if not target.foreign:
-        click.echo(tables.accuracy_table(judgement.matrix))
+        click.echo(tables.accuracy_table(judgment.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
 
 

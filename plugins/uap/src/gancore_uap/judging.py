@@ -45,7 +45,7 @@ class Target:
 
 
 @attrs.frozen
-class Judgement:
+class Judgment:
     """What came out.
 
     Attributes:
@@ -65,7 +65,7 @@ def judge(
     victim_specs: Sequence[str],
     target: Target,
     epsilons: Sequence[float] = (),
-) -> Judgement:
+) -> Judgment:
     """Score perturbations, and write ``evaluation.json`` and ``.md``, ``transfer.png``, ``examples.png``, ``budgets.png``.
 
     Below the perturbations stands noise of the same budget: for l_inf every value up or down by all of it.
@@ -127,7 +127,7 @@ def judge(
     shown = images[torch.arange(min(EXAMPLES, number)) * number // min(EXAMPLES, number)]
     picture = _examples(next(iter(victims.values())), shown, first.delta, dataset.info.class_names, workbench.device)
     save_picture(picture, out / "examples.png")
-    return Judgement(matrix, curves)
+    return Judgment(matrix, curves)
 
 
 def check_target(workbench: Workbench, victim_specs: Sequence[str], target: Target, epsilons: Sequence[float]) -> None:

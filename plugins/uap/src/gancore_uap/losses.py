@@ -31,7 +31,7 @@ class Fooling(gancore.LossTerm):
     decision on the clean image: generated images have no other label. With a target class t it is log CE(C(x + v), t).
 
     Args:
-        target: Class that every perturbed image shall be taken for; none by default.
+        target: The class that the perturbation makes the classifier predict; none by default.
         least_likely: The target is each clean image's least likely class (the public code of Poursaeed et al.).
         log: Take the logarithm. Without it the loss is -CE, or CE towards a target; CBGAN does so for ImageNet's own images.
     """
@@ -70,7 +70,7 @@ class Fooling(gancore.LossTerm):
                 )
             sign, wanted = 1, torch.full_like(wanted, self.target)
         entropy = gancore.global_mean(F.cross_entropy(fake_classifier, wanted))
-        # A cross entropy that underflows to 0 has no gradient either way; its logarithm shall stay finite.
+        # A cross entropy that underflows to 0 has no gradient either way; its logarithm must stay finite.
         return sign * (entropy.clamp_min(torch.finfo(entropy.dtype).tiny).log() if self.log else entropy)
 
     def observe(self, *, real_classifier: Tensor, fake_classifier: Tensor) -> None:

@@ -50,7 +50,7 @@ class Perturbation:
 
     Raises:
         GancoreError: The perturbation has another shape, is not finite, is not in whole levels or leaves its budget, or the
-            budget is none.
+            budget is out of range.
     """
 
     delta: Tensor = attrs.field(converter=_stored)
@@ -80,7 +80,7 @@ class Perturbation:
 
     @property
     def digest(self) -> str:
-        """Twelve characters that change when the perturbation or its budget does; what it was made from takes no part."""
+        """Twelve characters that change when the perturbation or its budget does; its origin does not matter."""
         text = f"{tuple(self.delta.shape)} {self.norm} {self.epsilon!r} "
         return digest([text.encode(), to_levels(self.delta).numpy().astype("<i2").tobytes()])
 
@@ -174,7 +174,7 @@ def random_perturbation(
         The perturbation; the same for the same arguments.
 
     Raises:
-        GancoreError: The budget is none, or the kind is not one of the norm.
+        GancoreError: The budget is out of range, or the kind is not one of the norm.
     """
     where = "a random perturbation"
     check_norm(norm, where)

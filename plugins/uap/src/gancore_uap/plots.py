@@ -20,7 +20,7 @@ _LINES: tuple[Color, ...] = (
     (70, 165, 215),
     (30, 30, 30),
 )
-"""Told apart by people who confuse colors."""
+"""Distinguishable with color blindness."""
 
 
 def sweep_picture(curves: Mapping[str, Mapping[float, float]]) -> Image.Image:

@@ -12,7 +12,7 @@ from gancore_uap.proxy_files import SUMMARY, ProxySummary, damaged, read_cycle
 
 
 class ProxySet(gancore.Dataset):
-    """The images of `gancore uap prior`, labelled by the classes that its classifier predicts.
+    """The images of `gancore uap prior`, labeled by the classes that its classifier predicts.
 
     It has no test images of its own: both splits are all images.
 

@@ -39,7 +39,7 @@ class ProxySummary:
     Attributes:
         channels: Channels C of an image.
         image_size: Height and width.
-        classes: Classes K of the classifier that labelled the images.
+        classes: Classes K of the classifier that labeled the images.
         form: ``safetensors`` or ``png``.
         cycles: Iteration at which each cycle ended.
         counts: For each cycle, images of each class.
@@ -109,7 +109,7 @@ def _check_numbers(numbers: Mapping[str, int], form: Any, cycles: Sequence[tuple
 class Writer:
     """Streams a proxy set to disk, cycle by cycle, each whole or not at all.
 
-    A set that was begun is gone on with where it is the same one: of the same form, size, classes and `about`.
+    A set that was begun is continued where it is the same one: of the same form, size, classes and `about`.
 
     Args:
         folder: Where the set goes; cycles that lie there already are kept.
@@ -246,7 +246,7 @@ def _place(folder: Path, form: Form, cycle: int) -> Path:
 
 
 def damaged(folder: Path, form: Form, cycle: int, what: str) -> gancore.GancoreError:
-    """Return the error that says what is wrong with a cycle, and how to make it anew."""
+    """Return the error that says what is wrong with a cycle, and how to make it again."""
     path, summary = _place(folder, form, cycle), folder / SUMMARY
     return gancore.GancoreError(f"{path} of the proxy set {what}; delete it and {summary}, and repeat `gancore uap prior`.")
 

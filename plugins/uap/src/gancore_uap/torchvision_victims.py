@@ -42,7 +42,7 @@ class TorchvisionClassifier(gancore.Classifier):
         std: Deviation of each channel, above 0; by default likewise, (0.229, 0.224, 0.225) for nearly all.
 
     Raises:
-        GancoreError: There is no such model, it does not take such images, or `mean` or `std` is none of three channels.
+        GancoreError: There is no such model, it does not take such images, or `mean` or `std` does not have three values.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class PretrainedClassifier(TorchvisionClassifier):
             for (224 px for most). 0 takes any.
 
     Raises:
-        GancoreError: There is no such model, it does not take such images, or its weights are not to be had.
+        GancoreError: There is no such model, it does not take such images, or its weights can't be downloaded.
     """
 
     frozen_needs_weights: ClassVar[bool] = False

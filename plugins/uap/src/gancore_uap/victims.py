@@ -109,7 +109,7 @@ def networks_of(specs: Sequence[str], registry: Registry) -> dict[str, Any]:
 
 
 def victim_recipe(spec: str, data: Mapping[str, Any], registry: Registry) -> Recipe:
-    """Return a recipe of nothing but a victim and the data that it shall classify.
+    """Return a recipe of nothing but a victim and the data that it classifies.
 
     Raises:
         GancoreError: There is no such victim or data.
@@ -131,7 +131,7 @@ def open_victims(
 
     Args:
         specs: As for `network_table`.
-        data: The ``[data]`` whose images they shall classify; no image is read.
+        data: The ``[data]`` whose images they classify; no image is read.
         registry: The installed plugins.
         device: Where they compute.
         progress: Told what is trained.

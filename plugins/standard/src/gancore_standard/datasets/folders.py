@@ -18,7 +18,7 @@ def cache_folder(cache: str | None) -> Path:
 
 
 def expand_user(path: str) -> Path:
-    """Return a path with its leading ``~`` replaced, where there is such a user."""
+    """Return a path with its leading ``~`` replaced by that user's home folder, where there is such a user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -26,7 +26,7 @@ def expand_user(path: str) -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is such a file or folder that may be looked at."""
+    """Return whether a file or folder exists and may be read."""
     try:
         return path.exists()
     except OSError:

@@ -26,7 +26,7 @@ from torch import Tensor
 from gancore import GancoreError
 
 FORMAT = 1
-"""Raised whenever the pixels of the same file would come out differently, so that older caches are made anew."""
+"""Raised whenever the pixels of the same file would come out differently, so that older caches are replaced."""
 
 _CHUNK = 256
 """Pictures decoded at once; more would only take memory."""
@@ -117,7 +117,7 @@ def cached(folder: Path, name: str, key: Any, shape: Sequence[int], pictures: Ca
 
 
 def _opened(path: Path, shape: Sequence[int]) -> Tensor | None:
-    """Return the array, or None where there is none, or a damaged one, which is then made anew."""
+    """Return the array, or None where it is missing or damaged; it is then made again."""
     try:
         # "c": torch asks for writable memory; a write would stay in memory and never reach the file.
         array = np.load(path, mmap_mode="c", allow_pickle=False)

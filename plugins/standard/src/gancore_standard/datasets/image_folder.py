@@ -37,7 +37,7 @@ class ImageFolder(Dataset):
     then evenly spaced pictures of each class, in the order of their names, are the test images.
 
     The pictures are decoded and resized once (shorter side to `image_size`, antialiased, center cut out), and kept as a
-    memory-mapped array in the cache folder. A file that is added, removed or changed (name, size, time) makes it anew.
+    memory-mapped array in the cache folder, which is made again when a file is added, removed or changed (name, size, time).
 
     Args:
         path: The folder; a relative one counts from where the command is started.

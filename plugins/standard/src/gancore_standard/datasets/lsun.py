@@ -22,7 +22,7 @@ TRAIN_HEAD = 2000
 
 
 class LsunClasses(Dataset):
-    """Scenes of LSUN, labelled by category (Yu et al. 2015): by default the five rooms of CBGAN, 50 000 images each.
+    """Scenes of LSUN, labeled by category (Yu et al. 2015): by default the five rooms of CBGAN, 50 000 images each.
 
     Reads ``lsun/<category>_train_lmdb`` and ``lsun/<category>_val_lmdb``. Of each category the first records of the database
     are taken, as CBGAN's published code does (no random subset). They are decoded and resized once (shorter side to

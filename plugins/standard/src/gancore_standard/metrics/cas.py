@@ -31,8 +31,7 @@ class ClassificationAccuracy(Metric):
     cosine schedule, without warm-up, in float32; it is a function of the images, the labels and the settings (on a CPU
     to the last bit), and leaves the global random state alone. Reports ``cas``, from 0 to 1.
 
-    The settings of the training are named apart from ``iterations`` and ``batch_size``, which core would fill with the
-    run's own.
+    The settings of the training have names of their own, because core fills ``iterations`` and ``batch_size`` with the run's.
 
     Args:
         classes: Number of classes K, from core.
@@ -103,7 +102,7 @@ class ClassificationAccuracy(Metric):
         """Take in generated images (N, C, H, W) in [-1, 1], the labels (N,) asked for, and the network's logits (N, K).
 
         Raises:
-            GancoreError: Images are to be labelled by a network, but there are no logits, or not of K classes.
+            GancoreError: Images are to be labeled by a network, but there are no logits, or not of K classes.
         """
         if self.labels == "network":
             if logits is None or logits.ndim != 2 or logits.shape[1] != self.classes:

@@ -123,7 +123,7 @@ class FeatureMetric(Metric):
         """Take what `real_state` returned, in place of what was taken in of the real images.
 
         Raises:
-            GancoreError: The state is none of this metric.
+            GancoreError: The state does not come from this metric.
         """
         self._real.load_state(state)
 

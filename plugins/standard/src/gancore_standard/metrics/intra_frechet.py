@@ -19,7 +19,7 @@ The long-tailed sets of the literature have 10 times and more; common sets that 
 """
 
 
-class _Labelled:
+class _Labeled:
     """Features with a label each."""
 
     def __init__(self, of: str) -> None:
@@ -85,7 +85,7 @@ class IntraClassFrechetDistance(FeatureMetric):
         "medium": "lower",
         "tail": "lower",
     }
-    collector = _Labelled
+    collector = _Labeled
 
     def __init__(self, *, classes: int, class_counts: list[int], network: str = "annotator") -> None:
         if len(class_counts) != classes:
@@ -130,7 +130,7 @@ class IntraClassFrechetDistance(FeatureMetric):
         means = {name: _mean([by_class[k] for k in group]) for name, group in self.groups.items()}
         return {"intra_frechet": _mean(by_class), "by_class": by_class, **means}
 
-    def _places(self, images: _Labelled, where: str) -> list[Tensor]:
+    def _places(self, images: _Labeled, where: str) -> list[Tensor]:
         """Return the places of each class's images."""
         labels = images.labels()
         by_class = [(labels == k).nonzero()[:, 0] for k in range(self.classes)]

@@ -81,7 +81,7 @@ class PrecisionRecall(FeatureMetric):
         """Take what `real_state` returned, in place of what was taken in of the real images.
 
         Raises:
-            GancoreError: The state is none of this metric.
+            GancoreError: The state does not come from this metric.
         """
         self._real_radii = None
         super().load_real_state(state)

@@ -1,4 +1,4 @@
-"""Convolutions of images that are doubled or halved in the same breath.
+"""Convolutions that double or halve the images as they go.
 
 A residual block of a GAN repeats every pixel before a 3 x 3 convolution, or averages pixels in fours after one. Both steps are
 linear, so they are one convolution with a 4 x 4 kernel and stride 2, of 16 products for each small pixel where the two steps
