@@ -8,4 +8,5 @@ from pathlib import Path
 
 def cache_root() -> Path:
     """Return the folder for what can be made again: GANCORE_CACHE, or ``~/.cache/gancore``."""
-    return Path(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore").expanduser()
+    # Path.expanduser raises RuntimeError for a user that does not exist.
+    return Path(os.path.expanduser(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore"))  # noqa: PTH111

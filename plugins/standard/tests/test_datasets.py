@@ -423,9 +423,16 @@ def test_the_home_of_no_user_is_a_folder_that_was_not_found() -> None:
         _ = ImageFolder(path="~nobody-of-this-name/x").info
 
 
+def test_a_cache_of_no_user_is_a_folder_that_was_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANCORE_DATA", raising=False)
+    monkeypatch.setenv("GANCORE_CACHE", "~nobody-of-this-name")
+    with pytest.raises(GancoreError, match="~nobody-of-this-name/data/mnist/MNIST/raw was not found"):
+        Mnist().load("train")
+
+
 def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(GancoreError, match=r"can't be written to .*GANCORE_CACHE"):
+    with pytest.raises(GancoreError, match=r"can't be written: .*GANCORE_CACHE"):
         ImageFolder(path=str(folder), image_size=8, cache=str(tmp_path / "file")).load("train")
 
 

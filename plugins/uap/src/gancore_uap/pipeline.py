@@ -104,7 +104,7 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def _keep_record(folder: Path, made_from: Mapping[str, Any]) -> None:
+def _keep_record(folder: Path, origin: Mapping[str, Any]) -> None:
     """Write down what a training is made from, beside its folder, or refuse to go on with one that was made from another."""
     path = folder_for(folder.parent) / f"{folder.name}-{RECORD}"
     if path.is_file() and checkpoint.checkpoints(folder):
@@ -112,14 +112,14 @@ def _keep_record(folder: Path, made_from: Mapping[str, Any]) -> None:
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise GancoreError(f"{path} is damaged ({error}); choose another --out.") from error
-        if before != _plain(made_from):
-            changed = [key for key in {**before, **made_from} if before.get(key) != _plain(made_from).get(key)]
+        if before != _plain(origin):
+            changed = [key for key in {**before, **origin} if before.get(key) != _plain(origin).get(key)]
             raise GancoreError(
                 f"{folder} was trained from other files of the same names ({', '.join(changed)} changed since); "
                 "choose another --out."
             )
         return
-    write_text(path, json.dumps(made_from) + "\n")
+    write_text(path, json.dumps(origin) + "\n")
 
 
 def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequence[str]) -> Path:
@@ -134,16 +134,16 @@ def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequ
     Raises:
         GancoreError: Anything wrong with data, weights or the folder, or it holds something else.
     """
-    made_from: dict[str, Any] = {"weights": _weights(recipe)}
+    origin: dict[str, Any] = {"weights": _weights(recipe)}
     data = recipe.table["data"]
     if recipe.parts["data", "data"].declared.full_name == "uap/proxy":
         summary = Path(data["path"]) / SUMMARY
-        made_from["proxy"] = digest([summary.read_bytes()], 16)
-    _keep_record(out / "crafting", made_from)
+        origin["proxy"] = digest([summary.read_bytes()], 16)
+    _keep_record(out / "crafting", origin)
     run = _train(workbench, recipe, out / "crafting")
     perturbation = from_run(run, victims.names_of(victim_specs))
-    if "proxy" in made_from:
-        perturbation = attrs.evolve(perturbation, about={**perturbation.about, "proxy": made_from["proxy"]})
+    if "proxy" in origin:
+        perturbation = attrs.evolve(perturbation, about={**perturbation.about, "proxy": origin["proxy"]})
     path = out / "uap.safetensors"
     perturbation.save(path)
     save_picture(pictures.perturbation_picture(perturbation.delta), out / "uap.png")

@@ -195,12 +195,8 @@ class Writer:
             self._write_pictures(path, images, labels)
         self._counts[cycle] = self._counted(labels)
         if not self._begun:
-            self._write(self.folder / SETTINGS, self._settings())
+            write_text(self.folder / SETTINGS, json.dumps(self._settings()) + "\n")
             self._begun = True
-
-    @staticmethod
-    def _write(path: Path, content: Mapping[str, Any]) -> None:
-        write_text(path, json.dumps(content) + "\n")
 
     def _write_pictures(self, path: Path, images: Tensor, labels: Tensor) -> None:
         partial = path.with_name(f".{path.name}.part")
@@ -237,7 +233,7 @@ class Writer:
         counts = [self._counts[cycle] for cycle in cycles]
         summary = ProxySummary(channels, image_size, self.classes, self.form, list(cycles), counts, self.about)
         listed = [{"cycle": c, "counts": n} for c, n in zip(cycles, counts, strict=True)]
-        self._write(self.folder / SUMMARY, {**self._settings(), "cycles": listed})
+        write_text(self.folder / SUMMARY, json.dumps({**self._settings(), "cycles": listed}) + "\n")
         return summary
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from gancore.tools import cache_root
+
 
 def data_root(root: str | None) -> Path:
     """Return the folder that holds the image sets: `root`, else GANCORE_DATA, else ``data`` in the cache folder."""
@@ -14,15 +16,13 @@ def data_root(root: str | None) -> Path:
 
 def cache_folder(cache: str | None) -> Path:
     """Return the folder for what can be made again: `cache`, else GANCORE_CACHE, else ``~/.cache/gancore``."""
-    return expand_user(cache or os.environ.get("GANCORE_CACHE") or "~/.cache/gancore")
+    return expand_user(cache) if cache else cache_root()
 
 
 def expand_user(path: str) -> Path:
     """Return a path with its leading ``~`` replaced by that user's home folder, where there is such a user."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    # Path.expanduser raises RuntimeError for a user that does not exist.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def exists(path: Path) -> bool:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import io
-import json
-import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +19,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gancore import GancoreError
+from gancore.tools import digest_of, replacing
 
 FORMAT = 1
 """Raised whenever the pixels of the same file would come out differently, so that older caches are replaced."""
@@ -99,17 +95,13 @@ def cached(folder: Path, name: str, key: Any, shape: Sequence[int], pictures: Ca
     Raises:
         GancoreError: The array can't be written, or a picture can't be read.
     """
-    digest = hashlib.sha256(json.dumps([FORMAT, key, list(shape)]).encode()).hexdigest()[:24]
-    path = folder / f"{name[:50]}-{digest}.npy"
+    path = folder / f"{name[:50]}-{digest_of([FORMAT, key, list(shape)], 24)}.npy"
     images = _opened(path, shape)
     if images is None:
-        try:
-            _write(path, shape, pictures(), title=f"Preparing {shape[0]} images of {name}, once")
-        except OSError as error:
-            raise GancoreError(
-                f"The prepared images can't be written to {path} ({error.strerror or error}); "
-                "make room there, or name another folder by [data] cache or GANCORE_CACHE."
-            ) from error
+        remedy = "make room there, or name another folder by [data] cache or GANCORE_CACHE"
+        # Under another name until it is whole, so that a run killed half way, or another process, never meets half a file.
+        with replacing(path, remedy) as partial, partial.open("wb") as file:
+            _fill(file, shape, pictures(), title=f"Preparing {shape[0]} images of {name}, once")
         images = _opened(path, shape)
         if images is None:
             raise GancoreError(f"The prepared images in {path} can't be read back; delete the file and try again.")
@@ -126,20 +118,7 @@ def _opened(path: Path, shape: Sequence[int]) -> Tensor | None:
     return torch.from_numpy(array) if array.dtype == np.uint8 and array.shape == tuple(shape) else None
 
 
-def _write(path: Path, shape: Sequence[int], pictures: Iterator[Pixels], *, title: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Under another name until it is whole, so that a run killed half way, or another process, never meets half a file.
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            _fill(file, shape, pictures, title)
-        Path(partial).replace(path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            Path(partial).unlink()
-
-
-def _fill(file: IO[bytes], shape: Sequence[int], pictures: Iterator[Pixels], title: str) -> None:
+def _fill(file: IO[bytes], shape: Sequence[int], pictures: Iterator[Pixels], *, title: str) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(file, header)
     with click.progressbar(pictures, length=shape[0], label=title, file=sys.stderr) as shown:
