@@ -83,6 +83,7 @@ KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
         [{"optimizers": {"generator": {"use": "sgd", "momentum": 0.9, "schedule": {"use": "steps", "at": [4, 6]}}}}],
         1,
     ),
+    "a weight that falls": (GAME, [{"losses": {"adversarial": {"weight": 2.0, "schedule": {"use": "linear"}}}}], 1),
     "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16"}, "latent": {"use": "standard/uniform"}}], 1),
     "all of the by-hand example": (RECIPE, [], 1),
     "a perturbation against a classifier": (
@@ -221,23 +222,18 @@ def test_a_loop_that_nobody_declared_anything_of_is_replayed() -> None:
 
 
 def test_a_number_that_the_optimizer_reads_on_the_host_must_stay() -> None:
-    class Falling:
-        """Sets the momentum to another value from iteration 5 on."""
-
-        def __init__(self, run: Run) -> None:
-            self.run, self.plain = run, run.set_schedules
-
-        def __call__(self) -> None:
-            self.plain()
-            for group in self.run.players["generator"].optimizer.param_groups:
-                group["betas"] = (0.9 if self.run.iteration < 5 else 0.5, group["betas"][1])
-
-    runs = run_of(), run_of()
-    for run in runs:
-        run.set_schedules = Falling(run)  # type: ignore[method-assign]
-    iterations, _, told = graphed(runs[0])
-    check_like_always(runs[1], runs[0], iterations, 8)
+    steps = {"use": "steps", "at": [5], "factor": 0.5}
+    table = {"optimizers": {"generator": {"schedules": {"beta1": steps}}}}
+    run = run_of(table)
+    iterations, recorder, told = graphed(run)
+    check_like_always(run_of(table), run, iterations, 8)
     assert told == ["on", "off: betas of optimizers.generator changes, a number that a graph would freeze"]
+    assert recorder.replays > 0
+
+
+def test_a_schedule_of_the_average_is_not_captured() -> None:
+    table = {"ema": {"decay": 0.9, "schedule": {"use": "linear"}}}
+    check_off(run_of(table), run_of(table), "the decay of [ema] has a schedule")
 
 
 def test_dropout_is_not_captured() -> None:
