@@ -65,11 +65,10 @@ if TYPE_CHECKING:
     from gancore.training import Interrupted as Interrupted
     from gancore.training import Progress as Progress
     from gancore.training import RunFolder as RunFolder
-    from gancore.training import Silent as Silent
     from gancore.training import Terminal as Terminal
-    from gancore.training import WallClock as WallClock
     from gancore.training import build as build
     from gancore.training import checkpoint as checkpoint
+    from gancore.training import duration as duration
     from gancore.training import entries as entries
     from gancore.training import fingerprint as fingerprint
     from gancore.training import identified as identified
@@ -79,7 +78,6 @@ if TYPE_CHECKING:
     from gancore.training import sample as sample
     from gancore.training import suffixes as suffixes
     from gancore.training import train as train
-    from gancore.training import wall_clock as wall_clock
     from gancore.training import wanted as wanted
 
 _HOMES = {
@@ -92,8 +90,8 @@ _HOMES = {
     "gancore.plan": "DISCRIMINATOR GENERATOR Plan attacked_method make_plan plan_phase",
     "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assignment check_table merge read read_layer registry",
     "gancore.training": (
-        "Interrupted Progress RunFolder Silent Terminal WallClock build checkpoint entries fingerprint identified image_format "
-        "open_run prerequisites sample suffixes train wall_clock wanted"
+        "Interrupted Progress RunFolder Terminal build checkpoint duration entries fingerprint identified image_format "
+        "open_run prerequisites sample suffixes train wanted"
     ),
 }
 __all__ = [name for names in _HOMES.values() for name in names.split()]

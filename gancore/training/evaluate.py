@@ -20,6 +20,7 @@ from gancore.parallel import distributed
 from gancore.plan import construct, parameters_of
 from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
+from gancore.training.run_folder import RunFolder
 from gancore.training.sampling import evenly
 from gancore.version import __version__
 
@@ -208,3 +209,9 @@ def _joined(rows: Tensor) -> Tensor:
     """Return the rows of all processes, in their order."""
     pieces = distributed.gather_list(rows)
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def write_scores(folder: RunFolder, iteration: int, scores: Scores) -> None:
+    """Append the scores of an evaluation to a run's folder."""
+    entry = {"iteration": iteration, "scores": scores.values, "protocols": scores.protocols, "better": scores.better}
+    folder.append(folder.scores, {**entry, "seconds": round(scores.seconds, 2)})

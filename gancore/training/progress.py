@@ -6,12 +6,27 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 import click
 
 
-class Terminal:
+class Progress:
+    """Is told how a training goes; this one shows nothing."""
+
+    def announce(self, text: str) -> None:
+        """Show one line."""
+
+    def started(self, title: str, done: int, total: int) -> None:
+        """A training starts, or goes on."""
+
+    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
+        """So many iterations are done, at `rate` per second; `values` are the newest losses."""
+
+    def ended(self) -> None:
+        """The training ends."""
+
+
+class Terminal(Progress):
     """Shows progress on standard error."""
 
     PLAIN_EVERY = 20.0
@@ -25,7 +40,9 @@ class Terminal:
 
     def announce(self, text: str) -> None:
         """Show one line."""
-        self._clear()
+        if self._dirty:
+            click.echo("\r" + " " * (_columns() - 1) + "\r", nl=False, err=True)
+            self._dirty = False
         if text:
             click.echo(text, err=True)
 
@@ -38,22 +55,17 @@ class Terminal:
     def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
         """So many iterations are done."""
         now = time.monotonic()
-        last = iteration >= self._total
-        if not (self._live or last or now - self._shown >= self.PLAIN_EVERY):
+        if not (self._live or iteration >= self._total or now - self._shown >= self.PLAIN_EVERY):
             return
         self._shown = now
+        left = f"  {rate:.1f} it/s  {duration((self._total - iteration) / rate)} left" if rate else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        left = ""
-        if rate:
-            seconds = (self._total - iteration) / rate
-            left = f"  {rate:.1f} it/s  {_duration(seconds)} left"
         text = f"{iteration:>7}/{self._total}{left}  {losses}"
-        if not self._live:
-            click.echo(text, err=True)
-            return
-        width = _columns()
-        click.echo("\r" + text[: width - 1].ljust(width - 1), nl=False, err=True)
-        self._dirty = True
+        if self._live:
+            width = _columns() - 1
+            text = "\r" + text[:width].ljust(width)
+        click.echo(text, nl=not self._live, err=True)
+        self._dirty = self._live
 
     def ended(self) -> None:
         """The training ends."""
@@ -61,49 +73,17 @@ class Terminal:
             click.echo(err=True)
         self._dirty = False
 
-    def _clear(self) -> None:
-        if self._dirty:
-            click.echo("\r" + " " * (_columns() - 1) + "\r", nl=False, err=True)
-            self._dirty = False
+
+def duration(seconds: float) -> str:
+    """Return a time span in its two largest units: ``4.5 s``, ``12 min 3 s``, ``2 h 5 min``, ``3 d 4 h``."""
+    if seconds < 59.5:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
 def _columns() -> int:
     return shutil.get_terminal_size().columns
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-class Progress(Protocol):
-    """What training tells whoever watches."""
-
-    def announce(self, text: str) -> None:
-        """Show one line."""
-
-    def started(self, title: str, done: int, total: int) -> None:
-        """A training starts, or goes on."""
-
-    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
-        """So many iterations are done."""
-
-    def ended(self) -> None:
-        """The training ends."""
-
-
-class Silent:
-    """A `Progress` that shows nothing."""
-
-    def announce(self, text: str) -> None:
-        """Show nothing."""
-
-    def started(self, title: str, done: int, total: int) -> None:
-        """Show nothing."""
-
-    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
-        """Show nothing."""
-
-    def ended(self) -> None:
-        """Show nothing."""

@@ -1,106 +1,84 @@
-"""Where a training's time went. Needs no torch."""
+"""Where a training's time goes: on iterations, on scores, on what is written."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import attrs
-
+from gancore.training.progress import duration
 from gancore.training.run_folder import RunFolder, entries
 
 
-class Timed(Protocol):
-    """A line of a run's log or scores."""
-
-    @property
-    def iteration(self) -> int:
-        """Iterations done."""
-
-    @property
-    def seconds(self) -> float | None:
-        """Of training until then (log), or that the evaluation took (scores); None where it is not known."""
-
-
-@attrs.frozen
-class WallClock:
-    """Seconds that a training spent.
+class Clock:
+    """Counts the seconds of a training, those before a resume included.
 
     Attributes:
-        training: On iterations.
-        evaluation: On scoring.
-        other: On samples and checkpoints; None where that was not measured.
-    """
-
-    training: float
-    evaluation: float
-    other: float | None = None
-
-    @property
-    def share(self) -> float | None:
-        """Evaluation's share of all that was measured; None where nothing took any time."""
-        total = self.training + self.evaluation + (self.other or 0.0)
-        return self.evaluation / total if total else None
-
-    def text(self) -> str:
-        """Return one line that says it all."""
-        parts = [f"trained {_duration(self.training)}"]
-        if self.evaluation:
-            parts.append(f"evaluation {_duration(self.evaluation)} ({_percent(self.share or 0.0)} of the wall clock)")
-        if self.other is not None:
-            parts.append(f"samples and checkpoints {_duration(self.other)}")
-        return ", ".join(parts)
-
-
-def wall_clock(log: Sequence[Timed], scores: Iterable[Timed]) -> WallClock:
-    """Return where the time of a training went, resumed ones included.
-
-    Iterations that a crash made undone, and that a resumed run made again, count once. `gancore evaluate` appends to the
-    scores too: of an iteration's evaluations the first counts, which is the training's own.
+        training: Seconds of iterations, until the last line of the log.
+        other: Seconds on samples, checkpoints and exported weights.
 
     Args:
-        log: Lines of the log, in the order in which they were written. Their seconds are summed up from the first iteration.
-        scores: Lines of the scores, in the order in which they were written.
+        folder: The run's folder, whose log says what was spent before.
+        iteration: How many iterations are done.
     """
-    first: dict[int, float] = {}
-    for line in scores:
-        first.setdefault(line.iteration, _known(line.seconds))
-    return WallClock(_known(log[-1].seconds) if log else 0.0, sum(first.values()))
+
+    def __init__(self, folder: RunFolder, iteration: int) -> None:
+        last = (list(entries(folder.log)) if folder.log.exists() else [])[-1:]
+        self.training: float = last[0]["seconds"] if last else 0.0
+        self.other: float = last[0].get("other_seconds", 0.0) if last else 0.0
+        self._since_line = 0.0
+        self._line_at = iteration
+        self._started = 0.0
+
+    def start(self) -> None:
+        """An iteration begins."""
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        """What follows is no part of the iterations."""
+        self._since_line += time.perf_counter() - self._started
+
+    def seconds_each(self, iteration: int) -> float:
+        """Return how long the iterations since the last line of the log took; the last one still runs."""
+        return (self._since_line + time.perf_counter() - self._started) / max(1, iteration - self._line_at)
+
+    def line(self, iteration: int) -> float:
+        """Take the log's next line: count its seconds, and return its iterations per second."""
+        rate = (iteration - self._line_at) / max(self._since_line, 1e-9)
+        self.training += self._since_line
+        self._since_line, self._line_at = 0.0, iteration
+        return rate
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count what is done within as neither training nor evaluation."""
+        started = time.perf_counter()
+        yield
+        self.other += time.perf_counter() - started
 
 
-def read_wall_clock(folder: RunFolder) -> WallClock:
-    """Return where the time of the run in a folder went, as far as its log and its scores tell."""
-    log, scores = (list(map(_line, entries(path))) if path.exists() else [] for path in (folder.log, folder.scores))
-    return wall_clock(log, scores)
+def time_spent(folder: RunFolder, other: float) -> str:
+    """Return in one line where the time of the training in a folder went, as far as its log and its scores tell.
+
+    Iterations that a crash made undone count once. `gancore evaluate` appends to the scores too: of an iteration's evaluations
+    the first counts, which is the training's own.
+
+    Args:
+        folder: The run's folder.
+        other: Seconds on samples, checkpoints and exported weights.
+    """
+    log, scores = (list(entries(path)) if path.exists() else [] for path in (folder.log, folder.scores))
+    training = _known(log[-1].get("seconds")) if log else 0.0
+    # Of entries with one iteration the last one stays in a dictionary, so they come in reverse.
+    evaluation = sum({entry["iteration"]: _known(entry.get("seconds")) for entry in reversed(scores)}.values())
+    told = [f"trained {duration(training)}"]
+    if evaluation:
+        share = evaluation / (training + evaluation + other)
+        percent = "under 1" if share < 0.005 else f"{100 * share:.0f}"
+        told.append(f"evaluation {duration(evaluation)} ({percent} % of the wall clock)")
+    return ", ".join([*told, f"samples and checkpoints {duration(other)}"])
 
 
-@attrs.frozen
-class _Line:
-    iteration: int
-    seconds: float | None
-
-
-def _line(entry: Mapping[str, Any]) -> _Line:
-    seconds = entry.get("seconds")
-    return _Line(entry["iteration"], float(seconds) if isinstance(seconds, int | float) else None)
-
-
-def _known(seconds: float | None) -> float:
-    return seconds if seconds is not None and math.isfinite(seconds) and seconds > 0 else 0.0
-
-
-def _duration(seconds: float) -> str:
-    """Return a time span: ``4.5 s``, ``12 min 3 s``, ``2 h 5 min``."""
-    if seconds < 99.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min"
-
-
-def _percent(share: float) -> str:
-    """Return a share of one in whole percent; a small one is not written as nothing."""
-    return "under 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+def _known(seconds: object) -> float:
+    return float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0 else 0.0

@@ -28,7 +28,8 @@ from gancore.recipe.recipe import Recipe, check_table
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.run_folder import RunFolder
-from gancore.training.trainer import Interrupted, open_run, train
+from gancore.training.stopping import Interrupted
+from gancore.training.trainer import open_run, train
 from tests.hosts import CBGAN, CPU, FREE, GAME, registry, same
 
 CASES: dict[str, dict[str, Any]] = {"plain": {}, "CBGAN": CBGAN, "attack": FREE}

@@ -26,7 +26,7 @@ from gancore.files.tensors import write_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
 from gancore.training import checkpoint
-from gancore.training.trainer import Interrupted
+from gancore.training.stopping import Interrupted
 from tests.hosts import CBGAN, CPU, FREE, GAME, installed, registry, run_of
 
 SCORED: dict[str, Any] = {

@@ -204,7 +204,7 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
 
     from gancore.recipe.registry import registry
     from gancore.tools import to_unit
-    from gancore.training.progress import Silent
+    from gancore.training.progress import Progress
 
     images, _ = Digits().load("test")
     delta = Perturbation.load(out / "uap.safetensors").delta.numpy()
@@ -213,7 +213,7 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
         Image.fromarray(changed[number, 0]).save(tmp_path / f"{number}.png")
     read = np.stack([np.asarray(Image.open(tmp_path / f"{number}.png")) for number in range(len(changed))])
     assert int(np.abs(read.astype(int) - images.numpy()[:, 0]).max()) <= 64
-    opened = open_victims(["uap/digits-classifier"], {"use": "digits"}, registry(), torch.device("cpu"), Silent())
+    opened = open_victims(["uap/digits-classifier"], {"use": "digits"}, registry(), torch.device("cpu"), Progress())
     victim = opened["digits-classifier"]
     with torch.no_grad():
         clean, perturbed = (victim(to_unit(x)).argmax(1) for x in (images, torch.from_numpy(read)[:, None]))

@@ -18,7 +18,6 @@ from gancore.tools import (
     Recipe,
     Registry,
     RunFolder,
-    Silent,
     check_table,
     checkpoint,
     did_you_mean,
@@ -85,7 +84,7 @@ def ablate(
         GancoreError: Anything wrong with recipe, parts or folder, or with a training.
         Interrupted: A signal came; the state is saved, and the same call goes on.
     """
-    progress = progress or Silent()
+    progress = progress or Progress()
     trials, pending = prepare(recipe, registry, out, drops=drops, seeds=seeds, announce=progress.announce)
     for number, trial in enumerate(pending, 1):
         progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")

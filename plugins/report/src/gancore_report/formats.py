@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from gancore import tools
+
 TIMES = "\N{MULTIPLICATION SIGN}"
 _MINUS = "\N{MINUS SIGN}"
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -41,15 +43,7 @@ def percent(share: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time span in its two largest units."""
-    if not math.isfinite(seconds):
-        return _not_finite(seconds)
-    if seconds < 59.5:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+    return tools.duration(seconds) if math.isfinite(seconds) else _not_finite(seconds)
 
 
 def scientific(value: float, digits: int) -> str:

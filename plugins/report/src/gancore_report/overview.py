@@ -9,11 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from gancore.tools import wall_clock
 from gancore_report.formats import duration, full, percent, short
 from gancore_report.reading import RunData, number
 from gancore_report.rendering import render
 from gancore_report.shown import Shown
+from gancore_report.wall_clock import wall_clock
 
 
 def overview_section(runs: Sequence[Shown]) -> Markup:

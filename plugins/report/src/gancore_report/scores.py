@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from gancore.tools import wall_clock
 from gancore_report.reading import RunData, Value
+from gancore_report.wall_clock import wall_clock
 
 ARROWS = {"lower": "↓", "higher": "↑"}
 """Stand behind a score's name, by which of its values are better."""

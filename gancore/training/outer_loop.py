@@ -1,0 +1,164 @@
+"""The outer loop: iterations, with the log, samples, scores and checkpoints that the recipe asks for in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import gancore.training.checkpoint as checkpoint
+from gancore.engine import Run
+from gancore.errors import GancoreError
+from gancore.parallel import distributed
+from gancore.plan import GENERATOR
+from gancore.training.evaluate import Evaluator, write_scores
+from gancore.training.exports import export
+from gancore.training.image_formats import image_format, suffixes
+from gancore.training.progress import Progress
+from gancore.training.run_folder import RunFolder
+from gancore.training.sampling import sample
+from gancore.training.stopping import Interrupted, Stop
+from gancore.training.timing import Clock, time_spent
+
+
+class OuterLoop:
+    """The outer loop of one training.
+
+    Args:
+        run: The run, as restored as it is going to be.
+        folder: Its folder.
+        progress: Whom to tell.
+        evaluator: Its metrics, where it has some.
+    """
+
+    def __init__(self, run: Run, folder: RunFolder, progress: Progress, evaluator: Evaluator | None) -> None:
+        self.run = run
+        self.folder = folder
+        self.settings = run.recipe.run
+        self.progress = progress
+        # Of several processes rank 0 alone calls observers.
+        self.observers = run.plan.registry.observers(() if run.rank else run.recipe.plugins)
+        self.evaluator = evaluator
+        self.stop = Stop()
+        self.clock = Clock(folder, run.iteration)
+
+    def train(self, step: Callable[[], None]) -> None:
+        """Train to the last iteration, each by `step`.
+
+        Raises:
+            GancoreError: A loss is no longer finite, a file can't be written, or a metric fails.
+            Interrupted: A signal came; the state is saved.
+        """
+        run = self.run
+        self.observers("gancore_run_started", run=run)
+        self.progress.started(run.recipe.name, run.iteration, self.settings.iterations)
+        begun = run.iteration
+        try:
+            with self.stop.listening():
+                while run.iteration < self.settings.iterations:
+                    self.clock.start()
+                    step()
+                    self._follow(run.iteration)
+        finally:
+            self.progress.ended()
+        with self.clock.paused():
+            if not run.rank:
+                export(run, self.folder.weights)
+        if run.rank == 0 and run.iteration > begun:
+            self.progress.announce(time_spent(self.folder, self.clock.other))
+        self.observers("gancore_run_ended", run=run)
+        # A signal that came with the last iteration stops whatever would follow this training.
+        if distributed.any_of(self.stop.asked):
+            raise Interrupted
+
+    def _follow(self, done: int) -> None:
+        """Do what is due after an iteration."""
+        settings, last = self.settings, done == self.settings.iterations
+
+        def due(every: int) -> bool:
+            return last or (every > 0 and done % every == 0)
+
+        logged, sampled, saved = due(settings.log_every), due(settings.sample_every), due(settings.checkpoint_every)
+        evaluator = self.evaluator if due(settings.evaluate_every) else None
+        if distributed.world_size() > 1 and (logged or done >= self.stop.next_meeting):
+            self.stop.meet(done, self.clock.seconds_each(done))
+        if logged:
+            self._log(done)
+        if self.run.device.type == "cuda" and (sampled or evaluator or saved):
+            # Iterations that still wait on the device are training's time, not that of what comes next.
+            torch.cuda.synchronize(self.run.device)
+        self.clock.stop()
+        if sampled:
+            with self.clock.paused():
+                self._sample(done)
+        if evaluator is not None:
+            try:
+                self._evaluate(done, evaluator)
+            except GancoreError:
+                # Scores can be made again, the training can't. (Several processes may be out of step by now.)
+                if distributed.world_size() == 1:
+                    checkpoint.save(self.run, self.folder.path)
+                raise
+        stopped = self.stop.now
+        # The checkpoint comes last: what it stands for has then been written.
+        if saved or stopped:
+            with self.clock.paused():
+                checkpoint.save(self.run, self.folder.path)
+        if stopped and not last:
+            raise Interrupted
+
+    def _log(self, iteration: int) -> None:
+        run = self.run
+        values = self._losses(iteration)
+        self.clock.stop()
+        rate = self.clock.line(iteration)
+        self.progress.advanced(iteration, rate, values)
+        self.observers("gancore_logged", run=run, iteration=iteration, values=values)
+        if not run.rank:
+            entry = {
+                "iteration": iteration,
+                "seconds": round(self.clock.training, 3),
+                "other_seconds": round(self.clock.other, 3),
+                "images_per_second": round(rate * self.settings.batch_size, 2),
+                "losses": values,
+                "monitors": self._monitors(),
+            }
+            self.folder.append(self.folder.log, entry)
+        self.clock.start()
+
+    def _losses(self, iteration: int) -> dict[str, float]:
+        """Read the newest losses, with one synchronization for all."""
+        names = list(self.run.losses)
+        newest = distributed.global_mean(torch.stack([self.run.losses[name] for name in names]))
+        values = dict(zip(names, newest.tolist(), strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                saved = checkpoint.checkpoints(self.folder.path)
+                last = f"the last checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
+                raise GancoreError(
+                    f"the loss {name} became {value} at iteration {iteration}; {last}. "
+                    f"Lower a learning rate or a weight, or set run.precision to float32."
+                )
+        return values
+
+    def _monitors(self) -> dict[str, Any]:
+        monitors: dict[str, Any] = {label: getattr(term, "monitor", dict) for label, term in self.run.terms.items()}
+        return {f"{label}/{name}": value.tolist() for label, read in monitors.items() for name, value in read().items()}
+
+    def _sample(self, iteration: int) -> None:
+        registry = self.run.plan.registry
+        if GENERATOR in self.run.networks and self.run.rank == 0:
+            for suffix in suffixes(registry)[:1]:
+                path = self.folder.samples / f"{iteration:08d}.{suffix}"
+                images, _ = sample(self.run, 64)
+                image_format(path, registry)(images, path, columns=8)
+
+    def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
+        scores = evaluator()
+        self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
+        self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
+        if self.run.rank == 0:
+            write_scores(self.folder, iteration, scores)

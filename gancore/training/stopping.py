@@ -1,0 +1,61 @@
+"""Stopping a training by a signal, after its state was saved."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gancore.parallel import distributed
+
+MEET_EVERY = 5.0
+"""Seconds after which several processes agree whether one of them was told to stop; torchrun kills what takes 30."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error, the run is saved
+    """Training was stopped by a signal, after its state was saved."""
+
+
+class Stop:
+    """Whether a signal asks a training to stop; of several processes, whether one of them was asked.
+
+    Attributes:
+        asked: Whether this process was asked.
+        next_meeting: Iteration from which several processes ask each other again.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.next_meeting = 0
+        self._agreed = False
+
+    @property
+    def now(self) -> bool:
+        """Whether to stop after this iteration: several processes must in the same, so they stop as they last agreed."""
+        return self.asked if distributed.world_size() == 1 else self._agreed
+
+    def meet(self, iteration: int, seconds: float) -> None:
+        """Agree with the other processes whether to stop, and when to ask again, where an iteration takes so many seconds."""
+        self._agreed = distributed.any_of(self.asked)
+        self.next_meeting = distributed.agree(iteration + max(1, int(MEET_EVERY / max(seconds, 1e-6))))
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take note of the first Ctrl-C or termination; a second one stops at once."""
+
+        def handle(_number: int, _frame: Any) -> None:
+            if self.asked:
+                raise KeyboardInterrupt
+            self.asked = True
+
+        try:
+            before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        except ValueError:  # not the main thread: signals are somebody else's
+            yield
+            return
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
