@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gancore.files import toml as toml
     from gancore.files import write_tensors as write_tensors
     from gancore.files import write_text as write_text
+    from gancore.parallel import Source as Source
     from gancore.parallel import derive as derive
     from gancore.parallel import distributed as distributed
     from gancore.parallel import drawing_from as drawing_from
@@ -86,7 +87,7 @@ _HOMES = {
     "gancore.engine": "Run Watch as_images choose_device generate processor synchronize to_uint8 to_unit",
     "gancore.errors": "did_you_mean first_line listed",
     "gancore.files": "cache_root digest digest_of raw_bytes read_tensors replacing toml write_tensors write_text",
-    "gancore.parallel": "derive distributed drawing_from noise_for seed_default",
+    "gancore.parallel": "Source derive distributed drawing_from noise_for seed_default",
     "gancore.plan": "DISCRIMINATOR GENERATOR Plan attacked_method make_plan plan_phase",
     "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assignment check_table merge read read_layer registry",
     "gancore.training": (

@@ -6,6 +6,7 @@ from gancore.parallel import distributed
 from gancore.parallel.batch_norm import synchronize
 from gancore.parallel.distributed import gather, global_mean, global_sum
 from gancore.parallel.randomness import (
+    Source,
     computed_on_host,
     derive,
     drawing_from,
@@ -17,6 +18,7 @@ from gancore.parallel.randomness import (
 )
 
 __all__ = [
+    "Source",
     "computed_on_host",
     "derive",
     "distributed",

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_profile import cuda_graphs
+from gancore_profile import compiling, cuda_graphs
 from gancore_profile.capturing import Cuda, HostCopies
 from gancore_profile.cuda_graphs import Iterations, keep_rates_on_device, replay_iterations
 from gancore_profile.recording import Count, NotRepeatable, Tape
@@ -24,7 +24,7 @@ from gancore.parallel import distributed
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.training.trainer import train
-from tests.hosts import CBGAN, GAME, plan_of, registry, run_of, same
+from tests.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
 from tests.recorder import Recorder
 from tests.test_by_hand import RECIPE
 
@@ -379,6 +379,22 @@ def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, mon
         for name in ("eager", "graphed")
     ]
     assert logs[0] == logs[1]
+
+
+def test_compiled_networks_are_replayed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder()
+    monkeypatch.setattr(cuda_graphs, "backend_of", lambda _device: recorder)
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+
+    def trained(*accelerate: str) -> Run:
+        table = merge(SNDCGAN, {"run": {"iterations": 8, "accelerate": list(accelerate)}, "ema": {"start": 0}})
+        return train(check_table(table, registry(), name="test"), registry(), tmp_path / str(len(accelerate)), device=CPU)
+
+    assert same(trained(), trained("compile", "cuda-graphs")) == []
+    status = status_in(tmp_path / "2")
+    assert status["profile/compile"].startswith("on, after")
+    assert status["profile/cuda-graphs"] == "on"
+    assert recorder.replays == 4
 
 
 def status_in(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_profile import commands, matrix_rate, profile_text, profiling
+from gancore_profile import commands, compiling, matrix_rate, profile_text, profiling
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, Memory, Profile, Row
 from gancore_profile.flops import FlopCounter
@@ -248,6 +248,16 @@ use = "standard/hinge"
     )
     with installed(registry()):
         yield lambda *words: CliRunner().invoke(commands.profile, [str(word) for word in words], catch_exceptions=False)
+
+
+def test_the_command_profiles_compiled_networks_where_the_recipe_asks_for_them(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    done = run("tiny.toml", "--set", 'run.accelerate=["compile", "cuda-graphs"]', "--iterations", 1, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert re.match(r"profile/compile is on, after \d+ s\n", done.output)
+    assert "cuda-graphs" not in done.output
 
 
 def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(

@@ -102,7 +102,7 @@ def _timed(run: Run, iterations: int) -> tuple[dict[Path, float], dict[Path, flo
 def _listened(run: Run, iterations: int, read: Callable[[], float]) -> Ledger:
     """Take iterations with a ledger over a meter, and return it."""
     ledger = Ledger(read)
-    with listening(run, ledger), _parametrizations(run, ledger):
+    with _parametrizations(run, ledger), listening(run, ledger):
         for _ in range(iterations):
             run.step()
         ledger.settle()
@@ -111,9 +111,13 @@ def _listened(run: Run, iterations: int, read: Callable[[], float]) -> Ledger:
 
 @contextlib.contextmanager
 def _parametrizations(run: Run, ledger: Ledger) -> Iterator[None]:
-    """Make a span of every computation of a parametrized weight, such as spectral norm, which a forward hides."""
+    """Make a span of every computation of a parametrized weight, such as spectral norm, which a forward hides.
+
+    Not of a compiled network's, whose weights are computed in one piece with all else: a hook would break it up.
+    """
     handles = []
-    for module in (inner for network in _modules(run) for inner in network.modules()):
+    eager = [network for network in _modules(run) if "forward" not in vars(network)]
+    for module in (inner for network in eager for inner in network.modules()):
         if isinstance(module, parametrize.ParametrizationList):
             name = Name(type(module[0]).__name__)
             handles.append(module.register_forward_pre_hook(lambda *_, name=name: ledger.enter(name)))
@@ -135,7 +139,7 @@ def _counted(run: Run, iterations: int) -> tuple[dict[Path, float], tuple[Synchr
     waits: Counter[tuple[str, Path]] = Counter()
     with FlopCounter() as counter:
         ledger = Ledger(lambda: counter.total)
-        with listening(run, ledger), _parametrizations(run, ledger):
+        with _parametrizations(run, ledger), listening(run, ledger):
             for _ in range(iterations):
                 with Watch(lambda operator, _reason: waits.update([(operator, ledger.path)])):
                     run.step()
