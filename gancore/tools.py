@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from gancore.recipe import Plugin as Plugin
     from gancore.recipe import Recipe as Recipe
     from gancore.recipe import Registry as Registry
-    from gancore.recipe import assignment as assignment
+    from gancore.recipe import assigned as assigned
     from gancore.recipe import check_table as check_table
     from gancore.recipe import merge as merge
     from gancore.recipe import read as read
@@ -89,7 +89,7 @@ _HOMES = {
     "gancore.files": "cache_root digest digest_of raw_bytes read_tensors replacing toml write_tensors write_text",
     "gancore.parallel": "Source derive distributed drawing_from noise_for seed_default",
     "gancore.plan": "DISCRIMINATOR GENERATOR Plan attacked_method make_plan plan_phase",
-    "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assignment check_table merge read read_layer registry",
+    "gancore.recipe": "GROUPS Declared Plugin Recipe Registry assigned check_table merge read read_layer registry",
     "gancore.training": (
         "Interrupted Progress RunFolder Terminal build checkpoint duration entries fingerprint identified image_format "
         "open_run prerequisites sample suffixes train wanted"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gancore.recipe.discovery import Declared, Plugin, said
-from gancore.recipe.layers import GROUPS, TABLES, assignment, merge, read_layer
+from gancore.recipe.layers import GROUPS, TABLES, assigned, merge, read_layer
 from gancore.recipe.recipe import Part, Recipe, check_table, default_optimizer, identity, read
 from gancore.recipe.registry import Registry, registry
 from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
@@ -23,7 +23,7 @@ __all__ = [
     "RunSettings",
     "SamplerKeys",
     "TermKeys",
-    "assignment",
+    "assigned",
     "check_table",
     "default_optimizer",
     "identity",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,24 +86,27 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def assignment(text: str, where: str = "--set") -> dict[str, Any]:
-    """Return the nested table of a ``KEY=VALUE``, whose key may have dots and whose value is TOML, or plain text.
+def assigned(table: Mapping[str, Any], assignments: Iterable[str], where: str = "--set") -> dict[str, Any]:
+    """Return a table with ``KEY=VALUE`` texts laid on it in turn; a key may have dots, a value is TOML, or plain text.
 
     Args:
-        text: The assignment.
+        table: The table.
+        assignments: The texts.
         where: Names the place for errors.
 
     Raises:
-        GancoreError: It is not of that form.
+        GancoreError: A text is not of that form.
     """
-    key, equals, value = text.partition("=")
-    words = [word.strip() for word in key.split(".")]
-    if not equals or not all(words):
-        raise GancoreError(f"{where} {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
-    result: Any = toml.value(value.strip())
-    for word in reversed(words):
-        result = {word: result}
-    return dict(result)
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        words = [word.strip() for word in key.split(".")]
+        if not equals or not all(words):
+            raise GancoreError(f"{where} {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
+        nested: Any = toml.value(value.strip())
+        for word in reversed(words):
+            nested = {word: nested}
+        table = merge(table, nested)
+    return dict(table)
 
 
 def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

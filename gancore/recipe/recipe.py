@@ -17,7 +17,7 @@ import attrs
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of
-from gancore.recipe.layers import GROUPS, SINGLE, assignment, check_tables, merge, read_layer, refuse_conflicts
+from gancore.recipe.layers import GROUPS, SINGLE, assigned, check_tables, merge, read_layer, refuse_conflicts
 from gancore.recipe.tables import Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ def read(
     refuse_conflicts([base, *fragments])
     for fragment in fragments:
         table = merge(table, fragment.table)
-    for text in assignments:
-        table = merge(table, assignment(text))
+    table = assigned(table, assignments)
     if overrides:
         table = merge(table, overrides)
     title = " + ".join([name, *overlays])

@@ -16,7 +16,7 @@ from gancore.errors import GancoreError, listed
 from gancore.files import cache_root
 from gancore.parallel import distributed
 from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
-from gancore.recipe import TABLES, Recipe, assignment, check_table, merge, read_layer
+from gancore.recipe import TABLES, Recipe, assigned, check_table, merge, read_layer
 
 Train = Callable[[Recipe, Path], None]
 """Trains a recipe into a folder."""
@@ -70,9 +70,8 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
         if inherited in plan.recipe.table:
             given = plan.recipe.table[inherited]
             overrides[inherited] = _selecting(plan, given) if inherited == "samplers" else given
-    table = merge(layer.table, overrides)
-    for text in planned.keys.trained_with:
-        table = merge(table, assignment(text, f"{planned.part.where}: trained_with"))
+    where = f"{planned.part.where}: trained_with"
+    table = assigned(merge(layer.table, overrides), planned.keys.trained_with, where)
     role = part.file.removesuffix(".safetensors")
     if role == "classifier":
         table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})

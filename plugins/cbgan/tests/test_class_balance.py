@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gancore_cbgan import class_balance
 from gancore_cbgan.class_balance import ClassBalance, inverse_weights, kl_to_uniform
 from scipy.optimize import brentq
 from torch import Tensor
@@ -20,7 +21,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import GancoreError
 from gancore.contract.settings import check
-from gancore.parallel import distributed
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -239,8 +239,8 @@ def test_two_processes_see_the_batch_of_both(monkeypatch: pytest.MonkeyPatch) ->
     halves = x[:6], x[6:]
     total = x.softmax(1).mean(0)
     counts = (x.argmax(1)[:, None] == torch.arange(4)).sum(0).double()
-    monkeypatch.setattr(distributed, "global_mean", lambda p: total + (p - p.detach()))
-    monkeypatch.setattr(distributed, "global_sum", lambda _: counts)
+    monkeypatch.setattr(class_balance, "global_mean", lambda p: total + (p - p.detach()))
+    monkeypatch.setattr(class_balance, "global_sum", lambda _: counts)
     gradients = []
     for half in halves:
         term = with_counts_of(50, 20, 10, 1, monkeypatch=monkeypatch)
@@ -254,7 +254,7 @@ def test_two_processes_see_the_batch_of_both(monkeypatch: pytest.MonkeyPatch) ->
 
 def with_counts_of(*counts: int, monkeypatch: pytest.MonkeyPatch) -> ClassBalance:
     with monkeypatch.context() as patch:
-        patch.setattr(distributed, "global_sum", lambda value: value)
+        patch.setattr(class_balance, "global_sum", lambda value: value)
         return with_counts(*counts)
 
 

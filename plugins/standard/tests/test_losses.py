@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gancore_standard.losses import objectives
 from gancore_standard.losses.classification import AuxiliaryClassifier, CrossEntropy, effective_number_weights
 from gancore_standard.losses.objectives import (
     Hinge,
@@ -26,7 +27,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import GancoreError
 from gancore.contract.settings import check
-from gancore.parallel import distributed
 
 Parity = Callable[[str], dict[str, Any]]
 
@@ -235,7 +235,7 @@ def test_the_relativistic_average_loss_over_two_processes_has_the_gradient_of_on
         barrier.wait()
         return mean + (value - value.detach())
 
-    monkeypatch.setattr(distributed, "global_mean", global_mean)
+    monkeypatch.setattr(objectives, "global_mean", global_mean)
     gradients: dict[int, list[tuple[Tensor, ...]]] = {}
 
     def work(rank: int) -> None:

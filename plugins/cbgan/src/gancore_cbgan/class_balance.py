@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.tools import distributed
+from gancore import global_mean, global_sum
 
 Normalization = Literal["code", "paper"]
 
@@ -76,7 +76,7 @@ class ClassBalance(gancore.LossTerm):
         self._check(fake_classifier)
         # Low-precision logits are averaged in float32, others in their own precision.
         logits = fake_classifier.to(torch.promote_types(fake_classifier.dtype, torch.float32))
-        p = distributed.global_mean(logits.softmax(dim=1).mean(dim=0))
+        p = global_mean(logits.softmax(dim=1).mean(dim=0))
         # A probability that underflows to 0 contributes 0, and its slope stays finite.
         log_p = p.clamp_min(torch.finfo(p.dtype).tiny).log()
         return (self.class_weights.to(p.dtype) * p * log_p).sum()
@@ -85,7 +85,7 @@ class ClassBalance(gancore.LossTerm):
         """Count the classes of logits (N, K), and renew N and w at the end of a cycle."""
         self._check(fake_classifier)
         decided = fake_classifier.argmax(dim=1, keepdim=True) == self.class_index
-        self.counts.add_(distributed.global_sum(decided.sum(dim=0).to(self.counts.dtype)))
+        self.counts.add_(global_sum(decided.sum(dim=0).to(self.counts.dtype)))
         self.steps.add_(1)
         ended = self.steps >= self.cycle
         renewed = ((1 - self.momentum) * self.effective_counts + self.momentum * self.counts).clamp_min(1)

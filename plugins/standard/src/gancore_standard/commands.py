@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -36,16 +35,14 @@ def attack(
     device: str,
 ) -> None:
     """Attack a run's classifier, or its discriminator's class head, and append the robust accuracy to the run."""
-    from gancore.tools import RunFolder, assignment, choose_device, merge, open_run, registry
+    from gancore.tools import RunFolder, assigned, choose_device, open_run, registry
     from gancore_standard.robustness import robust_accuracy
 
     try:
         epsilons = [float(word) for word in budgets.split(",")]
     except ValueError:
         raise GancoreError(f"--epsilon {budgets!r} is no list of numbers; write it as 0.02,0.04,0.08.") from None
-    settings: dict[str, Any] = {}
-    for text in assignments:
-        settings = merge(settings, assignment(text))
+    settings = assigned({}, assignments)
     if "epsilon" in settings:
         raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 0.02,0.04,0.08.")
     opened = open_run(run, registry(), choose_device(device))

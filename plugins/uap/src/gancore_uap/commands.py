@@ -86,9 +86,9 @@ def prior(recipe: str, victim: str | None, prior: dict[str, Any], out: Path, dev
 @options.victims
 @click.option("--proxy", type=click.Path(path_type=Path), help="Craft on this proxy set: OUT/proxy of `gancore uap prior`.")
 @click.option("--data", metavar="DATA", help="Craft on a data set instead.")
-@options.assigned("--data-set", "data_assignments", "Set one value of the data, e.g. image_size=32.")
-@options.overlaid("--with", "overlays", "Layer another recipe or fragment over the method, e.g. uap/sgm.")
-@options.assigned("--set", "assignments", "Set one value of the method, e.g. networks.generator.epsilon=0.04.")
+@options.assignments_option("--data-set", "data_assignments", "Set one value of the data, e.g. image_size=32.")
+@options.overlays_option("--with", "overlays", "Layer another recipe or fragment over the method, e.g. uap/sgm.")
+@options.assignments_option("--set", "assignments", "Set one value of the method, e.g. networks.generator.epsilon=0.04.")
 @options.out("runs/uap")
 @device_option
 @_stoppable
@@ -174,8 +174,8 @@ def _judge(
 @options.victims
 @options.prior
 @click.option("--method", default="uap/gap", show_default=True, help="A crafting recipe: uap/gap, uap/direct, ...")
-@options.overlaid("--method-with", "method_overlays", "Layer another recipe or fragment over the method.")
-@options.assigned("--method-set", "method_assignments", "Set one value of the method.")
+@options.overlays_option("--method-with", "method_overlays", "Layer another recipe or fragment over the method.")
+@options.assignments_option("--method-set", "method_assignments", "Set one value of the method.")
 @options.target
 @options.budgets
 @options.out("runs/uap")

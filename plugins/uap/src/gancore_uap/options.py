@@ -27,12 +27,12 @@ def out(default: str) -> Callable[[F], F]:
     return click.option("--out", type=folder, default=Path(default), show_default=True, help="Folder of the results.")
 
 
-def overlaid(name: str, into: str, help_text: str) -> Callable[[F], F]:
+def overlays_option(name: str, into: str, help_text: str) -> Callable[[F], F]:
     """Add an option that layers recipes over another."""
     return click.option(name, into, metavar="RECIPE", multiple=True, help=help_text)
 
 
-def assigned(name: str, into: str, help_text: str) -> Callable[[F], F]:
+def assignments_option(name: str, into: str, help_text: str) -> Callable[[F], F]:
     """Add an option of ``KEY=VALUE`` texts."""
     return click.option(name, into, metavar="KEY=VALUE", multiple=True, help=help_text)
 
@@ -60,7 +60,7 @@ def target(command: F) -> F:
         click.option("--target-class", "wanted", type=click.IntRange(0), help="Count how often images are taken for it."),
         click.option("--samples", type=click.IntRange(1), default=10_000, show_default=True, help="Images to test on."),
         click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True),
-        assigned("--target-set", "data_assignments", "Set one value of the target's data, e.g. image_size=128."),
+        assignments_option("--target-set", "data_assignments", "Set one value of the target's data, e.g. image_size=128."),
         click.option("--target", "data", metavar="DATA", required=True, help="The target's data set, for the scores alone."),
     ):
         command = option(command)
@@ -88,12 +88,9 @@ def target_of(values: dict[str, Any]) -> Target:
 
 def data_table(name: str, assignments: Sequence[str], option: str) -> dict[str, Any]:
     """Return the ``[data]`` that a name and ``KEY=VALUE`` texts stand for."""
-    from gancore.tools import assignment, merge
+    from gancore.tools import assigned
 
-    table: dict[str, Any] = {"use": name}
-    for text in assignments:
-        table = merge(table, assignment(text, option))
-    return table
+    return assigned({"use": name}, assignments, option)
 
 
 def numbers(text: str | None, option: str) -> list[float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore import GancoreError, LossTerm, Range
+from gancore import GancoreError, LossTerm, Range, global_mean
 from gancore.tools import distributed
 
 
@@ -133,7 +133,7 @@ class CrossEntropy(LossTerm):
             return loss
         # The weights of all images add up to the divisor, not those of this process alone.
         own = weights[real_label].sum()
-        return loss * (own / distributed.global_mean(own))
+        return loss * (own / global_mean(own))
 
     def attacked(self, *, real_classifier: Tensor, real_label: Tensor) -> Tensor:
         """Return the plain cross entropy of each image (N,)."""

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gancore import GancoreError, LossTerm, Range
-from gancore.tools import distributed
+from gancore import GancoreError, LossTerm, Range, global_mean
 
 
 class Minimax(LossTerm):
@@ -161,7 +160,7 @@ class RelativisticAverage(LossTerm):
 
     def attacked(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         """Return -log s(D(x) - m_f) of each real image (N,)."""
-        return F.softplus(distributed.global_mean(fake_adversarial.mean()) - real_adversarial)
+        return F.softplus(global_mean(fake_adversarial.mean()) - real_adversarial)
 
 
 def _require_pairs(real: Tensor, fake: Tensor) -> None:
@@ -175,10 +174,10 @@ def _require_pairs(real: Tensor, fake: Tensor) -> None:
 def _above_mean(logits: Tensor, others: Tensor) -> Tensor:
     """Mean of -log s(logit - mean of the others)."""
     local = others.mean()
-    mean = distributed.global_mean(local).detach()
+    mean = global_mean(local).detach()
     # `global_mean` alone has the exact gradient only where the loss depends on the mean alike in every process. Here the slope
     # with respect to the mean differs between processes, so it is averaged over them and put in by hand; the added term is 0.
-    slope = distributed.global_mean(torch.sigmoid(mean - logits).mean().detach())
+    slope = global_mean(torch.sigmoid(mean - logits).mean().detach())
     return F.softplus(mean - logits).mean() + slope * (local - local.detach())
 
 
