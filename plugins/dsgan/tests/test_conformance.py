@@ -2,6 +2,6 @@
 
 from gancore.testing import conformance
 
-MIXTURE = "negatives replace generated images in each process's share of a batch, so other latents are left out than in one"
+MIXTURE = "joined images replace generated ones in each process's share of a batch, so other latents are left out than in one"
 
 test_conformance = conformance("dsgan", apart={"difference": MIXTURE})

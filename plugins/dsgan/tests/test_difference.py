@@ -14,7 +14,7 @@ import gancore_standard
 import numpy as np
 import pytest
 import torch
-from gancore_dsgan.samplers import Difference, Noise
+from gancore_dsgan.samplers import Difference, Noise, Wide
 from scipy.optimize import minimize
 from scipy.special import log_softmax, rel_entr, softmax
 from torch import Tensor, nn
@@ -146,8 +146,8 @@ def batch_of(number: int) -> Drawn:
         return (base + torch.arange(number) / 1e4).view(-1, 1, 1, 1).expand(-1, 2, 3, 3).clone()
 
     label = torch.arange(number)
-    sources = {"avoid": (images(0.2), label + 1000), "partner": (images(0.3), label + 2000)}
-    return Drawn(images(0.1), label, sources=sources)
+    sides = {"avoid": (images(0.2), label + 1000), "partner": (images(0.3), label + 2000)}
+    return Drawn(images(0.1), label, sides=sides)
 
 
 @pytest.mark.parametrize(
@@ -157,22 +157,30 @@ def batch_of(number: int) -> Drawn:
 def test_the_minibatch_holds_floor_of_alpha_n_images_to_avoid(alpha: float, size: int, expected: int) -> None:
     batch = batch_of(size)
     drawn = Difference(alpha=alpha).draw(batch, noise())
-    assert drawn.negatives is not None
-    assert drawn.negatives_label is not None
-    assert torch.equal(drawn.negatives, batch.sources["avoid"][0][:expected])
-    assert torch.equal(drawn.negatives_label, torch.arange(expected) + 1000)
-    assert drawn.negatives_share is None
-    assert drawn.partner is None
+    (side,) = drawn.joined
+    assert side == "fake"
+    images, labels = drawn.joined["fake"]
+    assert torch.equal(images, batch.sides["avoid"][0][:expected])
+    assert torch.equal(labels, torch.arange(expected) + 1000)
+    assert not drawn.blended
     assert torch.equal(drawn.real, batch.real)
     assert torch.equal(drawn.real_label, batch.real_label)
 
 
-def test_weighting_by_expectation_keeps_all_images_and_says_the_share() -> None:
+@pytest.mark.parametrize("wide", ["data", "normal", "uniform", "blend"])
+def test_wide_is_the_difference_without_what_is_joined(wide: Any) -> None:
+    """For Eq. 2's weights: the real images as with the mixture, and all images to avoid where they were."""
     batch = batch_of(10)
-    drawn = Difference(alpha=0.6, weighting="expectation").draw(batch, noise())
-    assert drawn.negatives is not None
-    assert torch.equal(drawn.negatives, batch.sources["avoid"][0])
-    assert drawn.negatives_share == 0.6
+    mixture = Difference(wide=wide).draw(batch, noise())
+    drawn = Wide(wide=wide).draw(batch, noise())
+    assert len(mixture.joined["fake"][0]) == 8
+    assert not drawn.joined
+    assert torch.equal(drawn.real, mixture.real)
+    assert drawn.sides == batch.sides
+    assert drawn.blended.keys() == mixture.blended.keys() == ({"real"} if wide == "blend" else set())
+    for one, other in zip(drawn.blended.values(), mixture.blended.values(), strict=True):
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
 
 
 def test_the_sources_have_the_names_that_the_settings_give() -> None:
@@ -180,27 +188,24 @@ def test_the_sources_have_the_names_that_the_settings_give() -> None:
     assert sampler.reads() == ("a", "b")
     assert Difference(avoid="a", partner="b").reads() == ("a",)
     batch = batch_of(6)
-    batch.sources = {"a": batch.sources["partner"], "b": batch.sources["avoid"]}
+    batch.sides = {"a": batch.sides["partner"], "b": batch.sides["avoid"]}
     drawn = sampler.draw(batch, noise())
-    assert drawn.negatives is not None
-    assert drawn.negatives.min() > 0.25
-    assert drawn.partner is not None
-    assert torch.equal(drawn.partner, batch.sources["b"][0])
+    assert drawn.joined["fake"][0].min() > 0.25
+    assert torch.equal(drawn.blended["real"][0], batch.sides["b"][0])
+    assert Wide(wide="blend", partner="b").reads() == ("b",)
+    assert Wide(wide="normal").reads() == ()
 
 
 def test_a_blend_draws_the_partners_share_up_to_beta_for_each_image() -> None:
     drawn = Difference(wide="blend", beta=0.3).draw(batch_of(4000), noise())
-    assert drawn.partner is not None
-    assert drawn.share is not None
-    share = 1 - drawn.share
+    share = 1 - drawn.blended["real"][1]
     assert share.shape == (4000,)
     assert 0 <= share.min() < 0.001
     assert 0.299 < share.max() <= 0.3
     assert share.mean().item() == pytest.approx(0.15, abs=0.005)
     assert torch.equal(drawn.real, batch_of(4000).real)
     none = Difference(wide="blend", beta=0.0).draw(batch_of(8), noise())
-    assert none.share is not None
-    assert (none.share == 1).all()
+    assert (none.blended["real"][1] == 1).all()
 
 
 @pytest.mark.parametrize("kind", ["normal", "uniform"])
@@ -211,11 +216,10 @@ def test_noise_widens_real_images_alone(kind: Any, scale: float) -> None:
     wide = Difference(wide=kind, scale=scale).draw(batch, noise(3))
     plain = Noise(kind=kind, scale=scale).draw(batch, noise(3))
     assert torch.equal(wide.real, plain.real)
-    assert plain.negatives is None
+    assert not plain.joined
     assert torch.equal(batch.real, before.real)
-    assert torch.equal(wide.sources["avoid"][0], before.sources["avoid"][0])
-    assert wide.negatives is not None
-    assert torch.equal(wide.negatives, before.sources["avoid"][0][:2400])
+    assert torch.equal(wide.sides["avoid"][0], before.sides["avoid"][0])
+    assert torch.equal(wide.joined["fake"][0], before.sides["avoid"][0][:2400])
     delta = (wide.real - batch.real).flatten()
     if kind == "uniform":
         assert delta.abs().max() <= scale + 1e-6
@@ -237,7 +241,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "beta below 0": ({"beta": -0.5}, ["beta must be a number in [0, 1], not -0.5"]),
     "a negative scale": ({"scale": -0.1}, ["scale must be a number at least 0, not -0.1"]),
     "an unknown distribution": ({"wide": "unifrom"}, ["wide", "did you mean 'uniform'?"]),
-    "an unknown weighting": ({"weighting": "expectaton"}, ["weighting", "did you mean 'expectation'?"]),
+    "weights in place of the mixture": ({"use": "dsgan/wide", "alpha": 0.5}, ["no setting 'alpha'"]),
     "no source to avoid": ({"avoid": "ones"}, ["'ones'", "its sources: avoid", "add [sources.ones]"]),
     "no partner": ({"wide": "blend"}, ["'partner'", "add [sources.partner]"]),
     "of": ({"of": "avoid"}, ["leave out `of`"]),
@@ -252,6 +256,26 @@ GAME: dict[str, Any] = {
     "sources": {"avoid": {}},
     "samplers": {"difference": {"use": "dsgan/difference"}},
 }
+
+
+def game_of(weighting: str, alpha: float, objective: str, **sampler: Any) -> dict[str, Any]:
+    """Return the tables of the mixture, or those of Eq. 2's expectation: the critic's loss twice, by weights."""
+    if weighting == "mixture":
+        difference = {"use": "dsgan/difference", "alpha": alpha, **sampler}
+        return {"samplers": {"difference": difference}, "losses": {"adversarial": {"use": objective}}}
+    critic = {"use": objective, "players": ["discriminator"]}
+    losses = {
+        "adversarial": {"use": objective, "players": ["generator"]},
+        "generated": {**critic, "weight": 1 - alpha},
+        "avoided": {**critic, "weight": alpha, "reads": {"fake": "avoid"}},
+    }
+    return {"samplers": {"difference": {"use": "dsgan/wide", **sampler}}, "losses": losses}
+
+
+def critics_loss(run: Run) -> Tensor:
+    """Return the weighted sum of the critic's losses in its last turn, without penalties."""
+    labels = [label for label in ("adversarial", "generated", "avoided") if f"discriminator/{label}" in run.losses]
+    return torch.stack([run.parts.weights[label] * run.losses[f"discriminator/{label}"] for label in labels]).sum()
 
 
 @pytest.mark.parametrize("kind", WRONG)
@@ -314,28 +338,25 @@ class Original:
         label = torch.zeros(10, dtype=torch.int64)
         avoid, partner, real = self.images("x_d"), self.images("x1"), self.images("x2")
         turned = self.turn(torch.arange(10)) if self.turns else torch.arange(10)
-        drawn = Drawn(real[turned], label, sources={"avoid": (avoid, label), "partner": (partner[turned], label)})
+        drawn = Drawn(real[turned], label, sides={"avoid": (avoid, label), "partner": (partner[turned], label)})
         drawn = self.run.samplers["difference"].draw(drawn, noise())
-        share = 1 - self.expected("beta").flatten()[turned]
         batch = Batch(**attrs.asdict(drawn, recurse=False))
-        if drawn.partner is not None:
-            batch.share = share
+        batch.blended = {"real": (drawn.blended["real"][0], 1 - self.expected("beta").flatten()[turned])}
         return attrs.evolve(batch, z=self.tensor("z"), fake_label=label)
 
     @property
     def turns(self) -> bool:
-        sampler: Any = self.run.samplers["difference"]
-        return bool(sampler.weighting == "mixture")
+        return isinstance(self.run.samplers["difference"], Difference)
 
     def turn(self, rows: Tensor) -> Tensor:
         """Return rows in gancore's order of the mixture."""
         return torch.cat([rows[self.number() :], rows[: self.number()]])
 
     def views(self) -> list[Tensor]:
-        found: list[Tensor] = []
+        seen: list[Tensor] = []
         discriminator = self.run.networks["discriminator"]
-        discriminator.register_forward_pre_hook(lambda _m, inputs: found.append(inputs[0].detach()[:, :, 0, 0]))
-        return found
+        discriminator.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach()[:, :, 0, 0]))
+        return seen
 
 
 @pytest.fixture(params=[0.8, 0.5])
@@ -344,32 +365,30 @@ def original(request: pytest.FixtureRequest, parity: Load) -> Original:
 
 
 def original_of(vectors: dict[str, Any], alpha: float, weighting: str) -> Original:
-    settings = {"alpha": alpha, "wide": "blend", "weighting": weighting}
-    found = Original(run_of(GAME, ON, {"samplers": {"difference": settings}}), vectors, alpha)
-    networks = found.run.networks
+    run = run_of(GAME, ON, game_of(weighting, alpha, "standard/wasserstein", wide="blend"))
+    original = Original(run, vectors, alpha)
     weights = {
-        "ge_g": networks["generator"].linear,
-        "cl_a": networks["classifier"].layers[0],
-        "cl_o": networks["classifier"].linear,
-        "cr_m_0": networks["discriminator"].layers[0],
-        "cr_m_2": found.run.heads["adversarial"].linear,
+        "ge_g": run.networks["generator"].linear,
+        "cl_a": run.networks["classifier"].layers[0],
+        "cl_o": run.networks["classifier"].linear,
+        "cr_m_0": run.networks["discriminator"].layers[0],
+        "cr_m_2": run.heads["adversarial"].linear,
     }
     with torch.no_grad():
         for name, layer in weights.items():
-            layer.weight.copy_(found.tensor(f"{name}_weight"))
-            layer.bias.copy_(found.tensor(f"{name}_bias"))
-    return found
+            layer.weight.copy_(original.tensor(f"{name}_weight"))
+            layer.bias.copy_(original.tensor(f"{name}_bias"))
+    return original
 
 
-def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+def close(actual: Tensor, expected: Tensor) -> None:
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_critic_sees_the_blend_and_the_mixture_of_the_authors_code(original: Original) -> None:
     seen = original.views()
     batch = original.batch()
-    assert batch.negatives is not None
-    assert len(batch.negatives) == original.number()
+    assert len(batch.joined["fake"][0]) == original.number()
     original.run.phase("discriminator", batch)
     joined = seen[0]
     close(joined[:10], original.turn(original.expected("p_dbar_feat")))
@@ -410,14 +429,14 @@ def test_weights_in_place_of_numbers_are_equation_2(parity: Load, alpha: float) 
     original = original_of(parity("dsgan"), alpha, "expectation")
     run = original.run
     run.phase("discriminator", original.batch())
-    close(run.losses["discriminator/adversarial"], original.expected("weighted_eq2"))
+    close(critics_loss(run), original.expected("weighted_eq2"))
 
 
 def test_the_classifiers_loss_in_the_game_is_that_of_the_authors_code(original: Original) -> None:
     run = original.run
     batch = original.batch()
     label = torch.as_tensor(original.vectors["y_lab"])
-    batch.sources = {**batch.sources, "labelled": (original.images("x_lab"), label)}
+    batch.sides = {**batch.sides, "labelled": (original.images("x_lab"), label)}
     batch.real = original.images("x_d")
     run.phase("classifier", batch)
     close(run.losses["classifier/classes"], original.tensor("c_loss_lgan1_le0_1"))
@@ -447,8 +466,8 @@ def shaped(*pieces: tuple[int, int]) -> Floats:
     """Return the distribution that is even on each piece (number of cells, counts per cell)."""
     counts = np.concatenate([np.full(number, float(count)) for number, count in pieces])
     assert len(counts) == 20
-    found: Floats = counts / counts.sum()
-    return found
+    distribution: Floats = counts / counts.sum()
+    return distribution
 
 
 def optimum(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float, weighting: str) -> tuple[Floats, float]:
@@ -456,22 +475,22 @@ def optimum(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float, weighting: str)
 
     The fake minibatch of the mixture has (1 - alpha) N generated images; a batch has 200 real ones.
     """
-    run = run_of(LINE, {"samplers": {"difference": {"alpha": alpha, "weighting": weighting}}})
+    run = run_of(LINE, game_of(weighting, alpha, "standard/minimax"))
     label = torch.zeros(200, dtype=torch.int64)
-    made = 200 if weighting == "expectation" else 200 - round(alpha * 200)
-    avoided = 200 if weighting == "expectation" else 200 - made
-    for share, number in ((p_w, 200), (p_d, avoided), (p_g, made)):
+    generated = 200 if weighting == "expectation" else 200 - round(alpha * 200)
+    avoided = 200 if weighting == "expectation" else 200 - generated
+    for share, number in ((p_w, 200), (p_d, avoided), (p_g, generated)):
         assert np.allclose(share * number, np.round(share * number)), "the proportions would not be exact"
     # What follows the images that the sampler takes is of a cell that nothing else has, so that taking it would show.
     avoid = torch.cat([counted(p_d * avoided), torch.full((200 - avoided, 1, 1, 1), 19.0)])
-    z = torch.cat([counted(p_g * made).flatten(1), torch.full((200 - made, 1), 19.0)])
-    drawn = Drawn(counted(p_w * 200), label, sources={"avoid": (avoid, label)})
+    z = torch.cat([counted(p_g * generated).flatten(1), torch.full((200 - generated, 1), 19.0)])
+    drawn = Drawn(counted(p_w * 200), label, sides={"avoid": (avoid, label)})
     drawn = run.samplers["difference"].draw(drawn, noise())
     batch = attrs.evolve(Batch(**attrs.asdict(drawn, recurse=False)), z=z, fake_label=label)
     for _ in range(400):
         run.phase("discriminator", batch)
     table = run.networks["discriminator"].logits.detach().flatten()
-    return table.sigmoid().numpy(), -float(run.losses["discriminator/adversarial"])
+    return table.sigmoid().numpy(), -float(critics_loss(run))
 
 
 def criterion(p_w: Floats, p_d: Floats, p_g: Floats, alpha: float) -> float:
@@ -497,9 +516,9 @@ GENERATED: dict[str, Floats] = {
 @pytest.mark.parametrize("kind", GENERATED)
 def test_the_best_discriminator_is_proposition_1s(kind: str, weighting: str) -> None:
     p_g = GENERATED[kind]
-    found, value = optimum(P_W, P_D, p_g, 0.5, weighting)
+    discriminator, value = optimum(P_W, P_D, p_g, 0.5, weighting)
     expected = P_W / (P_W + 0.5 * p_g + 0.5 * P_D)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    np.testing.assert_allclose(discriminator, expected, atol=1e-3)
     # Where nothing is called fake, the best logit is infinite.
     infinite = (p_g + P_D == 0).any()
     assert value == pytest.approx(criterion(P_W, P_D, p_g, 0.5), abs=2e-4 if infinite else 1e-6)
@@ -518,10 +537,10 @@ def best(p_w: Floats, p_d: Floats, alpha: float) -> Floats:
         slope = (1 - alpha) * np.log(2 * mixture / (p_w + mixture))
         return criterion(p_w, p_d, p_g, alpha), p_g * (slope - (p_g * slope).sum())
 
-    found = minimize(value, np.zeros(20), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-10})
-    assert np.isfinite(log_softmax(found.x)).all()
-    result: Floats = softmax(found.x)
-    return result
+    least = minimize(value, np.zeros(20), jac=True, method="L-BFGS-B", options={"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-10})
+    assert np.isfinite(log_softmax(least.x)).all()
+    p_g: Floats = softmax(least.x)
+    return p_g
 
 
 def test_the_best_generator_makes_the_difference_where_that_can_be() -> None:
@@ -529,9 +548,9 @@ def test_the_best_generator_makes_the_difference_where_that_can_be() -> None:
     for alpha in (0.2, 0.5):
         expected = (P_W - alpha * P_D) / (1 - alpha)
         assert (expected >= 0).all()
-        found = best(P_W, P_D, alpha)
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-        assert criterion(P_W, P_D, found, alpha) == pytest.approx(-math.log(4), abs=1e-7)
+        p_g = best(P_W, P_D, alpha)
+        np.testing.assert_allclose(p_g, expected, atol=1e-4)
+        assert criterion(P_W, P_D, p_g, alpha) == pytest.approx(-math.log(4), abs=1e-7)
 
 
 @pytest.mark.parametrize("alpha", [0.8, 0.9])
@@ -540,10 +559,10 @@ def test_the_best_generator_leaves_out_the_data_to_avoid_where_they_outweigh(alp
     p_w, p_d = shaped((4, 10), (10, 9), (6, 5)), shaped((4, 1), (16, 0))
     support = p_d > 0
     assert (alpha * p_d >= p_w)[support].all()
-    found = best(p_w, p_d, alpha)
-    assert found[support].sum() < 1e-3
-    np.testing.assert_allclose(found[~support], p_w[~support] / p_w[~support].sum(), atol=1e-3)
-    assert criterion(p_w, p_d, found, alpha) > -math.log(4) + 1e-3
+    p_g = best(p_w, p_d, alpha)
+    assert p_g[support].sum() < 1e-3
+    np.testing.assert_allclose(p_g[~support], p_w[~support] / p_w[~support].sum(), atol=1e-3)
+    assert criterion(p_w, p_d, p_g, alpha) > -math.log(4) + 1e-3
     # Short of the condition, some of p_d's support stays.
     assert best(p_w, p_d, 0.1)[support].sum() > 0.05
 
@@ -565,12 +584,8 @@ def test_no_other_discriminator_does_better_than_the_best() -> None:
 
 def linear_critic(weighting: str, number: int, seed: int, alpha: float = 0.8) -> tuple[float, Tensor]:
     """Return loss and gradient of a linear critic on a batch drawn from the data."""
-    table = {
-        "run": {"batch_size": number, "seed": seed},
-        "networks": {"discriminator": {"use": "toy/flat"}},
-        "samplers": {"difference": {"alpha": alpha, "weighting": weighting}},
-    }
-    run = run_of(GAME, table)
+    table = {"run": {"batch_size": number, "seed": seed}, "networks": {"discriminator": {"use": "toy/flat"}}}
+    run = run_of(GAME, table, game_of(weighting, alpha, "standard/wasserstein"))
     with torch.no_grad():
         weight = run.heads["adversarial"].linear.weight
         weight.copy_(torch.linspace(-1, 1, 6)[None])
@@ -578,7 +593,7 @@ def linear_critic(weighting: str, number: int, seed: int, alpha: float = 0.8) ->
         run.networks["generator"].linear.bias.fill_(0.3)
     run.phase("discriminator", run.fresh())
     assert weight.grad is not None
-    return run.losses["discriminator/adversarial"].item(), weight.grad
+    return float(critics_loss(run)), weight.grad
 
 
 def test_both_weightings_agree_in_expectation() -> None:
@@ -600,17 +615,19 @@ def test_weighting_by_expectation_has_less_variance() -> None:
 
 def test_weighting_by_expectation_is_the_mixture_where_numbers_are_in_proportion() -> None:
     """Twice the same five images to avoid, and generated ones that are all alike: then both have the same sums."""
-    found = []
+    results = []
     for weighting in ("mixture", "expectation"):
-        settings = {"alpha": 0.5, "weighting": weighting}
-        run = run_of(GAME, {"samplers": {"difference": settings}, "losses": {"adversarial": {"use": "standard/minimax"}}})
+        run = run_of(GAME, game_of(weighting, 0.5, "standard/minimax"))
         batch = run.fresh()
-        five = run.batches.sources["avoid"].batch(3, noise())[0][:5]
-        assert batch.negatives is not None
+        images, labels = run.batches.sources["avoid"].batch(3, noise())
+        five = (images[:5], labels[:5])
         assert batch.z is not None
         batch.z = batch.z[:1].expand(10, -1)
-        batch.negatives = five if weighting == "mixture" else torch.cat([five, five])
+        if weighting == "mixture":
+            batch.joined = {"fake": five}
+        else:
+            batch.sides = {"avoid": (torch.cat([five[0]] * 2), torch.cat([five[1]] * 2))}
         run.phase("discriminator", batch)
         gradients = [p.grad for p in run.players["discriminator"].parameters if p.grad is not None]
-        found.append((run.losses["discriminator/adversarial"], torch.cat([g.flatten() for g in gradients])))
-    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+        results.append((critics_loss(run), torch.cat([g.flatten() for g in gradients])))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-6)

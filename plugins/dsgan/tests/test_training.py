@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from gancore import GancoreError
 from gancore.cli.explain import explain
 from gancore.cli.main import main
 from gancore.engine.run import Run
+from gancore.engine.values import Batch
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.recipe.registry import registry
@@ -75,9 +78,9 @@ def test_the_roll_is_widened_and_its_points_are_avoided() -> None:
     batch = run.fresh()
     known = {tuple(point) for point in run.plan.dataset.load("train")[0].flatten(1).tolist()}
     assert not {tuple(point) for point in batch.real.flatten(1).tolist()} & known
-    assert batch.negatives is not None
-    assert len(batch.negatives) == 25
-    assert {tuple(point) for point in batch.negatives.flatten(1).tolist()} <= known
+    avoided, _ = batch.joined["fake"]
+    assert len(avoided) == 25
+    assert {tuple(point) for point in avoided.flatten(1).tolist()} <= known
     seen: list[int] = []
     run.networks["generator"].register_forward_hook(lambda _m, _i, output: seen.append(len(output)))
     run.step()
@@ -138,21 +141,30 @@ def test_the_labelled_images_are_the_same_few_of_each_class_and_all_are_unlabell
     name, texts = KINDS["critic"]
     run = run_of(name, *texts, "run.batch_size=100")
     batches = [run.fresh() for _ in range(20)]
-    labelled = {tuple(x.tolist()) for batch in batches for x in batch.sources["labelled"][0].flatten(1)}
+    labelled = {tuple(x.tolist()) for batch in batches for x in batch.sides["labelled"][0].flatten(1)}
     assert len(labelled) == 100
-    labels = torch.cat([batch.sources["labelled"][1] for batch in batches])
+    labels = torch.cat([batch.sides["labelled"][1] for batch in batches])
     assert torch.bincount(labels).tolist() == [200] * 10
     unlabelled = {tuple(x.tolist()) for batch in batches for x in batch.real.flatten(1)}
     assert len(unlabelled) > 1000
     another = run_of(name, *texts, "run.batch_size=100", "run.seed=1").fresh()
-    assert {tuple(x.tolist()) for x in another.sources["labelled"][0].flatten(1)} != labelled
+    assert {tuple(x.tolist()) for x in another.sides["labelled"][0].flatten(1)} != labelled
+
+
+QUIET = ("networks.classifier.input_noise=0", "networks.classifier.noise=0")
+
+
+def blended_features(classifier: Any, batch: Batch) -> Tensor:
+    """Return the features (N, F) of Eq. 8's blends."""
+    partner, share = batch.blended["real"]
+    features: Tensor = share[:, None] * classifier.embed(batch.real) + (1 - share[:, None]) * classifier.embed(partner)
+    return features
 
 
 def test_the_phases_of_an_iteration_are_those_of_the_authors_code() -> None:
     """Critic on features of blends, generator against it through the classifier, classifier on three kinds of images."""
     name, texts = KINDS["critic"]
-    quiet = ("networks.classifier.input_noise=0", "networks.classifier.noise=0")
-    run = run_of(name, *texts, *quiet, "samplers.difference.alpha=0.75")
+    run = run_of(name, *texts, *QUIET, "samplers.difference.alpha=0.75")
     classifier, discriminator, generator = (run.networks[n] for n in ("classifier", "discriminator", "generator"))
     head = run.heads["adversarial"]
     batch = run.fresh()
@@ -160,14 +172,9 @@ def test_the_phases_of_an_iteration_are_those_of_the_authors_code() -> None:
     hook = discriminator.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach().clone()))
     run.phase("discriminator", batch)
     hook.remove()
-    assert batch.partner is not None
-    assert batch.share is not None
-    assert batch.negatives is not None
-    share = batch.share[:, None]
-    wide = share * classifier.embed(batch.real) + (1 - share) * classifier.embed(batch.partner)
-    torch.testing.assert_close(seen[0][:20, :, 0, 0], wide)
+    torch.testing.assert_close(seen[0][:20, :, 0, 0], blended_features(classifier, batch))
     # Of 20 images 15 are to be avoided.
-    torch.testing.assert_close(seen[0][25:, :, 0, 0], classifier.embed(batch.negatives))
+    torch.testing.assert_close(seen[0][25:, :, 0, 0], classifier.embed(batch.joined["fake"][0]))
     torch.testing.assert_close(seen[0][20:25, :, 0, 0], classifier.embed(batch.generated["fake", 5]))
 
     batch = run.fresh()
@@ -177,16 +184,72 @@ def test_the_phases_of_an_iteration_are_those_of_the_authors_code() -> None:
     assert run.losses["generator/adversarial"].item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
 
     batch = run.fresh()
-    images, labels = batch.sources["labelled"]
+    images, labels = batch.sides["labelled"]
     with torch.no_grad():
         fake = generator(batch.z, batch.fake_label)
-        real, made = (torch.logsumexp(classifier(x), 1) for x in (batch.real, fake))
+        unlabelled, generated = (torch.logsumexp(classifier(x), 1) for x in (batch.real, fake))
         expected = F.cross_entropy(classifier(images), labels)
-        expected = expected + (F.softplus(-real).mean() + F.softplus(made).mean()) / 2
+        expected = expected + (F.softplus(-unlabelled).mean() + F.softplus(generated).mean()) / 2
     before = [p.detach().clone() for p in run.players["generator"].parameters]
     run.phase("classifier", batch)
     assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-4)
     assert all(torch.equal(a, b) for a, b in zip(before, run.players["generator"].parameters, strict=True))
+
+
+def test_equation_2_in_the_space_of_features_is_the_weighted_sum_by_hand() -> None:
+    """E over wide, generated and avoided features with weights -1, 1 - alpha and alpha, and a penalty for each of the two."""
+    name, texts = KINDS["weighted"]
+    run = run_of(name, *texts, *QUIET)
+    classifier, discriminator = run.networks["classifier"], run.networks["discriminator"]
+    batch = run.fresh()
+    seen: list[Tensor] = []
+    hook = discriminator.register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0].detach().clone()))
+    before = copy.deepcopy([discriminator, run.heads["adversarial"]])
+    run.phase("discriminator", batch)
+    hook.remove()
+
+    def critic(features: Tensor) -> Tensor:
+        logit: Tensor = before[1](before[0](features[:, :, None, None]), None)
+        return logit
+
+    with torch.no_grad():
+        wide = blended_features(classifier, batch)
+        generated, avoided = (classifier.embed(x) for x in (batch.generated["fake", 20], batch.sides["avoid"][0]))
+    joint, *mixed = (x[:, :, 0, 0] for x in seen)
+    torch.testing.assert_close(joint, torch.cat([wide, generated, avoided]))
+    losses = []
+    for features, between in zip((avoided, generated), mixed, strict=True):
+        # Where the penalty is taken lies on the way from a wide to a generated or avoided image, another place for each.
+        way = features - wide
+        place = ((between - wide) * way).sum(1, keepdim=True) / way.square().sum(1, keepdim=True)
+        assert ((place > 0) & (place < 1)).all()
+        torch.testing.assert_close(between, wide + place * way, rtol=1e-4, atol=1e-5)
+        between.requires_grad_()
+        (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+        losses.append(critic(features).mean() - critic(wide).mean() + 10 * (slope.norm(dim=1) - 1).square().mean())
+    alpha = 0.8
+    expected = alpha * losses[0] + (1 - alpha) * losses[1]
+    total = sum(run.parts.weights[label] * run.losses[f"discriminator/{label}"] for label in EQUATION_2)
+    assert float(total) == pytest.approx(expected.item(), rel=1e-5)
+    parameters = [p for module in before for p in module.parameters()]
+    for parameter, gradient in zip(
+        run.players["discriminator"].parameters, torch.autograd.grad(expected, parameters), strict=True
+    ):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+EQUATION_2 = ("generated", "avoided", "penalty", "avoided_penalty")
+
+
+def test_the_weighted_recipes_differ_from_the_mixture_in_its_losses_alone() -> None:
+    """Eq. 2's recipe for a CPU is as short as that of the mixture, and has the losses of the paper's."""
+    names = ("mnist-semi-small", "mnist-semi-small-weighted", "mnist-semi-weighted")
+    mixture, small, paper = (read(f"dsgan/{name}", registry()).table for name in names)
+    assert small["losses"] == paper["losses"] != mixture["losses"]
+    assert small["samplers"] == paper["samplers"]
+    apart = ("losses", "samplers", "summary", "extends")
+    assert {k: v for k, v in small.items() if k not in apart} == {k: v for k, v in mixture.items() if k not in apart}
 
 
 def test_the_game_is_played_now_and_then_and_the_classifier_always() -> None:
