@@ -1,29 +1,19 @@
-"""Finds plugins and components: names, conflicts, broken plugins. Imports no torch.
-
-Discovery is our own small piece on `importlib.metadata`, because pluggy's loader lets one broken plugin abort the rest without
-naming its distribution, lets one of two distributions with the same entry point win silently, and registers a mistyped hook
-silently. A broken plugin is isolated here, and fatal when a recipe uses it, with the same words both times.
-"""
+"""What is installed, by name: plugins, their components, their recipes. Imports no torch but for an optimizer of torch's."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pluggy
-
 from gancore import contract
-from gancore.contract import GANCORE_API, KINDS, OBSERVERS, Component, Hooks
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.recipe.discovery import GROUP, NAME, Broken, Declared, Plugin, _same, said
+from gancore.errors import GancoreError, did_you_mean
+from gancore.recipe.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
 
 _BASES = {
@@ -37,185 +27,57 @@ _BASES = {
     "dataset": "Dataset",
     "metric": "Metric",
 }
-_OTHERS = {
-    "accelerator": "a function",
-    "image-format": "a function",
-    "command": "a click.Command",
-    "optimizer": "a class or function",
-    "schedule": "a function",
-}
-
-
-def torch_optimizers() -> list[Declared]:
-    """Return the optimizers of `torch.optim`, as if torch were a plugin. Imports torch."""
-    import torch
-
-    return [
-        Declared("optimizer", name, "torch", f"torch.optim:{name}", f"{name} of torch.optim", "", "torch", torch.__version__)
-        for name, cls in vars(torch.optim).items()
-        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
-    ]
+"""Kinds whose components are classes -> their base class. Others are functions, or a `click.Command`."""
 
 
 class Registry:
-    """All installed plugins and what they declare."""
+    """All installed plugins and what they declare.
 
-    def __init__(self) -> None:
-        self._manager = pluggy.PluginManager("gancore")
-        self._manager.add_hookspecs(Hooks)
-        self._plugins: dict[str, Plugin] = {}
+    Args:
+        plugins: The plugins, by name.
+    """
+
+    def __init__(self, plugins: Iterable[Plugin]) -> None:
+        self._plugins = {plugin.name: plugin for plugin in plugins}
 
     @classmethod
     def discover(cls, entry_points: Iterable[metadata.EntryPoint] | None = None) -> Registry:
-        """Return the registry of everything that is installed.
-
-        Args:
-            entry_points: Instead of those of the environment.
-        """
-        registry = cls()
-        found: dict[str, list[Plugin]] = {}
-        for point in metadata.entry_points(group=GROUP) if entry_points is None else entry_points:
-            distribution, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
-            plugin = Plugin(point.name, distribution, version, point.value)
-            # An editable and an ordinary installation of one distribution may both be seen.
-            if plugin not in found.setdefault(point.name, []):
-                found[point.name].append(plugin)
-        for name, claims in sorted(found.items()):
-            if len(claims) > 1:
-                registry._add_conflict(name, claims)
-            else:
-                registry._add(claims[0], functools.partial(importlib.import_module, claims[0].module))
-        return registry
+        """Return the registry of everything that is installed, or of some entry points."""
+        return cls(discover(metadata.entry_points(group=GROUP) if entry_points is None else entry_points))
 
     @classmethod
     def of(cls, modules: Mapping[str, ModuleType]) -> Registry:
-        """Return a registry of given declaring modules, by plugin name; for tests."""
-        registry = cls()
-        for name, module in modules.items():
-            registry._add(
-                Plugin(name, f"gancore-plugin-{name}", __version__, module.__name__), functools.partial(_same, module)
-            )
-        return registry
-
-    # -- discovery -----------------------------------------------------------------------------------------------------
-
-    def _add_conflict(self, name: str, claims: list[Plugin]) -> None:
-        parties = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in claims)
-        self._plugins[name] = Plugin(name, parties, "", ", ".join(plugin.module for plugin in claims))
-        self._plugins[
-            name
-        ].problem = (
-            f"the distributions {parties} both register a gancore plugin called {name!r}, so neither is used; uninstall one."
+        """Return a registry of some declaring modules, by plugin name; for tests."""
+        return cls(
+            examined(Plugin(name, f"gancore-plugin-{name}", __version__, module.__name__), module)
+            for name, module in modules.items()
         )
-
-    def _add(self, plugin: Plugin, importer: Callable[[], ModuleType]) -> None:
-        self._plugins[plugin.name] = plugin
-        try:
-            if not NAME.fullmatch(plugin.name):
-                raise Broken("its name must be lower-case letters, digits and dashes")
-            had_torch = "torch" in sys.modules
-            module = self._import(importer)
-            if not had_torch and "torch" in sys.modules:
-                plugin.warnings.append(
-                    f"importing {plugin.module} imports torch, which slows down every command; declare components by name."
-                )
-            self._validate(module)
-            self._manager.register(module, plugin.name)
-            self._collect(plugin, module)
-        except Broken as error:
-            if self._manager.has_plugin(plugin.name):
-                self._manager.unregister(name=plugin.name)
-            plugin.components, plugin.recipes = {}, []
-            cause = str(error).rstrip(".")
-            plugin.problem = (
-                f"the plugin {plugin.name!r} of {plugin.distribution} {plugin.version} (entry point "
-                f"{plugin.name} = {plugin.module}) is broken: {cause}; "
-                f"upgrade or uninstall {plugin.distribution}, or tell its author."
-            )
-
-    @staticmethod
-    def _import(importer: Callable[[], ModuleType]) -> ModuleType:
-        try:
-            return importer()
-        except (Exception, SystemExit) as error:
-            raise Broken(f"importing it raised {said(error)}") from error
-
-    @staticmethod
-    def _validate(module: ModuleType) -> None:
-        api = getattr(module, "GANCORE_API", GANCORE_API)
-        if api != GANCORE_API:
-            raise Broken(
-                f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}"
-            )
-        known = {*KINDS.values(), *OBSERVERS, "gancore_recipes", "gancore_doctor"}
-        for name, value in vars(module).items():
-            if not inspect.isfunction(value):
-                continue
-            marked = hasattr(value, "gancore_impl")
-            if marked and name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did it mean {near[0]}?" if near else ""
-                raise Broken(f"{name} is no hook of gancore{hint}")
-            if not marked and name in known:
-                raise Broken(f"its {name} lacks the decorator @gancore.hookimpl")
-            if marked:
-                Registry._validate_arguments(name, value)
-
-    @staticmethod
-    def _validate_arguments(name: str, function: Callable[..., Any]) -> None:
-        offered = set(inspect.signature(getattr(Hooks, name)).parameters) - {"self"}
-        unknown = set(inspect.signature(function).parameters) - offered
-        if unknown:
-            raise Broken(
-                f"its {name} asks for {listed(unknown)}, which the hook does not give "
-                f"(it gives {listed(offered, none='nothing')})"
-            )
-
-    @staticmethod
-    def _yielded(module: ModuleType, hook: str) -> list[Any]:
-        function = getattr(module, hook, None)
-        if function is None:
-            return []
-        try:
-            return list(function() or ())
-        except (Exception, SystemExit) as error:
-            raise Broken(f"its {hook} raised {said(error)}") from error
-
-    def _collect(self, plugin: Plugin, module: ModuleType) -> None:
-        for kind, hook in KINDS.items():
-            names: set[str] = set()
-            for component in self._yielded(module, hook):
-                if not isinstance(component, Component):
-                    raise Broken(f"its {hook} yields {component!r}, which is no gancore.Component")
-                if component.name in names:
-                    raise Broken(f"its {hook} yields {component.name!r} twice")
-                names.add(component.name)
-                plugin.components.setdefault(kind, []).append(
-                    Declared(
-                        kind,
-                        component.name,
-                        plugin.name,
-                        component.target,
-                        component.summary,
-                        component.cite,
-                        plugin.distribution,
-                        plugin.version,
-                    )
-                )
-        for folder in self._yielded(module, "gancore_recipes"):
-            if not isinstance(folder, Path) or not folder.is_dir():
-                raise Broken(f"its gancore_recipes yields {str(folder)!r}, which is no folder")
-            plugin.recipes.append(folder)
-
-    # -- asking --------------------------------------------------------------------------------------------------------
 
     def plugins(self) -> list[Plugin]:
         """Return all plugins by name, broken ones too."""
         return list(self._plugins.values())
 
+    def plugin_versions(self, names: Collection[str]) -> dict[str, str]:
+        """Return ``plugin -> distribution version`` of the named plugins."""
+        return {name: f"{plugin.distribution} {plugin.version}" for name, plugin in self._plugins.items() if name in names}
+
+    def _absent(self, name: str, otherwise: str) -> str:
+        """Return why nothing is called so: its plugin is broken, or not there; or, where neither is it, `otherwise`."""
+        prefix, slash, _ = name.partition("/")
+        if not slash or (prefix in self._plugins and not self._plugins[prefix].problem):
+            return otherwise
+        if prefix in self._plugins:
+            return f"can't be used: {self._plugins[prefix].problem}"
+        near = did_you_mean(prefix, self._plugins)
+        return f"needs the plugin {prefix!r}, which is not installed{near}; try `pip install gancore-plugin-{prefix}`."
+
+    # -- components ----------------------------------------------------------------------------------------------------
+
     def components(self, kind: str | None = None) -> list[Declared]:
         """Return the components of a kind, or all."""
-        return [c for p in self._plugins.values() for k, found in p.components.items() if kind in (None, k) for c in found]
+        return [
+            c for p in self._plugins.values() for k, declared in p.components.items() if kind in (None, k) for c in declared
+        ]
 
     def component(self, kind: str, name: str, where: str) -> Declared:
         """Return a component by full name, or by bare name while that is unique.
@@ -236,23 +98,16 @@ class Registry:
         if matches:
             names = " and ".join(f"{c.full_name} (of {c.distribution} {c.version})" for c in matches)
             raise GancoreError(f"{where} uses {name!r}, which is ambiguous: it may be {names}; write the full name.")
-        raise GancoreError(f"{where} uses the {kind} {name!r}, which {self._why_missing(kind, name)}")
+        raise GancoreError(f"{where} uses the {kind} {name!r}, which {self._missing(kind, name)}")
 
-    def _why_missing(self, kind: str, name: str) -> str:
-        prefix, slash, _ = name.partition("/")
-        others = torch_optimizers() if kind == "optimizer" and prefix in (name, "torch") else []
-        if others and slash:
-            return f"does not exist{did_you_mean(name, [c.full_name for c in others])}; see torch.optim."
-        if slash and prefix in self._plugins and self._plugins[prefix].problem:
-            return f"can't be used: {self._plugins[prefix].problem}"
-        if slash and prefix not in self._plugins:
-            near = did_you_mean(prefix, self._plugins)
-            return f"needs the plugin {prefix!r}, which is not installed{near}; try `pip install gancore-plugin-{prefix}`."
+    def _missing(self, kind: str, name: str) -> str:
         kinds = {c.kind for c in self.components() if name in (c.full_name, c.name)}
         if kinds:
             return f"is {' and '.join(map(_a, sorted(kinds)))}, not {_a(kind)}."
-        known = [c.full_name if slash else c.name for c in (*self.components(kind), *others)]
-        return f"does not exist{did_you_mean(name, known)}; see `gancore components {kind}`."
+        known = [*self.components(kind), *(torch_optimizers() if kind == "optimizer" else ())]
+        near = did_you_mean(name, [c.full_name if "/" in name else c.name for c in known])
+        absent = f"does not exist{near}; see `gancore components {kind}`{' and torch.optim' if kind == 'optimizer' else ''}."
+        return absent if name.startswith("torch/") else self._absent(name, absent)
 
     def load(self, declared: Declared) -> Any:
         """Import a component and return its class, function or command.
@@ -265,24 +120,21 @@ class Registry:
         module, attribute = declared.target.split(":")
         try:
             loaded = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        except GancoreError:
+            raise
         except (Exception, SystemExit) as error:
-            if isinstance(error, GancoreError):
-                raise
             raise GancoreError(f"{who} can't be loaded from {declared.target}: {said(error)}; {remedy}") from error
-        if not self._is_of(declared.kind, loaded):
-            wanted = _OTHERS.get(declared.kind) or f"a subclass of gancore.{_BASES[declared.kind]}"
+        if wanted := _mismatch(declared.kind, loaded):
             raise GancoreError(f"{who} is declared as {_a(declared.kind)}, but {declared.target} is not {wanted}; {remedy}")
         return loaded
 
-    @staticmethod
-    def _is_of(kind: str, loaded: Any) -> bool:
-        if kind == "command":
-            import click
+    def commands(self) -> dict[str, Declared]:
+        """Return the commands of plugins; a name that two plugins claim is left out."""
+        commands = self.components("command")
+        names = [command.name for command in commands]
+        return {command.name: command for command in commands if names.count(command.name) == 1}
 
-            return isinstance(loaded, click.Command)
-        if kind in _OTHERS:
-            return callable(loaded)
-        return inspect.isclass(loaded) and issubclass(loaded, getattr(contract, _BASES[kind]))
+    # -- recipes -------------------------------------------------------------------------------------------------------
 
     def recipes(self) -> dict[str, Path]:
         """Return all installed recipes, ``plugin/stem`` -> file."""
@@ -299,49 +151,58 @@ class Registry:
         Raises:
             GancoreError: No such recipe, or several.
         """
-        found = self.recipes()
-        matches = [full for full in found if name == full or name == full.split("/", 1)[1]]
+        recipes = self.recipes()
+        matches = [full for full in recipes if name in (full, full.split("/", 1)[1])]
         if len(matches) == 1:
-            return found[matches[0]]
+            return recipes[matches[0]]
         if matches:
             raise GancoreError(f"the recipe {name!r} is ambiguous: it may be {' or '.join(matches)}; write the full name.")
-        prefix, slash, _ = name.partition("/")
-        if slash and prefix in self._plugins and self._plugins[prefix].problem:
-            raise GancoreError(f"the recipe {name!r} can't be used: {self._plugins[prefix].problem}")
-        if slash and prefix not in self._plugins:
-            near = did_you_mean(prefix, self._plugins)
-            raise GancoreError(
-                f"the recipe {name!r} needs the plugin {prefix!r}, which is not installed{near}; "
-                f"try `pip install gancore-plugin-{prefix}`."
-            )
-        known = [*found, *(full.split("/", 1)[1] for full in found)]
-        raise GancoreError(
-            f"there is no recipe {name!r}{did_you_mean(name, known)}; see `gancore recipes`, or name a .toml file."
-        )
+        if absent := self._absent(name, ""):
+            raise GancoreError(f"the recipe {name!r} {absent}")
+        near = did_you_mean(name, [*recipes, *(full.split("/", 1)[1] for full in recipes)])
+        raise GancoreError(f"there is no recipe {name!r}{near}; see `gancore recipes`, or name a .toml file.")
 
-    def commands(self) -> dict[str, Declared]:
-        """Return the commands of plugins; a name that two plugins claim is left out."""
-        found: dict[str, list[Declared]] = {}
-        for declared in self.components("command"):
-            found.setdefault(declared.name, []).append(declared)
-        return {name: claims[0] for name, claims in found.items() if len(claims) == 1}
-
-    def plugin_versions(self, names: Collection[str]) -> dict[str, str]:
-        """Return ``plugin -> distribution version`` of the named plugins."""
-        return {name: f"{plugin.distribution} {plugin.version}" for name, plugin in self._plugins.items() if name in names}
+    # -- hooks that are called later -----------------------------------------------------------------------------------
 
     def diagnosis(self, plugin: Plugin) -> Iterable[str]:
         """Return the lines that a plugin has for `gancore doctor`; making them may raise anything."""
-        return getattr(self._manager.get_plugin(plugin.name), "gancore_doctor", list)()
+        lines: Iterable[str] = plugin.hooks.get("gancore_doctor", list)()
+        return lines
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""
-        others = [p for name, p in self._manager.list_name_plugin() if name not in names]
+        plugins = [plugin for plugin in self._plugins.values() if plugin.name in names]
 
         def observe(hook: str, **arguments: Any) -> None:
-            self._manager.subset_hook_caller(hook, others)(**arguments)
+            for plugin in plugins:
+                if hook in plugin.hooks:
+                    wanted = inspect.signature(plugin.hooks[hook]).parameters
+                    plugin.hooks[hook](**{name: value for name, value in arguments.items() if name in wanted})
 
         return observe
+
+
+def torch_optimizers() -> list[Declared]:
+    """Return the optimizers of `torch.optim`, as if torch were a plugin. Imports torch."""
+    import torch
+
+    return [
+        Declared("optimizer", name, "torch", f"torch.optim:{name}", f"{name} of torch.optim", "", "torch", torch.__version__)
+        for name, cls in vars(torch.optim).items()
+        if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
+    ]
+
+
+def _mismatch(kind: str, loaded: Any) -> str | None:
+    """Return what a component should be, in words, where it is none; otherwise None."""
+    if kind == "command":
+        import click
+
+        return None if isinstance(loaded, click.Command) else "a click.Command"
+    if kind not in _BASES:
+        return None if callable(loaded) else "a function"
+    base = getattr(contract, _BASES[kind])
+    return None if inspect.isclass(loaded) and issubclass(loaded, base) else f"a subclass of gancore.{_BASES[kind]}"
 
 
 def _a(kind: str) -> str:

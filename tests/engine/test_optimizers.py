@@ -125,7 +125,10 @@ def test_without_the_standard_components_a_recipe_says_what_to_install() -> None
     ("settings", "sentence"),
     [
         ({"use": "adamm"}, "which does not exist; did you mean 'adam'"),
-        ({"use": "torch/AdamWW"}, "which does not exist; did you mean 'torch/AdamW'?; see torch.optim."),
+        (
+            {"use": "torch/AdamWW"},
+            "which does not exist; did you mean 'torch/AdamW'?; see `gancore components optimizer` and torch.optim.",
+        ),
         ({"use": "torch/AdamW", "momentum": 0.9}, "has no setting 'momentum'"),
         ({"use": "torch/AdamW", "lr": "fast"}, "lr must be a number, not 'fast'"),
         ({"use": "torch/AdamW", "betas": [0.9]}, "betas must be a list of 2: a number, a number"),

@@ -97,6 +97,36 @@ def test_one_broken_entry_point_leaves_the_others() -> None:
     assert found["cbgan"].problem is None
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise KeyboardInterrupt", "importing it raised KeyboardInterrupt"),
+        ("raise SystemExit(3)", "importing it raised SystemExit: 3"),
+        ("class Own(BaseException): pass\nraise Own('gone')", "importing it raised Own: gone"),
+        ("raise GeneratorExit", "importing it raised GeneratorExit"),
+        (
+            "import gancore\n@gancore.hookimpl\ndef gancore_heads():\n    raise KeyboardInterrupt\n    yield",
+            "its gancore_heads raised KeyboardInterrupt",
+        ),
+        (
+            "import gancore\n@gancore.hookimpl\ndef gancore_recipes():\n    raise GeneratorExit\n    yield",
+            "its gancore_recipes raised GeneratorExit",
+        ),
+    ],
+)
+def test_a_plugin_is_isolated_whatever_its_import_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"raising_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    points = [metadata.EntryPoint("bad", name, "gancore"), metadata.EntryPoint("cbgan", "gancore_cbgan", "gancore")]
+    plugins = {plugin.name: plugin for plugin in Registry.discover(points).plugins()}
+    assert f"is broken: {said}" in str(plugins["bad"].problem)
+    assert not plugins["bad"].components
+    assert plugins["cbgan"].problem is None
+
+
 def test_recipes_are_named_after_plugin_and_file(tmp_path: Path) -> None:
     (tmp_path / "one.toml").write_text("")
     found = Registry.of({"mine": plugin(gancore_recipes=[tmp_path])})
@@ -122,6 +152,19 @@ def test_observers_are_those_of_the_named_plugins_only() -> None:
     found = Registry.of({"one": observer("one"), "two": observer("two")})
     found.observers(["two"])("gancore_run_ended", run="run")
     assert seen == ["two run"]
+
+
+def test_an_observer_gets_what_it_asks_for() -> None:
+    seen: list[Any] = []
+
+    @gancore.hookimpl
+    def gancore_logged(iteration: int) -> None:
+        seen.append(iteration)
+
+    module = ModuleType("brief")
+    module.gancore_logged = gancore_logged  # type: ignore[attr-defined]
+    Registry.of({"brief": module}).observers(["brief"])("gancore_logged", run="run", iteration=3, values={})
+    assert seen == [3]
 
 
 def test_discovery_and_the_lists_of_the_command_line_import_no_torch() -> None:
