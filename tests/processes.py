@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gancore.engine.run import Run
 from gancore.files.tensors import write_tensors
-from gancore.parallel import distributed
+from gancore.parallel import collectives, distributed
 from gancore.recipe.layers import merge
 from tests.hosts import run_of
 
@@ -120,7 +120,7 @@ def outcome(run: Run) -> dict[str, Tensor]:
     for _ in range(STEPS):
         run.step()
         for name, value in run.losses.items():
-            losses.setdefault(name, []).append(distributed.global_mean(value))
+            losses.setdefault(name, []).append(collectives.global_mean(value))
     return {**run.tensors(), **{f"losses/{name}": torch.stack(values) for name, values in losses.items()}}
 
 

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gancore.contract import Factor
 from gancore.errors import GancoreError
-from gancore.parallel import distributed
+from gancore.parallel import collectives
 from gancore.plan import scheduled_numbers
 
 
@@ -67,7 +67,7 @@ class Player:
 
     def step(self) -> None:
         """Average the gradients over processes and take one optimizer step."""
-        distributed.average_gradients(self.parameters)
+        collectives.average_gradients(self.parameters)
         self.optimizer.step()
         project = getattr(self.network, "project_", None)
         if project is not None:

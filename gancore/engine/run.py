@@ -19,7 +19,7 @@ from gancore.engine.precision import choose_precision
 from gancore.engine.state import restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, listed
-from gancore.parallel import distributed, noise_for
+from gancore.parallel import collectives, distributed, noise_for
 from gancore.plan import GENERATOR, Plan, plan_phase
 
 
@@ -74,7 +74,7 @@ class Run:
         self.networks, self.heads, self.terms = self.parts.networks, self.parts.heads, self.parts.terms
         self.samplers, self.attack, self.prior = self.parts.samplers, self.parts.attack, self.parts.prior
         # Every process has drawn the same weights; where machines differ, their arithmetic may not agree to the last bit.
-        distributed.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
+        collectives.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
         for _, module, buffer in self.parts.rows():
             setattr(module, buffer, distributed.own_rows(getattr(module, buffer)).clone())
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gancore.engine.parts import Parts
 from gancore.errors import GancoreError
-from gancore.parallel import distributed
+from gancore.parallel import collectives, distributed
 
 
 def tensors_of(parts: Parts) -> dict[str, Tensor]:
@@ -19,7 +19,7 @@ def tensors_of(parts: Parts) -> dict[str, Tensor]:
         state |= {f"optimizer.{name}/{key}": value for key, value in player.state().items()}
     if distributed.world_size() > 1:
         for owner, module, buffer in parts.rows():
-            state[f"{owner}/{buffer}"] = torch.cat(distributed.gather_list(getattr(module, buffer)))
+            state[f"{owner}/{buffer}"] = torch.cat(collectives.gather_list(getattr(module, buffer)))
     return state
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gancore.parallel import distributed
+from gancore.parallel import collectives, distributed
 from gancore.parallel.batch_norm import synchronize
-from gancore.parallel.distributed import gather, global_mean, global_sum
+from gancore.parallel.collectives import gather, global_mean, global_sum
 from gancore.parallel.randomness import (
     Source,
     computed_on_host,
@@ -19,6 +19,7 @@ from gancore.parallel.randomness import (
 
 __all__ = [
     "Source",
+    "collectives",
     "computed_on_host",
     "derive",
     "distributed",

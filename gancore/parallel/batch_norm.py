@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import gancore.parallel.collectives as collectives
 import gancore.parallel.distributed as distributed
 
 OWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -36,7 +37,7 @@ class SynchronizedBatchNorm(_BatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         here = x.numel() / x.shape[1]
         variance, mean = torch.var_mean(x, axes, correction=0)
-        rows = distributed.gather_statistics(torch.cat([mean, variance, mean.new_full((1,), here)]))
+        rows = collectives.gather_statistics(torch.cat([mean, variance, mean.new_full((1,), here)]))
         means, variances = rows[:, : x.shape[1]], rows[:, x.shape[1] : -1]
         numbers = rows[:, -1:].detach()
         shares = numbers / numbers.sum()

@@ -16,7 +16,7 @@ from torch import Tensor
 from gancore.contract import Metric, Translator, settings_of
 from gancore.engine import generate, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.parallel import distributed
+from gancore.parallel import collectives, distributed
 from gancore.plan import construct, parameters_of
 from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
@@ -207,7 +207,7 @@ class Evaluator:
 
 def _joined(rows: Tensor) -> Tensor:
     """Return the rows of all processes, in their order."""
-    pieces = distributed.gather_list(rows)
+    pieces = collectives.gather_list(rows)
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 

@@ -11,7 +11,7 @@ import torch
 import gancore.training.checkpoint as checkpoint
 from gancore.engine import Run
 from gancore.errors import GancoreError
-from gancore.parallel import distributed
+from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
 from gancore.training.evaluate import Evaluator, write_scores
 from gancore.training.exports import export
@@ -131,7 +131,7 @@ class OuterLoop:
     def _losses(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronization for all."""
         names = list(self.run.losses)
-        newest = distributed.global_mean(torch.stack([self.run.losses[name] for name in names]))
+        newest = collectives.global_mean(torch.stack([self.run.losses[name] for name in names]))
         values = dict(zip(names, newest.tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
