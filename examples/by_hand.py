@@ -94,12 +94,13 @@ def train(iterations: int) -> dict[str, Tensor]:
     w = torch.ones(CLASSES, dtype=torch.float64)
 
     for iteration in range(iterations):
-        # One batch of data, widened by noise, is real (DSGAN, Eq. 1); data of another order are negatives (appendix C).
+        # One batch of data, widened by noise, is real (DSGAN, Eq. 1); data of another order, to be avoided, are joined to the
+        # generated images (appendix C).
         real = batch_of(images, draw=iteration)
         spread = torch.empty_like(real).normal_(generator=noise("sampler", "difference", iteration, 0))
         real = real + SPREAD * spread
-        negatives = batch_of(images, draw=iteration, seed=derive(SEED, "source", "avoid"))[: int(ALPHA * BATCH)]
-        number = BATCH - len(negatives)
+        avoided = batch_of(images, draw=iteration, seed=derive(SEED, "source", "avoid"))[: int(ALPHA * BATCH)]
+        number = BATCH - len(avoided)
 
         # --- discriminator: the same batch several times, one backward each for D and for the perturbation
         z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration, 0))
@@ -108,7 +109,7 @@ def train(iterations: int) -> dict[str, Tensor]:
         for _ in range(REPLAYS):
             seen = (real + delta).clamp(-1, 1).requires_grad_()
             with parametrize.cached():
-                logits = head(D(torch.cat([seen, fake, negatives])), None)
+                logits = head(D(torch.cat([seen, fake, avoided])), None)
             real_logits, fake_logits = logits.split(BATCH)
             loss = F.softplus(fake_logits - real_logits).mean()
             clear(d_parameters)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+import types
 from pathlib import Path
 
+import gancore_standard
 import pytest
 import torch
 
 import gancore
-from gancore.recipe.registry import registry
+from gancore.engine.run import Run
+from gancore.plan.load import make_plan
+from gancore.recipe.recipe import check_table
+from gancore.recipe.registry import Registry, registry
+from tests import probe
+from tests.hosts import CPU, GAME
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
@@ -38,6 +46,28 @@ def test_the_plugin_on_the_first_page_works_as_it_is_printed() -> None:
     x = torch.ones(2, 1, 2, 2, requires_grad=True)
     # The gradient of 3 * x is 3 at each of four pixels: 4 / 2 * (4 * 9) = 72.
     assert term.discriminator(real_view=x, real_adversarial=3 * x.sum((1, 2, 3))).item() == pytest.approx(72.0)
+
+
+def test_the_side_of_the_authors_page_is_added_and_read_as_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "writing-a-plugin.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Rotated" in block]
+    (losses,) = [block for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "[losses.rotated]" in block]
+    printed = types.ModuleType("printed")
+    exec(f"import attrs, gancore\n{code}", printed.__dict__)
+    rotated = gancore.Component("rotated", "printed:Rotated", "Real images, turned")
+    printed.gancore_samplers = gancore.hookimpl(lambda: [rotated], specname="gancore_samplers")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "printed", printed)
+    table = {**GAME, **tomllib.loads(losses), "samplers": {"turn": {"use": "printed/rotated"}}}
+    plugins = Registry.of({"standard": gancore_standard, "probe": probe, "printed": printed})
+    run = Run(make_plan(check_table(table, plugins, name="printed"), plugins), CPU)
+    batch = run.fresh()
+    assert torch.equal(batch.sides["rotated"][0], batch.real.rot90(dims=(2, 3)))
+    sizes: list[int] = []
+    run.networks["discriminator"].register_forward_pre_hook(lambda _m, inputs: sizes.append(len(inputs[0])))
+    run.phase("discriminator", batch)
+    assert sizes == [3 * len(batch.real)]
+    assert set(run.losses) == {"discriminator/generated", "discriminator/rotated"}
+    assert run.losses["discriminator/generated"] != run.losses["discriminator/rotated"]
 
 
 def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:

@@ -8,9 +8,8 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
 ``z``, ``fake_label``           latent (N, latent_dim) and labels (N,) int64 given to the generator
 ``real``, ``real_label``        images of the data, (N, C, H, W) float32 in [-1, 1], and labels (N,) int64
 ``fake``                        the generator's images as they are, (N, C, H, W) in [-1, 1]
-``negatives``                   images that the discriminator must call fake, from samplers; part of ``fake_view``
-``<source>``, ``<source>_label``  images and labels of a further stream, ``[sources.<source>]`` in the recipe; what is written
-                                with ``real_`` below goes for ``<source>_`` too
+``<side>``, ``<side>_label``    images and labels of a further side: a source, ``[sources.<side>]`` in the recipe, or one
+                                that a sampler adds; what is written with ``real_`` below goes for ``<side>_`` too
 ``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order; where
                                 it stands on a classifier's features (``on``), those, as (N, F, 1, 1)
 ``real_<head>``, ``fake_<head>``  the discriminator's heads on the views, float32; ``<head>`` is the head's recipe label
@@ -22,7 +21,7 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
                                 image is drawn by `gancore.rand` or `gancore.randn`
 ==============================  =====================================================================================
 
-In the discriminator's phase ``fake_label`` also covers ``negatives``, so that labels always align with the views.
+In the discriminator's phase ``fake_view`` and ``fake_label`` also cover the images that samplers join to ``fake``.
 A parameter with a default is optional: it gets the tensor where the recipe provides it and the default where not.
 
 Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``channels``,
@@ -34,12 +33,9 @@ class, after samplers). A component that names one of them gets it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import nn
-
-if TYPE_CHECKING:
-    pass
 
 
 class LossTerm(nn.Module):
@@ -47,8 +43,8 @@ class LossTerm(nn.Module):
 
     Implement a method named after each player whose loss it enters, usually ``discriminator(self, *, ...)``,
     ``generator(self, *, ...)``, or both, with keyword-only parameters from the vocabulary. Return a scalar. Core multiplies
-    it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop`` and ``reads`` belong to every term and are handled by
-    core.
+    it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop``, ``players`` and ``reads`` belong to every term, and
+    core handles them.
 
     A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute.
 

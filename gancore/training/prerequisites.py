@@ -86,8 +86,8 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
 def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
     """Return the samplers that say which of the data take part.
 
-    What another sampler does to a drawn batch (noise, negatives) is a part of the game, and may draw from sources that
-    only the game has; the data are what remains for a network that is trained beforehand.
+    What another sampler does to a drawn batch (noise, joined images) is a part of the game, and may draw from sources that only
+    the game has; the data are what remains for a network that is trained beforehand.
     """
     base = Sampler
     return {
