@@ -9,7 +9,7 @@ import click
 
 from gancore.cli.options import recipe_options, reports_errors
 from gancore.contract import KINDS
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed
 from gancore.files import toml
 from gancore.recipe import read, registry
 
@@ -18,6 +18,7 @@ from gancore.recipe import read, registry
 @reports_errors
 def recipes() -> None:
     """List the installed recipes."""
+    _tell_where_nothing_is_installed()
     paths = registry().recipes()
     width = max(map(len, paths), default=0)
     for name, path in sorted(paths.items()):
@@ -35,6 +36,7 @@ def components(kind: str | None) -> None:
     """List the installed components, of one KIND (loss, head, sampler, network and so on) or all."""
     if kind is not None and kind not in KINDS:
         raise GancoreError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (the kinds: {listed(KINDS)}).")
+    _tell_where_nothing_is_installed()
     for name in [kind] if kind else KINDS:
         declared = sorted(registry().components(name), key=lambda c: c.full_name)
         if not declared:
@@ -50,6 +52,7 @@ def components(kind: str | None) -> None:
 @reports_errors
 def plugins() -> None:
     """List the installed plugins, and what is wrong with the broken ones."""
+    _tell_where_nothing_is_installed()
     names = registry().recipes()
     for plugin in registry().plugins():
         counts = [_counted(len(declared), kind) for kind, declared in plugin.components.items()]
@@ -59,6 +62,11 @@ def plugins() -> None:
         click.echo(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
         for line in [*([plugin.problem] if plugin.problem else []), *plugin.warnings]:
             click.echo(f"{'':16} {line}")
+
+
+def _tell_where_nothing_is_installed() -> None:
+    if not registry().plugins():
+        click.echo(NO_PLUGIN)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -56,7 +56,7 @@ def main() -> None:
     A recipe names the parts of a training; a fragment adds a method to any recipe:
 
     \b
-        gancore train cbgan/digits-lt-baseline --with cbgan/class-balance
+        gancore train RECIPE --with FRAGMENT --set run.seed=1
     """
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from gancore import contract
-from gancore.errors import GancoreError, did_you_mean
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean
 from gancore.recipe.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
 
@@ -159,6 +159,8 @@ class Registry:
             raise GancoreError(f"the recipe {name!r} is ambiguous: it may be {' or '.join(matches)}; write the full name.")
         if absent := self._absent(name, ""):
             raise GancoreError(f"the recipe {name!r} {absent}")
+        if not self._plugins:
+            raise GancoreError(f"there is no recipe {name!r}: {NO_PLUGIN}")
         near = did_you_mean(name, [*recipes, *(full.split("/", 1)[1] for full in recipes)])
         raise GancoreError(f"there is no recipe {name!r}{near}; see `gancore recipes`, or name a .toml file.")
 

@@ -1,0 +1,64 @@
+"""Core alone: no plugin is installed, and nothing that only plugins need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("PIL", "jinja2", "scipy", "sklearn", "torchvision") or name.startswith("gancore_"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from gancore.recipe import Registry
+alone = Registry.discover([])
+Registry.discover = lambda: alone
+from gancore.cli.main import main
+main(prog_name="gancore")
+"""
+
+NOTHING = "no plugin is installed; `pip install 'gancore[all]'` brings those of the project."
+
+
+def gancore(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["doctor"], ["new-plugin", "mine"]])
+def test_what_needs_no_plugin_works(words: list[str], tmp_path: Path) -> None:
+    done = gancore(*words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["plugins", "recipes", "components"])
+def test_the_lists_say_that_nothing_is_installed(command: str, tmp_path: Path) -> None:
+    done = gancore(command, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, NOTHING + "\n")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ("digits", f"there is no recipe 'digits': {NOTHING}"),
+        (
+            "gans/digits",
+            "the recipe 'gans/digits' needs the plugin 'gans', which is not installed; try `pip install gancore-plugin-gans`.",
+        ),
+        ("tiny.toml", "needs the plugin 'standard', which is not installed; try `pip install gancore-plugin-standard`."),
+    ],
+)
+def test_training_says_what_to_install(recipe: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text("[data]\nuse = 'standard/digits'\n")
+    done = gancore("train", recipe, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.endswith(sentence + "\n"), done.stderr
+    assert done.stderr.count("\n") == 1
