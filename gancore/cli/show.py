@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gancore.contract import CONTEXT, KINDS, settings_of
+from gancore.contract import CONTEXT, settings_of
 from gancore.errors import GancoreError, did_you_mean
 from gancore.files import toml
 from gancore.recipe import read_layer
@@ -22,14 +22,14 @@ def describe(name: str, registry: Registry) -> str:
     Raises:
         GancoreError: Nothing is called so.
     """
-    found = [c for kind in KINDS for c in registry.components(kind) if name in (c.full_name, c.name)]
+    components = [c for c in registry.components() if name in (c.full_name, c.name)]
     recipes = [recipe for recipe in registry.recipes() if name == recipe or name == recipe.split("/")[1]]
-    pieces = ["\n".join(_component(component, registry)) for component in found]
+    pieces = ["\n".join(_component(component, registry)) for component in components]
     pieces += ["\n".join(_recipe(recipe, registry)) for recipe in recipes]
     if not pieces and name.endswith(".toml") and Path(name).is_file():
         pieces = ["\n".join(_recipe(name, registry))]
     if not pieces:
-        known = [*registry.recipes(), *(c.full_name for kind in KINDS for c in registry.components(kind))]
+        known = [*registry.recipes(), *(c.full_name for c in registry.components())]
         raise GancoreError(
             f"no component or recipe is called {name!r}{did_you_mean(name, known)}; "
             "see `gancore components` and `gancore recipes`."

@@ -38,12 +38,11 @@ def save(run: Run, folder: Path) -> Path:
         return path
     write_tensors(path, tensors, header)
     settings = run.recipe.run
-    found = checkpoints(folder)
-    regular = [other for other in found if due(settings, int(other.stem))]
-    kept = {path, *(regular[-settings.keep_checkpoints :] if settings.keep_checkpoints else regular)}
-    for other in found:
-        if other not in kept:
-            other.unlink()
+    saved = checkpoints(folder)
+    regular = [other for other in saved if due(settings, int(other.stem))]
+    # Of zero checkpoints to keep, [-0:] keeps all.
+    for other in {*saved} - {path, *regular[-settings.keep_checkpoints :]}:
+        other.unlink()
     return path
 
 

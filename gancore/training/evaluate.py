@@ -94,8 +94,8 @@ class Evaluator:
             images, labels = run.plan.dataset.load(run.recipe.evaluation.split)
             known = KnownStatistics(images, labels, run.device)
             keys = {label: self._statistics_key(label, metric) for label, metric in wanting.items()}
-            found = distributed.on_rank_zero(lambda: [k for k, metric in wanting.items() if known.restore(metric, keys[k])])
-            missing = {label: metric for label, metric in wanting.items() if label not in found}
+            restored = distributed.on_rank_zero(lambda: [k for k, metric in wanting.items() if known.restore(metric, keys[k])])
+            missing = {label: metric for label, metric in wanting.items() if label not in restored}
             started = time.perf_counter()
             if missing:
                 self._feed(missing, "update_real", self._real_batches(images, labels))
@@ -120,23 +120,23 @@ class Evaluator:
         self._real_images = len(labels)
         size = run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
-            part = slice(start, start + size)
-            yield to_unit(distributed.own_rows(images[part]).to(run.device)), distributed.own_rows(labels[part]).to(run.device)
+            pixels, label = (distributed.own_rows(rows[start : start + size]).to(run.device) for rows in (images, labels))
+            yield to_unit(pixels), label
 
     def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
         run, settings = self.run, self.run.recipe.evaluation
         network = run.generator(settings.weights)
         training = network.training
         network.eval()
-        given = run.plan.dataset.load(settings.split)[0] if isinstance(network, Translator) else None
+        translated = run.plan.dataset.load(settings.split)[0] if isinstance(network, Translator) else None
         try:
             for start in range(0, settings.samples, settings.batch_size):
                 number = min(settings.batch_size, settings.samples - start)
                 drawn = run.latent(number, "evaluation", settings.seed, start)
                 z, label = distributed.own_rows(drawn.z), distributed.own_rows(drawn.label)
                 sources = None
-                if given is not None:
-                    sources = distributed.own_rows(evenly(given, settings.samples, start, number)).to(run.device)
+                if translated is not None:
+                    sources = distributed.own_rows(evenly(translated, settings.samples, start, number)).to(run.device)
                 with torch.no_grad(), run.autocast():
                     images = generate(network, z, label, None if sources is None else to_unit(sources))
                 # Metrics see what a saved image would hold.
@@ -150,8 +150,7 @@ class Evaluator:
         asked = {name for names in wanted.values() for name in names} & {"images", "labels"}
         read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
         for images, labels in batches:
-            given = {"images": images, "labels": labels}
-            whole = {name: _joined(given[name]) for name in sorted(asked)}
+            whole = {name: _joined({"images": images, "labels": labels}[name]) for name in sorted(asked)}
             seen = {network: self._read(self.run.networks[network], images) for network in sorted(read)}
             if distributed.rank():
                 continue

@@ -1,4 +1,4 @@
-"""Networks that a recipe needs trained before it starts: trained once by their own recipe, then found again."""
+"""Networks that a recipe needs trained before it starts: trained once by their own recipe, then looked up."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Wanted:
     """Weights that another recipe trains.
 
     Attributes:
-        label: The part's place in the recipe, e.g. ``networks.classifier``.
-        planned: The part.
+        label: The place in the recipe of what needs them, e.g. ``networks.classifier``.
+        planned: What needs them.
         file: Name of its weights file in a run of the other recipe.
     """
 
@@ -39,17 +39,21 @@ class Wanted:
 
 def wanted(plan: Plan) -> list[Wanted]:
     """Return everything in a plan that has a ``trained_by``, and no weights of its own."""
-    found = []
-    for label, network in plan.networks.items():
-        roles = {GENERATOR: Generator, DISCRIMINATOR: Discriminator}
-        role = next((name for name, kind in roles.items() if issubclass(network.cls, kind)), "classifier")
-        found.append(Wanted(f"networks.{label}", network, f"{role}.safetensors"))
-    found += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
-    return [part for part in found if part.planned.keys.trained_by is not None and not part.planned.keys.weights]
+    roles = {GENERATOR: Generator, DISCRIMINATOR: Discriminator}
+    files = [
+        Wanted(f"networks.{label}", network, f"{_role(network.cls, roles)}.safetensors")
+        for label, network in plan.networks.items()
+    ]
+    files += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
+    return [each for each in files if each.planned.keys.trained_by is not None and not each.planned.keys.weights]
 
 
-def training_recipe(plan: Plan, part: Wanted) -> Recipe:
-    """Return the recipe that trains a part of a plan: its ``trained_by``, with the tables that it inherits.
+def _role(cls: type, roles: Mapping[str, type]) -> str:
+    return next((name for name, kind in roles.items() if issubclass(cls, kind)), "classifier")
+
+
+def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
+    """Return the recipe that trains what a plan needs: its ``trained_by``, with the tables that it inherits.
 
     A classifier is trained with the settings that it has in the plan; a generator, a discriminator and a head with those that
     the other recipe gives them, so that one run trains them all.
@@ -57,29 +61,26 @@ def training_recipe(plan: Plan, part: Wanted) -> Recipe:
     Raises:
         GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
     """
-    planned = part.planned
-    name = planned.keys.trained_by
+    planned, name = weights.planned, weights.planned.keys.trained_by
+    where = planned.part.where
     assert name is not None
     layer = read_layer(name, plan.registry)
-    overrides: dict[str, Any] = {}
+    table = layer.table
     for inherited in planned.keys.inherits:
         if inherited not in TABLES:
-            raise GancoreError(
-                f"{planned.part.where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)})."
-            )
+            raise GancoreError(f"{where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)}).")
         if inherited in plan.recipe.table:
-            given = plan.recipe.table[inherited]
-            overrides[inherited] = _selecting(plan, given) if inherited == "samplers" else given
-    where = f"{planned.part.where}: trained_with"
-    table = assigned(merge(layer.table, overrides), planned.keys.trained_with, where)
-    role = part.file.removesuffix(".safetensors")
+            own = plan.recipe.table[inherited]
+            table = merge(table, {inherited: _selecting(plan, own) if inherited == "samplers" else own})
+    table = assigned(table, planned.keys.trained_with, f"{where}: trained_with")
+    role = weights.file.removesuffix(".safetensors")
     if role == "classifier":
         table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})
-    recipe = check_table(table, plan.registry, name=f"{name} (for {part.label})", layers=layer.chain)
+    recipe = check_table(table, plan.registry, name=f"{name} (for {weights.label})", layers=layer.chain)
     group, _, label = role.rpartition(".")
     if (group or "networks", label) not in recipe.parts:
         what = f"head {label!r}" if group else label
-        raise GancoreError(f"{planned.part.where}: {name} trains no {what}; choose another trained_by.")
+        raise GancoreError(f"{where}: {name} trains no {what}; choose another trained_by.")
     return recipe
 
 
@@ -89,18 +90,17 @@ def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
     What another sampler does to a drawn batch (noise, joined images) is a part of the game, and may draw from sources that only
     the game has; the data are what remains for a network that is trained beforehand.
     """
-    base = Sampler
     return {
         label: table
         for label, table in samplers.items()
         if label in plan.samplers
         and plan.samplers[label].keys.of is None
-        and (plan.samplers[label].cls.select is not base.select or plan.samplers[label].cls.weights is not base.weights)
+        and (plan.samplers[label].cls.select is not Sampler.select or plan.samplers[label].cls.weights is not Sampler.weights)
     }
 
 
 def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[str, Path]:
-    """Return the weights files of all parts that other recipes train, training those that are not there yet.
+    """Return the weights files of everything that other recipes train, training those that are not there yet.
 
     Args:
         plan: The plan that needs them.
@@ -110,16 +110,16 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
     Returns:
         Path of the weights by place in the recipe, e.g. ``networks.classifier``.
     """
-    found = {}
-    for part in wanted(plan):
-        name = part.planned.keys.trained_by
+    paths = {}
+    for each in wanted(plan):
+        name = each.planned.keys.trained_by
         assert name is not None
-        recipe = training_recipe(plan, part)
+        recipe = training_recipe(plan, each)
         folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
-        weights = folder / "weights" / part.file
+        weights = folder / "weights" / each.file
         # All processes train together, so they must not each look for themselves whether that is needed.
-        if distributed.on_rank_zero(partial(_absent, weights)):
-            announce(f"{part.label} has no weights yet: training them first by {name}, into {folder}")
+        if not distributed.on_rank_zero(weights.is_file):
+            announce(f"{each.label} has no weights yet: training them first by {name}, into {folder}")
             started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
             _discard(started)
             try:
@@ -127,12 +127,8 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
                 distributed.on_rank_zero(partial(_keep, folder, weights, started))
             finally:
                 _discard(started)
-        found[part.label] = weights
-    return found
-
-
-def _absent(weights: Path) -> bool:
-    return not weights.is_file()
+        paths[each.label] = weights
+    return paths
 
 
 def _discard(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Mapping
@@ -22,8 +23,8 @@ WORTH_KEEPING = 2.0
 class KnownStatistics:
     """Statistics of one set of real images, in the folder for what can be made again (``GANCORE_CACHE``).
 
-    They are found by what they depend on: every pixel and label, the metric with its settings, the network's weights, the
-    version of torch and the kind of device. A metric takes part that has both ``real_state`` and ``load_real_state``.
+    They lie under what they depend on: every pixel and label, the metric with its settings, the network's weights, the version
+    of torch and the kind of device. A metric takes part that has both ``real_state`` and ``load_real_state``.
 
     Args:
         images: The real images (N, C, H, W).
@@ -35,55 +36,43 @@ class KnownStatistics:
         self.images = images
         self.labels = labels
         self.device = device
-        self._content: str | None = None
+        self.folder = cache_root() / "real"
 
-    def restore(self, metric: Metric, key: Mapping[str, Any]) -> bool:
+    def restore(self, metric: Any, key: Mapping[str, Any]) -> bool:
         """Give a metric the statistics that are kept for a key; return whether there were any.
 
         Args:
             metric: Which has seen no real image yet.
             key: What they depend on beside the images.
         """
-        if not _takes_part(metric) or not any(self._folder().glob("*.safetensors")):
+        if not _takes_part(metric) or not any(self.folder.glob("*.safetensors")):
             return False
-        path = self._path(key)
-        if not path.is_file():
-            return False
-        load: Any = getattr(metric, "load_real_state")  # noqa: B009 - an optional method
         try:
-            tensors, _ = read_tensors(path)
-            load({name: tensor.to(self.device) for name, tensor in tensors.items()})
+            tensors, _ = read_tensors(self._path(key))
+            metric.load_real_state({name: tensor.to(self.device) for name, tensor in tensors.items()})
         except GancoreError:
-            # A damaged file is made again, as what is kept here always can be.
+            # There is none, or a damaged one, which is made again, as what is kept here always can be.
             return False
         return True
 
-    def keep(self, metric: Metric, key: Mapping[str, Any]) -> None:
+    def keep(self, metric: Any, key: Mapping[str, Any]) -> None:
         """Write what a metric has learnt from the real images; a folder that can't be written keeps nothing."""
-        if not _takes_part(metric):
-            return
-        state: Any = getattr(metric, "real_state")  # noqa: B009 - an optional method
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state().items()}
-        try:
-            write_tensors(self._path(key), tensors, {"key": json.loads(json.dumps(key, default=str))})
-        except (OSError, GancoreError):
-            return
+        if _takes_part(metric):
+            try:
+                write_tensors(self._path(key), metric.real_state(), {"key": json.loads(json.dumps(key, default=str))})
+            except GancoreError:
+                return
 
     def _path(self, key: Mapping[str, Any]) -> Path:
-        everything = {**key, "images": self._images_digest(), "torch": torch.__version__, "device": self.device.type}
-        return self._folder() / f"{digest_of(everything, 24)}.safetensors"
+        everything = {**key, "images": self._content, "torch": torch.__version__, "device": self.device.type}
+        return self.folder / f"{digest_of(everything, 24)}.safetensors"
 
-    @staticmethod
-    def _folder() -> Path:
-        return cache_root() / "real"
-
-    def _images_digest(self) -> str:
-        if self._content is None:
-            kind = str((self.images.dtype, tuple(self.images.shape))).encode()
-            # In pieces, for the images may be a file that is larger than the memory.
-            pieces = (raw_bytes(piece) for values in (self.images, self.labels) for piece in values.split(4096))
-            self._content = digest(itertools.chain([kind], pieces), 32)
-        return self._content
+    @functools.cached_property
+    def _content(self) -> str:
+        kind = str((self.images.dtype, tuple(self.images.shape))).encode()
+        # In pieces, for the images may be a file that is larger than the memory.
+        pieces = (raw_bytes(piece) for values in (self.images, self.labels) for piece in values.split(4096))
+        return digest(itertools.chain([kind], pieces), 32)
 
 
 def _takes_part(metric: Metric) -> bool:

@@ -63,10 +63,10 @@ class RunFolder:
     def describe(self) -> dict[str, Any]:
         """Return the environment that the run was made in; empty where the file is missing or damaged."""
         try:
-            found = json.loads(self.environment.read_text(encoding="utf-8"))
+            environment = json.loads(self.environment.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return environment if isinstance(environment, dict) else {}
 
     @staticmethod
     def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -86,8 +86,8 @@ class RunFolder:
         try:
             for path in (self.log, self.scores):
                 if path.exists():
-                    kept = [entry for entry in entries(path) if entry["iteration"] <= iteration]
-                    write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+                    before = [json.dumps(entry) + "\n" for entry in entries(path) if entry["iteration"] <= iteration]
+                    write_text(path, "".join(before))
             for picture in self.samples.glob("[0-9]*.*"):
                 if int(picture.stem) > iteration:
                     picture.unlink()

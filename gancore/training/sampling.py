@@ -44,15 +44,15 @@ def sample(
         label = wanted[torch.arange(number, device=run.device) % len(wanted)]
     elif classes:
         raise GancoreError(f"{run.recipe.name} draws latents that go with labels of their own, so no class can be asked for.")
-    given = run.batches.selection[0] if isinstance(network, Translator) else None
+    translated = run.batches.selection[0] if isinstance(network, Translator) else None
     training = network.training
     network.eval()
     pieces = []
     for start in range(0, number, 250):
-        part = slice(start, start + 250)
-        sources = None if given is None else evenly(given, number, start, len(z[part])).to(run.device)
+        rows = slice(start, start + 250)
+        sources = None if translated is None else evenly(translated, number, start, len(z[rows])).to(run.device)
         with torch.no_grad(), run.autocast():
-            pieces.append(generate(network, z[part], label[part], None if sources is None else to_unit(sources)))
+            pieces.append(generate(network, z[rows], label[rows], None if sources is None else to_unit(sources)))
     network.train(training)
     return torch.cat(pieces).float().cpu(), label.cpu()
 
