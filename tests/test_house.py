@@ -247,7 +247,6 @@ def test_core_is_small() -> None:
     assert sum(len(path.read_text().splitlines()) for path in SOURCES) <= LINES
 
 
-@pytest.mark.xfail(reason="six files are on their way into several")
 def test_files_are_short() -> None:
     sizes = {module: len(path.read_text().splitlines()) for module, path in MODULES.items()}
     assert {module: size for module, size in sizes.items() if size > LINES_OF_A_FILE} == {}
