@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from gancore.contract import Factor
 from gancore.errors import GancoreError
-from gancore.parallel import collectives
+from gancore.parallel import collectives, distributed
 from gancore.plan import scheduled_numbers
 
 
@@ -45,6 +45,7 @@ class Player:
             raise GancoreError(f"{where} has nothing to do, for the {name} has no parameter to train.")
         self.optimizer = optimizer(self.parameters)
         self.where = where
+        self.shared = distributed.world_size() > 1
         self._scheduled = [self._scheduled_number(*item) for item in schedules.items()]
 
     def _scheduled_number(self, name: str, factor: Factor) -> tuple[str, int | None, list[Any], Factor]:
@@ -67,7 +68,8 @@ class Player:
 
     def step(self) -> None:
         """Average the gradients over processes and take one optimizer step."""
-        collectives.average_gradients(self.parameters)
+        if self.shared:
+            collectives.average_gradients(self.parameters)
         self.optimizer.step()
         project = getattr(self.network, "project_", None)
         if project is not None:
