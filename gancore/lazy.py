@@ -1,25 +1,33 @@
-"""Names that are imported when they are first asked for, so that a face costs no torch before it is used."""
+"""Faces whose names are imported when they are first asked for, so that a face costs no torch before one of them is used.
+
+The names of such a face stand once, in the stub beside it, which type checkers read too.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def importer(face: str, homes: Mapping[str, Iterable[str] | str]) -> Callable[[str], Any]:
-    """Return a module's ``__getattr__`` (PEP 562).
+def face(module: str, file: str) -> tuple[list[str], Callable[[], list[str]], Callable[[str], Any]]:
+    """Return ``__all__``, ``__dir__`` and ``__getattr__`` (PEP 562) of a module whose stub imports what it shows.
 
     Args:
-        face: The module that shows the names.
-        homes: Module -> the names that it defines, or a text of them. A module's own name stands for the module.
+        module: The module's ``__name__``.
+        file: Its ``__file__``.
     """
-    home_of = {name: home for home, names in homes.items() for name in (names.split() if isinstance(names, str) else names)}
+    stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [statement for statement in stub.body if isinstance(statement, ast.ImportFrom)]
+    homes = {alias.name: str(statement.module) for statement in imports for alias in statement.names}
 
     def get(name: str) -> Any:
-        if name not in home_of:
-            raise AttributeError(f"module {face!r} has no attribute {name!r}")
-        home = importlib.import_module(home_of[name])
-        return home if home_of[name].endswith(f".{name}") else getattr(home, name)
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        if homes[name] == module:  # a module of the package itself
+            return importlib.import_module(f"{module}.{name}")
+        return getattr(importlib.import_module(homes[name]), name)
 
-    return get
+    return sorted(homes), lambda: sorted(homes), get

@@ -18,6 +18,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "gancore").rglob("*.py"))
+STUBS = sorted((ROOT / "gancore").rglob("*.pyi"))
+"""Where a face imports a name when it is first asked for, the stub beside it says from where."""
 PLUGIN_SOURCES = sorted([*ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("examples/*/src/**/*.py")])
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
@@ -107,7 +109,7 @@ def imports(path: Path) -> Iterator[Import]:
                     yield Import(importer, *((whole, None) if whole in MODULES else (module, alias.name)), node.lineno)
 
 
-BY_CORE = [each for path in SOURCES for each in imports(path)]
+BY_CORE = [each for path in (*SOURCES, *STUBS) for each in imports(path)]
 IN_CORE = [each for each in BY_CORE if each.module.split(".")[0] == "gancore"]
 BY_PLUGINS = [each for path in PLUGIN_SOURCES for each in imports(path)]
 

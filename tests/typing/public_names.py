@@ -244,3 +244,11 @@ def network(label: str, run: gancore.Run) -> gancore.Network:
     """Networks are looked up by recipe label."""
     found: gancore.Network = run.networks[label]
     return found
+
+
+def halved(*, start: int = 0) -> gancore.Factor:
+    """Return a schedule, as an author writes one."""
+    return lambda iteration: 0.5 if iteration >= start else 1.0
+
+
+assert_type(halved(start=3)(4), float)
