@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_dsgan.metrics import Novelty, auroc
+from gancore_dsgan.novelty import Novelty, auroc
 from scipy import stats
 from torch import Tensor
 

@@ -13,7 +13,7 @@ import torch
 from click.testing import CliRunner, Result
 from gancore_dsgan.datasets import Disc, GaussianGrid, Rings, SwissRoll
 from gancore_dsgan.field import discriminator_field, draw
-from gancore_dsgan.metrics import LowDensity, log_density
+from gancore_dsgan.low_density import LowDensity, log_density
 from PIL import Image
 from scipy import stats
 from torch import Tensor
@@ -229,7 +229,7 @@ def low_density(real: Tensor, fake: Tensor, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 def test_the_estimate_is_that_of_scipy(dimensions: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # So small that the places come in several chunks.
-    monkeypatch.setattr("gancore_dsgan.metrics._CHUNK", 300)
+    monkeypatch.setattr("gancore_dsgan.low_density._CHUNK", 300)
     data, places = normals(60, dimensions), normals(25, dimensions, seed=1)
     found, nearest = log_density(places, data, 0.3)
     # scipy scales its bandwidth by the data's covariance; whitened data have the unit matrix.
@@ -244,7 +244,7 @@ def test_the_estimate_is_that_of_scipy(dimensions: int, monkeypatch: pytest.Monk
 
 
 def test_a_point_leaves_itself_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gancore_dsgan.metrics._CHUNK", 90)
+    monkeypatch.setattr("gancore_dsgan.low_density._CHUNK", 90)
     data = normals(20, 2)
     data[7] = data[3]
     found, nearest = log_density(data, data, 0.2, leave_one_out=True)

@@ -66,9 +66,8 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_metrics() -> Iterator[gancore.Component]:
     """Declare the scores of the case studies."""
-    metrics = "gancore_dsgan.metrics"
-    yield gancore.Component("low-density", f"{metrics}:LowDensity", "Share of samples where data are rare")
-    yield gancore.Component("novelty", f"{metrics}:Novelty", "A detector of unseen classes, by its AUROC")
+    yield gancore.Component("low-density", "gancore_dsgan.low_density:LowDensity", "Share of samples where data are rare")
+    yield gancore.Component("novelty", "gancore_dsgan.novelty:Novelty", "A detector of unseen classes, by its AUROC")
 
 
 @gancore.hookimpl

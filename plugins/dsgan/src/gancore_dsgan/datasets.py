@@ -11,83 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import gancore
-
-SPLITS = ("train", "test")
+from gancore_dsgan.plane import DEVIATIONS, Floats, Plane, Points, Seed, normals
 
 OUTERMOST = 0.8
 """Radius of the roll's end and of the largest ring."""
 
-DEVIATIONS = 5
-"""Standard deviations of normal noise for which there must be room within [-1, 1]: 3e-7 of it lies beyond, on each side."""
-
-Points = Annotated[int, gancore.Range(4)]
-Seed = Annotated[int, gancore.Range(0)]
 Noise = Annotated[float, gancore.Range(0.005, (1 - OUTERMOST) / DEVIATIONS)]
-Floats = NDArray[np.float64]
 
 _CHUNK = 4_000_000
 """Most pairs of a point and a place on the roll that are looked at at once."""
 
 
-class _Plane(gancore.Dataset):
-    """Points in the plane as images of two channels and one pixel.
-
-    Args:
-        samples: Number of training points; of test points there are a quarter.
-        seed: Of the points. A set is a function of its settings, whatever the run's seed.
-    """
-
-    def __init__(self, *, samples: Points = 20000, seed: Seed = 0) -> None:
-        self.samples = samples
-        self.seed = seed
-
-    @property
-    def info(self) -> gancore.DatasetInfo:
-        """What is known before a point is drawn."""
-        names = self._class_names()
-        return gancore.DatasetInfo(classes=len(names), channels=2, image_size=1, class_names=names, continuous=True)
-
-    def load(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return points (N, 2, 1, 1) float32 in [-1, 1] and labels (N,) int64 of ``"train"`` or ``"test"``.
-
-        The classes take turns. The same settings give the same points on every machine.
-
-        Raises:
-            GancoreError: There is no such split.
-        """
-        if split not in SPLITS:
-            raise gancore.GancoreError(
-                f"Points in the plane have the splits 'train' and 'test', not {split!r}; name one of them."
-            )
-        number = self.samples if split == "train" else self.samples // 4
-        labels = np.arange(number) % self.info.classes
-        points = self._draw(labels, np.random.default_rng([self.seed, SPLITS.index(split)]))
-        # The normal noise's last tail, for which `DEVIATIONS` leaves no room.
-        images = torch.from_numpy(points).float().clamp_(-1, 1)
-        return images[:, :, None, None], torch.from_numpy(labels)
-
-    def density(self, points: Tensor) -> Tensor:
-        """Return the density of all classes together, per unit of area, at points (M, 2): (M,) float64.
-
-        Raises:
-            GancoreError: The points are of another shape.
-        """
-        if points.ndim != 2 or points.shape[1] != 2:
-            raise gancore.GancoreError(f"A density in the plane needs points of the shape (M, 2), not {tuple(points.shape)}.")
-        return self._density(points.detach().double())
-
-    def _class_names(self) -> tuple[str, ...]:
-        raise NotImplementedError
-
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
-        """Return a point of each label: (N, 2)."""
-        raise NotImplementedError
-
-    def _density(self, points: Tensor) -> Tensor:
-        raise NotImplementedError
-
-
-class SwissRoll(_Plane):
+class SwissRoll(Plane):
     """Points along a spiral, with normal noise: one class.
 
     The spiral's radius grows in proportion to its angle, from 1.5 pi onwards, to 0.8 at its end. The points lie evenly along
@@ -126,7 +61,7 @@ class SwissRoll(_Plane):
         # of the noise's deviation are far below what can be seen; only the two ends make an error at all.
         pieces = math.ceil(4 * self._length / self.noise)
         middles = torch.from_numpy(self._curve((np.arange(pieces) + 0.5) / pieces)).to(points.device)
-        found = [_normals(part, middles, self.noise) for part in points.split(max(1, _CHUNK // pieces))]
+        found = [normals(part, middles, self.noise) for part in points.split(max(1, _CHUNK // pieces))]
         return torch.cat(found) if found else points.new_zeros(0)
 
     @property
@@ -148,7 +83,7 @@ class SwissRoll(_Plane):
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
-class Disc(_Plane):
+class Disc(Plane):
     """Points in a disc that is sparse in its center, or dense: one class (arXiv:1912.12402, Fig. 3).
 
     With t = r / radius the density is proportional to floor + (1 - floor) t^2 where the center is sparse, and to
@@ -196,7 +131,7 @@ class Disc(_Plane):
         return torch.where(square <= 1, height, 0.0)
 
 
-class Rings(_Plane):
+class Rings(Plane):
     """Points on concentric rings, with normal noise: one class for each ring, all equally frequent.
 
     The k-th of K rings has the radius 0.8 k / K; the innermost is class 0.
@@ -240,7 +175,7 @@ class Rings(_Plane):
         return density
 
 
-class GaussianGrid(_Plane):
+class GaussianGrid(Plane):
     """A square grid of normal distributions: one class for each, all equally frequent.
 
     The centers reach from -extent to extent, from left to right and then upwards; class 0 lies at the lower left. A single
@@ -288,16 +223,9 @@ class GaussianGrid(_Plane):
         return self._centers()[labels] + self.spread * random.standard_normal((len(labels), 2))
 
     def _density(self, points: Tensor) -> Tensor:
-        return _normals(points, torch.from_numpy(self._centers()).to(points.device), self.spread)
+        return normals(points, torch.from_numpy(self._centers()).to(points.device), self.spread)
 
 
 def _spiral_length(angle: Floats) -> Floats:
     """Return the length of the spiral r = angle, from its center."""
     return (angle * np.sqrt(1 + angle**2) + np.arcsinh(angle)) / 2
-
-
-def _normals(points: Tensor, centers: Tensor, deviation: float) -> Tensor:
-    """Return the density (M,) of an even mixture of round normal distributions, at points (M, 2)."""
-    # By products: in float64 their cancellation costs some 1e-12 of a density.
-    inner = torch.addmm(-centers.square().sum(1) / 2, points, centers.T).sub_(points.square().sum(1, keepdim=True) / 2)
-    return inner.div_(deviation**2).exp_().mean(1) / (2 * math.pi * deviation**2)

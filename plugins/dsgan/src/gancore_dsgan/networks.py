@@ -1,9 +1,4 @@
-"""DSGAN's networks, Tables 4 to 7 of arXiv:1912.12402: for MNIST, for SVHN and CIFAR-10, and for adversarial training.
-
-Their weight norm has a gain per output. The public code sets gains and biases from a batch of data (data-dependent
-initialization), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
-or, in the classifiers, at a value that keeps the signal's size.
-"""
+"""DSGAN's networks, Tables 4 to 7 of arXiv:1912.12402: for MNIST, for SVHN and CIFAR-10, and for adversarial training."""
 
 from __future__ import annotations
 
@@ -11,69 +6,16 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import weight_norm
 
 import gancore
+from gancore_dsgan.layers import KEEPS, GaussianNoise, convolution, normed, scaled
 
 Count = Annotated[int, gancore.Range(1)]
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 Deviation = Annotated[float, gancore.Range(0)]
 Probability = Annotated[float, gancore.Range(0, 1, open_high=True)]
-
-
-def _scaled(width: float, *units: int) -> list[int]:
-    return [max(8, round(unit * width)) for unit in units]
-
-
-KEEPS = math.sqrt(2 / (1 + 0.2**2))
-"""Gain by which a weight-normed layer before a leaky ReLU keeps the signal's size, at any width (He et al. 2015, Eq. 15).
-
-The public code scales the layers by the data instead; left at the norm of weights from N(0, 0.05^2), a narrow network's signal
-would vanish.
-"""
-
-
-def _normed(
-    layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, std: float, gain: float | None = None, *, learns: bool = True
-) -> nn.Module:
-    """Return a layer under weight norm, with weights from N(0, std^2) and biases 0.
-
-    Args:
-        layer: The layer.
-        std: Deviation of its weights.
-        gain: Initial gain of each output; by default the norm of its weights.
-        learns: Whether the gain is trained.
-    """
-    nn.init.normal_(layer.weight, std=std)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    # A transposed convolution keeps its outputs in the second dimension, and a gain belongs to an output.
-    weight_norm(layer, dim=1 if isinstance(layer, nn.ConvTranspose2d) else 0)
-    if gain is not None:
-        nn.init.constant_(layer.get_parameter("parametrizations.weight.original0"), gain)
-    layer.get_parameter("parametrizations.weight.original0").requires_grad_(learns)
-    return layer
-
-
-def _convolution(
-    inputs: int, outputs: int, size: int = 3, stride: int = 1, *, valid: bool = False, learns: bool = True
-) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, size, stride, padding=0 if valid else size // 2)
-    return nn.Sequential(_normed(convolution, 0.05, KEEPS, learns=learns), nn.LeakyReLU(0.2))
-
-
-class _Noise(nn.Module):
-    """Adds Gaussian noise, in training mode only."""
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.std * torch.randn_like(x) if self.training and self.std else x
 
 
 class MnistGenerator(gancore.Generator):
@@ -99,7 +41,7 @@ class MnistGenerator(gancore.Generator):
                 for a, b in pairwise((latent_dim, hidden, hidden))
                 for layer in (nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.Softplus())
             ),
-            _normed(nn.Linear(hidden, math.prod(self.shape)), 0.1),
+            normed(nn.Linear(hidden, math.prod(self.shape)), 0.1),
         )
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -109,7 +51,7 @@ class MnistGenerator(gancore.Generator):
 
 
 def _hidden(inputs: int, outputs: int) -> nn.Module:
-    return _normed(nn.Linear(inputs, outputs), 0.1, math.sqrt(2), learns=False)
+    return normed(nn.Linear(inputs, outputs), 0.1, math.sqrt(2), learns=False)
 
 
 class MnistClassifier(gancore.Classifier):
@@ -139,15 +81,15 @@ class MnistClassifier(gancore.Classifier):
         noise: Deviation = 0.5,
     ) -> None:
         super().__init__()
-        widths = [channels * image_size**2, *_scaled(width, 1000, 500, 250, 250, 250)]
+        widths = [channels * image_size**2, *scaled(width, 1000, 500, 250, 250, 250)]
         self.layers = nn.Sequential(
             *(
                 layer
                 for number, (a, b) in enumerate(pairwise(widths))
-                for layer in (_Noise(noise if number else input_noise), _hidden(a, b), nn.ReLU())
+                for layer in (GaussianNoise(noise if number else input_noise), _hidden(a, b), nn.ReLU())
             )
         )
-        self.last = nn.Sequential(_Noise(noise), _normed(nn.Linear(widths[-1], classes), 0.1, 1.0))
+        self.last = nn.Sequential(GaussianNoise(noise), normed(nn.Linear(widths[-1], classes), 0.1, 1.0))
         self.features = widths[-1]
         self.classes = classes
 
@@ -175,7 +117,7 @@ class FeatureCritic(gancore.Discriminator):
 
     def __init__(self, *, channels: int, image_size: int, width: Width = 1.0) -> None:
         super().__init__()
-        widths = [channels * image_size**2, *_scaled(width, 400, 200, 100)]
+        widths = [channels * image_size**2, *scaled(width, 400, 200, 100)]
         self.layers = nn.Sequential(*(layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())))
         self.features = widths[-1]
 
@@ -206,7 +148,7 @@ class ConvGenerator(gancore.Generator):
                 f"DSGAN's convolutional generator makes images whose size is a multiple of 8, not {image_size}."
             )
         self.latent_dim = latent_dim
-        maps = _scaled(width, 512, 256, 128)
+        maps = scaled(width, 512, 256, 128)
         start = maps[0] * base**2
         layers = [
             layer
@@ -215,7 +157,7 @@ class ConvGenerator(gancore.Generator):
         ]
         # The public code's 0.1 for this layer is the deviation that its outputs start with. A rectified standard normal has
         # mean square 1/2, and at stride 2 a weight reaches every fourth pixel: what comes out has deviation gain / sqrt(8).
-        last = _normed(nn.ConvTranspose2d(maps[-1], channels, 5, 2, 2, 1), 0.05, gain=0.1 * math.sqrt(8))
+        last = normed(nn.ConvTranspose2d(maps[-1], channels, 5, 2, 2, 1), 0.05, gain=0.1 * math.sqrt(8))
         self.layers = nn.Sequential(
             nn.Linear(latent_dim, start, bias=False),
             nn.BatchNorm1d(start),
@@ -268,21 +210,21 @@ class ConvClassifier(gancore.Classifier):
         drop = nn.Dropout2d if channelwise else nn.Dropout
         wide = 2 * maps
         self.layers = nn.Sequential(
-            _Noise(input_noise),
+            GaussianNoise(input_noise),
             nn.Dropout2d(input_dropout),
-            _convolution(channels, maps, learns=False),
-            _convolution(maps, maps, learns=False),
-            _convolution(maps, maps, stride=2, learns=False),
+            convolution(channels, maps, learns=False),
+            convolution(maps, maps, learns=False),
+            convolution(maps, maps, stride=2, learns=False),
             drop(dropout),
-            _convolution(maps, wide, learns=False),
-            _convolution(wide, wide, learns=False),
-            _convolution(wide, wide, stride=2, learns=False),
+            convolution(maps, wide, learns=False),
+            convolution(wide, wide, learns=False),
+            convolution(wide, wide, stride=2, learns=False),
             drop(dropout),
-            _convolution(wide, wide, valid=True, learns=False),
-            _convolution(wide, wide, 1, learns=False),
-            _convolution(wide, wide, 1, learns=False),
+            convolution(wide, wide, valid=True, learns=False),
+            convolution(wide, wide, 1, learns=False),
+            convolution(wide, wide, 1, learns=False),
         )
-        self.last = _normed(nn.Linear(wide, classes), 0.05, 1.0)
+        self.last = normed(nn.Linear(wide, classes), 0.05, 1.0)
         self.features = wide
         self.classes = classes
 
@@ -315,17 +257,17 @@ class PlainClassifier(gancore.Classifier):
         super().__init__()
         wide = 2 * maps
         self.layers = nn.Sequential(
-            _convolution(channels, maps),
-            _convolution(maps, maps, stride=2),
+            convolution(channels, maps),
+            convolution(maps, maps, stride=2),
             nn.Dropout(dropout),
-            _convolution(maps, wide),
-            _convolution(wide, wide, stride=2),
+            convolution(maps, wide),
+            convolution(wide, wide, stride=2),
             nn.Dropout(dropout),
-            _convolution(wide, wide),
-            _convolution(wide, wide, 1),
+            convolution(wide, wide),
+            convolution(wide, wide, 1),
         )
-        self.linear = nn.ModuleList(_normed(nn.Linear(wide, wide), 0.05, KEEPS) for _ in range(3))
-        self.last = _normed(nn.Linear(wide, classes), 0.05, 1.0)
+        self.linear = nn.ModuleList(normed(nn.Linear(wide, wide), 0.05, KEEPS) for _ in range(3))
+        self.last = normed(nn.Linear(wide, classes), 0.05, 1.0)
         self.features = wide
         self.classes = classes
 
