@@ -570,11 +570,11 @@ def test_the_best_generator_leaves_out_the_data_to_avoid_where_they_outweigh(alp
 def test_no_other_discriminator_does_better_than_the_best() -> None:
     """The value that D reaches in a run bounds what any other table of logits has there."""
     _, value = optimum(P_W, P_D, GENERATED["even"], 0.5, "mixture")
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for spread in (0.01, 0.3, 3.0):
         mixture = 0.5 * GENERATED["even"] + 0.5 * P_D
         d = P_W / (P_W + mixture)
-        logit = np.log(d / (1 - d)) + spread * random.normal(size=20)
+        logit = np.log(d / (1 - d)) + spread * rng.normal(size=20)
         other = -(P_W * np.logaddexp(0, -logit) + mixture * np.logaddexp(0, logit)).sum()
         assert other < value + 1e-6
 

@@ -28,10 +28,10 @@ class Stage:
     """The stand-in networks of the parity vectors, in double precision."""
 
     def __init__(self, vectors: dict[str, Any]) -> None:
-        self.given = {name: torch.as_tensor(value) for name, value in vectors.items()}
+        self.vectors = {name: torch.as_tensor(value) for name, value in vectors.items()}
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        return F.linear(x, self.given[f"{name}_weight"], self.given[f"{name}_bias"])
+        return F.linear(x, self.vectors[f"{name}_weight"], self.vectors[f"{name}_bias"])
 
     def features(self, x: Tensor) -> Tensor:
         return F.relu(self._linear("cl_a", x))
@@ -41,43 +41,43 @@ class Stage:
 
     @property
     def fake(self) -> Tensor:
-        return torch.tanh(self._linear("ge_g", self.given["z"]))
+        return torch.tanh(self._linear("ge_g", self.vectors["z"]))
 
     def all(self) -> dict[str, Tensor]:
         """Return what the classifier's loss asks for: labelled, unlabelled and generated images."""
         return {
-            "labelled_classifier": self.logits(self.given["x_lab"]),
-            "labelled_label": self.given["y_lab"],
-            "real_classifier": self.logits(self.given["x_d"]),
+            "labelled_classifier": self.logits(self.vectors["x_lab"]),
+            "labelled_label": self.vectors["y_lab"],
+            "real_classifier": self.logits(self.vectors["x_d"]),
             "fake_classifier": self.logits(self.fake),
         }
 
 
-def close(found: Tensor, expected: Any) -> None:
-    assert found.shape == ()
-    assert found.item() == pytest.approx(float(expected), rel=1e-9)
+def close(loss: Tensor, expected: Any) -> None:
+    assert loss.shape == ()
+    assert loss.item() == pytest.approx(float(expected), rel=1e-9)
 
 
 def test_the_classifiers_loss_agrees_with_the_authors_code_term_by_term(parity: Load) -> None:
     stage = Stage(parity("dsgan"))
-    given, want = stage.all(), stage.given
-    close(SemiSupervised(adversarial=1.0, entropy=0.1).classifier(**given), want["c_loss_lgan1_le0_1"])
-    labelled = SemiSupervised(adversarial=0.0).classifier(**given)
+    arguments, want = stage.all(), stage.vectors
+    close(SemiSupervised(adversarial=1.0, entropy=0.1).classifier(**arguments), want["c_loss_lgan1_le0_1"])
+    labelled = SemiSupervised(adversarial=0.0).classifier(**arguments)
     close(labelled, want["lab_loss"])
-    close(SemiSupervised().classifier(**given) - labelled, want["unl_loss"])
-    close(SemiSupervised(adversarial=3.0).classifier(**given) - labelled, 3 * want["unl_loss"])
-    close(SemiSupervised(adversarial=0.0, entropy=2.0).classifier(**given) - labelled, 2 * want["entropy"])
-    close(entropy(given["real_classifier"]), want["entropy"])
+    close(SemiSupervised().classifier(**arguments) - labelled, want["unl_loss"])
+    close(SemiSupervised(adversarial=3.0).classifier(**arguments) - labelled, 3 * want["unl_loss"])
+    close(SemiSupervised(adversarial=0.0, entropy=2.0).classifier(**arguments) - labelled, 2 * want["entropy"])
+    close(entropy(arguments["real_classifier"]), want["entropy"])
     # The two halves: with logits of -1e9 for the other side, that side costs nothing or does not depend on these.
-    never = torch.full_like(given["fake_classifier"], -1e9)
-    close(SemiSupervised().classifier(**{**given, "fake_classifier": never}) - labelled, want["true_loss"])
-    surely = torch.full_like(given["real_classifier"], 1e9)
-    close(SemiSupervised().classifier(**{**given, "real_classifier": surely}) - labelled, want["fake_loss"])
+    never = torch.full_like(arguments["fake_classifier"], -1e9)
+    close(SemiSupervised().classifier(**{**arguments, "fake_classifier": never}) - labelled, want["true_loss"])
+    surely = torch.full_like(arguments["real_classifier"], 1e9)
+    close(SemiSupervised().classifier(**{**arguments, "real_classifier": surely}) - labelled, want["fake_loss"])
 
 
 def test_pull_away_agrees_with_the_authors_code(parity: Load) -> None:
     stage = Stage(parity("dsgan"))
-    close(PullAway().generator(fake_classifier_features=stage.features(stage.fake)), stage.given["pullaway"])
+    close(PullAway().generator(fake_classifier_features=stage.features(stage.fake)), stage.vectors["pullaway"])
 
 
 @pytest.mark.parametrize(("vector", "rate", "floor"), [("lr_svhn_d", 4e-3, 4e-4), ("lr_svhn_gc", 1e-3, 1e-4)])
@@ -98,38 +98,38 @@ def test_the_recipe_for_svhn_has_these_rates(parity: Load, player: str, vector: 
         plan = make_plan(recipe, registry())
         settings, factor = plan.optimizers[name].settings, plan.factors(f"optimizers.{name}")["lr"]
         epochs = recipe.run.iterations // 1000
-        found = [settings["lr"] * factor(epochs * epoch) for epoch in range(1000)]
-        np.testing.assert_allclose(found, parity("dsgan")[vector], rtol=1e-12)
+        rates = [settings["lr"] * factor(epochs * epoch) for epoch in range(1000)]
+        np.testing.assert_allclose(rates, parity("dsgan")[vector], rtol=1e-12)
         assert settings["betas"] == ((0.5, 0.9999) if name == "classifier" else (0.5, 0.9))
 
 
 def drawn(seed: int = 0, rows: int = 7, classes: int = 5) -> dict[str, Tensor]:
-    random = np.random.default_rng(seed)
-    given: dict[str, Any] = {
-        f"{side}_classifier": random.normal(0, 3, (rows, classes)) for side in ("labelled", "real", "fake")
+    rng = np.random.default_rng(seed)
+    arguments: dict[str, Any] = {
+        f"{side}_classifier": rng.normal(0, 3, (rows, classes)) for side in ("labelled", "real", "fake")
     }
-    given["labelled_label"] = random.integers(0, classes, rows)
-    return {name: torch.as_tensor(value) for name, value in given.items()}
+    arguments["labelled_label"] = rng.integers(0, classes, rows)
+    return {name: torch.as_tensor(value) for name, value in arguments.items()}
 
 
 def test_the_further_class_has_the_logit_0() -> None:
     """Equation 4, with an explicit class K + 1; the authors' code has half the weight of what is not labelled."""
-    given = drawn()
+    arguments = drawn()
 
     def with_further(name: str) -> np.ndarray:
-        logits = given[name].numpy()
+        logits = arguments[name].numpy()
         return log_softmax(np.concatenate([logits, np.zeros((len(logits), 1))], axis=1), axis=1)
 
     known = logsumexp(with_further("real_classifier")[:, :-1], axis=1).mean()
     further = with_further("fake_classifier")[:, -1].mean()
-    labels = given["labelled_label"].numpy()
-    labelled = -log_softmax(given["labelled_classifier"].numpy(), axis=1)[np.arange(len(labels)), labels].mean()
-    p = softmax(given["real_classifier"].numpy(), axis=1)
+    labels = arguments["labelled_label"].numpy()
+    labelled = -log_softmax(arguments["labelled_classifier"].numpy(), axis=1)[np.arange(len(labels)), labels].mean()
+    p = softmax(arguments["real_classifier"].numpy(), axis=1)
     for adversarial in (1.0, 2.0):
         for weight in (0.0, 0.3):
-            found = SemiSupervised(adversarial=adversarial, entropy=weight).classifier(**given)
+            loss = SemiSupervised(adversarial=adversarial, entropy=weight).classifier(**arguments)
             expected = labelled - adversarial * (known + further) / 2 + weight * stats.entropy(p, axis=1).mean()
-            assert found.item() == pytest.approx(expected, rel=1e-6)
+            assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_entropy_is_0_for_certain_and_log_k_for_even_classes_and_never_breaks() -> None:
@@ -141,20 +141,20 @@ def test_the_entropy_is_0_for_certain_and_log_k_for_even_classes_and_never_break
     value.backward()
     assert certain.grad is not None
     assert certain.grad.isfinite().all()
-    random = drawn()["real_classifier"]
-    p = softmax(random.numpy(), axis=1)
-    assert entropy(random).item() == pytest.approx(stats.entropy(p, axis=1).mean(), abs=1e-6)
-    assert torch.equal(Confidence().classifier(fake_classifier=random), entropy(random))
+    logits = drawn()["real_classifier"]
+    p = softmax(logits.numpy(), axis=1)
+    assert entropy(logits).item() == pytest.approx(stats.entropy(p, axis=1).mean(), abs=1e-6)
+    assert torch.equal(Confidence().classifier(fake_classifier=logits), entropy(logits))
 
 
 def test_the_losses_stay_finite_for_any_logits() -> None:
     for size in (1e4, -1e4):
-        given = {name: value.float() for name, value in drawn().items() if value.is_floating_point()}
-        given = {name: (value.sign() * size).requires_grad_() for name, value in given.items()}
-        loss = SemiSupervised(entropy=0.1).classifier(**given, labelled_label=torch.zeros(7, dtype=torch.int64))
+        arguments = {name: value.float() for name, value in drawn().items() if value.is_floating_point()}
+        arguments = {name: (value.sign() * size).requires_grad_() for name, value in arguments.items()}
+        loss = SemiSupervised(entropy=0.1).classifier(**arguments, labelled_label=torch.zeros(7, dtype=torch.int64))
         loss.backward()
         assert loss.isfinite()
-        assert all(value.grad is not None and value.grad.isfinite().all() for value in given.values())
+        assert all(value.grad is not None and value.grad.isfinite().all() for value in arguments.values())
 
 
 def test_pull_away_is_the_mean_squared_cosine_of_different_images() -> None:
@@ -181,23 +181,23 @@ def test_pull_away_is_the_mean_squared_cosine_of_different_images() -> None:
 
 def test_feature_matching_is_the_mean_absolute_difference_of_mean_features() -> None:
     real, fake = (torch.as_tensor(np.random.default_rng(seed).normal(size=(6, 4))) for seed in (0, 1))
-    found = FeatureMatching().generator(real_classifier_features=real, fake_classifier_features=fake)
+    loss = FeatureMatching().generator(real_classifier_features=real, fake_classifier_features=fake)
     expected = np.abs(real.numpy().mean(0) - fake.numpy().mean(0)).mean()
-    assert found.item() == pytest.approx(expected, rel=1e-12)
+    assert loss.item() == pytest.approx(expected, rel=1e-12)
     same = FeatureMatching().generator(real_classifier_features=real, fake_classifier_features=real.flip(0))
     assert same.item() == pytest.approx(0, abs=1e-12)
 
 
 def test_gradients_agree_with_finite_differences() -> None:
-    given = drawn(1)
-    label = given.pop("labelled_label")
+    arguments = drawn(1)
+    label = arguments.pop("labelled_label")
 
     def semi(*values: Tensor) -> Tensor:
         return SemiSupervised(adversarial=0.7, entropy=0.3).classifier(
-            **dict(zip(given, values, strict=True)), labelled_label=label
+            **dict(zip(arguments, values, strict=True)), labelled_label=label
         )
 
-    assert torch.autograd.gradcheck(semi, [value.requires_grad_() for value in given.values()])
+    assert torch.autograd.gradcheck(semi, [value.requires_grad_() for value in arguments.values()])
     features = [torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     assert torch.autograd.gradcheck(lambda x: PullAway().generator(fake_classifier_features=x), features[:1])
     assert torch.autograd.gradcheck(
@@ -208,12 +208,12 @@ def test_gradients_agree_with_finite_differences() -> None:
 
 def test_a_step_down_each_loss_does_what_it_is_for() -> None:
     """Known classes for real images, the further one for generated ones; and certain classes."""
-    given = {name: value.requires_grad_() if value.is_floating_point() else value for name, value in drawn(2).items()}
-    SemiSupervised().classifier(**given).backward()
-    moved = {name: value - 0.5 * value.grad for name, value in given.items() if value.grad is not None}
+    arguments = {name: value.requires_grad_() if value.is_floating_point() else value for name, value in drawn(2).items()}
+    SemiSupervised().classifier(**arguments).backward()
+    moved = {name: value - 0.5 * value.grad for name, value in arguments.items() if value.grad is not None}
     known = {name: torch.logsumexp(value, 1) for name, value in moved.items()}
-    assert (known["real_classifier"] > torch.logsumexp(given["real_classifier"], 1)).all()
-    assert (known["fake_classifier"] < torch.logsumexp(given["fake_classifier"], 1)).all()
+    assert (known["real_classifier"] > torch.logsumexp(arguments["real_classifier"], 1)).all()
+    assert (known["fake_classifier"] < torch.logsumexp(arguments["fake_classifier"], 1)).all()
     x = drawn(3)["fake_classifier"].requires_grad_()
     value = Confidence().classifier(fake_classifier=x)
     value.backward()

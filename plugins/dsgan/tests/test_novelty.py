@@ -38,8 +38,8 @@ def fed(metric: Novelty, generated: Tensor, real: tuple[Tensor, Tensor] | None =
     images, labels = bars(300, seed=99) if real is None else real
     for start in range(0, len(labels), 70):
         metric.update_real(images=images[start : start + 70], labels=labels[start : start + 70])
-    for part in generated.split(32):
-        metric.update(images=part)
+    for batch in generated.split(32):
+        metric.update(images=batch)
     return metric
 
 
@@ -166,13 +166,13 @@ def test_settings_come_from_the_recipe_and_from_core() -> None:
     assert (metric.iterations, metric.batch_size) == (500, 100)
     with pytest.raises(GancoreError, match="needs the setting 'seen'"):
         check(Novelty, {}, where="x", context=context)
-    for given in ({"lr": 0}, {"width": 0}, {"detector_batch_size": 1}, {"detector_iterations": 0}):
-        with pytest.raises(GancoreError, match=next(iter(given))):
-            check(Novelty, {"seen": [1], **given}, where="x", context=context)
+    for settings in ({"lr": 0}, {"width": 0}, {"detector_batch_size": 1}, {"detector_iterations": 0}):
+        with pytest.raises(GancoreError, match=next(iter(settings))):
+            check(Novelty, {"seen": [1], **settings}, where="x", context=context)
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("settings", "words"),
     [
         ({"seen": [3]}, r"seen = \[3\] holds 3, but the data have the classes 0 to 2"),
         ({"seen": [-1, 0]}, "holds -1"),
@@ -183,9 +183,9 @@ def test_settings_come_from_the_recipe_and_from_core() -> None:
         ({"image_size": 7}, "8 pixels and more, and these have 7"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused_before_training(given: dict[str, Any], words: str) -> None:
+def test_settings_that_make_no_sense_are_refused_before_training(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(GancoreError, match=words):
-        novelty(**given)
+        novelty(**settings)
 
 
 def test_images_that_do_not_suffice_are_refused() -> None:

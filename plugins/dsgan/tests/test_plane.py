@@ -42,19 +42,19 @@ NAMES = [f"{type(points).__name__}{n}" for n, points in enumerate(SETS)]
 every_set = pytest.mark.parametrize("points", SETS, ids=NAMES)
 
 
-def cells(number: int, parts: int, reach: float = 1.2) -> Tensor:
-    """Middles (number * number * parts * parts, 2) of a grid's cells; the parts of a cell follow each other."""
-    side = torch.linspace(-reach, reach, 2 * number * parts + 1, dtype=torch.float64)[1::2]
+def cells(number: int, pieces: int, reach: float = 1.2) -> Tensor:
+    """Middles (number * number * pieces * pieces, 2) of a grid's cells; the pieces of a cell follow each other."""
+    side = torch.linspace(-reach, reach, 2 * number * pieces + 1, dtype=torch.float64)[1::2]
     x, y = torch.meshgrid(side, side, indexing="ij")
-    grid = torch.stack([x, y], -1).view(number, parts, number, parts, 2)
+    grid = torch.stack([x, y], -1).view(number, pieces, number, pieces, 2)
     return grid.permute(0, 2, 1, 3, 4).reshape(-1, 2)
 
 
-def masses(points: Any, number: int, parts: int, reach: float = 1.2) -> Tensor:
-    """The density's integral over each of number * number cells, by sums over their parts."""
-    area = (2 * reach / (number * parts)) ** 2
-    found: Tensor = points.density(cells(number, parts, reach)).view(number * number, parts * parts)
-    return found.sum(1) * area
+def masses(points: Any, number: int, pieces: int, reach: float = 1.2) -> Tensor:
+    """The density's integral over each of number * number cells, by sums over their pieces."""
+    area = (2 * reach / (number * pieces)) ** 2
+    density: Tensor = points.density(cells(number, pieces, reach)).view(number * number, pieces * pieces)
+    return density.sum(1) * area
 
 
 # -- sets --------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_points_are_distributed_as_the_density_says(points: Any) -> None:
     counts = torch.cat([counts[full], counts[~full].sum().view(1)])
     statistic = ((counts - expected).square() / expected).sum().item()
     degrees = len(counts) - 1
-    # Sums over a cell's parts are not exact at the disc's rim, so that the bound is generous, but far below what a wrong
+    # Sums over a cell's pieces are not exact at the disc's rim, so that the bound is generous, but far below what a wrong
     # density gives.
     bound = stats.chi2.isf(1e-5, degrees) + (0.5 * degrees if isinstance(points, Disc) else 0)
     assert statistic < bound
@@ -181,7 +181,7 @@ def test_a_density_of_no_points_is_empty_and_of_other_shapes_is_refused() -> Non
 
 
 @pytest.mark.parametrize(
-    ("cls", "given"),
+    ("cls", "settings"),
     [
         (SwissRoll, {"noise": 0.05}),
         (SwissRoll, {"turns": 0}),
@@ -194,9 +194,9 @@ def test_a_density_of_no_points_is_empty_and_of_other_shapes_is_refused() -> Non
         (GaussianGrid, {"seed": -1}),
     ],
 )
-def test_settings_out_of_range_are_refused(cls: Any, given: dict[str, Any]) -> None:
-    with pytest.raises(GancoreError, match=next(iter(given))):
-        check(cls, given, where="data", context={})
+def test_settings_out_of_range_are_refused(cls: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(GancoreError, match=next(iter(settings))):
+        check(cls, settings, where="data", context={})
 
 
 def test_sets_that_would_leave_the_square_and_unknown_splits_are_refused() -> None:
@@ -219,10 +219,10 @@ def normals(*shape: int, seed: int = 0) -> Tensor:
 
 def low_density(real: Tensor, fake: Tensor, **settings: Any) -> dict[str, Any]:
     metric = LowDensity(**settings)
-    for part in real.split(37):
-        metric.update_real(images=as_images(part))
-    for part in fake.split(50):
-        metric.update(images=as_images(part))
+    for batch in real.split(37):
+        metric.update_real(images=as_images(batch))
+    for batch in fake.split(50):
+        metric.update(images=as_images(batch))
     return metric.compute()
 
 
@@ -231,7 +231,7 @@ def test_the_estimate_is_that_of_scipy(dimensions: int, monkeypatch: pytest.Monk
     # So small that the places come in several chunks.
     monkeypatch.setattr("gancore_dsgan.low_density._CHUNK", 300)
     data, places = normals(60, dimensions), normals(25, dimensions, seed=1)
-    found, nearest = log_density(places, data, 0.3)
+    density, nearest = log_density(places, data, 0.3)
     # scipy scales its bandwidth by the data's covariance; whitened data have the unit matrix.
     root = np.linalg.inv(np.linalg.cholesky(np.cov(data.numpy().T, ddof=1).reshape(dimensions, dimensions)))
     white = log_density(places @ torch.from_numpy(root).T, data @ torch.from_numpy(root).T, 0.3)[0]
@@ -240,18 +240,18 @@ def test_the_estimate_is_that_of_scipy(dimensions: int, monkeypatch: pytest.Monk
     brute = torch.stack([(data - place).norm(dim=1).min() for place in places])
     torch.testing.assert_close(nearest, brute)
     by_hand = torch.stack([torch.exp(-(data - place).square().sum(1) / (2 * 0.3**2)).mean() for place in places])
-    torch.testing.assert_close(found, by_hand.log() - dimensions * math.log(math.sqrt(2 * math.pi) * 0.3))
+    torch.testing.assert_close(density, by_hand.log() - dimensions * math.log(math.sqrt(2 * math.pi) * 0.3))
 
 
 def test_a_point_leaves_itself_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gancore_dsgan.low_density._CHUNK", 90)
     data = normals(20, 2)
     data[7] = data[3]
-    found, nearest = log_density(data, data, 0.2, leave_one_out=True)
+    density, nearest = log_density(data, data, 0.2, leave_one_out=True)
     for n in range(20):
         others = torch.cat([data[:n], data[n + 1 :]])
         alone, distance = log_density(data[n : n + 1], others, 0.2)
-        torch.testing.assert_close(found[n], alone[0])
+        torch.testing.assert_close(density[n], alone[0])
         torch.testing.assert_close(nearest[n], distance[0])
     # Only itself, not every point that is equal to it.
     assert nearest[3] == nearest[7] == 0
@@ -337,9 +337,9 @@ def test_unusable_points_are_refused() -> None:
 def test_the_protocol_has_the_settings_and_they_are_checked() -> None:
     assert LowDensity(level=0.1).protocol() != LowDensity().protocol() != LowDensity(bandwidth=0.1).protocol()
     assert json.dumps(LowDensity().protocol())
-    for given in ({"level": 0}, {"level": 1}, {"bandwidth": 0}):
-        with pytest.raises(GancoreError, match=next(iter(given))):
-            check(LowDensity, given, where="metrics.rare", context={})
+    for settings in ({"level": 0}, {"level": 1}, {"bandwidth": 0}):
+        with pytest.raises(GancoreError, match=next(iter(settings))):
+            check(LowDensity, settings, where="metrics.rare", context={})
 
 
 # -- field -------------------------------------------------------------------------------------------------------------
@@ -467,8 +467,8 @@ def run(*words: object) -> Result:
 
 def trained(folder: Path, text: str, *assignments: str) -> Path:
     (folder / "tiny.toml").write_text(text)
-    given = [word for assignment in assignments for word in ("--set", assignment)]
-    done = run("train", folder / "tiny.toml", "--out", folder / "run", "--device", "cpu", *given)
+    settings = [word for assignment in assignments for word in ("--set", assignment)]
+    done = run("train", folder / "tiny.toml", "--out", folder / "run", "--device", "cpu", *settings)
     assert done.exit_code == 0, done.output
     return folder / "run"
 

@@ -66,7 +66,7 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_metrics() -> Iterator[gancore.Component]:
     """Declare the scores of the case studies."""
-    yield gancore.Component("low-density", "gancore_dsgan.low_density:LowDensity", "Share of samples where data are rare")
+    yield gancore.Component("low-density", "gancore_dsgan.low_density:LowDensity", "Fraction of samples where data are rare")
     yield gancore.Component("novelty", "gancore_dsgan.novelty:Novelty", "A detector of unseen classes, by its AUROC")
 
 

@@ -52,17 +52,17 @@ class SwissRoll(Plane):
     def _class_names(self) -> tuple[str, ...]:
         return ("roll",)
 
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
-        along = random.random(len(labels))
-        return self._curve(along) + self.noise * random.standard_normal((len(labels), 2))
+    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        along = rng.random(len(labels))
+        return self._curve(along) + self.noise * rng.standard_normal((len(labels), 2))
 
     def _density(self, points: Tensor) -> Tensor:
         # The roll is a chain of short pieces of one length, and a piece's noise is that of its middle. Pieces of a quarter
         # of the noise's deviation are far below what can be seen; only the two ends make an error at all.
         pieces = math.ceil(4 * self._length / self.noise)
         middles = torch.from_numpy(self._curve((np.arange(pieces) + 0.5) / pieces)).to(points.device)
-        found = [normals(part, middles, self.noise) for part in points.split(max(1, _CHUNK // pieces))]
-        return torch.cat(found) if found else points.new_zeros(0)
+        densities = [normals(chunk, middles, self.noise) for chunk in points.split(max(1, _CHUNK // pieces))]
+        return torch.cat(densities) if densities else points.new_zeros(0)
 
     @property
     def _end(self) -> float:
@@ -74,7 +74,7 @@ class SwissRoll(Plane):
         return float(last - first) * OUTERMOST / self._end
 
     def _curve(self, along: Floats) -> Floats:
-        """Return the places (N, 2) at shares (N,) of the spiral's length."""
+        """Return the places (N, 2) at fractions (N,) of the spiral's length."""
         # The length has no inverse in closed form; between so many angles the error is some 1e-9.
         angles = np.linspace(self.START, self._end, 20001)
         lengths = _spiral_length(angles)
@@ -114,14 +114,14 @@ class Disc(Plane):
     def _class_names(self) -> tuple[str, ...]:
         return ("disc",)
 
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
-        # The share of the sparse disc within t^2 = s is (2 floor s + (1 - floor) s^2) / (1 + floor), whose root is written
+    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        # The fraction of the sparse disc within t^2 = s is (2 floor s + (1 - floor) s^2) / (1 + floor), whose root is written
         # without a difference of near numbers. The dense disc is the same with 1 - s.
-        share = random.random(len(labels))
-        square = (1 + self.floor) * share / (self.floor + np.sqrt(self.floor**2 + (1 - self.floor**2) * share))
+        quantile = rng.random(len(labels))
+        square = (1 + self.floor) * quantile / (self.floor + np.sqrt(self.floor**2 + (1 - self.floor**2) * quantile))
         square = np.minimum(square, 1)  # It may be rounded up, and 1 - s must have a root.
         radius = self.radius * np.sqrt(square if self.center == "sparse" else 1 - square)
-        angle = 2 * math.pi * random.random(len(labels))
+        angle = 2 * math.pi * rng.random(len(labels))
         return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
     def _density(self, points: Tensor) -> Tensor:
@@ -158,11 +158,11 @@ class Rings(Plane):
     def _class_names(self) -> tuple[str, ...]:
         return tuple(f"ring {k}" for k in range(1, self.rings + 1))
 
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
         radius = OUTERMOST * (labels + 1) / self.rings
-        angle = 2 * math.pi * random.random(len(labels))
+        angle = 2 * math.pi * rng.random(len(labels))
         ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-        return ring + self.noise * random.standard_normal(ring.shape)
+        return ring + self.noise * rng.standard_normal(ring.shape)
 
     def _density(self, points: Tensor) -> Tensor:
         # A ring of radius R with noise s, at the distance r: exp(-(r^2 + R^2) / 2 s^2) I0(r R / s^2) / (2 pi s^2). The
@@ -219,8 +219,8 @@ class GaussianGrid(Plane):
         at = np.linspace(-self.extent, self.extent, self.side) if self.side > 1 else np.zeros(1)
         return np.stack([np.tile(at, self.side), np.repeat(at, self.side)], axis=1)
 
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
-        return self._centers()[labels] + self.spread * random.standard_normal((len(labels), 2))
+    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
+        return self._centers()[labels] + self.spread * rng.standard_normal((len(labels), 2))
 
     def _density(self, points: Tensor) -> Tensor:
         return normals(points, torch.from_numpy(self._centers()).to(points.device), self.spread)

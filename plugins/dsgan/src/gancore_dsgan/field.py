@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gancore.tools import Run
 
 REACH = 1.1
-"""The axes reach from -1.1 to 1.1, as those of core's scatter plots do."""
+"""The axes reach from -1.1 to 1.1, as those of the pictures of samples in the plane do."""
 
 RESOLUTION = 221
 """Places a side at which the discriminator is asked: every hundredth."""
@@ -112,17 +112,17 @@ def _painted(field: Tensor) -> Image.Image:
     """Return the field's colors, a pixel for each place."""
     _, place, counts = torch.unique(field, return_inverse=True, return_counts=True)
     # The middle of what equal values take up, so that a field of one value is all median.
-    share = (counts.cumsum(0).double() - counts / 2) / field.numel()
-    return Image.fromarray(_colors(share[place]).numpy())
+    rank = (counts.cumsum(0).double() - counts / 2) / field.numel()
+    return Image.fromarray(_colors(rank[place]).numpy())
 
 
-def _colors(share: Tensor) -> Tensor:
-    """Return the map's colors (..., 3) uint8 at shares (...) from 0 to 1."""
+def _colors(rank: Tensor) -> Tensor:
+    """Return the map's colors (..., 3) uint8 at ranks (...) from 0 to 1."""
     stops = torch.tensor(_MAP, dtype=torch.float64)
-    at = share.clamp(0, 1) * (len(stops) - 1)
+    at = rank.clamp(0, 1) * (len(stops) - 1)
     low = at.floor().long().clamp(max=len(stops) - 2)
-    part = (at - low).unsqueeze(-1)
-    return torch.lerp(stops[low], stops[low + 1], part).round().to(torch.uint8)
+    fraction = (at - low).unsqueeze(-1)
+    return torch.lerp(stops[low], stops[low + 1], fraction).round().to(torch.uint8)
 
 
 def _legend(
@@ -186,7 +186,7 @@ def discriminator_field(run: Run, resolution: int = RESOLUTION) -> Tensor:
     for module in modules:
         module.eval()
     try:
-        field = torch.cat([_logit(run, part) for part in grid.split(10_000)])
+        field = torch.cat([_logit(run, chunk) for chunk in grid.split(10_000)])
     finally:
         for module, mode in zip(modules, modes, strict=True):
             module.train(mode)

@@ -87,7 +87,7 @@ class FeatureMatching(gancore.LossTerm):
 class Confidence(gancore.LossTerm):
     """Entropy of the classes of generated images, to be lowered: classify them with confidence (DSGAN, Eq. 9).
 
-    Its weight is the paper's w. Core's cross entropy of real images stands beside it.
+    Its weight is the paper's w. The cross entropy of real images (`standard/cross-entropy`) stands beside it.
     """
 
     def classifier(self, *, fake_classifier: Tensor) -> Tensor:

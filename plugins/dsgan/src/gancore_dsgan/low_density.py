@@ -23,16 +23,16 @@ class LowDensity(gancore.Metric):
 
     The density of the data is estimated by Gaussian kernels on the real points, in float64; that at a real point by those on
     all the others, since a point's own kernel would make every real point look common. The level is the density below which
-    the share `level` of the real points lie. Reports:
+    the fraction `level` of the real points lie. Reports:
 
-    - ``outside``, the share of generated points whose density is below the level, from 0 to 1; about `level` for a generator
+    - ``outside``, the fraction of generated points whose density is below the level, from 0 to 1; about `level` for a generator
       that gives the data themselves, and 1 for one that gives only what is rare;
     - ``mean_distance``, their mean Euclidean distance to the nearest real point, on the [-1, 1] scale: what shows that
       they are rare and not merely far;
-    - ``inside_bounds``, the share of them that lie within [-1, 1].
+    - ``inside_bounds``, the fraction of them that lie within [-1, 1].
 
     Args:
-        level: Share of the data that counts as rare.
+        level: Fraction of the data that counts as rare.
         bandwidth: Standard deviation of the kernels, on the [-1, 1] scale.
     """
 
@@ -85,9 +85,9 @@ class LowDensity(gancore.Metric):
         if self._threshold is None:
             own, _ = log_density(real, real, self.bandwidth, leave_one_out=True)
             self._threshold = torch.quantile(own, self.level)
-        found, nearest = log_density(fake, real, self.bandwidth)
+        density, nearest = log_density(fake, real, self.bandwidth)
         return {
-            "outside": float((found < self._threshold).double().mean()),
+            "outside": float((density < self._threshold).double().mean()),
             "mean_distance": float(nearest.mean()),
             "inside_bounds": float((fake.abs() <= 1).all(1).double().mean()),
         }

@@ -139,19 +139,19 @@ class Novelty(gancore.Metric):
         """Return the real images of seen classes that train, those that test, and those of unseen classes."""
         if not self._real:
             raise gancore.GancoreError("Novelty: it needs real images, and there are none; give it some first.")
-        images, labels = (torch.cat(part).to(device) for part in zip(*self._real, strict=True))
+        images, labels = (torch.cat(batches).to(device) for batches in zip(*self._real, strict=True))
         is_seen = torch.isin(labels, torch.tensor(self.seen, device=device))
         # The place of an image among those of its class: places in the whole set could be all of one class.
         one_hot = F.one_hot(labels)
         first = ((one_hot.cumsum(0) * one_hot).sum(1) - 1) % 2 == 0
-        parts = images[is_seen & first], images[is_seen & ~first], images[~is_seen]
-        for part, what in zip(parts, ("seen classes", "seen classes to test with", "unseen classes"), strict=True):
-            if not len(part):
+        groups = images[is_seen & first], images[is_seen & ~first], images[~is_seen]
+        for group, what in zip(groups, ("seen classes", "seen classes to test with", "unseen classes"), strict=True):
+            if not len(group):
                 raise gancore.GancoreError(
                     f"Novelty: with seen = {self.seen} the evaluation's {len(images)} real images have none of {what}; "
                     "name other classes in seen, or choose another split."
                 )
-        return parts
+        return groups
 
     def _build(self) -> nn.Module:
         # Only the initial weights draw from the global random state, and only on the CPU.

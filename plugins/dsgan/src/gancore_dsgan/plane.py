@@ -72,7 +72,7 @@ class Plane(gancore.Dataset):
     def _class_names(self) -> tuple[str, ...]:
         raise NotImplementedError
 
-    def _draw(self, labels: NDArray[np.int64], random: np.random.Generator) -> Floats:
+    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
         """Return a point of each label: (N, 2)."""
         raise NotImplementedError
 
