@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from gancore.contract import Translator
-from gancore.plan import DISCRIMINATOR, GENERATOR, Built, PhasePlan, Plan, construct, plan_phase
+from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, Planned, plan_phase
 
 if TYPE_CHECKING:
     from gancore.engine import Run
@@ -35,8 +35,8 @@ def _head(plan: Plan) -> Iterator[str]:
         yield f"  schedule     {place}: {_with_settings(schedule)}"
 
 
-def _with_settings(built: Built) -> str:
-    return ", ".join([built.part.declared.full_name, *(f"{key} {value}" for key, value in built.settings.items())])
+def _with_settings(planned: Planned[Any, Any]) -> str:
+    return ", ".join([planned.full_name, *(f"{key} {value}" for key, value in planned.settings.items())])
 
 
 def _parts(plan: Plan) -> Iterator[str]:
@@ -44,31 +44,27 @@ def _parts(plan: Plan) -> Iterator[str]:
     for label, network in plan.networks.items():
         keys = network.keys
         source = keys.weights or (keys.trained_by and f"trained first by {keys.trained_by}")
-        state = "frozen" if not network.trained else "trained, starts" if source else "trained"
+        state = "frozen" if label not in plan.players else "trained, starts" if source else "trained"
         state += f", {source}" if source else ""
-        rows.append((f"networks.{label}", network.part.declared.full_name, state))
+        rows.append((f"networks.{label}", network.full_name, state))
     if plan.latent is not None:
-        rows.append(("latent", plan.latent.part.declared.full_name, ""))
+        rows.append(("latent", plan.latent.full_name, ""))
     for label, head in plan.heads.items():
-        rows.append((f"heads.{label}", head.part.declared.full_name, ""))
-    for label, stream in plan.sources.items():
+        rows.append((f"heads.{label}", head.full_name, ""))
+    for label, stream in plan.recipe.group("sources").items():
         note = "the data, as its samplers leave them" if stream.shared else "a further data set"
-        rows.append((f"sources.{label}", stream.part.declared.full_name, note))
+        rows.append((f"sources.{label}", stream.declared.full_name, note))
     for label, sampler in plan.samplers.items():
         note = "" if sampler.keys.of is None else f"selects from the source {sampler.keys.of}"
-        rows.append((f"samplers.{label}", sampler.part.declared.full_name, note))
+        rows.append((f"samplers.{label}", sampler.full_name, note))
     for label, term in plan.terms.items():
         sides = ", ".join(player for player in plan.players if player in term.methods)
         when = "" if term.keys.every == 1 else f", every {term.keys.every} iterations"
-        rows.append(
-            (f"losses.{label}", term.part.declared.full_name, f"weight {term.keys.weight:g} in the loss of: {sides}{when}")
-        )
+        rows.append((f"losses.{label}", term.full_name, f"weight {term.keys.weight:g} in the loss of: {sides}{when}"))
     if plan.attack is not None:
-        rows.append(
-            (f"attacks.{plan.attack.part.label}", plan.attack.part.declared.full_name, f"gradient {plan.attack.cls.gradient}")
-        )
+        rows.append((f"attacks.{plan.attack.label}", plan.attack.full_name, f"gradient {plan.attack.cls.gradient}"))
     for label, metric in plan.metrics.items():
-        rows.append((f"metrics.{label}", metric.part.declared.full_name, ""))
+        rows.append((f"metrics.{label}", metric.full_name, ""))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     yield "Parts"
     for label, name, note in rows:
@@ -91,7 +87,7 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
         yield f"  {side} = {plan.sides[side]}({given}){'' if grad else ', without graph'}"
     for side in phase.attacked:
         assert plan.attack is not None
-        yield f"  {side} is perturbed by attacks.{plan.attack.part.label}"
+        yield f"  {side} is perturbed by attacks.{plan.attack.label}"
     if plan.stands_on is not None and phase.views:
         made = [side for side in phase.views if ":" not in side]
         yield f"  D sees the features of {plan.stands_on}({', '.join(made)})"
@@ -108,7 +104,7 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
         names = ", ".join(need.name for need in term.methods[phase.player])
         second = ", second-order gradient" if term.cls.differentiates else ""
         yield f"  + {term.keys.weight:g} * {label}({names}){second}"
-    yield f"  one backward, one step of {plan.optimizers[phase.player].part.declared.full_name}"
+    yield f"  one backward, one step of {plan.optimizers[phase.player].full_name}"
 
 
 class _Recorder:
@@ -151,7 +147,7 @@ def _counts(plan: Plan) -> Iterator[str]:
     backwards: Counter[str] = Counter()
     attacked = 0
     made = set()
-    samplers = [construct(sampler, plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
+    samplers = [sampler.build(plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
     blended = {side for sampler in samplers for side in sampler.blends}
     for player, batch in turns:
         phase = phases[player]

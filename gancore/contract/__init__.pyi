@@ -26,5 +26,6 @@ from gancore.contract.settings import CONTEXT as CONTEXT
 from gancore.contract.settings import Range as Range
 from gancore.contract.settings import Setting as Setting
 from gancore.contract.settings import check as check
+from gancore.contract.settings import complete as complete
 from gancore.contract.settings import convert as convert
 from gancore.contract.settings import settings_of as settings_of

@@ -12,7 +12,7 @@ import inspect
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -120,40 +120,57 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
 
 def check(
     target: Callable[..., Any],
-    given: Mapping[str, Any],
+    settings: Mapping[str, Any],
     *,
     where: str,
     context: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the keyword arguments that build `target` from a recipe's settings.
+    """Return a recipe's settings of a component, converted to the types that it declares.
 
     Args:
-        target: Component class.
-        given: Settings of the recipe.
+        target: The component.
+        settings: As the recipe has them.
         where: Names the place for the error, e.g. ``"my.toml: losses.balance (cbgan/class-balance)"``.
-        context: What core knows; used for arguments that the recipe does not set. None checks only the given ones.
+        context: What core knows, to `complete` them with; None leaves out what only core can supply.
 
     Raises:
         GancoreError: An unknown key, a wrong type, a value out of range, or a required setting that is missing.
     """
     known = settings_of(target)
-    for key in given:
+    for key in settings:
         if key not in known:
             raise GancoreError(f"{where} has no setting {key!r}{did_you_mean(key, known)} (its settings: {listed(known)}).")
-    result = {key: convert(value, known[key].annotation, where=f"{where}: {key}") for key, value in given.items()}
+    converted = {key: convert(value, known[key].annotation, where=f"{where}: {key}") for key, value in settings.items()}
+    if context is not None:
+        return complete(target, converted, where=where, context=context)
+    _require(known, {*converted, *CONTEXT}, where)
+    return converted
+
+
+def complete(
+    target: Callable[..., Any], settings: Mapping[str, Any], *, where: str, context: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return checked settings of a component with what core knows and they do not say.
+
+    Raises:
+        GancoreError: A required setting is missing, or one has the name of something else that core knows.
+    """
+    known = settings_of(target)
+    supplied = {name: context[name] for name in known if name in context and name not in settings}
+    for name, value in supplied.items():
+        if not _takes(known[name].annotation, value):
+            raise GancoreError(
+                f"{where} has a setting {name!r} ({known[name].allowed}), a name under which gancore supplies {value!r}; "
+                "its author must rename it."
+            )
+    _require(known, {*settings, *supplied}, where)
+    return {**settings, **supplied}
+
+
+def _require(known: Mapping[str, Setting], there: Collection[str], where: str) -> None:
     for setting in known.values():
-        if setting.name in result:
-            continue
-        if context is not None and setting.name in context:
-            if not _takes(setting.annotation, context[setting.name]):
-                raise GancoreError(
-                    f"{where} has a setting {setting.name!r} ({setting.allowed}), a name under which gancore supplies "
-                    f"{context[setting.name]!r}; its author must rename it."
-                )
-            result[setting.name] = context[setting.name]
-        elif setting.required and not (context is None and setting.name in CONTEXT):
+        if setting.required and setting.name not in there:
             raise GancoreError(f"{where} needs the setting {setting.name!r} ({setting.allowed}); add it to the recipe.")
-    return result
 
 
 def _takes(annotation: Any, supplied: Any) -> bool:

@@ -62,7 +62,7 @@ class Batches:
         """The further streams of images; one that shares the data begins with what the samplers leave of them."""
         streams = {}
         for label, source in self.plan.sources.items():
-            start = self.selection if source.shared else (*source.dataset.load("train"), None)
+            start = self.selection if source is self.plan.dataset else (*source.load("train"), None)
             streams[label] = self._stream(self._select(*start, label), derive(self.seed, "source", label))
         return streams
 
@@ -96,9 +96,9 @@ class Batches:
             try:
                 chosen = chosen[sampler.select(labels[chosen], self.seed).cpu()]
             except GancoreError as error:
-                raise GancoreError(f"{self.plan.samplers[label].part.where}: {error}") from error
+                raise GancoreError(f"{self.plan.samplers[label].where}: {error}") from error
             if len(chosen) == 0:
-                raise GancoreError(f"{self.plan.samplers[label].part.where} leaves no image of the {len(labels)}; select more.")
+                raise GancoreError(f"{self.plan.samplers[label].where} leaves no image of the {len(labels)}; select more.")
         labels = labels[chosen]
         weights = None if weights is None else weights[chosen]
         for sampler in samplers.values():

@@ -17,7 +17,7 @@ from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
 from gancore.files import load_weights
 from gancore.parallel import derive, distributed, synchronize
-from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan, construct
+from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 
 
 class Parts:
@@ -111,13 +111,13 @@ class Parts:
         """Build a component with initial weights that are a function of the seed and its place alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.plan.recipe.run.seed, "weights", place))
-            built = construct(planned, context)
+            built = planned.build(context)
         return built.to(self.device) if isinstance(built, nn.Module) else built
 
-    def _load(self, module: nn.Module, place: str, planned: NetworkPlan | HeadPlan) -> None:
+    def _load(self, module: nn.Module, place: str, planned: Planned[Any, Any]) -> None:
         path = self.files.get(place) or planned.keys.weights
         if path:
-            load_weights(module, Path(path).expanduser(), where=planned.part.where)
+            load_weights(module, Path(path).expanduser(), where=planned.where)
 
     def _network(self, label: str) -> Any:
         plan, planned = self.plan, self.plan.networks[label]
@@ -126,9 +126,9 @@ class Parts:
         network = self._make(f"networks.{label}", planned, {**plan.context, **inputs})
         self._load(network, f"networks.{label}", planned)
         if planned.keys.input_mean is not None and planned.keys.input_std is not None:
-            network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.part.where)
+            network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.where)
         network = network.to(self.device, memory_format=torch.channels_last)
-        if not planned.trained:
+        if label not in plan.players:
             return network.eval().requires_grad_(False)
         self._synchronize(network)
         return network.train()
@@ -140,7 +140,7 @@ class Parts:
         has_norm = any(isinstance(module, _BatchNorm) for module in discriminator.modules())
         if has_norm and not getattr(backbone.cls, "batch_statistics", False):
             raise GancoreError(
-                f"{backbone.part.where} has batch norm, but its class does not say batch_statistics = True; "
+                f"{backbone.where} has batch norm, but its class does not say batch_statistics = True; "
                 "real and generated images would share their statistics."
             )
         width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
@@ -158,8 +158,8 @@ class Parts:
     def _player(self, name: str) -> Player:
         heads = list(self.heads.values()) if name == DISCRIMINATOR else []
         planned = self.plan.optimizers[name]
-        optimizer = partial(construct, planned, self.context())
-        return Player(name, self.networks[name], heads, optimizer, self.plan.factors(f"optimizers.{name}"), planned.part.where)
+        optimizer = partial(planned.build, self.context())
+        return Player(name, self.networks[name], heads, optimizer, self.plan.factors(f"optimizers.{name}"), planned.where)
 
 
 class Normalized(Classifier):

@@ -120,7 +120,7 @@ class Run:
         if drawn.codes.keys() != set(self.prior.codes) or set(rows.values()) != {number}:
             shown = ", ".join(f"{name} of {length} rows" for name, length in rows.items())
             raise GancoreError(
-                f"{self.plan.latent.part.where} draws {shown} for {number} images; it must draw z, label and the codes "
+                f"{self.plan.latent.where} draws {shown} for {number} images; it must draw z, label and the codes "
                 f"{listed(self.prior.codes)}, each of as many rows."
             )
         return drawn

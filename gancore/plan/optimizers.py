@@ -1,14 +1,9 @@
-"""Which optimizers can train a player, and which of their numbers a schedule can change."""
+"""Which numbers of an optimizer a schedule can change."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from gancore.contract import settings_of
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.plan.plan import Built
 
 
 def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
@@ -27,28 +22,3 @@ def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int |
             if isinstance(number, float) and number:
                 numbers[key if place is None else f"{key.removesuffix('s')}{place + 1}"] = (key, place)
     return numbers
-
-
-def check_optimizer(optimizer: Built, scheduled: Iterable[str]) -> None:
-    """Refuse an optimizer that one backward a turn can't feed, and a schedule of a number that it does not have.
-
-    Raises:
-        GancoreError: As said.
-    """
-    where = optimizer.part.where
-    step = getattr(optimizer.cls, "step", None)
-    closure = None if step is None else inspect.signature(step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise GancoreError(
-            f"{where} computes the loss several times in a step (a closure), and a turn computes it once; choose another."
-        )
-    if optimizer.part.declared.full_name == "torch/SparseAdam":
-        raise GancoreError(f"{where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam.")
-    defaults = {name: setting.default for name, setting in settings_of(optimizer.cls).items()}
-    numbers = scheduled_numbers({**defaults, **optimizer.settings})
-    for name in scheduled:
-        if name not in numbers:
-            raise GancoreError(
-                f"{where} has no number {name!r} that a schedule could multiply{did_you_mean(name, numbers)} "
-                f"(those that are not 0: {listed(numbers)})."
-            )

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 
-from gancore.plan.plan import DISCRIMINATOR, Need, Plan
-from gancore.plan.vocabulary import attacked_method
+from gancore.plan.plan import DISCRIMINATOR, Need, Plan, Term
+from gancore.plan.vocabulary import SEEN, attacked_method, extra_side
 
 
 @attrs.frozen
@@ -69,57 +69,53 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     differentiates the view (its second-order graph would otherwise span the whole batch), or only one of them needs a graph.
     """
     terms = [plan.terms[label] for label in sorted(active) if player in plan.terms[label].methods]
-    attacked: tuple[str, ...] = ()
-    needs: list[Need] = []
-    differentiated: set[str] = set()
-    for term in terms:
-        needs += term.methods[player]
-        if "observe" in term.methods:
-            needs += term.methods["observe"]
-        for view in term.cls.differentiates:
-            side = view.removesuffix("_view")
-            side = term.keys.reads.get(side, side)
-            full = f"{term.label}:{side}" if side in term.cls.extra_views else side
-            differentiated.add(full)
-        for view, method in term.cls.extra_views.items():
-            if any(need.side == f"{term.label}:{view}" for need in term.methods[player]):
-                needs += term.methods[method]
-    through_d = [need for need in needs if need.kind in ("view", "head", "features", "activations")]
-    viewed = {need.side for need in through_d}
-    differentiated &= viewed
-    if plan.attack is not None and player == plan.attack.target:
-        looked = viewed | {need.side for need in needs if need.kind in ("network", "embedding") and need.label == player}
-        raising = plan.attack.cls.gradient == "shared"
-        attacked = tuple(
-            side
-            for side in plan.attack.keys.sides
-            if side in looked and (raising or any(attacked_method(side) in term.methods for term in terms))
-        )
-        if plan.attack.cls.gradient == "own":
-            for term in terms:
-                for side in attacked:
-                    needs += [need for need in term.methods.get(attacked_method(side), ()) if need.side != side]
-            through_d = [need for need in needs if need.kind in ("view", "head", "features", "activations")]
-            viewed |= {need.side for need in through_d}
-    generators = _generators(plan, player, needs, viewed)
-    leaves = frozenset(side for side in differentiated if not generators.get(side, False))
-    shared = bool(attacked) and plan.attack is not None and plan.attack.cls.gradient == "shared"
-    forwards = _forwards(plan, player, through_d, generators, differentiated, shared)
+    needs = [need for term in terms for need in _needs(term, player)]
+    differentiated = _through_d(needs) & {need.side for term in terms for need in term.methods["differentiates"]}
+    attacked = _attacked(plan, player, terms, needs)
+    gradient = plan.attack.cls.gradient if plan.attack is not None and attacked else None
+    if gradient == "own":
+        # What an attack on a side raises may compare it with others, which are computed once.
+        raised = ((side, term.methods.get(attacked_method(side), ())) for term in terms for side in attacked)
+        needs += [need for side, asked in raised for need in asked if need.side != side]
+    viewed = _through_d(needs)
+    generators = {side: label == player for side, label in plan.sides.items() if any(need.side == side for need in needs)}
+    leaves = {side for side in differentiated if not generators.get(side, False)}
+    # The gradient of the one backward is what an attack of gradient "shared" learns from.
+    shared = {"real"} & viewed if gradient == "shared" else set()
     return PhasePlan(
         player=player,
         generators=generators,
         views=_ordered(viewed, plan),
-        leaves=leaves | ({"real"} if shared and "real" in viewed else frozenset()),
-        forwards=forwards,
+        leaves=frozenset(leaves | shared),
+        forwards=_forwards(plan, player, needs, generators, differentiated | shared, differentiated),
         networks=_network_forwards(player, needs, generators),
         terms=tuple(term.label for term in terms),
         attacked=attacked,
     )
 
 
-def _generators(plan: Plan, player: str, needs: Iterable[Need], viewed: Collection[str]) -> dict[str, bool]:
-    wanted = {need.side for need in needs if need.side in plan.sides} | {side for side in viewed if side in plan.sides}
-    return {side: label == player for side, label in plan.sides.items() if side in wanted}
+def _needs(term: Term, player: str) -> tuple[Need, ...]:
+    """Return what a term needs in a player's turn: for its loss, for what it observes after it, and for its extra views."""
+    needs = (*term.methods[player], *term.methods.get("observe", ()))
+    sides = {need.side for need in term.methods[player]}
+    views = [method for view, method in term.cls.extra_views.items() if extra_side(term.label, view) in sides]
+    return (*needs, *(need for method in views for need in term.methods[method]))
+
+
+def _through_d(needs: Iterable[Need]) -> set[str]:
+    """Return the sides that the discriminator sees."""
+    return {need.side for need in needs if need.kind in ("head", *SEEN)}
+
+
+def _attacked(plan: Plan, player: str, terms: Iterable[Term], needs: Iterable[Need]) -> tuple[str, ...]:
+    """Return the sides that the attack perturbs: those that its target looks at, and of which a term says what to raise."""
+    if plan.attack is None or player != plan.target:
+        return ()
+    own = {need.side for need in needs if need.kind in ("network", "embedding") and need.label == player}
+    looked = _through_d(needs) | own
+    methods = {method for term in terms for method in term.methods}
+    raising = plan.attack.cls.gradient == "shared"
+    return tuple(side for side in plan.attack.keys.sides if side in looked and (raising or attacked_method(side) in methods))
 
 
 def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
@@ -132,28 +128,34 @@ def _forwards(
     player: str,
     needs: Iterable[Need],
     generators: Mapping[str, bool],
-    differentiated: Collection[str],
-    shared: bool,
+    graphs: Collection[str],
+    alone: Collection[str],
 ) -> tuple[Forward, ...]:
-    needs = [need for need in needs if need.kind != "view"]
-    groups: dict[tuple[bool, str], list[str]] = {}
+    """Return the discriminator's forwards.
+
+    Args:
+        plan: The plan.
+        player: Whose turn it is.
+        needs: What the terms need.
+        generators: Sides whose images are generated -> whether their graph is kept.
+        graphs: Sides that need a graph whoever's turn it is.
+        alone: Sides that go through by themselves.
+    """
+    needs = [need for need in needs if need.kind in ("head", "features", "activations")]
     batch_statistics = DISCRIMINATOR in plan.networks and getattr(plan.networks[DISCRIMINATOR].cls, "batch_statistics", False)
+    batches: dict[tuple[bool, str], list[str]] = {}
     for side in _ordered({need.side for need in needs}, plan):
         # An extra view is made from others, so it carries a graph wherever they do.
-        extra = ":" in side
-        graph = player in (DISCRIMINATOR, plan.stands_on) or generators.get(side, False) or side in differentiated
-        graph = graph or (side == "real" and shared)
-        graph = graph or (extra and any(generators.values()))
-        alone = side if batch_statistics or side in differentiated else ""
-        groups.setdefault((graph, alone), []).append(side)
+        made_with_graph = any(generators.values()) if ":" in side else generators.get(side, False)
+        graph = player in (DISCRIMINATOR, plan.stands_on) or made_with_graph or side in graphs
+        batches.setdefault((graph, side if batch_statistics or side in alone else ""), []).append(side)
     forwards = []
-    for (grad, _), sides in groups.items():
-        heads: dict[str, list[str]] = {}
-        for need in needs:
-            if need.kind == "head" and need.side in sides and need.side not in heads.setdefault(need.label, []):
-                heads[need.label].append(need.side)
-        kept = any(need.kind == "activations" and need.side in sides for need in needs)
-        forwards.append(Forward(tuple(sides), grad, {h: _ordered(s, plan) for h, s in sorted(heads.items())}, kept))
+    for (graph, _), sides in batches.items():
+        own = [need for need in needs if need.side in sides]
+        labels = sorted({need.label for need in own if need.kind == "head"})
+        heads = {label: {need.side for need in own if need.kind == "head" and need.label == label} for label in labels}
+        activations = any(need.kind == "activations" for need in own)
+        forwards.append(Forward(tuple(sides), graph, {label: _ordered(of, plan) for label, of in heads.items()}, activations))
     return tuple(forwards)
 
 

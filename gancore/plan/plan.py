@@ -1,18 +1,31 @@
-"""The plan: a recipe with its components loaded and checked, and what each phase computes, before any tensor exists.
+"""The plan: a recipe with its components loaded and checked, before any tensor exists.
 
-Every conflict surfaces here: a part that asks for a tensor nobody provides, a player without a loss, two attacks, a setting
-out of range. `plan_phase` is a pure function of the plan, a player and the active terms; `gancore.engine.phase` executes what
-it returns, and ``gancore explain`` prints it.
+Every conflict surfaces while it is made: a component that asks for a tensor nobody provides, a player without a loss, two
+attacks, a setting out of range.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import attrs
 
-from gancore.contract import Attack, Dataset, DatasetInfo, Factor, Generator, Head, Loop, LossTerm, Network, Sampler, check
+from gancore.contract import (
+    Attack,
+    Classifier,
+    Dataset,
+    DatasetInfo,
+    Factor,
+    Generator,
+    Head,
+    Latent,
+    Loop,
+    LossTerm,
+    Network,
+    Sampler,
+    complete,
+)
 from gancore.errors import GancoreError
 from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys
 
@@ -22,15 +35,17 @@ if TYPE_CHECKING:
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 
-
 Kind = Literal[
     "batch", "images", "label", "view", "head", "features", "activations", "network", "embedding", "noise", "iteration"
 ]
 
+C = TypeVar("C")
+K = TypeVar("K")
+
 
 @attrs.frozen
 class Need:
-    """What one parameter of a part's method stands for.
+    """What one parameter of a method stands for.
 
     Attributes:
         name: The parameter.
@@ -52,101 +67,56 @@ class Need:
 
 
 @attrs.frozen
-class Term:
-    """A loss term of the recipe, with what its methods ask for.
+class Planned(Generic[C, K]):
+    """A component of the recipe, loaded and checked, and not built yet.
 
     Attributes:
-        label: Recipe label.
         part: Its place in the recipe.
-        cls: Its class.
-        keys: The keys that core handles: weight, every, start, stop.
-        settings: Its own settings, checked.
-        methods: Needs of each method that takes part in this recipe, by method name.
+        cls: Its class, or the function that makes it.
+        settings: Its own settings, converted to the types that it declares.
+        keys: The keys that core handles; None where its table has none.
+        methods: Of a loss term, the needs of each method that takes part in this recipe, by name, and of what it
+            ``differentiates``.
     """
 
-    label: str
     part: Part
-    cls: type[LossTerm]
-    keys: TermKeys
+    cls: Any
     settings: dict[str, Any]
-    methods: dict[str, tuple[Need, ...]]
+    keys: K
+    methods: Mapping[str, tuple[Need, ...]] = attrs.field(factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its recipe label."""
+        return self.part.label
+
+    @property
+    def where(self) -> str:
+        """Names its place for errors."""
+        return self.part.where
+
+    @property
+    def full_name(self) -> str:
+        """``plugin/name``."""
+        return self.part.declared.full_name
+
+    def build(self, context: Mapping[str, Any], *first: Any) -> C:
+        """Return the component, of its settings and what core knows; `first` are the parameters that an optimizer takes.
+
+        Raises:
+            GancoreError: A setting is missing, or the constructor refuses its arguments.
+        """
+        arguments = complete(self.cls, self.settings, where=self.where, context=context)
+        try:
+            built: C = self.cls(*first, **arguments)
+        except GancoreError as error:
+            raise GancoreError(f"{self.where}: {error}") from error
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise GancoreError(f"{self.where} can't be built: {error}") from error
+        return built
 
 
-@attrs.frozen
-class Built:
-    """A component to build: its class and its own checked settings; the context is added when it is built."""
-
-    part: Part
-    cls: type[Any]
-    settings: dict[str, Any]
-
-
-@attrs.frozen
-class NetworkPlan:
-    """A network to build, with the keys that core handles."""
-
-    part: Part
-    cls: type[Network]
-    settings: dict[str, Any]
-    keys: NetworkKeys
-    trained: bool
-
-
-@attrs.frozen
-class AttackPlan:
-    """The attack to build, with the keys that core handles, and the player that it attacks."""
-
-    part: Part
-    cls: type[Attack]
-    settings: dict[str, Any]
-    keys: AttackKeys
-    target: str
-
-
-@attrs.frozen
-class HeadPlan:
-    """A head to build, with the keys that core handles."""
-
-    part: Part
-    cls: type[Head]
-    settings: dict[str, Any]
-    keys: HeadKeys
-
-
-@attrs.frozen
-class SamplerPlan:
-    """A sampler to build, with the keys that core handles."""
-
-    part: Part
-    cls: type[Sampler]
-    settings: dict[str, Any]
-    keys: SamplerKeys
-
-
-@attrs.frozen
-class SourcePlan:
-    """A further stream of images: its data set, and whether that is the recipe's own, as its samplers leave it."""
-
-    part: Part
-    dataset: Dataset
-    shared: bool
-
-
-def construct(
-    built: Built | SamplerPlan | NetworkPlan | HeadPlan | AttackPlan | Term, context: Mapping[str, Any], *first: Any
-) -> Any:
-    """Build a component from its settings, what core knows, and, of an optimizer, the parameters that come first.
-
-    Raises:
-        GancoreError: A setting is missing, or the constructor refuses its arguments.
-    """
-    arguments = check(built.cls, built.settings, where=built.part.where, context=context)
-    try:
-        return built.cls(*first, **arguments)
-    except GancoreError as error:
-        raise GancoreError(f"{built.part.where}: {error}") from error
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise GancoreError(f"{built.part.where} can't be built: {error}") from error
+Term = Planned[LossTerm, TermKeys]
 
 
 @attrs.frozen
@@ -158,18 +128,17 @@ class Plan:
         registry: Where its components come from.
         accelerators: Full names and functions of the accelerators, in the order in which they are applied.
         dataset: The image set (built; no image is read).
-        info: What is known of it.
+        sources: The image set of each further stream of images; of one that draws from the recipe's own, that.
+        loop: The update rule.
+        players: Names of the trained networks, in the loop's order.
         networks: All networks.
         heads: The discriminator's heads.
         terms: The loss terms whose weight is not 0.
         samplers: The samplers, in order.
-        sources: The further streams of images.
         added: Labels of the sides that samplers add.
         attack: The attack, if any.
-        metrics: The metrics.
-        loop: The update rule.
         latent: What draws the latents, or None without a generator.
-        players: Names of the trained networks, in the loop's order.
+        metrics: The metrics.
         optimizers: The optimizer of each player.
         schedules: Schedules by the place of the number that each changes, e.g. ``optimizers.generator.lr``.
     """
@@ -178,26 +147,36 @@ class Plan:
     registry: Registry
     accelerators: tuple[tuple[str, Callable[..., Any]], ...]
     dataset: Dataset
-    info: DatasetInfo
-    networks: dict[str, NetworkPlan]
-    heads: dict[str, HeadPlan]
-    terms: dict[str, Term]
-    samplers: dict[str, SamplerPlan]
-    sources: dict[str, SourcePlan]
-    added: tuple[str, ...]
-    attack: AttackPlan | None
-    metrics: dict[str, Built]
+    sources: dict[str, Dataset]
     loop: Loop
-    latent: Built | None
     players: tuple[str, ...]
-    optimizers: dict[str, Built]
-    schedules: dict[str, Built]
+    networks: dict[str, Planned[Network, NetworkKeys]]
+    heads: dict[str, Planned[Head, HeadKeys]]
+    samplers: dict[str, Planned[Sampler, SamplerKeys]]
+    attack: Planned[Attack, AttackKeys] | None
+    latent: Planned[Latent, None] | None
+    metrics: dict[str, Planned[Any, None]]
+    optimizers: dict[str, Planned[Any, None]]
+    schedules: dict[str, Planned[Factor, None]]
+    added: tuple[str, ...] = ()
+    terms: dict[str, Term] = attrs.field(factory=dict)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What is known of the image set."""
+        return self.dataset.info
+
+    @property
+    def target(self) -> str | None:
+        """The player that an attack attacks: the discriminator, or else the first classifier."""
+        classifiers = [player for player in self.players if issubclass(self.networks[player].cls, Classifier)]
+        return DISCRIMINATOR if DISCRIMINATOR in self.players else next(iter(classifiers), None)
 
     @property
     def sides(self) -> dict[str, str]:
         """Sides whose images are generated -> the generator's label; the main generator's side is ``fake``."""
-        others = {n: n for n, net in self.networks.items() if issubclass(net.cls, Generator)}
-        return {"fake" if side == GENERATOR else side: label for side, label in others.items()}
+        labels = [label for label, network in self.networks.items() if issubclass(network.cls, Generator)]
+        return {"fake" if label == GENERATOR else label: label for label in labels}
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -217,23 +196,20 @@ class Plan:
     @property
     def context(self) -> dict[str, Any]:
         """What core knows for constructors before the data are read."""
-        settings = self.recipe.run
+        run, info = self.recipe.run, self.info
         return {
-            "classes": self.info.classes,
-            "channels": self.info.channels,
-            "image_size": self.info.image_size,
-            "latent_dim": settings.latent_dim,
-            "batch_size": settings.batch_size,
-            "iterations": settings.iterations,
+            "classes": info.classes,
+            "channels": info.channels,
+            "image_size": info.image_size,
+            "latent_dim": run.latent_dim,
+            "batch_size": run.batch_size,
+            "iterations": run.iterations,
         }
 
     def factors(self, place: str) -> dict[str, Factor]:
         """Return the schedules of the numbers in a place, e.g. of ``lr`` and ``beta1`` in ``optimizers.generator``."""
-        return {
-            name.rpartition(".")[2]: construct(schedule, self.context)
-            for name, schedule in self.schedules.items()
-            if name.rpartition(".")[0] == place
-        }
+        schedules = {name.removeprefix(f"{place}."): schedule for name, schedule in self.schedules.items()}
+        return {name: schedule.build(self.context) for name, schedule in schedules.items() if "." not in name}
 
     def active(self, iteration: int) -> frozenset[str]:
         """Return the labels of the terms that take part in an iteration."""

@@ -1,4 +1,8 @@
-"""The grammar of tensor names: what the parameter of a component's method stands for in a recipe."""
+"""The grammar of tensor names: what the parameter of a component's method stands for in a recipe.
+
+A name is that of the whole batch (``z``), of a side's images (``real``), or ``<side>_<what>``, where what is computed of these
+images. `vocabulary` is all of it: every name that a recipe has, with what it stands for.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,18 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import attrs
-
-from gancore.contract import Classifier, Discriminator, Generator, LossTerm
+from gancore.contract import Classifier, Discriminator, Generator
 from gancore.errors import GancoreError, did_you_mean
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Kind, Need, Plan
-from gancore.recipe import Part
-
-BATCH_NAMES = ("z", "real", "real_label", "fake_label")
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Kind, Need, Plan, Planned
 
 SIDES = ("real", "fake")
 """Sides that the authors of terms name, and in whose place a recipe may have others read."""
+
+SEEN: tuple[Kind, ...] = ("view", "features", "activations")
+"""What the discriminator has of a side beside its heads."""
+
+RESERVED = ("real", "fake", "noise", "iteration", "z")
+"""Names that mean the same in every recipe."""
 
 
 def parameters_of(method: Callable[..., Any]) -> dict[str, bool]:
@@ -33,101 +38,106 @@ def attacked_method(side: str) -> str:
     return "attacked" if side == "real" else f"attacked_{side}"
 
 
-def needs_of(cls: type[LossTerm], method: str, part: Part, plan: Plan, reads: Mapping[str, str]) -> tuple[Need, ...]:
-    """Return what the parameters of a term's method stand for, or refuse one that nothing provides."""
-    needs = []
-    for name, required in parameters_of(getattr(cls, method)).items():
-        need = resolve(name, plan, part.label, tuple(cls.extra_views), reads)
-        if need is not None:
-            needs.append(need)
-        elif required:
-            raise GancoreError(_missing(_read_as(name, reads), method, part, plan, cls))
-    return tuple(needs)
+def extra_side(term: str, view: str) -> str:
+    """Return the side of an extra view, which its term alone has."""
+    return f"{term}:{view}"
 
 
-def _read_side(name: str, reads: Mapping[str, str]) -> str:
-    """Return the name with the side that is read in place of its own."""
-    side, joint, what = name.partition("_")
-    return f"{reads[side]}{joint}{what}" if side in SIDES and side in reads else name
+def split(name: str) -> tuple[str, str]:
+    """Return the side of a name, and the head or network that it names, or an empty text."""
+    side, _, what = name.partition("_")
+    return side, what.removesuffix("_features")
 
 
-def _read_as(name: str, reads: Mapping[str, str]) -> str:
-    """Return the name that a parameter would have, had its author named what the recipe reads in its place."""
-    side, _, what = _read_side(name, reads).partition("_")
-    network = what.removesuffix("_features")
-    return f"{side}_{reads[network]}{what.removeprefix(network)}" if network in reads else _read_side(name, reads)
-
-
-def resolve(
-    name: str, plan: Plan, term: str = "", extra_views: Iterable[str] = (), reads: Mapping[str, str] | None = None
-) -> Need | None:
-    """Return what a parameter's name stands for in this recipe, or None.
+def vocabulary(
+    plan: Plan, term: str = "", views: Iterable[str] = (), reads: Mapping[str, str] | None = None
+) -> dict[str, Need]:
+    """Return every name that a component may ask for in this recipe -> what it stands for.
 
     Args:
-        name: The parameter.
         plan: The recipe's plan, with everything but its terms.
         term: Label of the term that asks.
-        extra_views: Views of its own.
-        reads: Sides, networks and heads that the term names -> those to read in their place.
+        views: Its extra views.
+        reads: Sides, networks and heads that it names -> those to read in their place.
     """
     reads = reads or {}
-    if (read := _read_side(name, reads)) != name:
-        need = resolve(read, plan, term, extra_views, {label: other for label, other in reads.items() if label not in SIDES})
-        return None if need is None else attrs.evolve(need, name=name)
-    if name in ("noise", "iteration"):
-        return Need(name, "noise" if name == "noise" else "iteration")
-    if name in BATCH_NAMES and (name.startswith("real") or GENERATOR in plan.networks):
-        return Need(name, "images", "real") if name == "real" else Need(name, "batch", label=name)
-    if name in plan.codes:
-        return Need(name, "batch", label=name)
-    if name in plan.sides or name in plan.further:
-        return Need(name, "images", name)
-    for side in sorted(["real", *plan.sides, *plan.further, *extra_views], key=len, reverse=True):
-        if not name.startswith(f"{side}_"):
-            continue
-        what = name.removeprefix(f"{side}_")
-        owned = side in extra_views
-        full = f"{term}:{side}" if owned else side
-        if side in plan.further and what == "label":
-            return Need(name, "label", full)
+    names: dict[str, Need] = {}
+
+    def add(name: str, kind: Kind, side: str = "", label: str = "") -> None:
+        names[name] = Need(name, kind, side, label)
+
+    def renamed(labels: Iterable[str]) -> dict[str, str]:
+        """Return the names by which the term reads some labels -> the labels."""
+        labels = list(labels)
+        read = {name: reads.get(name, name) for name in dict.fromkeys((*labels, *reads))}
+        return {name: label for name, label in read.items() if label in labels}
+
+    def add_seen(name: str, side: str) -> None:
         if DISCRIMINATOR in plan.networks:
-            if what in ("view", "features", "activations"):
-                kinds: dict[str, Kind] = {"view": "view", "features": "features", "activations": "activations"}
-                return Need(name, kinds[what], full)
-            if reads.get(what, what) in plan.heads:
-                return Need(name, "head", full, reads.get(what, what))
-        plain = what.removesuffix("_features")
-        network = reads.get(plain, plain)
-        found = plan.networks.get(network)
-        usable = found is not None and not owned and not issubclass(found.cls, Generator | Discriminator)
-        if found is not None and usable and (what == plain or issubclass(found.cls, Classifier)):
-            return Need(name, "embedding" if what != plain else "network", full, network)
-    return None
+            for head, label in renamed(plan.heads).items():
+                add(f"{name}_{head}", "head", side, label)
+            for what in SEEN:
+                add(f"{name}_{what}", what, side)
+
+    add("noise", "noise")
+    add("iteration", "iteration")
+    for code in ("z", *plan.codes) if GENERATOR in plan.networks else ():
+        add(code, "batch", label=code)
+    standing = {label: planned.cls for label, planned in plan.networks.items()}
+    standing = {label: cls for label, cls in standing.items() if not issubclass(cls, Generator | Discriminator)}
+    sides = {
+        name: side for name, side in renamed(("real", *plan.sides, *plan.further)).items() if name == side or name in SIDES
+    }
+    # The longer name of two sides is meant where both would do, so it comes last.
+    for name, side in sorted(sides.items(), key=lambda item: len(item[0])):
+        add(name, "images", side)
+        if side in SIDES:
+            add(f"{name}_label", "batch", label=f"{side}_label")
+        elif side in plan.further:
+            add(f"{name}_label", "label", side)
+        for network, label in renamed(standing).items():
+            add(f"{name}_{network}", "network", side, label)
+            if issubclass(standing[label], Classifier):
+                add(f"{name}_{network}_features", "embedding", side, label)
+        add_seen(name, side)
+    for view in views:
+        add_seen(view, extra_side(term, view))
+    return names
 
 
-def vocabulary(plan: Plan) -> list[str]:
-    """Return every name that a part may ask for in this recipe."""
-    names = ["iteration", "noise", "real", "real_label"]
-    if GENERATOR in plan.networks:
-        names += ["z", "fake_label", *plan.codes, *plan.sides]
-    names += [name for label in plan.further for name in (label, f"{label}_label")]
-    sides = ["real", *plan.sides, *plan.further]
-    if DISCRIMINATOR in plan.networks:
-        names += [f"{side}_{what}" for side in sides for what in ("view", "features", "activations", *plan.heads)]
-    roles = Generator | Discriminator
-    for label, network in plan.networks.items():
-        if not issubclass(network.cls, roles):
-            names += [f"{side}_{label}{suffix}" for side in sides for suffix in ("", "_features")]
-    return [name for name in names if resolve(name, plan)]
+def needs_of(planned: Planned[Any, Any], method: str, names: Mapping[str, Need], plan: Plan) -> tuple[Need, ...]:
+    """Return what the parameters of a term's method stand for, or refuse one that nothing provides.
+
+    Args:
+        planned: The term.
+        method: Name of the method.
+        names: The term's vocabulary.
+        plan: The recipe's plan.
+    """
+    parameters = parameters_of(getattr(planned.cls, method))
+    for name, required in parameters.items():
+        if required and name not in names:
+            read = _as_read(name, planned.keys.reads)
+            remedy = _remedy(read, planned, plan) + did_you_mean(read, names)
+            raise GancoreError(
+                f"{planned.where} asks for {read!r} in its {method}, which nothing in this recipe provides: {remedy}."
+            )
+    return tuple(names[name] for name in parameters if name in names)
 
 
-def _missing(name: str, method: str, part: Part, plan: Plan, cls: type[LossTerm]) -> str:
-    known = [*vocabulary(plan), *(f"{view}_{w}" for view in cls.extra_views for w in ("view", *plan.heads))]
-    what = name.split("_", 1)[1] if name.startswith(("real_", "fake_", *cls.extra_views)) and "_" in name else ""
-    remedy = f"add [heads.{what}] or [networks.{what}]" if what else "see `gancore explain` for the names it has"
-    if "_" in name and not what:
-        remedy = f"add a source of images, [sources.{name.split('_', 1)[0]}], if that is what it means, or {remedy}"
-    if name.startswith("fake") and GENERATOR not in plan.networks:
-        remedy = "it has no generator"
-    hint = did_you_mean(name, known)
-    return f"{part.where} asks for {name!r} in its {method}, which nothing in this recipe provides: {remedy}{hint}."
+def _as_read(name: str, reads: Mapping[str, str]) -> str:
+    """Return a name with what the recipe reads in place of what the author named."""
+    side, what = split(name)
+    suffix = name.removeprefix(side).removeprefix(f"_{what}")
+    read = reads.get(side, side) if side in SIDES else side
+    return f"{read}_{reads.get(what, what)}{suffix}" if what else f"{read}{suffix}"
+
+
+def _remedy(name: str, planned: Planned[Any, Any], plan: Plan) -> str:
+    side, _, what = name.partition("_")
+    remedy = f"add [heads.{what}] or [networks.{what}]"
+    if side not in (*SIDES, *planned.cls.extra_views) or not what:
+        remedy = "see `gancore explain` for the names it has"
+        if what:
+            remedy = f"add a source of images, [sources.{side}], if that is what it means, or {remedy}"
+    return "it has no generator" if name.startswith("fake") and GENERATOR not in plan.networks else remedy

@@ -17,7 +17,7 @@ from gancore.contract import Metric, Translator, settings_of
 from gancore.engine import generate, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.parallel import collectives, distributed
-from gancore.plan import construct, parameters_of
+from gancore.plan import parameters_of
 from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore.training.run_folder import RunFolder
@@ -48,13 +48,13 @@ class Evaluator:
         for label, built in planned.items():
             if only is None or label in only:
                 counts = "class_counts" in settings_of(built.cls)
-                self.metrics[label] = construct(built, run.parts.context(counts=counts))
+                self.metrics[label] = built.build(run.parts.context(counts=counts))
         for label, metric in self.metrics.items():
             if hasattr(metric, "prepare"):
                 try:
                     metric.prepare(run)
                 except GancoreError as error:
-                    raise GancoreError(f"{planned[label].part.where}: {error}") from error
+                    raise GancoreError(f"{planned[label].where}: {error}") from error
         self._fingerprints: dict[str, str] = {}
         self._real_images = 0
         self._seen_real = False
@@ -107,10 +107,10 @@ class Evaluator:
 
     def _statistics_key(self, label: str, metric: Metric) -> dict[str, Any]:
         plan = self.run.plan
-        key = {"metric": plan.metrics[label].part.declared.full_name, **metric.protocol(), "gancore": __version__}
+        key = {"metric": plan.metrics[label].full_name, **metric.protocol(), "gancore": __version__}
         if metric.network is not None:
             planned = plan.networks[metric.network]
-            key |= {"network": planned.part.declared.full_name, "network_settings": dict(planned.settings)}
+            key |= {"network": planned.full_name, "network_settings": dict(planned.settings)}
             key["network_hash"] = self._fingerprint(metric.network)
         return {**key, "plugins": plan.registry.plugin_versions(self.run.recipe.plugins)}
 
@@ -174,7 +174,7 @@ class Evaluator:
         run, settings = self.run, self.run.recipe.evaluation
         info = run.plan.info
         protocol: dict[str, Any] = {
-            "metric": run.plan.metrics[label].part.declared.full_name,
+            "metric": run.plan.metrics[label].full_name,
             "data": run.recipe.parts["data", "data"].declared.full_name,
             "image": [info.channels, info.image_size, info.image_size],
             **metric.protocol(),
@@ -189,7 +189,7 @@ class Evaluator:
             protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": labels}
         if metric.network is not None:
             planned = run.plan.networks[metric.network]
-            protocol["network"] = planned.part.declared.full_name
+            protocol["network"] = planned.full_name
             # Texts say where weights lie; what they are is the hash's.
             settings_of_it = {key: value for key, value in planned.settings.items() if not isinstance(value, str)}
             if settings_of_it:

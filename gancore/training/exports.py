@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from gancore.engine import Run
 from gancore.files import write_tensors
-from gancore.plan import GENERATOR, HeadPlan, NetworkPlan
+from gancore.plan import GENERATOR, Planned
 
 
 def export(run: Run, folder: Path) -> None:
     """Write the weights that a run has trained, of the generator its average, one safetensors file each."""
 
-    def write(kind: str, label: str, planned: NetworkPlan | HeadPlan, module: nn.Module, name: str) -> None:
-        header = {kind: planned.part.declared.full_name, "label": label, "recipe": run.recipe.name}
+    def write(kind: str, label: str, planned: Planned[Any, Any], module: nn.Module, name: str) -> None:
+        header = {kind: planned.full_name, "label": label, "recipe": run.recipe.name}
         write_tensors(folder / f"{name}.safetensors", module.state_dict(), header)
 
     for label in run.players:

@@ -15,7 +15,7 @@ from gancore.contract import Discriminator, Generator, Sampler
 from gancore.errors import GancoreError, listed
 from gancore.files import cache_root
 from gancore.parallel import distributed
-from gancore.plan import DISCRIMINATOR, GENERATOR, HeadPlan, NetworkPlan, Plan
+from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 from gancore.recipe import TABLES, Recipe, assigned, check_table, merge, read_layer
 
 Train = Callable[[Recipe, Path], None]
@@ -33,7 +33,7 @@ class Wanted:
     """
 
     label: str
-    planned: NetworkPlan | HeadPlan
+    planned: Planned[Any, Any]
     file: str
 
 
@@ -62,7 +62,7 @@ def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
         GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
     """
     planned, name = weights.planned, weights.planned.keys.trained_by
-    where = planned.part.where
+    where = planned.where
     assert name is not None
     layer = read_layer(name, plan.registry)
     table = layer.table
@@ -75,7 +75,7 @@ def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
     table = assigned(table, planned.keys.trained_with, f"{where}: trained_with")
     role = weights.file.removesuffix(".safetensors")
     if role == "classifier":
-        table = merge(table, {"networks": {role: {"use": planned.part.declared.full_name, **planned.settings}}})
+        table = merge(table, {"networks": {role: {"use": planned.full_name, **planned.settings}}})
     recipe = check_table(table, plan.registry, name=f"{name} (for {weights.label})", layers=layer.chain)
     group, _, label = role.rpartition(".")
     if (group or "networks", label) not in recipe.parts:

@@ -117,7 +117,7 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
 
 
 def _read_images(plan: Plan) -> None:
-    for dataset in (plan.dataset, *(source.dataset for source in plan.sources.values() if not source.shared)):
+    for dataset in {id(dataset): dataset for dataset in (plan.dataset, *plan.sources.values())}.values():
         dataset.load("train")
 
 

@@ -74,7 +74,7 @@ def test_a_name_of_torchs_may_be_written_as_one_likes(use: str) -> None:
 
 def test_a_plugins_optimizer_comes_before_torchs_of_the_same_name() -> None:
     plan = plan_of({"optimizers": {"generator": {"use": "sgd"}, "discriminator": {"lr": 0.5}}})
-    assert [plan.optimizers[p].part.declared.full_name for p in ("generator", "discriminator")] == [
+    assert [plan.optimizers[p].full_name for p in ("generator", "discriminator")] == [
         "standard/sgd",
         "standard/adam",
     ]
@@ -82,7 +82,7 @@ def test_a_plugins_optimizer_comes_before_torchs_of_the_same_name() -> None:
         "generator": {"use": "standard/sgd"},
         "discriminator": {"use": "standard/adam", "lr": 0.5},
     }
-    assert plan_of().optimizers["generator"].part.declared.full_name == "standard/adam"
+    assert plan_of().optimizers["generator"].full_name == "standard/adam"
 
 
 def test_a_plugins_optimizer_trains() -> None:

@@ -82,7 +82,7 @@ def _methods(run: Run) -> Iterator[tuple[Any, str, Name]]:
                 yield term, method, Name("losses", label, work)
     if run.attack is not None and run.plan.attack is not None:
         for work in ("perturb", "update") if run.attack.gradient == "shared" else ("craft",):
-            yield run.attack, work, Name("attacks", run.plan.attack.part.label, work)
+            yield run.attack, work, Name("attacks", run.plan.attack.label, work)
     for label, player in run.players.items():
         yield player, "step", Name("optimizers", label, "step")
     if run.average is not None:

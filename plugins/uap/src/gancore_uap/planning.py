@@ -175,7 +175,7 @@ def plan_crafting(
     if generator is None or not issubclass(generator.cls, Perturbed):
         raise GancoreError(f"{recipe.name} trains no perturbation; craft by a recipe such as uap/gap or uap/direct.")
     budget = {key: generator.settings.get(key, settings_of(generator.cls)[key].default) for key in ("epsilon", "norm")}
-    check_epsilon(budget["epsilon"], generator.part.where, budget["norm"])
+    check_epsilon(budget["epsilon"], generator.where, budget["norm"])
     if plan.info.continuous:
         raise GancoreError(
             f"{recipe.name}: a perturbation is crafted on images of 8 bits, and the data are none; choose others."
@@ -184,7 +184,7 @@ def plan_crafting(
         target = term.settings.get("target") if issubclass(term.cls, Fooling) else None
         classes = _known_classes(plan, term.keys.reads.get(victims.LABEL, victims.LABEL)) if target is not None else None
         if target is not None and classes is not None and target >= classes:
-            raise GancoreError(f"{term.part.where}: there is no class {target}; the victim has the classes 0 to {classes - 1}.")
+            raise GancoreError(f"{term.where}: there is no class {target}; the victim has the classes 0 to {classes - 1}.")
     return recipe
 
 
