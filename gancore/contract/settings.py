@@ -8,12 +8,14 @@ whose first one is called ``params``, all others. Annotations that are understoo
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, Union
 
 import attrs
 
@@ -31,8 +33,6 @@ CONTEXT = (
     "class_counts",
 )
 """Constructor arguments that core supplies where the recipe does not set them."""
-
-_WRITTEN = (bool, int, float, str, list, tuple, dict, type(None))
 
 
 @attrs.frozen
@@ -96,26 +96,20 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
     """Return the settings of a component class, attrs class or function, by name, in the order of its signature."""
     if inspect.isclass(target) and attrs.has(target):
         attrs.resolve_types(target, include_extras=True)
-        return {
-            field.name: Setting(
-                field.name, field.type, inspect.Parameter.empty if field.default is attrs.NOTHING else field.default
-            )
-            for field in attrs.fields(target)
-        }
+        required = inspect.Parameter.empty
+        fields = attrs.fields(target)
+        return {f.name: Setting(f.name, f.type, required if f.default is attrs.NOTHING else f.default) for f in fields}
     # A class's hints live on its __init__; a subclass that defines none inherits the parent's.
     function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
-        raise GancoreError(f"{_title(target)} has an annotation that does not resolve: {error}") from error
+        title = f"{target.__module__}.{getattr(target, '__qualname__', target)}"
+        raise GancoreError(f"{title} has an annotation that does not resolve: {error}") from error
     parameters = list(inspect.signature(target).parameters.values())
     optimizer = bool(parameters) and parameters[0].name == "params"
     kinds = {inspect.Parameter.KEYWORD_ONLY, *([inspect.Parameter.POSITIONAL_OR_KEYWORD] if optimizer else [])}
-    return {
-        parameter.name: Setting(parameter.name, hints.get(parameter.name, Any), parameter.default)
-        for parameter in parameters[optimizer:]
-        if parameter.kind in kinds
-    }
+    return {p.name: Setting(p.name, hints.get(p.name, Any), p.default) for p in parameters[optimizer:] if p.kind in kinds}
 
 
 def check(
@@ -173,136 +167,98 @@ def _require(known: Mapping[str, Setting], there: Collection[str], where: str) -
             raise GancoreError(f"{where} needs the setting {setting.name!r} ({setting.allowed}); add it to the recipe.")
 
 
+def _shape(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return what kind of type an annotation is, e.g. `list` or `typing.Union`, and the types inside it."""
+    origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin in (Any, inspect.Parameter.empty):
+        return Any, ()
+    if origin in (Union, types.UnionType):
+        # A recipe can write no tensor.
+        written = tuple(one for one in inner if not inspect.isclass(one) or one in _WRITTEN)
+        return Union, written or inner
+    if origin in (list, tuple, Sequence):
+        return tuple if origin is tuple else list, inner or (Any, ...)
+    return (dict, inner or (str, Any)) if origin in (dict, Mapping) else (origin, inner)
+
+
+_WRITTEN = (bool, int, float, str, list, tuple, dict, NoneType)
+
+
 def _takes(annotation: Any, supplied: Any) -> bool:
     """Return whether a setting of this type is what core supplies under its name, and no other thing of that name."""
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return _takes(inner[0], supplied)
-    if origin in (typing.Union, types.UnionType):
-        return any(_takes(one, supplied) for one in inner)
-    if origin is not None:
+    kind, inner = _shape(annotation)
+    if kind in (Annotated, Union):
+        return any(_takes(one, supplied) for one in (inner[:1] if kind is Annotated else inner))
+    if kind in (list, tuple):
         return isinstance(supplied, Sequence) and not isinstance(supplied, str)
-    return annotation in (Any, inspect.Parameter.empty) or type(supplied) is annotation
+    return kind is Any or type(supplied) is kind
 
 
 def convert(value: Any, annotation: Any, *, where: str) -> Any:
     """Return `value` as the annotated type asks, or raise `GancoreError` that says what is allowed."""
-    if annotation in (Any, inspect.Parameter.empty):
-        return value
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return _convert_union(value, annotation, where)
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin is Annotated:
-        try:
-            result = convert(value, arguments[0], where=where)
-        except GancoreError:
-            # A number is refused with its bounds; a list's own sentence already names the item.
-            if arguments[0] in (int, float):
-                raise _refused(value, annotation, where) from None
-            raise
-        for bound in arguments[1:]:
-            if isinstance(bound, Range) and not all(bound.holds(v) for v in _numbers(result)):
-                raise _refused(value, annotation, where)
-        return result
-    if origin is Literal:
-        if value in arguments and type(value) in {type(a) for a in arguments}:
+    kind, inner = _shape(annotation)
+    hint = ""
+    if kind is Union:
+        if value is None and NoneType in inner:
+            return None
+        # The recipe's own type first, so that `int | float` keeps 1 an int.
+        for choice in sorted((one for one in inner if one is not NoneType), key=lambda one: one is not type(value)):
+            with contextlib.suppress(GancoreError):
+                return convert(value, choice, where=where)
+    elif kind is Annotated:
+        # A number is refused with its bounds; a list's own sentence already names the item.
+        with contextlib.suppress(*([GancoreError] if inner[0] in (int, float) else [])):
+            result = convert(value, inner[0], where=where)
+            if all(bound.holds(number) for bound in inner[1:] if isinstance(bound, Range) for number in _numbers(result)):
+                return result
+    elif kind is Literal:
+        if value in inner and type(value) in map(type, inner):
             return value
-        hint = did_you_mean(value, [a for a in arguments if isinstance(a, str)]) if isinstance(value, str) else ""
-        raise _refused(value, annotation, where, hint)
-    if origin in (list, tuple, Sequence) or annotation in (list, tuple):
-        return _convert_sequence(value, annotation, where)
-    if origin in (dict, Mapping) or annotation is dict:
-        if not isinstance(value, Mapping):
-            raise _refused(value, annotation, where)
-        inner = arguments[1] if arguments else Any
-        return {key: convert(item, inner, where=f"{where}.{key}") for key, item in value.items()}
-    return _convert_plain(value, annotation, where)
-
-
-def _convert_union(value: Any, annotation: Any, where: str) -> Any:
-    choices = _choices(annotation)
-    if value is None and type(None) in choices:
-        return None
-    # The recipe's own type first, so that `int | float` keeps 1 an int.
-    plain = [choice for choice in choices if choice is not type(None)]
-    for choice in sorted(plain, key=lambda c: c is not type(value)):
-        try:
-            return convert(value, choice, where=where)
-        except GancoreError:
-            continue
-    raise _refused(value, annotation, where)
-
-
-def _choices(annotation: Any) -> list[Any]:
-    """Return the types of a union that a recipe can write; it can write no tensor."""
-    choices = typing.get_args(annotation)
-    return [choice for choice in choices if not inspect.isclass(choice) or choice in _WRITTEN] or list(choices)
-
-
-def _convert_sequence(value: Any, annotation: Any, where: str) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _refused(value, annotation, where)
-    origin = typing.get_origin(annotation) or annotation
-    arguments = typing.get_args(annotation)
-    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        if len(value) != len(arguments):
-            raise _refused(value, annotation, where)
-        return tuple(convert(v, a, where=f"{where}[{i}]") for i, (v, a) in enumerate(zip(value, arguments, strict=True)))
-    inner = arguments[0] if arguments else Any
-    items = [convert(item, inner, where=f"{where}[{i}]") for i, item in enumerate(value)]
-    return tuple(items) if origin is tuple else items
-
-
-def _convert_plain(value: Any, annotation: Any, where: str) -> Any:
-    # TOML and --set write 1 for 1.0; a bool is never a number.
-    if annotation is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
+        hint = did_you_mean(value, [one for one in inner if isinstance(one, str)]) if isinstance(value, str) else ""
+    elif kind in (list, tuple):
+        items = value if isinstance(value, list | tuple) else None
+        each = inner if kind is tuple and inner[-1] is not Ellipsis else inner[:1] * len(items or ())
+        if items is not None and len(items) == len(each):
+            return kind(convert(v, one, where=f"{where}[{i}]") for i, (v, one) in enumerate(zip(items, each, strict=True)))
+    elif kind is dict:
+        if isinstance(value, Mapping):
+            return {key: convert(item, inner[1], where=f"{where}.{key}") for key, item in value.items()}
+    elif kind is float:
+        # TOML and --set write 1 for 1.0; a bool is never a number.
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
-    elif annotation is int and isinstance(value, int) and not isinstance(value, bool):
+    elif kind not in (bool, int, str) or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
-    elif annotation is bool and isinstance(value, bool):
-        return value
-    elif annotation is str and isinstance(value, str):
-        return value
-    elif annotation not in (bool, int, float, str):
-        return value
-    raise _refused(value, annotation, where)
+    raise GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
 
 
 def describe(annotation: Any) -> str:
     """Return an annotation in words for people: ``"a number above 0"``."""
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "nothing"}
-    if annotation in words:
-        return words[annotation]
-    arguments = typing.get_args(annotation)
-    origin = typing.get_origin(annotation)
-    if isinstance(annotation, types.UnionType) or origin is typing.Union:
-        return " or ".join(describe(a) for a in _choices(annotation))
-    if origin is Annotated:
-        return " ".join([describe(arguments[0]), *(str(a) for a in arguments[1:] if isinstance(a, Range))])
-    if origin is Literal:
-        return "one of " + ", ".join(repr(a) for a in arguments)
-    if origin in (list, tuple, Sequence) and arguments:
-        if origin is tuple and arguments[-1] is not Ellipsis:
-            return f"a list of {len(arguments)}: " + ", ".join(describe(a) for a in arguments)
-        return f"a list of: {describe(arguments[0])}"
-    if origin in (dict, Mapping):
-        return "a table"
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        NoneType: "nothing",
+        dict: "a table",
+    }
+    kind, inner = _shape(annotation)
+    if kind in words:
+        return words[kind]
+    if kind is Union:
+        return " or ".join(map(describe, inner))
+    if kind is Annotated:
+        return " ".join([describe(inner[0]), *(str(one) for one in inner[1:] if isinstance(one, Range))])
+    if kind is Literal:
+        return "one of " + ", ".join(map(repr, inner))
+    if kind is tuple and inner[-1] is not Ellipsis:
+        return f"a list of {len(inner)}: " + ", ".join(map(describe, inner))
+    if kind in (list, tuple):
+        return f"a list of: {describe(inner[0])}"
     return getattr(annotation, "__name__", str(annotation))
 
 
 def _numbers(value: Any) -> list[float]:
-    if isinstance(value, bool) or value is None:
-        return []
-    if isinstance(value, int | float):
-        return [value]
-    return [number for item in value for number in _numbers(item)] if isinstance(value, list | tuple) else []
-
-
-def _refused(value: Any, annotation: Any, where: str, hint: str = "") -> GancoreError:
-    return GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
-
-
-def _title(target: Callable[..., Any]) -> str:
-    return f"{target.__module__}.{getattr(target, '__qualname__', target)}"
+    if isinstance(value, list | tuple):
+        return [number for item in value for number in _numbers(item)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
