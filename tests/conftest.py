@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PARITY = Path(os.environ.get("GANCORE_PARITY", ROOT.parent / "shared" / "parity"))
+
+
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+
+
+class Left(pytest.Directory):
+    """A folder of tests that is skipped whole."""
+
+    def collect(self) -> list[pytest.Item]:
+        pytest.skip("combinations of plugins are tested where all plugins of this repository are installed")
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Skip the tests of combinations where a plugin is missing; core's own need none."""
+    if path != ROOT / "tests" / "compose" or all(find_spec(f"gancore_{name}") for name in PLUGINS):
+        return None
+    return Left.from_parent(parent, path=path)
 
 
 @pytest.fixture

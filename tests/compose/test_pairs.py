@@ -15,7 +15,7 @@ from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.recipe.registry import registry
 from gancore.training import checkpoint, prerequisites
-from tests.hosts import CPU, same, steps
+from tests.compose.hosts import CPU, same, steps
 
 BASE = "cbgan/digits-lt-baseline"
 SMALL = [

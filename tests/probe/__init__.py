@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import gancore
 
@@ -18,6 +19,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("clip", f"{PARTS}:Clip", "A projection after a step")
     yield gancore.Component("nothing", f"{PARTS}:Nothing", "A term of value 0 without gradient")
     yield gancore.Component("greedy", f"{PARTS}:Greedy", "Wants an attack to raise activations")
+    yield gancore.Component("balance", f"{PARTS}:Balance", "A term with state, of a classifier's decisions")
     yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
 
@@ -31,6 +33,7 @@ def gancore_heads() -> Iterator[gancore.Component]:
 def gancore_samplers() -> Iterator[gancore.Component]:
     yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
     yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")
+    yield gancore.Component("noisy", f"{PARTS}:Noisy", "Noise on the real images")
     yield gancore.Component("dim", f"{PARTS}:Dim", "A lossy measurement before D")
 
 
@@ -67,9 +70,14 @@ def gancore_schedules() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_networks() -> Iterator[gancore.Component]:
-    yield gancore.Component("small-classifier", f"{PARTS}:SmallClassifier", "An untrained small CNN")
+    yield gancore.Component("small-classifier", "tests.compose.small_classifier:SmallClassifier", "An untrained small CNN")
     yield gancore.Component("encoder", f"{PARTS}:Encoder", "Image to latent")
     yield gancore.Component("bounded-generator", f"{PARTS}:BoundedGenerator", "Generator whose weights stay in a ball")
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
+
+
+@gancore.hookimpl
+def gancore_recipes() -> Iterator[Path]:
+    yield Path(__file__).with_name("recipes")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 import torch
-from gancore_standard.networks.small_cnn import SmallCNN
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -149,6 +148,36 @@ class Nothing(gancore.LossTerm):
         return real_adversarial.square().mean()
 
 
+class Balance(gancore.LossTerm):
+    """Weighs a classifier's mean decisions by how often it has decided so in the last cycles.
+
+    Args:
+        classes: Number of classes.
+        cycle: Steps of the generator between two updates of the weights.
+    """
+
+    def __init__(self, *, classes: int, cycle: Annotated[int, gancore.Range(1)] = 2000) -> None:
+        super().__init__()
+        self.cycle = cycle
+        self.register_buffer("counts", torch.zeros(classes))
+        self.register_buffer("class_weights", torch.ones(classes))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("class_index", torch.arange(classes), persistent=False)
+
+    def generator(self, *, fake_classifier: Tensor) -> Tensor:
+        probability = gancore.global_mean(fake_classifier.softmax(1).mean(0))
+        return (self.class_weights * probability * probability.log()).sum()
+
+    def observe(self, *, fake_classifier: Tensor) -> None:
+        decided = fake_classifier.argmax(1, keepdim=True) == self.class_index
+        self.counts.add_(gancore.global_sum(decided.sum(0).float()))
+        self.steps.add_(1)
+        ended = self.steps >= self.cycle
+        self.class_weights.copy_(torch.where(ended, 1 / (1 + self.counts), self.class_weights))
+        self.counts.masked_fill_(ended, 0)
+        self.steps.masked_fill_(ended, 0)
+
+
 class Untouchable(gancore.LossTerm):
     """A game on raw logits that does not say what an attack on it raises."""
 
@@ -200,6 +229,14 @@ class Pairs(gancore.Sampler):
 
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
         return attrs.evolve(batch, real=torch.cat([batch.real, batch.real.roll(1, 0)], 1))
+
+
+class Noisy(gancore.Sampler):
+    """Adds noise to the real images."""
+
+    def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
+        added = 0.1 * torch.randn(batch.real.shape, generator=noise, device=batch.real.device)
+        return attrs.evolve(batch, real=(batch.real + added).clamp(-1, 1))
 
 
 class Dim(gancore.Sampler):
@@ -284,12 +321,6 @@ class TwoGenerators(gancore.Loop):
         batch = run.fresh()
         for player in ("discriminator", "generator", "twin"):
             run.phase(player, batch)
-
-
-class SmallClassifier(SmallCNN):
-    """A small CNN that may be frozen as it is initialized."""
-
-    frozen_needs_weights = False
 
 
 class Encoder(gancore.Network):

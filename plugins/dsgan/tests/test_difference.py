@@ -29,7 +29,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.recipe.registry import Registry
 from gancore.testing import host
-from tests.hosts import CPU
+from tests.compose.hosts import CPU
 
 Load = Callable[[str], dict[str, Any]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]

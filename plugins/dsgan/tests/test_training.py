@@ -27,7 +27,7 @@ from gancore.training import checkpoint
 from gancore.training.prerequisites import training_recipe, wanted
 from gancore.training.sampling import sample
 from gancore.training.trainer import train
-from tests.hosts import CPU, same, steps
+from tests.compose.hosts import CPU, same, steps
 
 PLANE = (
     "run.iterations=6",

@@ -26,7 +26,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.recipe.registry import Registry
 from tests import probe
-from tests.hosts import CPU, same, steps
+from tests.compose.hosts import CPU, same, steps
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 8, "latent_dim": 6, "precision": "float32", "log_every": 2},

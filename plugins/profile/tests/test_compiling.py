@@ -13,7 +13,7 @@ from gancore_profile.compiling import compile_networks
 
 from gancore.engine.run import Run
 from gancore.training.trainer import train
-from tests.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
+from tests.compose.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
 from tests.training.test_trainer import Watcher, recipe_of
 
 ON: dict[str, Any] = {"run": {"accelerate": ["profile/compile"]}}

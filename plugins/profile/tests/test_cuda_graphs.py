@@ -24,9 +24,9 @@ from gancore.parallel import distributed
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.training.trainer import train
-from tests.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
+from tests.compose.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
 from tests.recorder import Recorder
-from tests.test_by_hand import RECIPE
+from tests.compose.test_by_hand import RECIPE
 
 SNDCGAN: dict[str, Any] = {
     "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},

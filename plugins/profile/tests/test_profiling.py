@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gancore.contract.losses import LossTerm
 from gancore.engine.run import Run
-from tests.hosts import CBGAN, CPU, installed, registry, run_of, same, steps
+from tests.compose.hosts import CBGAN, CPU, installed, registry, run_of, same, steps
 
 MLP: dict[str, Any] = {
     "networks": {

@@ -9,7 +9,7 @@ import torch
 from gancore_profile.ledger import Ledger
 from gancore_profile.spans import Name, listening
 
-from tests.hosts import CBGAN, FREE, run_of, same, steps
+from tests.compose.hosts import CBGAN, FREE, run_of, same, steps
 
 
 class Clock:

@@ -27,7 +27,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
 from gancore.training import checkpoint
 from gancore.training.stopping import Interrupted
-from tests.hosts import CBGAN, CPU, FREE, GAME, installed, registry, run_of
+from tests.compose.hosts import CBGAN, CPU, FREE, GAME, installed, registry, run_of
 
 SCORED: dict[str, Any] = {
     "run": {"iterations": 4, "sample_every": 0},

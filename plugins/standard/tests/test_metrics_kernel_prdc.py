@@ -24,7 +24,7 @@ from gancore.contract.settings import check
 from gancore.engine.data import to_uint8, to_unit
 from gancore.parallel.randomness import noise_for
 from gancore.training.evaluate import Evaluator
-from tests.hosts import run_of, steps
+from tests.compose.hosts import run_of, steps
 
 Array = np.ndarray[Any, np.dtype[Any]]
 FRACTIONS = ("precision", "recall", "coverage")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from gancore import GancoreError
 from gancore.engine.data import to_unit
 from gancore.engine.run import Run
-from tests.hosts import run_of, same
+from tests.compose.hosts import run_of, same
 
 CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifier"}}}
 

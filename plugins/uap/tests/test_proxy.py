@@ -19,7 +19,7 @@ from torch import Tensor
 from gancore import GancoreError
 from gancore.tools import to_uint8, to_unit
 from gancore.training import checkpoint
-from tests.hosts import run_of, steps
+from tests.compose.hosts import run_of, steps
 
 CLASSES = 5
 

@@ -3,7 +3,7 @@
 No value here depends on the machine. `SEEDS` is written by hand; the two files beside this module, ``pins/draws.json`` and
 ``pins/checkpoints.json``, were written by `write`, which takes them from the code as it is:
 
-    python -c "from tests.test_pins import write; write()"
+    python -c "from tests.compose.test_pins import write; write()"
 
 A pin that changes makes every earlier run another run, or every earlier checkpoint unreadable; so write the files anew only
 where that is meant.
@@ -32,7 +32,7 @@ from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample
-from tests.hosts import CPU, registry, steps
+from tests.compose.hosts import CPU, registry, steps
 
 PINS = Path(__file__).with_name("pins")
 

@@ -9,9 +9,9 @@ from types import ModuleType
 import pytest
 import torch
 
-from tests.hosts import run_of, steps
+from tests.compose.hosts import run_of, steps
 
-SCRIPT = Path(__file__).resolve().parents[1] / "examples" / "by_hand.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "by_hand.py"
 
 RECIPE = {
     "run": {"iterations": 8, "batch_size": 16, "latent_dim": 16, "precision": "float32", "seed": 0},

@@ -20,7 +20,7 @@ from gancore.recipe.registry import Registry, registry
 from tests import probe
 from tests.hosts import CPU, GAME
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
 
 

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import peers
 from benchmarks.contestant import Conditions, Contestant
-from tests.hosts import CPU
+from tests.compose.hosts import CPU
 
 OURS = (peers.FLOAT32, peers.BFLOAT16, peers.TEXTBOOK)
 

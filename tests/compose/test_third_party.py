@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "gancore-plugin-r1"
 RECIPE = """
 [run]
@@ -73,11 +73,11 @@ def wheel_of(source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with gancore and the example plugin, each installed from its wheel."""
+    """An environment with gancore, the standard components and the example plugin, each installed from its wheel."""
     pytest.importorskip("build", reason="the package `build` makes the wheels")
     root = tmp_path_factory.mktemp("third-party")
     fresh = Environment(root / "venv")
-    for name, source in (("gancore", ROOT), ("r1", EXAMPLE)):
+    for name, source in (("gancore", ROOT), ("standard", ROOT / "plugins" / "standard"), ("r1", EXAMPLE)):
         fresh.install(wheel_of(source, root / f"wheel-{name}"))
     yield fresh
     shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,40 @@
+"""Small recipes of several plugins' components, and the registry that holds all plugins of this repository."""
+
+from __future__ import annotations
+
+import functools
+from importlib import import_module
+from typing import Any
+
+from gancore.engine.run import Run
+from gancore.plan.plan import Plan
+from gancore.recipe.registry import Registry
+from gancore.testing import host
+from tests import hosts, probe
+from tests.conftest import PLUGINS
+from tests.hosts import CPU, FREE, GAME, installed, same, steps
+
+__all__ = ["CBGAN", "CPU", "FREE", "GAME", "installed", "plan_of", "registry", "run_of", "same", "steps"]
+
+CBGAN: dict[str, Any] = {
+    "samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}},
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "losses": {"balance": {"use": "cbgan/class-balance", "weight": 10.0, "cycle": 3}},
+}
+"""The class-balancing regularizer, with an untrained classifier."""
+
+
+@functools.cache
+def registry() -> Registry:
+    """Return this repository's plugins, the probe plugin and the conformance suite's host."""
+    return Registry.of({**{name: import_module(f"gancore_{name}") for name in PLUGINS}, "probe": probe, "host": host})
+
+
+def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: str = "test") -> Plan:
+    """Return the plan of the base recipe with tables layered over it."""
+    return hosts.plan_of(*tables, base=base, name=name, plugins=registry())
+
+
+def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Run:
+    """Return the run of the base recipe with tables layered over it."""
+    return Run(plan_of(*tables, base=base), CPU)
