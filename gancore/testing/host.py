@@ -12,24 +12,24 @@ _HERE = "gancore.testing.components"
 @hookimpl
 def gancore_loss_terms() -> Iterator[Component]:
     """Yield games of three shapes, and losses of a classifier and of any head."""
-    yield Component("non-saturating", f"{_HERE}:NonSaturating", "Non-saturating game", "arXiv:1406.2661")
-    yield Component("hinge", f"{_HERE}:Hinge", "Hinge game", "arXiv:1705.02894")
-    yield Component("relativistic-average", f"{_HERE}:RelativisticAverage", "Relativistic game", "arXiv:1807.00734")
-    yield Component("cross-entropy", f"{_HERE}:CrossEntropy", "Cross entropy of a classifier")
-    yield Component("least-squares", f"{_HERE}:LeastSquares", "Least squares of any head")
+    yield Component("non-saturating-game", f"{_HERE}:NonSaturating", "Non-saturating game", "arXiv:1406.2661")
+    yield Component("hinge-game", f"{_HERE}:Hinge", "Hinge game", "arXiv:1705.02894")
+    yield Component("relativistic-average-game", f"{_HERE}:RelativisticAverage", "Relativistic game", "arXiv:1807.00734")
+    yield Component("classifier-loss", f"{_HERE}:CrossEntropy", "Cross entropy of a classifier")
+    yield Component("head-loss", f"{_HERE}:LeastSquares", "Least squares of any head")
 
 
 @hookimpl
 def gancore_heads() -> Iterator[Component]:
     """Yield linear heads."""
-    yield Component("linear", f"{_HERE}:LinearHead", "One logit")
-    yield Component("classes", f"{_HERE}:ClassHead", "Class logits")
+    yield Component("logit", f"{_HERE}:LinearHead", "One logit")
+    yield Component("class-logits", f"{_HERE}:ClassHead", "Class logits")
 
 
 @hookimpl
 def gancore_latents() -> Iterator[Component]:
     """Yield the plainest latents."""
-    yield Component("normal", f"{_HERE}:Normal", "Standard normal latents, uniform labels")
+    yield Component("gaussian", f"{_HERE}:Normal", "Standard normal latents, uniform labels")
 
 
 @hookimpl

@@ -28,9 +28,9 @@ GAME: Table = {
         "discriminator": {"use": "host/discriminator"},
         "classifier": {"use": "host/classifier"},
     },
-    "heads": {"adversarial": {"use": "host/linear"}, "classes": {"use": "host/classes"}},
-    "losses": {"adversarial": {"use": "host/non-saturating"}},
-    "latent": {"use": "host/normal"},
+    "heads": {"adversarial": {"use": "host/logit"}, "classes": {"use": "host/class-logits"}},
+    "losses": {"adversarial": {"use": "host/non-saturating-game"}},
+    "latent": {"use": "host/gaussian"},
     "loop": {"use": "host/turns", "players": ["discriminator", "generator"]},
     "optimizers": {"discriminator": ADAM, "generator": ADAM},
     "ema": {"decay": 0.9},
@@ -41,7 +41,7 @@ PLAYERS = tuple(GAME["networks"])
 SUPERVISED: Table = {
     "networks": {"generator": False, "discriminator": False},
     "heads": False,
-    "losses": {"adversarial": False, "loss": {"use": "host/cross-entropy"}},
+    "losses": {"adversarial": False, "loss": {"use": "host/classifier-loss"}},
     "loop": {"players": ["classifier"]},
     "optimizers": {"generator": False, "discriminator": False, "classifier": ADAM},
     "ema": False,
@@ -89,7 +89,7 @@ def host_of(kind: str, cls: type[Any], use: str, settings: Mapping[str, Any]) ->
     if kind == "loss":
         around = _around_term(cls)
     elif kind == "head":
-        around = {"losses": {"reader": {"use": "host/least-squares"}}}
+        around = {"losses": {"reader": {"use": "host/head-loss"}}}
     elif kind == "sampler":
         around = {"sources": {label: {} for label in _built(cls, use, settings).reads()}}
     return merge(merge(GAME, around), {HOSTED[kind]: {LABEL: own}})
@@ -123,5 +123,5 @@ def _around_loop(players: Sequence[str]) -> Table:
         "optimizers": {player: ADAM if player in players else False for player in PLAYERS},
     }
     if "classifier" in players:
-        around = merge(around, {"losses": {"loss": {"use": "host/cross-entropy"}}})
+        around = merge(around, {"losses": {"loss": {"use": "host/classifier-loss"}}})
     return around if "generator" in players else {**around, "ema": False}

@@ -130,7 +130,7 @@ def _cases_of_component(tested: Tested) -> Iterator[Case]:
     yield tested.case("weight 0 is the same as absent", checks.weight_zero)
     if not is_supervised(_loaded(tested.declared)):
         for objective in ("hinge", "non-saturating", "relativistic-average"):
-            losses = {"adversarial": {"use": f"host/{objective}"}}
+            losses = {"adversarial": {"use": f"host/{objective}-game"}}
             yield tested.case(f"trains beside {objective}", checks.trains, {"losses": losses})
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 
 import click
-import gancore_standard
 import pytest
 from click.testing import CliRunner, Result
 from torch import Tensor
@@ -24,6 +23,7 @@ import gancore.files.toml
 from gancore import GancoreError
 from gancore.cli import main as cli
 from gancore.recipe.registry import Registry
+from tests import standin
 from tests.hosts import installed
 
 
@@ -104,7 +104,7 @@ def test_samples_are_written_by_the_format_of_their_suffix(recipe: Path, tmp_pat
 
     module = ModuleType("shapes")
     module.gancore_image_formats = gancore_image_formats  # type: ignore[attr-defined]
-    with installed(Registry.of({"standard": gancore_standard, "shapes": module})):
+    with installed(Registry.of({"standard": standin, "shapes": module})):
         assert run("sample", "runs/tiny", "--n", 6, "--out", "six.shape").exit_code == 0
     assert (tmp_path / "six.shape").read_text() == "(6, 1, 8, 8)"
 
@@ -195,7 +195,7 @@ def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
         return [gancore.Component("greet", "tests.cli.test_cli:greet", "Greets")]
 
     module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
-    found = Registry.of({"standard": gancore_standard, "commanding": module})
+    found = Registry.of({"standard": standin, "commanding": module})
     with installed(found):
         assert re.search(r"Commands of plugins:\n(  .*\n)*  greet +Greets\n", run("--help").output)
         assert run("greet").output == "hello\n"

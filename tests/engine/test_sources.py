@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import gancore_standard
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_standard.losses.objectives import Minimax
 from gancore_standard.robustness import classifier_of
 from gancore_standard.schedules import linear
 from torch import Tensor, nn
@@ -39,11 +37,11 @@ from gancore.recipe.registry import Registry
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
 from gancore.testing.checks import NoSynchronization, gradients_elsewhere
-from gancore.testing.components import TinyDiscriminator
+from gancore.testing.components import NonSaturating, TinyDiscriminator
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.prerequisites import training_recipe, wanted
-from tests import probe
+from tests import probe, standin
 from tests.hosts import CPU, installed, same, steps
 from tests.probe.parts import Free
 
@@ -158,7 +156,7 @@ class Fool(gancore.LossTerm):
         return real_adversarial.mean()
 
 
-class Both(Minimax):
+class Both(NonSaturating):
     """The game, of which an attack may raise either side."""
 
     def attacked_fake(self, *, fake_adversarial: Tensor) -> Tensor:
@@ -256,7 +254,7 @@ def gancore_metrics() -> Iterator[gancore.Component]:
     yield from _declared(keeps="Keeps")
 
 
-REGISTRY = Registry.of({"standard": gancore_standard, "host": host, "probe": probe, "toy": sys.modules[__name__]})
+REGISTRY = Registry.of({"standard": standin, "host": host, "probe": probe, "toy": sys.modules[__name__]})
 
 GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 12, "latent_dim": 4, "precision": "float32", "log_every": 2},

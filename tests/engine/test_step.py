@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gancore.testing.checks import NoSynchronization, gradients_elsewhere
-from tests.hosts import CBGAN, FREE, run_of, same, steps
+from tests.hosts import BALANCE, FREE, run_of, same, steps
 
 GRADIENT_PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
 R1: dict[str, Any] = {"losses": {"penalty": {"use": "probe/r1"}}}
@@ -32,7 +32,7 @@ TWO_GENERATORS: dict[str, Any] = {
 }
 ABILITIES: dict[str, dict[str, Any]] = {
     "plain": {},
-    "class balance": CBGAN,
+    "class balance": BALANCE,
     "free replay": FREE,
     "free replay and R1": {**FREE, **R1},
     "attack with own gradient": SIGN,
@@ -48,7 +48,7 @@ ABILITIES: dict[str, dict[str, Any]] = {
     "measurement before D": {"samplers": {"dim": {"use": "probe/dim"}}},
     "dropout in D": {"networks": {"discriminator": {"dropout": 0.5}}},
     "a term now and then": {"losses": {"now": {"use": "probe/nothing", "every": 2, "start": 1, "stop": 4}}},
-    "bfloat16": {"run": {"precision": "bfloat16"}, **CBGAN},
+    "bfloat16": {"run": {"precision": "bfloat16"}, **BALANCE},
     "uniform latent": {"latent": {"use": "standard/uniform"}},
     "augmentation": {"data": {"flip": True, "crop_padding": 1}},
 }
@@ -117,8 +117,8 @@ def test_what_several_parts_need_is_computed_once(ability: str, expected: dict[s
 
 
 def test_weight_zero_is_the_same_as_absent_bit_for_bit() -> None:
-    zero = {"losses": {"balance": {**CBGAN["losses"]["balance"], "weight": 0.0}, "penalty": {"use": "probe/r1", "weight": 0}}}
-    networks = {"networks": CBGAN["networks"]}
+    zero = {"losses": {"balance": {**BALANCE["losses"]["balance"], "weight": 0.0}, "penalty": {"use": "probe/r1", "weight": 0}}}
+    networks = {"networks": BALANCE["networks"]}
     assert same(steps(run_of(networks), 4), steps(run_of(networks, zero), 4)) == []
 
 
@@ -129,7 +129,7 @@ def test_the_order_of_the_recipe_does_not_matter() -> None:
 
 
 def test_adding_a_part_leaves_the_draws_of_the_others_alone() -> None:
-    plain, composed = run_of(), run_of(CBGAN | {"samplers": {}})
+    plain, composed = run_of(), run_of(BALANCE | {"samplers": {}})
     assert all(name.startswith("loss.balance") for name in same(plain, composed))
     a, b = plain.fresh(), composed.fresh()
     assert torch.equal(a.real, b.real)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-import gancore_standard
 import pytest
 import torch
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from gancore.recipe.registry import Registry
 from gancore.testing import host
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample
+from tests import standin
 from tests.hosts import CPU, same, steps
 
 
@@ -104,7 +104,7 @@ BASE: dict[str, Any] = {
 
 
 def plan_of(*tables: dict[str, Any]) -> Plan:
-    registry = Registry.of({"standard": gancore_standard, "own": sys.modules[__name__], "host": host})
+    registry = Registry.of({"standard": standin, "own": sys.modules[__name__], "host": host})
     table = BASE
     for over in tables:
         table = merge(table, over)

@@ -16,7 +16,6 @@ from typing import Any
 import attrs
 import pytest
 import torch
-from gancore_standard.networks.small_cnn import SmallCNN
 from torch import Tensor
 
 from gancore import GancoreError
@@ -24,6 +23,7 @@ from gancore.files.tensors import read_tensors, write_tensors
 from gancore.parallel import distributed
 from tests.hosts import run_of
 from tests.processes import CASES, outcome
+from tests.standin.networks import SmallCNN
 
 ROOT = Path(__file__).resolve().parents[1]
 

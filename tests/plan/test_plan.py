@@ -10,7 +10,7 @@ from gancore.cli.explain import explain
 from gancore.plan.phases import Forward, PhasePlan, plan_phase
 from gancore.plan.vocabulary import vocabulary
 from tests.engine.test_step import ABILITIES
-from tests.hosts import CBGAN, FREE, plan_of
+from tests.hosts import BALANCE, FREE, plan_of
 
 
 def phase(player: str, *tables: dict[str, Any]) -> PhasePlan:
@@ -68,20 +68,20 @@ def test_a_discriminator_with_batch_statistics_gets_real_and_fake_apart() -> Non
 
 
 def test_a_frozen_classifier_carries_the_graph_to_the_generator_alone() -> None:
-    (forward,) = phase("generator", CBGAN).networks
+    (forward,) = phase("generator", BALANCE).networks
     assert (forward.network, forward.side, forward.grad, forward.embedding) == ("classifier", "fake", True, False)
-    assert phase("discriminator", CBGAN).networks == ()
+    assert phase("discriminator", BALANCE).networks == ()
 
 
 def test_the_vocabulary_names_what_the_recipe_provides() -> None:
-    names = vocabulary(plan_of(CBGAN))
+    names = vocabulary(plan_of(BALANCE))
     for name in ("real_adversarial", "fake_view", "fake_classifier", "real_classifier_features", "z", "fake_activations"):
         assert name in names
     assert "fake_classes" not in names
 
 
 def test_explain_counts_what_an_iteration_costs() -> None:
-    text = explain(plan_of(CBGAN))
+    text = explain(plan_of(BALANCE))
     assert "D(real + fake): one joined forward -> real_adversarial, fake_adversarial" in text
     assert "D(real): one forward, without graph -> real_adversarial" in text
     assert "classifier(fake) -> fake_classifier" in text
@@ -89,5 +89,5 @@ def test_explain_counts_what_an_iteration_costs() -> None:
     assert "forwards     classifier 1, discriminator 3, generator 2" in text
     assert "second-order gradient" in explain(plan_of(ABILITIES["R1"]))
     assert "real is perturbed by attacks.free" in explain(plan_of(FREE))
-    zero = {"losses": {"balance": {**CBGAN["losses"]["balance"], "weight": 0}}, "networks": CBGAN["networks"]}
+    zero = {"losses": {"balance": {**BALANCE["losses"]["balance"], "weight": 0}}, "networks": BALANCE["networks"]}
     assert "losses.balance has weight 0: it is left out" in explain(plan_of(zero))

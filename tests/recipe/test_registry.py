@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import gancore_standard
 import pytest
 
 import gancore
@@ -17,6 +16,7 @@ from gancore import Component, GancoreError
 from gancore.contract.hooks import KINDS
 from gancore.contract.settings import settings_of
 from gancore.recipe.registry import Registry, registry
+from tests import standin
 
 
 def plugin(**hooks: list[Any]) -> ModuleType:
@@ -48,13 +48,13 @@ def test_every_component_of_core_resolves_and_annotates_its_settings() -> None:
 
 
 def test_a_bare_name_works_while_it_is_unique() -> None:
-    found = Registry.of({"standard": gancore_standard, "mine": plugin(gancore_loss_terms=loss("new"))})
+    found = Registry.of({"standard": standin, "mine": plugin(gancore_loss_terms=loss("new"))})
     assert found.component("loss", "new", "here").full_name == "mine/new"
     assert found.component("loss", "mine/new", "here").full_name == "mine/new"
 
 
 def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
-    found = Registry.of({"standard": gancore_standard, "mine": plugin(gancore_loss_terms=loss("hinge"))})
+    found = Registry.of({"standard": standin, "mine": plugin(gancore_loss_terms=loss("hinge"))})
     with pytest.raises(
         GancoreError, match=r"here uses 'hinge', which is ambiguous: it may be standard/hinge .* and mine/hinge"
     ):
@@ -74,7 +74,7 @@ def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
 )
 def test_an_unknown_component_gets_the_nearest_help(kind: str, name: str, sentence: str) -> None:
     with pytest.raises(GancoreError) as caught:
-        Registry.of({"standard": gancore_standard}).component(kind, name, "here")
+        Registry.of({"standard": standin}).component(kind, name, "here")
     assert sentence in str(caught.value)
 
 

@@ -17,7 +17,9 @@ def _declared(module: str, **targets: str) -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield from _declared(_HOST, non_saturating="NonSaturating", cross_entropy="CrossEntropy")
+    yield from _declared(_HOST, relativistic_average="RelativisticAverage")
     yield from _declared(f"{__name__}.losses", hinge="Hinge", relativistic="Relativistic", wasserstein="Wasserstein")
+    yield from _declared(f"{__name__}.losses", minimax="Minimax", least_squares="LeastSquares")
     yield from _declared(f"{__name__}.losses", gradient_penalty="GradientPenalty", auxiliary_classifier="AuxiliaryClassifier")
 
 

@@ -20,6 +20,23 @@ class Hinge(components.Hinge):
         return F.relu(1 - real_adversarial)
 
 
+class Minimax(components.NonSaturating):
+    """The original game, whose generator loss saturates."""
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return -F.softplus(fake_adversarial).mean()
+
+
+class LeastSquares(gancore.LossTerm):
+    """The least-squares game."""
+
+    def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+        return (real_adversarial - 1).square().mean() + fake_adversarial.square().mean()
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return (fake_adversarial - 1).square().mean()
+
+
 class Relativistic(gancore.LossTerm):
     """The relativistic game of pairs."""
 

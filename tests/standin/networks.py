@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import gancore
+from gancore import GancoreError
 
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 
@@ -74,6 +75,8 @@ class SpectralDiscriminator(gancore.Discriminator):
 
     def __init__(self, *, channels: int, image_size: int, width: Width = 1.0, spectral_norm: bool = True) -> None:
         super().__init__()
+        if image_size < 8:
+            raise GancoreError(f"the network is for images of at least 8 pixels a side, not {image_size}.")
         self.features, self.spectral_norm = 8, spectral_norm
         layers = [nn.Conv2d(channels, _channels(width), 3, padding=1), nn.Linear(_channels(width) * image_size**2, 8)]
         convolution, linear = map(_spectral, layers) if spectral_norm else layers

@@ -265,7 +265,7 @@ def _weights(kind: str, path: Path) -> None:
     elif kind == "another network":
         save_file({"conv1.weight": torch.zeros(2, 2)}, path)
     else:
-        from gancore_standard.networks.small_cnn import SmallCNN
+        from tests.standin.networks import SmallCNN
 
         save_file({k: v.contiguous() for k, v in SmallCNN(channels=1, image_size=8, classes=7).state_dict().items()}, path)
 

@@ -14,7 +14,7 @@ from gancore.engine.data import to_uint8, to_unit
 from gancore.training.evaluate import Evaluator
 from gancore.training.protocol import fingerprint
 from gancore.training.sampling import sample
-from tests.hosts import CBGAN, run_of, steps
+from tests.hosts import BALANCE, run_of, steps
 
 METRICS: dict[str, Any] = {
     "networks": {"annotator": {"use": "host/classifier"}},
@@ -151,7 +151,7 @@ def test_the_annotators_fingerprint_changes_with_any_weight() -> None:
 
 
 def test_samples_ask_for_the_classes_in_turn_and_are_a_function_of_the_seed() -> None:
-    run = run_of(CBGAN)
+    run = run_of(BALANCE)
     images, labels = sample(run, 7, [3, 5])
     assert labels.tolist() == [3, 5, 3, 5, 3, 5, 3]
     assert images.shape == (7, 1, 8, 8)

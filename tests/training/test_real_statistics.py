@@ -27,9 +27,8 @@ def made(tmp_path: Path, *tables: dict[str, Any], seed: int = 0) -> Run:
     torch.manual_seed(seed)
     weights = tmp_path / f"classifier-{seed}.safetensors"
     if not weights.exists():
-        from gancore_standard.networks.small_cnn import SmallCNN
-
         from gancore.files.tensors import write_tensors
+        from tests.standin.networks import SmallCNN
 
         write_tensors(weights, SmallCNN(channels=1, image_size=8, classes=10).state_dict(), {})
     return run_of(METRICS, {"networks": {"classifier": {"weights": str(weights)}}}, *tables)

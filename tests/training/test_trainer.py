@@ -30,9 +30,9 @@ from gancore.training.evaluate import Evaluator
 from gancore.training.run_folder import RunFolder
 from gancore.training.stopping import Interrupted
 from gancore.training.trainer import open_run, train
-from tests.hosts import CBGAN, CPU, FREE, GAME, registry, same
+from tests.hosts import BALANCE, CPU, FREE, GAME, registry, same
 
-CASES: dict[str, dict[str, Any]] = {"plain": {}, "CBGAN": CBGAN, "attack": FREE}
+CASES: dict[str, dict[str, Any]] = {"plain": {}, "BALANCE": BALANCE, "attack": FREE}
 CHILD = """
 import sys, torch
 from pathlib import Path
@@ -93,7 +93,7 @@ def test_a_run_leaves_recipe_environment_log_samples_checkpoint_and_weights(tmp_
 
 
 def test_the_resolved_recipe_is_itself_a_recipe(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", CBGAN)
+    run = trained(tmp_path / "run", BALANCE)
     again = check_table(toml.read(tmp_path / "run" / "recipe.toml"), registry(), name="again")
     assert again.digest == run.recipe.digest
     assert same(run, train(again, registry(), tmp_path / "again", device=CPU)) == []
@@ -226,7 +226,7 @@ def test_a_damaged_checkpoint_is_named_with_the_one_to_go_back_to_and_nothing_is
 
 
 def test_a_run_opens_as_its_newest_checkpoint_left_it(tmp_path: Path) -> None:
-    run = trained(tmp_path / "run", CBGAN)
+    run = trained(tmp_path / "run", BALANCE)
     assert same(run, open_run(tmp_path / "run", registry(), CPU)) == []
 
 
@@ -271,7 +271,7 @@ def test_a_networks_weights_are_trained_first_when_they_are_not_there_and_found_
         )
     )
     table = merge(
-        CBGAN, {"networks": {"classifier": {"use": "standard/small-cnn", "width": 0.5, "trained_by": str(classifier)}}}
+        BALANCE, {"networks": {"classifier": {"use": "standard/small-cnn", "width": 0.5, "trained_by": str(classifier)}}}
     )
     table = merge(table, {"networks": {"classifier": {"inherits": ["data", "samplers"]}}})
 
@@ -304,7 +304,7 @@ def test_the_default_loop_is_two_phases_written_out() -> None:
         def phase(self, player: str, batch: str) -> None:
             self.calls.append(player)
 
-    from gancore_standard.loops import Alternating
+    from tests.standin.loops import Alternating
 
     recorder = Recorder()
     loop: Loop = Alternating(discriminator_steps=2)

@@ -25,8 +25,8 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.training.trainer import train
 from tests.compose.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
-from tests.recorder import Recorder
 from tests.compose.test_by_hand import RECIPE
+from tests.recorder import Recorder
 
 SNDCGAN: dict[str, Any] = {
     "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},
