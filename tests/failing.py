@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from gancore import GancoreError
+from gancore import GancoreError, engine
 from gancore.cli import main
-from gancore.engine import devices
 from gancore.parallel import distributed
+from tests.hosts import installed, registry
 
-choose = devices.choose_device
+choose = engine.choose_device
 
 
 def _chosen(name: str) -> torch.device:
@@ -19,5 +19,6 @@ def _chosen(name: str) -> torch.device:
 
 
 if __name__ == "__main__":
-    devices.choose_device = _chosen
-    main.main()
+    engine.choose_device = _chosen
+    with installed(registry()):
+        main.main()

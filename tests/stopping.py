@@ -8,6 +8,7 @@ import sys
 
 from gancore.cli.main import main as command_line
 from gancore.engine.run import Run
+from tests.hosts import installed, registry
 
 
 def main() -> None:
@@ -22,7 +23,8 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     Run.step = stepped  # type: ignore[method-assign]
-    command_line()
+    with installed(registry()):
+        command_line()
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ from gancore import GancoreError
 from gancore.cli import main as cli
 from gancore.recipe.registry import Registry
 from tests import standin
-from tests.hosts import installed
+from tests.hosts import installed, registry
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @click.command()
@@ -65,20 +67,23 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def _plugins_of_tests() -> Iterator[None]:
+    with installed(registry()):
+        yield
+
+
 def run(*words: object) -> Result:
     return CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
 
 
-def test_train_sample_report_in_a_row(recipe: Path, tmp_path: Path) -> None:
+def test_train_and_sample_in_a_row(recipe: Path, tmp_path: Path) -> None:
     done = run("train", recipe)
     assert done.exit_code == 0, done.output
-    assert "The run is in runs/tiny. To look at it: gancore report runs/tiny" in done.output
+    assert "The run is in runs/tiny." in done.output
     done = run("sample", "runs/tiny", "--n", 6, "--classes", "3,5", "--out", "six.png")
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "six.png").read_bytes().startswith(b"\x89PNG")
-    done = run("report", "runs/tiny")
-    assert done.exit_code == 0, done.output
-    assert "<html" in (tmp_path / "runs" / "tiny" / "report.html").read_text()
+    assert (tmp_path / "six.png").read_bytes() == b"\x89PNG (6, 1, 8, 8)"
 
 
 def test_set_and_with_layer_over_the_recipe(recipe: Path, tmp_path: Path) -> None:
@@ -115,16 +120,13 @@ def write_shape(images: Tensor, path: Path, *, columns: int | None = None) -> No
 
 
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
-    metric = ["--set", "metrics.cas.use=cas", "--set", "metrics.cas.labels=generator"]
-    metric += ["--set", "metrics.cas.architecture=small-cnn", "--set", "metrics.cas.classifier_iterations=2"]
+    metric = ["--set", "networks.annotator.use=host/classifier", "--set", "metrics.classes.use=class-histogram"]
     metric += ["--set", "evaluation.samples=16"]
     assert run("train", recipe, *metric).exit_code == 0
     done = run("evaluate", "runs/tiny")
     assert done.exit_code == 0, done.output
-    assert re.search(r"cas/cas +0\.\d+ +\(protocol [0-9a-f]{8}\)", done.output)
-    lines = (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines()
-    assert len(lines) == 2
-    one, two = map(json.loads, lines)
+    assert re.search(r"classes/distinct_classes +\d+ +\(protocol [0-9a-f]{8}\)", done.output)
+    one, two = map(json.loads, (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines())
     assert one["scores"] == two["scores"]
     assert one["protocols"] == two["protocols"]
 
@@ -138,32 +140,38 @@ def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path
 
 
 def test_show_gives_settings_documentation_and_citation() -> None:
-    done = run("show", "cbgan/class-balance")
+    done = run("show", "probe/balance")
     assert done.exit_code == 0
-    assert "cite: OpenReview:yEnaS6yOkxy" in done.output
+    assert "cite: arXiv:1809.11096" in done.output
     assert re.search(r"cycle +a whole number at least 1 \(default 2000\)", done.output)
     assert re.search(r"classes +a whole number.* \(given by gancore\)", done.output)
-    assert "Eq. 7" in done.output
-    done = run("show", "cbgan/digits-lt")
-    assert "extends cbgan/digits-lt-baseline" in done.output
-    assert 'use = "cbgan/class-balance"' in done.output
+    assert "Weighs a classifier's mean decisions" in done.output
+    done = run("show", "probe/balanced-game")
+    assert "extends probe/game" in done.output
+    assert 'use = "probe/balance"' in done.output
 
 
 def test_lists_name_everything_that_is_installed() -> None:
-    assert "cbgan/class-balance" in run("components", "loss").output
+    assert "probe/balance" in run("components", "loss").output
     assert "standard/linear" not in run("components", "loss").output
     assert "standard/linear" in run("components").output
-    assert "cbgan/cifar10-100 " in run("recipes").output
-    assert re.search(
-        r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
-    )
+    assert "probe/balanced-game " in run("recipes").output
+    assert re.search(r"^probe +gancore-plugin-probe \S+: \d+ losses, .*3 recipes$", run("plugins").output, re.MULTILINE)
 
 
 def test_doctor_says_what_is_here() -> None:
     done = run("doctor")
     assert done.exit_code == 0, done.output
-    for word in ("torch ", "precision", "fashion-mnist", "cbgan", "torchvision 0."):
+    for word in ("torch ", "precision", "probe "):
         assert word in done.output
+
+
+def test_without_plugins_a_recipe_says_what_to_install(tmp_path: Path) -> None:
+    with installed(Registry.of({})):
+        assert run("--help").exit_code == run("recipes").exit_code == run("plugins").exit_code == run("doctor").exit_code == 0
+        done = run("train", "elsewhere/recipe")
+    assert done.exit_code == 2
+    assert "needs the plugin 'elsewhere', which is not installed; try `pip install gancore-plugin-elsewhere`" in done.output
 
 
 def test_doctor_tells_what_a_plugin_finds_broken() -> None:
@@ -203,8 +211,8 @@ def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_saves_and_prints_the_line_that_resumes(recipe: Path, tmp_path: Path, number: int) -> None:
-    command = [sys.executable, "-m", "gancore", "train", str(recipe), "--set", "run.iterations=100000"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.command", "train", str(recipe), "--set", "run.iterations=100000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as child:
         log = tmp_path / "runs" / "tiny" / "log.jsonl"
         deadline = time.monotonic() + 60

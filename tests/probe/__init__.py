@@ -19,7 +19,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("clip", f"{PARTS}:Clip", "A projection after a step")
     yield gancore.Component("nothing", f"{PARTS}:Nothing", "A term of value 0 without gradient")
     yield gancore.Component("greedy", f"{PARTS}:Greedy", "Wants an attack to raise activations")
-    yield gancore.Component("balance", f"{PARTS}:Balance", "A term with state, of a classifier's decisions")
+    yield gancore.Component("balance", f"{PARTS}:Balance", "A term with state, of a classifier's decisions", "arXiv:1809.11096")
     yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
 
@@ -76,6 +76,11 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
+
+
+@gancore.hookimpl
+def gancore_metrics() -> Iterator[gancore.Component]:
+    yield gancore.Component("whole", f"{PARTS}:Whole", "A score of the whole run")
 
 
 @gancore.hookimpl

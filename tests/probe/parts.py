@@ -198,6 +198,17 @@ class Greedy(gancore.LossTerm):
         return real_activations[0].flatten(1).square().mean(1)
 
 
+class Whole(gancore.Metric):
+    """Scores a run by its iteration, and refuses one without an annotator."""
+
+    def prepare(self, run: gancore.Run) -> None:
+        if "annotator" not in run.networks:
+            raise gancore.GancoreError("there is no annotator.")
+
+    def score_run(self, run: gancore.Run) -> dict[str, Any]:
+        return {"iteration": run.iteration}
+
+
 class NormedHead(gancore.Head):
     def __init__(self, *, features: int) -> None:
         super().__init__()
@@ -251,6 +262,7 @@ class Free(gancore.Attack):
     """One perturbation that lives for the whole training (Shafahi et al. 2019)."""
 
     gradient = "shared"
+    per_image = frozenset({"delta"})
 
     def __init__(
         self, *, channels: int, image_size: int, batch_size: int, epsilon: float = 0.02, step: float | None = None

@@ -62,3 +62,8 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 def gancore_metrics() -> Iterator[gancore.Component]:
     yield from _declared(f"{__name__}.metrics", class_histogram="ClassHistogram", fid="MeanDistance", kid="MeanDistance")
     yield from _declared(f"{__name__}.metrics", prdc="NeighborDistance")
+
+
+@gancore.hookimpl
+def gancore_image_formats() -> Iterator[gancore.Component]:
+    yield from _declared(f"{__name__}.image_format", png="write")

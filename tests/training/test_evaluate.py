@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from gancore_standard.robustness import robust_accuracy
 
 from gancore import GancoreError
 from gancore.engine.data import to_uint8, to_unit
@@ -21,7 +19,6 @@ METRICS: dict[str, Any] = {
     "metrics": {
         "classes": {"use": "standard/class-histogram", "network": "annotator"},
         "fid": {"use": "standard/fid", "network": "annotator"},
-        "score": {"use": "standard/inception-score", "network": "annotator"},
     },
     "evaluation": {"samples": 130, "batch_size": 50},
 }
@@ -38,18 +35,22 @@ def test_one_stream_feeds_every_metric_and_the_values_are_those_of_the_images() 
     for start, number in ((0, 50), (50, 50), (100, 30)):
         drawn = run.latent(number, "evaluation", 0, start)
         images.append(to_unit(to_uint8(generator(drawn.z, drawn.label))))
-    annotator = run.networks["annotator"]
-    fake = torch.cat(images)
+    annotator, fake = run.networks["annotator"], torch.cat(images)
     counts = torch.bincount(annotator(fake).argmax(1), minlength=10)
     assert scores.values["classes/histogram"] == pytest.approx((counts / 130).tolist())
-    real, _ = run.plan.dataset.load("test")
-    a, b = (annotator.embed(x).detach().double().numpy() for x in (to_unit(real), fake))
-    from scipy.linalg import sqrtm
+    means = [annotator.embed(x).detach().mean(0) for x in (to_unit(run.plan.dataset.load("test")[0]), fake)]
+    assert scores.values["fid/fid"] == pytest.approx(float((means[0] - means[1]).square().sum()), rel=1e-4)
 
-    covariances = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = np.real(sqrtm(covariances[0] @ covariances[1]))
-    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root)
-    assert scores.values["fid/fid"] == pytest.approx(expected, rel=1e-4)
+
+def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
+    whole: dict[str, Any] = {"metrics": {"whole": {"use": "probe/whole"}}}
+    scores = Evaluator(steps(run_of(METRICS, whole), 2))()
+    assert scores.values.pop("whole/iteration") == 2
+    # The other scores are those without it.
+    assert scores.values == Evaluator(steps(run_of(METRICS), 2))().values
+    assert "samples" not in scores.protocols["whole"]
+    with pytest.raises(GancoreError, match=r"^test: metrics\.whole \(probe/whole\): there is no annotator"):
+        Evaluator(run_of(whole))
 
 
 def test_an_evaluation_leaves_the_run_as_it_was_and_repeats_to_the_last_bit() -> None:
@@ -67,7 +68,7 @@ def test_every_value_carries_its_protocol_and_an_id_that_changes_with_it() -> No
     scores = Evaluator(run_of(METRICS))()
     protocol = scores.protocols["fid"]
     assert protocol["samples"] == 130
-    assert protocol["real_images"] == 355
+    assert protocol["real_images"] == 360
     assert protocol["real_split"] == "test"
     assert protocol["weights"] == "ema"
     assert protocol["batch_norm"] == "eval"
@@ -97,42 +98,6 @@ def test_real_statistics_are_computed_once() -> None:
     evaluator()
     evaluator()
     assert loads == ["test"]
-
-
-def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
-    robust = {"use": "standard/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
-    run = run_of(METRICS, {"metrics": {"robust": robust}})
-    scores = Evaluator(run)()
-    found = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
-    assert scores.values["robust/accuracy_0.1"] == found.accuracy["0.1"]
-    assert scores.values["robust/lipschitz"] == found.lipschitz
-    assert scores.better["robust/accuracy_0.1"] == "higher"
-    protocol = scores.protocols["robust"]
-    assert (protocol["attack"], protocol["images"], protocol["split"]) == ("fastrobgan/fgsm", 30, "test")
-    assert "samples" not in protocol
-    # The other scores are those without it.
-    alone = Evaluator(run_of(METRICS))().values
-    assert alone == {name: value for name, value in scores.values.items() if not name.startswith("robust/")}
-    for change, words in (({"attack": "pdg"}, "pdg"), ({"settings": {"norms": 1}}, "'norm'"), ({"classifier": "g"}, "'g'")):
-        with pytest.raises(GancoreError, match=rf"^test: metrics\.robust \(standard/robust-accuracy\): .*{words}"):
-            Evaluator(run_of(METRICS, {"metrics": {"robust": {**robust, **change}}}))
-
-
-def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:
-    intra = {"metrics": {"intra": {"use": "standard/intra-frechet"}}, "evaluation": {"samples": 400}}
-    balanced = Evaluator(run_of(METRICS, intra), ["intra"])()
-    assert set(balanced.values) == {"intra/intra_frechet", "intra/by_class"}
-    long_tail = {"samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}}}
-    run = run_of(METRICS, intra, long_tail)
-    values = Evaluator(run, ["intra"])().values
-    by_class = values["intra/by_class"]
-    assert len(by_class) == 10
-    order = sorted(range(10), key=lambda k: -run.batches.class_counts[k])
-    assert values["intra/tail"] == pytest.approx(np.mean([by_class[k] for k in order[-3:]]))
-    assert values["intra/medium"] == pytest.approx(np.mean([by_class[k] for k in order[3:7]]))
-    few = run_of(METRICS, intra, {"evaluation": {"samples": 12}})
-    with pytest.raises(GancoreError, match=r"class \d has [01] of the generated images; raise evaluation\.samples"):
-        Evaluator(few, ["intra"])()
 
 
 def test_only_the_metrics_asked_for_are_computed() -> None:

@@ -1,0 +1,67 @@
+"""The command line with the plugins of this repository."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.cli.test_cli import recipe, run
+
+__all__ = ["recipe"]
+
+
+def test_train_sample_report_in_a_row(recipe: Path, tmp_path: Path) -> None:
+    done = run("train", recipe)
+    assert done.exit_code == 0, done.output
+    assert "The run is in runs/tiny. To look at it: gancore report runs/tiny" in done.output
+    done = run("sample", "runs/tiny", "--n", 6, "--classes", "3,5", "--out", "six.png")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "six.png").read_bytes().startswith(b"\x89PNG")
+    done = run("report", "runs/tiny")
+    assert done.exit_code == 0, done.output
+    assert "<html" in (tmp_path / "runs" / "tiny" / "report.html").read_text()
+
+
+def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
+    metric = ["--set", "metrics.cas.use=cas", "--set", "metrics.cas.labels=generator"]
+    metric += ["--set", "metrics.cas.architecture=small-cnn", "--set", "metrics.cas.classifier_iterations=2"]
+    metric += ["--set", "evaluation.samples=16"]
+    assert run("train", recipe, *metric).exit_code == 0
+    done = run("evaluate", "runs/tiny")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"cas/cas +0\.\d+ +\(protocol [0-9a-f]{8}\)", done.output)
+    lines = (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    one, two = map(json.loads, lines)
+    assert one["scores"] == two["scores"]
+    assert one["protocols"] == two["protocols"]
+
+
+def test_show_gives_settings_documentation_and_citation() -> None:
+    done = run("show", "cbgan/class-balance")
+    assert done.exit_code == 0
+    assert "cite: OpenReview:yEnaS6yOkxy" in done.output
+    assert re.search(r"cycle +a whole number at least 1 \(default 2000\)", done.output)
+    assert re.search(r"classes +a whole number.* \(given by gancore\)", done.output)
+    assert "Eq. 7" in done.output
+    done = run("show", "cbgan/digits-lt")
+    assert "extends cbgan/digits-lt-baseline" in done.output
+    assert 'use = "cbgan/class-balance"' in done.output
+
+
+def test_lists_name_everything_that_is_installed() -> None:
+    assert "cbgan/class-balance" in run("components", "loss").output
+    assert "standard/linear" not in run("components", "loss").output
+    assert "standard/linear" in run("components").output
+    assert "cbgan/cifar10-100 " in run("recipes").output
+    assert re.search(
+        r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
+    )
+
+
+def test_doctor_says_what_is_here() -> None:
+    done = run("doctor")
+    assert done.exit_code == 0, done.output
+    for word in ("torch ", "precision", "fashion-mnist", "cbgan", "torchvision 0."):
+        assert word in done.output
