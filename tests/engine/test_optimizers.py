@@ -100,12 +100,10 @@ def test_two_plugins_with_one_optimizer_are_ambiguous() -> None:
 
     other = type(sys)("other")
     other.gancore_optimizers = gancore.hookimpl(gancore_optimizers)
-    import gancore_standard
-
     from gancore.testing import host
-    from tests import probe
+    from tests import probe, standin
 
-    found = Registry.of({"standard": gancore_standard, "host": host, "probe": probe, "other": other})
+    found = Registry.of({"standard": standin, "host": host, "probe": probe, "other": other})
     with pytest.raises(GancoreError, match=r"'adam', which is ambiguous: it may be standard/adam .* and other/adam"):
         check_table({**GAME, **trained_by("adam")}, found, name="test")
 

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_standard.optimizers import adam, sgd
-from gancore_standard.schedules import cosine, exponential, linear, steps
 from torch import nn
 
 from gancore import GancoreError
 from gancore.engine.players import MovingAverage, Player
 from tests.hosts import plan_of
+from tests.standin.optimizers import adam, sgd
 
 
 def test_the_moving_average_follows_the_cbgan_code(parity: Callable[[str], dict[str, Any]]) -> None:
@@ -45,21 +44,6 @@ def test_the_moving_average_takes_buffers_along() -> None:
     torch.testing.assert_close(average.network.running_mean, network.running_mean / 2)
     assert average.network.num_batches_tracked == 1
     assert not average.network.weight.requires_grad
-
-
-def test_schedules_are_what_their_papers_say() -> None:
-    assert exponential(base=0.5, period=80_000)(160_000) == pytest.approx(0.25)
-    assert [linear(iterations=10)(i) for i in (0, 5, 10)] == [1.0, 0.5, 0.0]
-    assert linear(iterations=10, start=5)(5) == 1.0
-    assert cosine(iterations=10)(10) == pytest.approx(0.0)
-    assert cosine(iterations=10, warmup=4)(1) == 0.5
-
-
-def test_the_steps_schedule_is_ldam_drws(parity: Callable[[str], dict[str, Any]]) -> None:
-    expected = parity("ldam_drw")["lr_schedule_base0.1"]
-    # One iteration an epoch: a rise over 5 epochs, then x 0.01 from epoch 160 and again from 180 (0-based).
-    factor = steps(at=[160, 180], factor=0.01, warmup=5)
-    assert [0.1 * factor(epoch) for epoch in range(200)] == pytest.approx(expected.tolist())
 
 
 def test_an_optimizers_state_comes_back_bit_exactly() -> None:

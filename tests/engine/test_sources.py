@@ -12,8 +12,6 @@ import attrs
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_standard.robustness import classifier_of
-from gancore_standard.schedules import linear
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -858,27 +856,6 @@ def test_explain_says_on_what_the_discriminator_stands_and_counts_the_forwards(t
     assert f"classifier {embeddings(run_of(ON, *tables))}," in line
 
 
-def test_a_class_head_on_features_is_attacked_through_the_classifier() -> None:
-    table = {
-        "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
-        "losses": {"c": {"use": "standard/auxiliary-classifier"}},
-    }
-    run = run_of(ON, THIRD, table, {"networks": {"classifier": {"use": "toy/dropping"}}})
-    x = run.fresh().real
-    with classifier_of(run, "classes") as (name, classify, modules):
-        assert name == "classes"
-        leaf = x.clone().requires_grad_()
-        found = classify(leaf)
-        assert not any(module.training for module in modules)
-        assert torch.equal(found, classify(leaf))
-        (gradient,) = torch.autograd.grad(found.sum(), leaf)
-        assert gradient.abs().max() > 0
-        features = run.networks["discriminator"](run.networks["classifier"].embed(x)[:, :, None, None])
-        torch.testing.assert_close(found, run.heads["classes"](features, None))
-    assert run.networks["classifier"].training
-    assert run.networks["classifier"].linear.weight.requires_grad
-
-
 # -- data of floats ----------------------------------------------------------------------------------------------------
 
 
@@ -938,18 +915,6 @@ def test_points_may_leave_the_square_in_an_evaluation() -> None:
 
 
 # -- schedules, training of prerequisites ------------------------------------------------------------------------------
-
-
-def test_the_linear_schedule_stops_at_its_floor() -> None:
-    factor = linear(iterations=100, start=20, floor=0.25)
-    assert [factor(i) for i in (0, 20, 60, 80, 99, 100, 1000)] == pytest.approx([1, 1, 0.5, 0.25, 0.25, 0.25, 0.25])
-    plain = linear(iterations=100, start=20)
-    assert [plain(i) for i in (0, 20, 60, 100, 1000)] == pytest.approx([1, 1, 0.5, 0, 0])
-    assert {linear(iterations=100, floor=1.0)(i) for i in (0, 50, 100)} == {1.0}
-    for floor in (-0.1, 1.5):
-        table = {"optimizers": {"generator": {"schedule": {"use": "linear", "floor": floor}}}}
-        with pytest.raises(GancoreError, match=r"floor must be a number in \[0, 1\]"):
-            plan_of(table)
 
 
 SUPERVISED = {

@@ -42,6 +42,17 @@ def gancore_latents() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_optimizers() -> Iterator[gancore.Component]:
+    yield from _declared(f"{__name__}.optimizers", adam="adam", sgd="sgd")
+
+
+@gancore.hookimpl
+def gancore_schedules() -> Iterator[gancore.Component]:
+    yield from _declared(f"{__name__}.optimizers", constant="constant", linear="linear", exponential="exponential")
+    yield from _declared(f"{__name__}.optimizers", cosine="cosine", steps="steps")
+
+
+@gancore.hookimpl
 def gancore_loops() -> Iterator[gancore.Component]:
     yield from _declared(f"{__name__}.loops", alternating="Alternating", supervised="Supervised")
 

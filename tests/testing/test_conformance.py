@@ -26,6 +26,7 @@ from gancore.testing.checks import (
 from gancore.testing.hosting import GAME, Table, build_host, host_of, host_registry
 from gancore.testing.processes import TwoProcesses, shared_table
 from gancore.testing.suite import _two_processes, cases_of
+from tests.hosts import installed, registry
 
 
 class Careless(gancore.LossTerm):
@@ -219,6 +220,7 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -
         _two_processes(pair, "local mean", " ")
     with pytest.raises(AssertionError, match="need not name"):
         _two_processes(pair, "", "they differ")
-    cases = dict(cases_of("standard", {}, {"fid": "a score"}))
+    with installed(registry()):
+        cases = dict(cases_of("standard", {}, {"fid": "a score"}))
     with pytest.raises(pytest.fail.Exception, match="nothing of standard that is trained"):
         cases["fid: is apart"]()
