@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import pluggy
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 GANCORE_API = 1
 """Version of this contract. A plugin may state ``GANCORE_API = 1``; another number is refused with a sentence."""
 
-hookspec = pluggy.HookspecMarker("gancore")
 hookimpl = pluggy.HookimplMarker("gancore")
 
 
@@ -41,69 +40,46 @@ class Component:
     cite: str = ""
 
 
-class Hooks:
+class Hooks(Protocol):
     """Every hook that a plugin may implement."""
 
-    @hookspec
     def gancore_loss_terms(self) -> Iterator[Component]:
         """Yield loss terms: subclasses of `gancore.LossTerm`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_heads(self) -> Iterator[Component]:
         """Yield discriminator heads: subclasses of `gancore.Head`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_samplers(self) -> Iterator[Component]:
         """Yield data samplers: subclasses of `gancore.Sampler`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_latents(self) -> Iterator[Component]:
         """Yield distributions of latents and labels: subclasses of `gancore.Latent`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_attacks(self) -> Iterator[Component]:
         """Yield attacks: subclasses of `gancore.Attack`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_loops(self) -> Iterator[Component]:
         """Yield update rules: subclasses of `gancore.Loop`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_networks(self) -> Iterator[Component]:
         """Yield networks: subclasses of `gancore.Generator`, `gancore.Discriminator` or `gancore.Classifier`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_datasets(self) -> Iterator[Component]:
         """Yield image sets: subclasses of `gancore.Dataset`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_metrics(self) -> Iterator[Component]:
         """Yield scores: subclasses of `gancore.Metric`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_optimizers(self) -> Iterator[Component]:
         """Yield optimizers: classes or functions, called with a list of parameters and keyword settings.
 
         They give a `torch.optim.Optimizer`, one call of whose `step` takes the one step of a turn. Those of `torch.optim` are
         there without a plugin.
         """
-        raise NotImplementedError
 
-    @hookspec
     def gancore_schedules(self) -> Iterator[Component]:
         """Yield schedules: functions of keyword settings that give a `gancore.Factor`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_accelerators(self) -> Iterator[Component]:
         """Yield other ways to run an iteration, which a recipe names in ``run.accelerate``.
 
@@ -111,45 +87,32 @@ class Hooks:
         going to be, and gets the function that runs an iteration so far; what it returns is called in its place for the rest of
         the training, and must compute the same. Through ``tell`` it says ``on``, or ``off: `` and why; again if that changes.
         """
-        raise NotImplementedError
 
-    @hookspec
     def gancore_recipes(self) -> Iterator[Path]:
         """Yield the folder(s) that hold the plugin's recipes, ``*.toml``; a recipe is named ``plugin/stem``."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_image_formats(self) -> Iterator[Component]:
         """Yield image formats, each named by the suffix of its files, e.g. ``png``.
 
         `target` is a function ``(images, path, *, columns=None)``: it writes images (N, C, H, W) in [-1, 1], on the CPU, to one
         file, `columns` in a row where it is a grid, and makes missing folders. It raises `gancore.GancoreError` where it can't.
         """
-        raise NotImplementedError
 
-    @hookspec
     def gancore_commands(self) -> Iterator[Component]:
         """Yield commands of the command line; `target` is a `click.Command`, imported when it is called."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_doctor(self) -> Iterator[str]:
         """Yield lines for `gancore doctor`: what the plugin needs of a machine. What is broken raises `GancoreError`."""
-        raise NotImplementedError
 
-    @hookspec
     def gancore_run_started(self, run: Run) -> None:
         """Observe that a run starts (or resumes) training. Of several processes rank 0 alone calls observers."""
 
-    @hookspec
     def gancore_logged(self, run: Run, iteration: int, values: Mapping[str, float]) -> None:
         """Observe a line of the log, every ``run.log_every`` iterations."""
 
-    @hookspec
     def gancore_evaluated(self, run: Run, iteration: int, scores: Mapping[str, Any]) -> None:
         """Observe the scores of an evaluation."""
 
-    @hookspec
     def gancore_run_ended(self, run: Run) -> None:
         """Observe that a run has ended, after its last checkpoint."""
 

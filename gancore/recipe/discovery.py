@@ -24,7 +24,7 @@ from gancore.errors import did_you_mean, listed
 
 GROUP = "gancore"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-HOOKS = frozenset({*KINDS.values(), *OBSERVERS, "gancore_recipes", "gancore_doctor"})
+HOOKS = frozenset(name for name in vars(Hooks) if name.startswith("gancore_"))
 
 
 @attrs.frozen
