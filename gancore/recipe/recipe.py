@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -25,9 +25,16 @@ if TYPE_CHECKING:
     from gancore.recipe.registry import Registry
 
 
+T = TypeVar("T")
+
 DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal", "optimizers": "standard/adam"}
 """Tables whose `use` may be left out -> the component that then stands in them."""
 
+SCHEDULED = {"losses": "weight", "optimizers": "lr"}
+"""Tables whose components may have a ``schedule`` -> the number that it changes."""
+
+_AUGMENTED = tuple(attrs.fields_dict(Augmentation))
+_OF_CORE = {"data": _AUGMENTED, "losses": ("schedule",), "optimizers": ("schedule", "schedules")}
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -152,42 +159,35 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
     """Check a resolved table into a `Recipe`. The settings of components are checked in the plan, where they are loaded."""
     check_tables(table, name)
     table = _without_removed(copy.deepcopy(dict(table)), name)
-    schedules = _schedules(table, registry, name)
-    parts: dict[tuple[str, str], Part] = {}
-    for group, kind in GROUPS.items():
-        for label, settings in table.get(group, {}).items():
-            if not _LABEL.fullmatch(label):
-                raise GancoreError(f"{name}: the label {group}.{label} must be lower-case letters, digits and underscores.")
-            if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
-                parts[group, label] = _shared_source(label, settings, table.get("data", {}), registry, name)
-                continue
-            parts[group, label] = _part(group, label, kind, settings, registry, name, table[group])
+    if "generator" not in table["networks"]:
+        # Nothing is drawn for nobody; a fragment that sets latents may be laid over a classifier's recipe.
+        table.pop("latent", None)
+    reader = _Reader(registry, name)
+    schedules = reader.schedules(table)
+    parts = {
+        (group, label): reader.part(group, label, kind, settings, table[group])
+        for group, kind in GROUPS.items()
+        for label, settings in table[group].items()
+        if not (group == "sources" and isinstance(settings, Mapping) and "use" not in settings)
+    }
     for group, kind in SINGLE.items():
-        if group == "latent" and "generator" not in table["networks"]:
-            # Nothing is drawn for nobody; a fragment that sets one may be laid over a classifier's recipe.
-            table.pop(group, None)
-            continue
-        settings = table.setdefault(group, {})
-        parts[group, group] = _part(group, group, kind, settings, registry, name, table)
-    # The resolved table names components in full, so that it means the same wherever it is read.
-    for (group, label), part in parts.items():
-        if not part.shared:
-            (table[group] if group in SINGLE else table[group][label])["use"] = part.declared.full_name
-    data = parts["data", "data"]
-    own = {key: data.settings.pop(key) for key in list(data.settings) if key in attrs.fields_dict(Augmentation)}
-    run = RunSettings(**_checked(RunSettings, table.get("run", {}), f"{name}: run"))
+        if group != "latent" or "generator" in table["networks"]:
+            parts[group, group] = reader.part(group, group, kind, table.setdefault(group, {}), table)
+    for label, settings in table["sources"].items():
+        if ("sources", label) not in parts:
+            parts["sources", label] = reader.shared_source(label, settings, parts["data", "data"])
+    run = reader.checked(RunSettings, "run", table.get("run", {}))
     accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
     if accelerators:
         table["run"]["accelerate"] = [declared.full_name for declared in accelerators]
-    average = table.get("ema")
     return Recipe(
         name=name,
         layers=tuple(layers) or (name,),
         table=table,
         run=run,
-        augmentation=Augmentation(**_checked(Augmentation, own, f"{name}: data")),
-        ema=None if average is None else Average(**_checked(Average, _unscheduled(average), f"{name}: ema")),
-        evaluation=Evaluation(**_checked(Evaluation, table.get("evaluation", {}), f"{name}: evaluation")),
+        augmentation=reader.checked(Augmentation, "data", {k: v for k, v in table["data"].items() if k in _AUGMENTED}),
+        ema=reader.checked(Average, "ema", table["ema"], ["schedule"]) if "ema" in table else None,
+        evaluation=reader.checked(Evaluation, "evaluation", table.get("evaluation", {})),
         accelerators=accelerators,
         parts=parts,
         schedules=schedules,
@@ -196,92 +196,72 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
 
 def default_optimizer(name: str, player: str, registry: Registry) -> Part:
     """Return the optimizer of a player for which a recipe of this name has no table."""
-    return _part("optimizers", player, "optimizer", {}, registry, name, {})
+    return _Reader(registry, name).part("optimizers", player, "optimizer", {}, {})
 
 
-def _schedules(table: Mapping[str, Any], registry: Registry, name: str) -> dict[str, Part]:
-    """Return the schedules of a recipe's table, and write their full names into it."""
-    schedules: dict[str, Part] = {}
+@attrs.frozen
+class _Reader:
+    """Checks a recipe's table, and writes each component's full name into it, so that it means the same wherever it is read."""
 
-    def add(place: str, number: str, holder: dict[str, Any], key: str) -> None:
-        if f"{place}.{number}" in schedules:
-            raise GancoreError(f"{name}: {place} has two schedules of {number}; leave one out.")
-        schedule = _part(f"{place}.schedule", number, "schedule", holder[key], registry, name, {})
-        holder[key] = {**holder[key], "use": schedule.declared.full_name}
-        schedules[f"{place}.{number}"] = schedule
+    registry: Registry
+    name: str
 
-    numbers = {"optimizers": "lr", "losses": "weight"}
-    holders = [(f"{group}.{label}", numbers[group], part) for group in numbers for label, part in table[group].items()]
-    for place, number, holder in [*holders, ("ema", "decay", table.get("ema"))]:
-        if isinstance(holder, dict) and "schedule" in holder:
-            add(place, number, holder, "schedule")
-    for player, settings in table["optimizers"].items():
-        several = settings.get("schedules", {}) if isinstance(settings, dict) else {}
-        if not isinstance(several, dict):
-            raise GancoreError(f"{name}: optimizers.{player}.schedules must be a table of schedules, not {several!r}.")
-        for number in several:
-            add(f"optimizers.{player}", number, several, number)
-    return schedules
+    def part(self, group: str, label: str, kind: str, settings: Any, siblings: Mapping[str, Any]) -> Part:
+        """Return the component that a table names."""
+        place = f"{self.name}: {group}" if group == label else f"{self.name}: {group}.{label}"
+        if not isinstance(settings, dict):
+            hint = " (false switches it off)" if group in GROUPS else ""
+            raise GancoreError(f"{place} must be a table with a `use`{hint}, not {settings!r}.")
+        use = settings.get("use", DEFAULTS.get(group))
+        if use is None:
+            others = [other for other in siblings if other != label] if group in GROUPS else []
+            raise GancoreError(f"{place} has no `use`, the {kind} that it is{did_you_mean(label, others)}.")
+        declared = self.registry.component(kind, convert(use, str, where=f"{place}.use"), where=place)
+        settings["use"] = declared.full_name
+        own = {key: value for key, value in settings.items() if key not in ("use", *_OF_CORE.get(group, ()))}
+        return Part(group, label, declared, own, f"{place} ({declared.full_name})")
 
+    def shared_source(self, label: str, settings: Mapping[str, Any], data: Part) -> Part:
+        """Return a source that draws from the recipe's own data."""
+        if settings:
+            raise GancoreError(
+                f"{self.name}: sources.{label} has no `use`, so it draws from the recipe's own data and takes no "
+                f'{listed(settings)}; choose among its images by samplers with of = "{label}", or name a data set by `use`.'
+            )
+        return attrs.evolve(data, group="sources", label=label, where=f"{self.name}: sources.{label}", shared=True)
 
-def _unscheduled(settings: Any) -> Any:
-    """Return a table without its schedule, which stands for itself."""
-    if not isinstance(settings, Mapping):
-        return settings
-    return {key: value for key, value in settings.items() if key != "schedule"}
+    def schedules(self, table: Mapping[str, Any]) -> dict[str, Part]:
+        """Return every schedule, by the place of the number that it changes."""
+        schedules: dict[str, Part] = {}
+        places = [(f"{group}.{label}", SCHEDULED[group], own) for group in SCHEDULED for label, own in table[group].items()]
+        for place, number, settings in [*places, ("ema", "decay", table.get("ema"))]:
+            if not isinstance(settings, dict):
+                continue
+            several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
+            if not isinstance(several, dict):
+                raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
+            if "schedule" in settings and number in several:
+                raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
+            own = {number: settings["schedule"]} if "schedule" in settings else {}
+            for name, schedule in {**own, **several}.items():
+                schedules[f"{place}.{name}"] = self.part(f"{place}.schedule", name, "schedule", schedule, {})
+        return schedules
 
-
-def _checked(cls: type, given: Any, where: str) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise GancoreError(f"{where} must be a table, not {given!r}.")
-    return {key: value for key, value in check(cls, given, where=where).items() if key in given}
+    def checked(self, cls: type[T], group: str, settings: Any, leave: Collection[str] = ()) -> T:
+        """Return a table that core handles, all but some of its keys."""
+        if not isinstance(settings, Mapping):
+            raise GancoreError(f"{self.name}: {group} must be a table, not {settings!r}.")
+        own = {key: value for key, value in settings.items() if key not in leave}
+        return cls(**check(cls, own, where=f"{self.name}: {group}"))
 
 
 def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
     for key in GROUPS:
         group = table.get(key, {})
-        if group is False:
-            table[key] = {}
-            continue
-        if not isinstance(group, Mapping):
+        if group is not False and not isinstance(group, Mapping):
             raise GancoreError(f"{name}: {key} must hold tables, one a part, not {group!r}.")
-        table[key] = {label: part for label, part in group.items() if part is not False}
-    for key in ("ema", "evaluation"):
-        if table.get(key) is False:
-            del table[key]
-    return table
-
-
-def _shared_source(label: str, settings: Mapping[str, Any], data: Any, registry: Registry, name: str) -> Part:
-    if settings:
-        raise GancoreError(
-            f"{name}: sources.{label} has no `use`, so it draws from the recipe's own data and takes no {listed(settings)}; "
-            f'choose among its images by samplers with of = "{label}", or name another data set by `use`.'
-        )
-    part = _part("data", "data", "dataset", data, registry, name, {})
-    return attrs.evolve(part, group="sources", label=label, where=f"{name}: sources.{label}", shared=True)
-
-
-def _part(
-    group: str,
-    label: str,
-    kind: str,
-    settings: Any,
-    registry: Registry,
-    name: str,
-    siblings: Mapping[str, Any],
-) -> Part:
-    place = group if group == label else f"{group}.{label}"
-    if not isinstance(settings, Mapping):
-        hint = " (false switches it off)" if group in GROUPS else ""
-        raise GancoreError(f"{name}: {place} must be a table with a `use`{hint}, not {settings!r}.")
-    settings = dict(_unscheduled(settings)) if group in ("losses", "optimizers") else dict(settings)
-    if group == "optimizers":
-        settings.pop("schedules", None)
-    use = settings.pop("use", DEFAULTS.get(group))
-    if use is None:
-        others = [other for other in siblings if other != label] if group in GROUPS else []
-        raise GancoreError(f"{name}: {place} has no `use`, the {kind} that it is{did_you_mean(label, others)}.")
-    use = convert(use, str, where=f"{name}: {place}.use")
-    declared = registry.component(kind, use, where=f"{name}: {place}")
-    return Part(group, label, declared, settings, f"{name}: {place} ({declared.full_name})")
+        for label in group or ():
+            if not _LABEL.fullmatch(label):
+                raise GancoreError(f"{name}: the label {key}.{label} must be lower-case letters, digits and underscores.")
+        table[key] = {label: part for label, part in (group or {}).items() if part is not False}
+    return {key: value for key, value in table.items() if value is not False or key not in ("ema", "evaluation")}

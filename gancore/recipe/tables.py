@@ -118,8 +118,8 @@ class TermKeys:
 
 
 @attrs.frozen(kw_only=True)
-class NetworkKeys:
-    """Keys that every network takes.
+class HeadKeys:
+    """Keys that every head and network takes.
 
     Attributes:
         weights: A safetensors file to start from.
@@ -127,35 +127,27 @@ class NetworkKeys:
         inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``; of the samplers
             those that say which images take part, for what is done to a drawn batch belongs to this recipe's game.
         trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
+    """
+
+    weights: str | None = None
+    trained_by: str | None = None
+    inherits: list[str] = attrs.field(factory=lambda: ["data"])
+    trained_with: list[str] = attrs.field(factory=list)
+
+
+@attrs.frozen(kw_only=True)
+class NetworkKeys(HeadKeys):
+    """Keys that every network takes beside those of a head.
+
+    Attributes:
         on: For a discriminator, the label of the classifier whose features it sees in place of images.
         input_mean: Per channel, on the [0, 1] scale: with `input_std`, the network's own normalization of its input.
         input_std: Per channel, on the [0, 1] scale.
     """
 
-    weights: str | None = None
-    trained_by: str | None = None
-    inherits: list[str] = attrs.field(factory=lambda: ["data"])
-    trained_with: list[str] = attrs.field(factory=list)
     on: str | None = None
     input_mean: list[float] | None = None
     input_std: list[Annotated[float, Range(0, open_low=True)]] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class HeadKeys:
-    """Keys that every head takes.
-
-    Attributes:
-        weights: A safetensors file to start from.
-        trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
-        inherits: Tables of this recipe that the training recipe takes over.
-        trained_with: ``KEY=VALUE`` texts that change the training recipe.
-    """
-
-    weights: str | None = None
-    trained_by: str | None = None
-    inherits: list[str] = attrs.field(factory=lambda: ["data"])
-    trained_with: list[str] = attrs.field(factory=list)
 
 
 @attrs.frozen(kw_only=True)
