@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError, LossTerm, Range, global_mean
-from gancore.tools import distributed
 
 
 class AuxiliaryClassifier(LossTerm):
@@ -129,9 +128,9 @@ class CrossEntropy(LossTerm):
             true_class = real_label[:, None] == torch.arange(logits.shape[1], device=logits.device)
             logits = self.scale * torch.where(true_class, logits - self.margins.to(logits.dtype), logits)
         loss = F.cross_entropy(logits, real_label, weight=weights)
-        if weights is None or distributed.world_size() == 1:
+        if weights is None:
             return loss
-        # The weights of all images add up to the divisor, not those of this process alone.
+        # The weights of all images add up to the divisor, not those of this process alone; in one process the factor is 1.
         own = weights[real_label].sum()
         return loss * (own / global_mean(own))
 
