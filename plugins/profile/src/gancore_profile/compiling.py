@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from gancore.tools import DISCRIMINATOR, distributed, plan_phase
+from gancore.tools import DISCRIMINATOR, distributed, first_line, plan_phase
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -56,7 +56,7 @@ def _compile(run: Run, step: Callable[[], None]) -> str:
     try:
         problem = _disagreement(expected, _tried(run, step), TOLERANCE[run.precision])
     except Exception as error:  # whatever a compiler may raise; the run can do without
-        problem = f"it fails here ({_first_line(error)})"
+        problem = f"it fails here ({type(error).__name__}: {first_line(error)})"
     if problem is not None:
         for module in modules:
             del module.forward
@@ -100,8 +100,3 @@ def _disagreement(expected: dict[str, Tensor], compiled: dict[str, Tensor], tole
         if not float(apart) <= tolerance:
             return f"compiled networks give the loss {name} {float(compiled[name]):.6g} instead of {float(value):.6g}"
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0].rstrip('.:')}" if lines else type(error).__name__
