@@ -19,7 +19,7 @@ def test_the_order_of_keys_does_not_count_and_every_value_does() -> None:
 def test_core_makes_digests_in_one_place_and_random_keys_in_another() -> None:
     sources = Path(gancore.__file__).parent
     users = {str(path.relative_to(sources)) for path in sources.rglob("*.py") if "hashlib" in path.read_text()}
-    assert users == {"files/digest.py", "parallel/randomness.py"}
+    assert users == {"files/digests.py", "parallel/randomness.py"}
 
 
 @pytest.mark.parametrize("characters", [8, 12, 32])
