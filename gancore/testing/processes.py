@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import multiprocessing
 import tempfile
@@ -13,7 +14,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import attrs
 import pytest
 import torch
 import torch.distributed as dist
@@ -91,9 +91,10 @@ def differences(one: Outcome, two: Outcome) -> list[str]:
     return far
 
 
-@attrs.define
-class TwoProcesses:
-    """The outcomes of some hosts in a pair of processes, which are started when the first one is asked for.
+def two_processes(plugin: str, module: ModuleType, tables: Mapping[str, Callable[[], Table]]) -> Callable[[str], str | None]:
+    """Return what says why a case's outcome is not that of one process, as a sentence for the author, or None.
+
+    The pair of processes runs all cases when the first one is asked for.
 
     Args:
         plugin: Name of the plugin under test.
@@ -101,30 +102,28 @@ class TwoProcesses:
         tables: What returns each host, by case.
     """
 
-    plugin: str
-    module: ModuleType
-    tables: Mapping[str, Callable[[], Table]]
-    _outcomes: dict[str, Outcome | str] | None = None
+    @functools.cache
+    def outcomes() -> dict[str, Outcome | str]:
+        built = [_built(build) for build in tables.values()]
+        return dict(zip(tables, _run_together(plugin, module.__name__, built), strict=True))
 
-    def check(self, case: str) -> str | None:
-        """Return why a case's outcome is not that of one process, as a sentence for the author, or None."""
-        one = outcome(build_host(self.tables[case](), host_registry({self.plugin: self.module})))
-        if self._outcomes is None:
-            tables = [self._table(build) for build in self.tables.values()]
-            self._outcomes = dict(zip(self.tables, _run_together(self.plugin, self.module.__name__, tables), strict=True))
-        two = self._outcomes[case]
+    def problem_of(case: str) -> str | None:
+        one = outcome(build_host(tables[case](), host_registry({plugin: module})))
+        two = outcomes()[case]
         if isinstance(two, str):
             return f"two processes fail where one does not: {two}"
         far = differences(one, two)
         return f"two processes do not compute what one does; they differ in {', '.join(far)}. {ADVICE}" if far else None
 
-    @staticmethod
-    def _table(build: Callable[[], Table]) -> Table | None:
-        try:
-            return build()
-        except (Exception, pytest.skip.Exception):
-            # Its own case builds it first, and says what is wrong.
-            return None
+    return problem_of
+
+
+def _built(build: Callable[[], Table]) -> Table | None:
+    try:
+        return build()
+    except (Exception, pytest.skip.Exception):
+        # Its own case builds it first, and says what is wrong.
+        return None
 
 
 def _run_together(plugin: str, module: str, tables: Sequence[Table | None]) -> list[Outcome | str]:

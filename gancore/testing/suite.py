@@ -21,7 +21,7 @@ from gancore.plan import make_plan
 from gancore.recipe import Declared, Plugin, Registry, merge, read, registry
 from gancore.testing import checks, host
 from gancore.testing.hosting import HOSTED, Table, host_of, host_registry, is_supervised
-from gancore.testing.processes import TwoProcesses, shared_table
+from gancore.testing.processes import shared_table, two_processes
 
 Case = tuple[str, Callable[[], None]]
 
@@ -66,8 +66,8 @@ def conformance(
     Args:
         plugin: The plugin's entry-point name.
         settings: For components that have required settings: their values, by bare name.
-        apart: For components with which two processes can't compute what one does: why, by bare
-            name. The case is then skipped with this reason, and fails once they do compute the same.
+        apart: For components with which two processes can't compute what one does: why, by bare name. The case is then skipped
+            with this reason, and fails once they do compute the same.
     """
     cases = list(cases_of(plugin, settings or {}, apart or {}))
 
@@ -82,10 +82,8 @@ def cases_of(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mappin
     """Yield the cases of a plugin, with their titles."""
     plugin = {plugin.name: plugin for plugin in registry().plugins()}.get(name)
     if plugin is None:
-        yield (
-            "is installed",
-            partial(pytest.fail, f"no installed distribution has an entry point {name!r} in the group 'gancore'"),
-        )
+        reason = f"no installed distribution has an entry point {name!r} in the group 'gancore'"
+        yield "is installed", partial(pytest.fail, reason)
         return
     if plugin.problem:
         yield "is sound", partial(pytest.fail, plugin.problem)
@@ -136,21 +134,19 @@ def _cases_of_component(tested: Tested) -> Iterator[Case]:
 
 def _process_cases(tested: Sequence[Tested], plugin: Plugin, apart: Mapping[str, str]) -> Iterator[Case]:
     tables = {f"{each.declared.kind} {each.declared.name}": each.shared_table for each in tested}
-    pair = TwoProcesses(plugin.name, sys.modules[plugin.module], tables)
+    problem_of = two_processes(plugin.name, sys.modules[plugin.module], tables)
     for case in tables:
         name = case.split()[1]
-        yield f"{name}: two processes compute what one does", partial(_two_processes, pair, case, apart.get(name))
+        yield f"{name}: two processes compute what one does", partial(_two_processes, problem_of, case, apart.get(name))
     for name in sorted(set(apart) - {each.declared.name for each in tested}):
-        yield (
-            f"{name}: is apart",
-            partial(pytest.fail, f"apart names {name!r}, which is nothing of {plugin.name} that is trained"),
-        )
+        reason = f"apart names {name!r}, which is nothing of {plugin.name} that is trained"
+        yield f"{name}: is apart", partial(pytest.fail, reason)
 
 
-def _two_processes(pair: TwoProcesses, case: str, apart: str | None) -> None:
+def _two_processes(problem_of: Callable[[str], str | None], case: str, apart: str | None) -> None:
     if apart is not None and not apart.strip():
         pytest.fail(f"apart gives no reason why the {case} computes something else in two processes")
-    problem = pair.check(case)
+    problem = problem_of(case)
     if apart is None:
         assert problem is None, problem
         return

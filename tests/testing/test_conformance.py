@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -24,9 +25,11 @@ from gancore.testing.checks import (
     weight_zero,
 )
 from gancore.testing.hosting import GAME, Table, build_host, host_of, host_registry
-from gancore.testing.processes import TwoProcesses, shared_table
+from gancore.testing.processes import shared_table, two_processes
 from gancore.testing.suite import _two_processes, cases_of
 from tests.hosts import installed, registry
+
+Checker = Callable[[str], str | None]
 
 
 class Careless(gancore.LossTerm):
@@ -183,14 +186,14 @@ def _faulty(fault: str) -> Table:
 
 
 @pytest.fixture(scope="module")
-def pair() -> TwoProcesses:
+def pair() -> Checker:
     """All faults in one pair of processes, those that fail before those that don't."""
     faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws")
-    return TwoProcesses("careless", tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
+    return two_processes("careless", tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
 
 
 @pytest.mark.parametrize("fault", ["local mean", "own draws"])
-def test_the_suite_finds_a_loss_that_is_none_of_the_whole_batch(pair: TwoProcesses, fault: str) -> None:
+def test_the_suite_finds_a_loss_that_is_none_of_the_whole_batch(pair: Checker, fault: str) -> None:
     with pytest.raises(AssertionError, match=r"differ in after/network\.generator/linear\.weight .* gancore\.global_mean"):
         _two_processes(pair, fault, None)
     with pytest.raises(pytest.skip.Exception, match="pairs of images"):
@@ -205,17 +208,17 @@ def test_the_suite_finds_a_loss_that_is_none_of_the_whole_batch(pair: TwoProcess
         ("exits", "SystemExit: 3"),
     ],
 )
-def test_a_part_that_fails_in_a_process_fails_alone_and_says_why(pair: TwoProcesses, fault: str, cause: str) -> None:
+def test_a_part_that_fails_in_a_process_fails_alone_and_says_why(pair: Checker, fault: str, cause: str) -> None:
     with pytest.raises(AssertionError, match=f"two processes fail where one does not: {cause}"):
         _two_processes(pair, fault, None)
 
 
 @pytest.mark.parametrize("fault", ["", "draws"])
-def test_a_part_that_is_right_in_two_processes_passes_beside_those_that_are_not(pair: TwoProcesses, fault: str) -> None:
+def test_a_part_that_is_right_in_two_processes_passes_beside_those_that_are_not(pair: Checker, fault: str) -> None:
     _two_processes(pair, fault, None)
 
 
-def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: TwoProcesses) -> None:
+def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: Checker) -> None:
     with pytest.raises(pytest.fail.Exception, match="no reason"):
         _two_processes(pair, "local mean", " ")
     with pytest.raises(AssertionError, match="need not name"):
