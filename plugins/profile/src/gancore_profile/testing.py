@@ -150,7 +150,9 @@ def _methods(kind: str, label: str, run: Run) -> list[str]:
     if kind == "loss":
         term = run.plan.terms[label]
         return [
-            name for name, needs in term.methods.items() if not {need.name for need in needs} & set(term.cls.differentiates)
+            name
+            for name, needs in term.methods.items()
+            if name != "differentiates" and not {need.name for need in needs} & set(term.cls.differentiates)
         ]
     return _overridden(type(run.samplers[label])) if kind == "sampler" else ["perturb", "update"]
 
