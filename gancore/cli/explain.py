@@ -24,11 +24,11 @@ def _head(plan: Plan) -> Iterator[str]:
     if len(plan.recipe.layers) > 1:
         yield f"  layers       {' < '.join(plan.recipe.layers)}"
     yield (
-        f"  data         {plan.recipe.parts['data', 'data'].declared.full_name}: {info.channels} x {info.image_size} x "
+        f"  data         {plan.recipe.entries['data', 'data'].declared.full_name}: {info.channels} x {info.image_size} x "
         f"{info.image_size}, {info.classes} classes"
     )
     yield f"  run          {run.iterations} iterations, batch {run.batch_size}, seed {run.seed}, precision {run.precision}"
-    yield f"  loop         {plan.recipe.parts['loop', 'loop'].declared.full_name}, players {', '.join(plan.players)}"
+    yield f"  loop         {plan.recipe.entries['loop', 'loop'].declared.full_name}, players {', '.join(plan.players)}"
     for player, optimizer in plan.optimizers.items():
         yield f"  optimizer    {player}: {_with_settings(optimizer)}"
     for place, schedule in plan.schedules.items():

@@ -20,9 +20,10 @@ def check_networks(plan: Plan) -> None:
     recipe, networks = plan.recipe, plan.networks
     for player in plan.players:
         if player not in networks:
+            loop = recipe.entries["loop", "loop"].declared.full_name
             raise GancoreError(
-                f"{recipe.name}: the loop {recipe.parts['loop', 'loop'].declared.full_name} trains {listed(plan.players)}, but "
-                f"the recipe has no [networks.{player}]; add it, or layer this fragment over a whole recipe with --with."
+                f"{recipe.name}: the loop {loop} trains {listed(plan.players)}, but the recipe has no [networks.{player}]; "
+                "add it, or layer this fragment over a whole recipe with --with."
             )
     for label, role in ((GENERATOR, Generator), (DISCRIMINATOR, Discriminator)):
         if label in networks and not issubclass(networks[label].cls, role):

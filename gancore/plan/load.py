@@ -20,7 +20,7 @@ from gancore.plan.checks import (
 )
 from gancore.plan.plan import Plan, Planned, Term
 from gancore.plan.vocabulary import attacked_method, needs_of, vocabulary
-from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys, default_optimizer
+from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys, default_optimizer
 
 if TYPE_CHECKING:
     from gancore.recipe import Registry
@@ -44,15 +44,15 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     """
 
     def group(name: str) -> dict[str, Planned[Any, Any]]:
-        return {label: load(part, registry) for label, part in recipe.group(name).items() if not part.shared}
+        return {label: load(entry, registry) for label, entry in recipe.group(name).items() if not entry.shared}
 
-    dataset: Dataset = load(recipe.parts["data", "data"], registry).build({})
-    loop: Loop = load(recipe.parts["loop", "loop"], registry).build({})
+    dataset: Dataset = load(recipe.entries["data", "data"], registry).build({})
+    loop: Loop = load(recipe.entries["loop", "loop"], registry).build({})
     attacks = group("attacks")
     if len(attacks) > 1:
         names = " and ".join(f"attacks.{label} ({attack.full_name})" for label, attack in attacks.items())
         raise GancoreError(f"{recipe.name}: a recipe takes one attack, but {names} are given; switch one off with `= false`.")
-    latent = recipe.parts.get(("latent", "latent"))
+    latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
     plan = Plan(
         recipe=recipe,
@@ -69,11 +69,11 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         latent=None if latent is None else load(latent, registry),
         metrics=group("metrics"),
         optimizers=_optimizers(recipe, registry, tuple(loop.players)),
-        schedules={place: load(part, registry) for place, part in recipe.schedules.items()},
+        schedules={place: load(entry, registry) for place, entry in recipe.schedules.items()},
     )
     check_networks(plan)
     for label, source in plan.sources.items():
-        _check_source(recipe.parts["sources", label].where, label, source.info, plan.info)
+        _check_source(recipe.entries["sources", label].where, label, source.info, plan.info)
     check_attack(plan)
     for player, optimizer in plan.optimizers.items():
         check_optimizer(optimizer, plan.factors(f"optimizers.{player}"))
@@ -84,13 +84,13 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     return plan
 
 
-def load(part: Part, registry: Registry) -> Planned[Any, Any]:
+def load(entry: Entry, registry: Registry) -> Planned[Any, Any]:
     """Return a component of a recipe, imported, with its settings converted."""
-    cls, kind = registry.load(part.declared), KEYS.get(part.group)
-    own = {key: value for key, value in part.settings.items() if kind is not None and key in attrs.fields_dict(kind)}
-    keys = None if kind is None else kind(**check(kind, own, where=part.where))
-    rest = {key: value for key, value in part.settings.items() if key not in own}
-    return Planned(part, cls, check(cls, rest, where=part.where), keys)
+    cls, kind = registry.load(entry.declared), KEYS.get(entry.group)
+    own = {key: value for key, value in entry.settings.items() if kind is not None and key in attrs.fields_dict(kind)}
+    keys = None if kind is None else kind(**check(kind, own, where=entry.where))
+    rest = {key: value for key, value in entry.settings.items() if key not in own}
+    return Planned(entry, cls, check(cls, rest, where=entry.where), keys)
 
 
 def _optimizers(recipe: Recipe, registry: Registry, players: tuple[str, ...]) -> dict[str, Planned[Any, None]]:

@@ -27,7 +27,7 @@ from gancore.contract import (
     complete,
 )
 from gancore.errors import GancoreError
-from gancore.recipe import AttackKeys, HeadKeys, NetworkKeys, Part, Recipe, SamplerKeys, TermKeys
+from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys
 
 if TYPE_CHECKING:
     from gancore.recipe import Registry
@@ -71,7 +71,7 @@ class Planned(Generic[C, K]):
     """A component of the recipe, loaded and checked, and not built yet.
 
     Attributes:
-        part: Its place in the recipe.
+        entry: Its place in the recipe.
         cls: Its class, or the function that makes it.
         settings: Its own settings, converted to the types that it declares.
         keys: The keys that core handles; None where its table has none.
@@ -79,7 +79,7 @@ class Planned(Generic[C, K]):
             ``differentiates``.
     """
 
-    part: Part
+    entry: Entry
     cls: Any
     settings: dict[str, Any]
     keys: K
@@ -88,17 +88,17 @@ class Planned(Generic[C, K]):
     @property
     def label(self) -> str:
         """Its recipe label."""
-        return self.part.label
+        return self.entry.label
 
     @property
     def where(self) -> str:
         """Names its place for errors."""
-        return self.part.where
+        return self.entry.where
 
     @property
     def full_name(self) -> str:
         """``plugin/name``."""
-        return self.part.declared.full_name
+        return self.entry.declared.full_name
 
     def build(self, context: Mapping[str, Any], *first: Any) -> C:
         """Return the component, of its settings and what core knows; `first` are the parameters that an optimizer takes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gancore.recipe.discovery import Declared, Plugin, said
 from gancore.recipe.layers import GROUPS, TABLES, assigned, merge, read_layer
-from gancore.recipe.recipe import Part, Recipe, check_table, default_optimizer, identity, read
+from gancore.recipe.recipe import Entry, Recipe, check_table, default_optimizer, identity, read
 from gancore.recipe.registry import Registry, registry
 from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
 
@@ -14,9 +14,9 @@ __all__ = [
     "AttackKeys",
     "Augmentation",
     "Declared",
+    "Entry",
     "HeadKeys",
     "NetworkKeys",
-    "Part",
     "Plugin",
     "Recipe",
     "Registry",

@@ -26,10 +26,10 @@ GROUPS = {
     "optimizers": "optimizer",
     "metrics": "metric",
 }
-"""Tables that hold labelled parts -> the kind of their components."""
+"""Tables that hold labelled components -> their kind."""
 
 SINGLE = {"data": "dataset", "loop": "loop", "latent": "latent"}
-"""Tables that are one part -> its kind."""
+"""Tables that are one component -> its kind."""
 
 TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
 TEXTS = ("summary", "cite", "extends")

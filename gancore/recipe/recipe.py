@@ -1,8 +1,8 @@
 """Recipes: TOML tables that layer by deep merge, checked into a `Recipe`. Nothing here needs torch.
 
 A recipe is read in layers: what it ``extends``, then the recipe itself, then each ``--with``, then each ``--set``. A later
-layer wins over an earlier one, key by key; a table that names another ``use`` replaces the part; ``label = false`` switches
-a part off. Two ``--with`` recipes that set one key differently are refused, so their order never matters.
+layer wins over an earlier one, key by key; a table that names another ``use`` replaces the component; ``label =
+false`` switches one off. Two ``--with`` recipes that set one key differently are refused, so their order never matters.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @attrs.frozen
-class Part:
+class Entry:
     """One component in its place in a recipe.
 
     Attributes:
         group: The table it stands in, e.g. ``losses``.
-        label: Its name there; equal to the group for the single parts.
+        label: Its name there; equal to the group's for the tables that are one component.
         declared: The component.
         settings: Its settings as the recipe gives them.
         where: Names the place for errors.
@@ -68,11 +68,11 @@ class Recipe:
         layers: Names of all recipes in it, base first.
         table: The resolved table; writing it as TOML gives a recipe again.
         run: The ``[run]`` table.
-        augmentation: Core's part of the ``[data]`` table.
+        augmentation: The keys of the ``[data]`` table that core handles.
         ema: The ``[ema]`` table, or None.
         evaluation: The ``[evaluation]`` table.
         accelerators: The components that ``run.accelerate`` names, in its order.
-        parts: Every part, by ``(group, label)``.
+        entries: Every entry, by ``(group, label)``.
         schedules: Every schedule, by the place of the number that it changes, e.g. ``optimizers.generator.lr``.
     """
 
@@ -84,21 +84,21 @@ class Recipe:
     ema: Average | None
     evaluation: Evaluation
     accelerators: tuple[Declared, ...]
-    parts: dict[tuple[str, str], Part]
-    schedules: dict[str, Part]
+    entries: dict[tuple[str, str], Entry]
+    schedules: dict[str, Entry]
 
-    def group(self, group: str) -> dict[str, Part]:
-        """Return the parts of a table by label, sorted, so that a recipe's order never matters.
+    def group(self, group: str) -> dict[str, Entry]:
+        """Return the entries of a table by label, sorted, so that a recipe's order never matters.
 
         Samplers alone keep their order, for they are applied one after another.
         """
-        found = {part.label: part for (name, _), part in self.parts.items() if name == group}
-        return found if group == "samplers" else dict(sorted(found.items()))
+        entries = {label: entry for (name, label), entry in self.entries.items() if name == group}
+        return entries if group == "samplers" else dict(sorted(entries.items()))
 
     @property
     def plugins(self) -> tuple[str, ...]:
         """Names of the plugins that the recipe names."""
-        return tuple(sorted({part.declared.plugin for part in (*self.parts.values(), *self.schedules.values())}))
+        return tuple(sorted({entry.declared.plugin for entry in (*self.entries.values(), *self.schedules.values())}))
 
     @property
     def digest(self) -> str:
@@ -164,18 +164,18 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         table.pop("latent", None)
     reader = _Reader(registry, name)
     schedules = reader.schedules(table)
-    parts = {
-        (group, label): reader.part(group, label, kind, settings, table[group])
+    entries = {
+        (group, label): reader.entry(group, label, kind, settings, table[group])
         for group, kind in GROUPS.items()
         for label, settings in table[group].items()
         if not (group == "sources" and isinstance(settings, Mapping) and "use" not in settings)
     }
     for group, kind in SINGLE.items():
         if group != "latent" or "generator" in table["networks"]:
-            parts[group, group] = reader.part(group, group, kind, table.setdefault(group, {}), table)
+            entries[group, group] = reader.entry(group, group, kind, table.setdefault(group, {}), table)
     for label, settings in table["sources"].items():
-        if ("sources", label) not in parts:
-            parts["sources", label] = reader.shared_source(label, settings, parts["data", "data"])
+        if ("sources", label) not in entries:
+            entries["sources", label] = reader.shared_source(label, settings, entries["data", "data"])
     run = reader.checked(RunSettings, "run", table.get("run", {}))
     accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
     if accelerators:
@@ -189,14 +189,14 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         ema=reader.checked(Average, "ema", table["ema"], ["schedule"]) if "ema" in table else None,
         evaluation=reader.checked(Evaluation, "evaluation", table.get("evaluation", {})),
         accelerators=accelerators,
-        parts=parts,
+        entries=entries,
         schedules=schedules,
     )
 
 
-def default_optimizer(name: str, player: str, registry: Registry) -> Part:
+def default_optimizer(name: str, player: str, registry: Registry) -> Entry:
     """Return the optimizer of a player for which a recipe of this name has no table."""
-    return _Reader(registry, name).part("optimizers", player, "optimizer", {}, {})
+    return _Reader(registry, name).entry("optimizers", player, "optimizer", {}, {})
 
 
 @attrs.frozen
@@ -206,7 +206,7 @@ class _Reader:
     registry: Registry
     name: str
 
-    def part(self, group: str, label: str, kind: str, settings: Any, siblings: Mapping[str, Any]) -> Part:
+    def entry(self, group: str, label: str, kind: str, settings: Any, siblings: Mapping[str, Any]) -> Entry:
         """Return the component that a table names."""
         place = f"{self.name}: {group}" if group == label else f"{self.name}: {group}.{label}"
         if not isinstance(settings, dict):
@@ -219,9 +219,9 @@ class _Reader:
         declared = self.registry.component(kind, convert(use, str, where=f"{place}.use"), where=place)
         settings["use"] = declared.full_name
         own = {key: value for key, value in settings.items() if key not in ("use", *_OF_CORE.get(group, ()))}
-        return Part(group, label, declared, own, f"{place} ({declared.full_name})")
+        return Entry(group, label, declared, own, f"{place} ({declared.full_name})")
 
-    def shared_source(self, label: str, settings: Mapping[str, Any], data: Part) -> Part:
+    def shared_source(self, label: str, settings: Mapping[str, Any], data: Entry) -> Entry:
         """Return a source that draws from the recipe's own data."""
         if settings:
             raise GancoreError(
@@ -230,9 +230,9 @@ class _Reader:
             )
         return attrs.evolve(data, group="sources", label=label, where=f"{self.name}: sources.{label}", shared=True)
 
-    def schedules(self, table: Mapping[str, Any]) -> dict[str, Part]:
+    def schedules(self, table: Mapping[str, Any]) -> dict[str, Entry]:
         """Return every schedule, by the place of the number that it changes."""
-        schedules: dict[str, Part] = {}
+        schedules: dict[str, Entry] = {}
         places = [(f"{group}.{label}", SCHEDULED[group], own) for group in SCHEDULED for label, own in table[group].items()]
         for place, number, settings in [*places, ("ema", "decay", table.get("ema"))]:
             if not isinstance(settings, dict):
@@ -244,7 +244,7 @@ class _Reader:
                 raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
             own = {number: settings["schedule"]} if "schedule" in settings else {}
             for name, schedule in {**own, **several}.items():
-                schedules[f"{place}.{name}"] = self.part(f"{place}.schedule", name, "schedule", schedule, {})
+                schedules[f"{place}.{name}"] = self.entry(f"{place}.schedule", name, "schedule", schedule, {})
         return schedules
 
     def checked(self, cls: type[T], group: str, settings: Any, leave: Collection[str] = ()) -> T:
@@ -259,9 +259,9 @@ def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
     for key in GROUPS:
         group = table.get(key, {})
         if group is not False and not isinstance(group, Mapping):
-            raise GancoreError(f"{name}: {key} must hold tables, one a part, not {group!r}.")
+            raise GancoreError(f"{name}: {key} must hold tables, one a component, not {group!r}.")
         for label in group or ():
             if not _LABEL.fullmatch(label):
                 raise GancoreError(f"{name}: the label {key}.{label} must be lower-case letters, digits and underscores.")
-        table[key] = {label: part for label, part in (group or {}).items() if part is not False}
+        table[key] = {label: entry for label, entry in (group or {}).items() if entry is not False}
     return {key: value for key, value in table.items() if value is not False or key not in ("ema", "evaluation")}

@@ -188,7 +188,7 @@ def _has_plan(recipe: str) -> None:
         if "has no `use`" not in str(error):
             raise
         return
-    data = checked.parts["data", "data"].settings
+    data = checked.entries["data", "data"].settings
     if "path" not in data or Path(data["path"]).exists():
         make_plan(checked, registry())
         return

@@ -175,7 +175,7 @@ class Evaluator:
         info = run.plan.info
         protocol: dict[str, Any] = {
             "metric": run.plan.metrics[label].full_name,
-            "data": run.recipe.parts["data", "data"].declared.full_name,
+            "data": run.recipe.entries["data", "data"].declared.full_name,
             "image": [info.channels, info.image_size, info.image_size],
             **metric.protocol(),
         }

@@ -78,7 +78,7 @@ def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
         table = merge(table, {"networks": {role: {"use": planned.full_name, **planned.settings}}})
     recipe = check_table(table, plan.registry, name=f"{name} (for {weights.label})", layers=layer.chain)
     group, _, label = role.rpartition(".")
-    if (group or "networks", label) not in recipe.parts:
+    if (group or "networks", label) not in recipe.entries:
         what = f"head {label!r}" if group else label
         raise GancoreError(f"{where}: {name} trains no {what}; choose another trained_by.")
     return recipe

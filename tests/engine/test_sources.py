@@ -499,7 +499,7 @@ def test_a_recipe_with_a_shared_source_is_the_same_after_a_trip_through_a_file()
     recipe = check_table(merge(GAME, merge(AVOID, take("few", [1], "avoid"))), REGISTRY, name="test")
     again = check_table(toml.tomllib.loads(toml.dumps(recipe.table)), REGISTRY, name="test")
     assert again.digest == recipe.digest
-    assert again.parts["sources", "avoid"].shared
+    assert again.entries["sources", "avoid"].shared
     assert make_plan(again, REGISTRY).samplers["few"].keys.of == "avoid"
     assert plan_of(AVOID, {"sources": {"avoid": False}}).sources == {}
     assert plan_of(AVOID, {"sources": False}).sources == {}
@@ -936,12 +936,12 @@ def test_a_training_recipe_is_changed_by_trained_with(tmp_path: Path) -> None:
     texts = ("run.iterations=3", "optimizers.classifier.lr=0.5", "samplers.few={use='standard/per-class', count=2}")
     recipes = [training_recipe(plan, wanted(plan)[0]) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
     assert [recipe.run.iterations for recipe in recipes] == [5, 3]
-    assert recipes[1].parts["optimizers", "classifier"].settings["lr"] == 0.5
-    assert recipes[1].parts["samplers", "few"].settings["count"] == 2
+    assert recipes[1].entries["optimizers", "classifier"].settings["lr"] == 0.5
+    assert recipes[1].entries["samplers", "few"].settings["count"] == 2
     assert recipes[0].digest != recipes[1].digest
     # The last word is trained_with's, even over what is inherited.
     plan = trained(tmp_path, "data.number=60")
-    assert training_recipe(plan, wanted(plan)[0]).parts["data", "data"].settings["number"] == 60
+    assert training_recipe(plan, wanted(plan)[0]).entries["data", "data"].settings["number"] == 60
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

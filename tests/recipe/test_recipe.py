@@ -61,7 +61,7 @@ def test_a_table_that_names_another_use_replaces_the_part(folder: Path) -> None:
 
 
 def test_false_switches_a_part_off_and_a_later_table_on_again(folder: Path) -> None:
-    assert ("losses", "adversarial") not in layered(folder, sets=("losses.adversarial=false",)).parts
+    assert ("losses", "adversarial") not in layered(folder, sets=("losses.adversarial=false",)).entries
     again = layered(folder, sets=("losses.adversarial=false", "losses.adversarial.use=standard/hinge"))
     assert again.table["losses"]["adversarial"] == {"use": "standard/hinge"}
 

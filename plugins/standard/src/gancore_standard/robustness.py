@@ -217,7 +217,7 @@ def robust_accuracy(
     protocol: dict[str, Any] = {
         "attack": run.plan.registry.component("attack", attack, where=WHERE).full_name,
         "settings": settings,
-        "data": run.recipe.parts["data", "data"].declared.full_name,
+        "data": run.recipe.entries["data", "data"].declared.full_name,
         "split": split,
         "images": number,
         "seed": seed,

@@ -136,7 +136,7 @@ def craft(workbench: Workbench, recipe: Recipe, out: Path, *, victim_specs: Sequ
     """
     origin: dict[str, Any] = {"weights": _weights(recipe)}
     data = recipe.table["data"]
-    if recipe.parts["data", "data"].declared.full_name == "uap/proxy":
+    if recipe.entries["data", "data"].declared.full_name == "uap/proxy":
         summary = Path(data["path"]) / SUMMARY
         origin["proxy"] = digest([summary.read_bytes()], 16)
     _keep_record(out / "crafting", origin)
@@ -173,7 +173,7 @@ def from_run(run: Run, names: Sequence[str]) -> Perturbation:
         "iterations": run.iteration,
         "seed": run.seed,
         "precision": run.precision,
-        "data": run.recipe.parts["data", "data"].declared.full_name,
+        "data": run.recipe.entries["data", "data"].declared.full_name,
         "images": len(run.batches.selection[1]),
         "victims": {name: fingerprint(run.networks[label]) for name, label in zip(names, labels, strict=True)},
     }
