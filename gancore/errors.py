@@ -16,9 +16,9 @@ class GancoreError(Exception):
 NO_PLUGIN = "no plugin is installed; `pip install 'gancore[all]'` brings those of the project."
 
 
-def did_you_mean(given: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest of `known`, or an empty string when nothing is near."""
-    near = difflib.get_close_matches(given, sorted(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

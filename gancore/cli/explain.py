@@ -83,14 +83,14 @@ def _phases(plan: Plan) -> Iterator[str]:
 def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"Phase of the {phase.player}"
     for side, grad in phase.generators.items():
-        given = "z, label, images of real" if issubclass(plan.networks[plan.sides[side]].cls, Translator) else "z, label"
-        yield f"  {side} = {plan.sides[side]}({given}){'' if grad else ', without graph'}"
+        inputs = "z, label, images of real" if issubclass(plan.networks[plan.sides[side]].cls, Translator) else "z, label"
+        yield f"  {side} = {plan.sides[side]}({inputs}){'' if grad else ', without graph'}"
     for side in phase.attacked:
         assert plan.attack is not None
         yield f"  {side} is perturbed by attacks.{plan.attack.label}"
     if plan.stands_on is not None and phase.views:
-        made = [side for side in phase.views if ":" not in side]
-        yield f"  D sees the features of {plan.stands_on}({', '.join(made)})"
+        images = [side for side in phase.views if ":" not in side]
+        yield f"  D sees the features of {plan.stands_on}({', '.join(images)})"
     for forward in phase.forwards:
         note = "" if forward.grad else ", without graph"
         outputs = ", ".join(f"{side}_{head}" for head, sides in forward.heads.items() for side in sides)
@@ -146,7 +146,7 @@ def _counts(plan: Plan) -> Iterator[str]:
     forwards: Counter[str] = Counter()
     backwards: Counter[str] = Counter()
     attacked = 0
-    made = set()
+    replayed = set()
     samplers = [sampler.build(plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
     blended = {side for sampler in samplers for side in sampler.blends}
     for player, batch in turns:
@@ -155,10 +155,10 @@ def _counts(plan: Plan) -> Iterator[str]:
         attacked += bool(phase.attacked)
         for side, grad in phase.generators.items():
             # Images without a graph are made once for a batch, however often it is replayed.
-            if grad or (side, batch) not in made:
+            if grad or (side, batch) not in replayed:
                 forwards[plan.sides[side]] += 1
             if not grad:
-                made.add((side, batch))
+                replayed.add((side, batch))
         forwards[DISCRIMINATOR] += len(phase.forwards)
         for network in phase.networks:
             forwards[network.network] += 1

@@ -17,8 +17,8 @@ from gancore.plan import DISCRIMINATOR, Forward, PhasePlan
 
 def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:
     """Return a generator's images; one that translates makes them out of `images`."""
-    made: Tensor = network(z, label, images=images) if isinstance(network, Translator) else network(z, label)
-    return made
+    generated: Tensor = network(z, label, images=images) if isinstance(network, Translator) else network(z, label)
+    return generated
 
 
 def as_images(features: Tensor) -> Tensor:

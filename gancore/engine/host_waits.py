@@ -37,12 +37,12 @@ class Watch(TorchDispatchMode):
     """Tells of every operator inside the ``with`` that makes the host wait for the device, before it runs.
 
     Args:
-        found: Called with the operator's name and the reason.
+        tell: Called with the operator's name and the reason.
     """
 
-    def __init__(self, found: Callable[[str, str], None]) -> None:
+    def __init__(self, tell: Callable[[str, str], None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found = found
+        self.tell = tell
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -51,5 +51,5 @@ class Watch(TorchDispatchMode):
         name = func.name()
         reason = waiting(name, args, kwargs or {})
         if reason is not None:
-            self.found(name, reason)
+            self.tell(name, reason)
         return func(*args, **(kwargs or {}))

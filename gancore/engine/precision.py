@@ -63,17 +63,17 @@ def _kept_gain(device: torch.device) -> float:
     threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
     key, path = f"{name}{threads}, torch {torch.__version__}", cache_root() / "precision.json"
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        gains = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        kept = {}
-    kept = kept if isinstance(kept, dict) else {}
-    if not isinstance(kept.get(key), float):
-        kept[key] = _measured_gain(device)
+        gains = {}
+    gains = gains if isinstance(gains, dict) else {}
+    if not isinstance(gains.get(key), float):
+        gains[key] = _measured_gain(device)
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps(kept, indent=1) + "\n")
-    found: float = kept[key]
-    return found
+            write_text(path, json.dumps(gains, indent=1) + "\n")
+    gain: float = gains[key]
+    return gain
 
 
 def _measured_gain(device: torch.device) -> float:

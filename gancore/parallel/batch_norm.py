@@ -76,9 +76,9 @@ def synchronize(network: nn.Module) -> set[str]:
 
 
 def _synchronized(layer: _BatchNorm) -> SynchronizedBatchNorm:
-    made = SynchronizedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-    made.train(layer.training)
+    synchronized = SynchronizedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+    synchronized.train(layer.training)
     # The very tensors, so that nothing about them (device, format, whether they are trained) changes.
-    made._parameters = layer._parameters
-    made._buffers = layer._buffers
-    return made
+    synchronized._parameters = layer._parameters
+    synchronized._buffers = layer._buffers
+    return synchronized

@@ -71,9 +71,9 @@ def computed_on_host(make: Callable[[int], Tensor], count: int) -> Tensor:
 def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
     if _source is not None:
         return _source.generator(kind, device, seed, purpose)
-    made = kind(device)
-    made.manual_seed(derive(seed, *purpose))
-    return made
+    noise = kind(device)
+    noise.manual_seed(derive(seed, *purpose))
+    return noise
 
 
 class SharedNoise(torch.Generator):
