@@ -10,9 +10,9 @@ from gancore.recipe.registry import registry
 
 
 def test_every_component_resolves_and_annotates_its_settings() -> None:
-    found = [c for c in registry().components() if c.plugin == "standard" and c.kind != "command"]
-    assert {c.kind for c in found} == set(KINDS) - {"accelerator", "attack", "command"}
-    for component in found:
+    components = [c for c in registry().components() if c.plugin == "standard" and c.kind != "command"]
+    assert {c.kind for c in components} == set(KINDS) - {"accelerator", "attack", "command"}
+    for component in components:
         loaded = registry().load(component)
         for setting in settings_of(loaded).values():
             assert setting.annotation is not Any, f"{component.full_name}: {setting.name}"

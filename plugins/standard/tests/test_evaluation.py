@@ -54,9 +54,9 @@ def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
     robust = {"use": "standard/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
     run = run_of(METRICS, {"metrics": {"robust": robust}})
     scores = Evaluator(run)()
-    found = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
-    assert scores.values["robust/accuracy_0.1"] == found.accuracy["0.1"]
-    assert scores.values["robust/lipschitz"] == found.lipschitz
+    robustness = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
+    assert scores.values["robust/accuracy_0.1"] == robustness.accuracy["0.1"]
+    assert scores.values["robust/lipschitz"] == robustness.lipschitz
     assert scores.better["robust/accuracy_0.1"] == "higher"
     protocol = scores.protocols["robust"]
     assert (protocol["attack"], protocol["images"], protocol["split"]) == ("fastrobgan/fgsm", 30, "test")

@@ -18,12 +18,12 @@ def test_a_class_head_on_features_is_attacked_through_the_classifier() -> None:
     with classifier_of(run, "classes") as (name, classify, modules):
         assert name == "classes"
         leaf = x.clone().requires_grad_()
-        found = classify(leaf)
+        logits = classify(leaf)
         assert not any(module.training for module in modules)
-        assert torch.equal(found, classify(leaf))
-        (gradient,) = torch.autograd.grad(found.sum(), leaf)
+        assert torch.equal(logits, classify(leaf))
+        (gradient,) = torch.autograd.grad(logits.sum(), leaf)
         assert gradient.abs().max() > 0
         features = run.networks["discriminator"](run.networks["classifier"].embed(x)[:, :, None, None])
-        torch.testing.assert_close(found, run.heads["classes"](features, None))
+        torch.testing.assert_close(logits, run.heads["classes"](features, None))
     assert run.networks["classifier"].training
     assert run.networks["classifier"].linear.weight.requires_grad

@@ -165,12 +165,12 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(beside, format="PNG")
 
 
-def _at_least(least: int, given: int | None, name: str, default: int) -> int:
-    if given is None:
+def _at_least(least: int, number: int | None, name: str, default: int) -> int:
+    if number is None:
         return default
-    if given < least:
-        raise GancoreError(f"{name} of a picture must be {least} or more, and {given} is not.")
-    return given
+    if number < least:
+        raise GancoreError(f"{name} of a picture must be {least} or more, and {number} is not.")
+    return number
 
 
 def _fitting_scale(height: int, width: int, tiles: int) -> int:
