@@ -124,7 +124,7 @@ def check(
     Args:
         target: The component.
         settings: As the recipe has them.
-        where: Names the place for the error, e.g. ``"my.toml: losses.balance (cbgan/class-balance)"``.
+        where: Names the place for the error, e.g. ``"my.toml: losses.penalty (mine/penalty)"``.
         context: What core knows, to `complete` them with; None leaves out what only core can supply.
 
     Raises:

@@ -132,7 +132,7 @@ def read(
     """Read a recipe with its layers and check it.
 
     Args:
-        name: A recipe's name (``cbgan/digits-lt``), or the path of a TOML file.
+        name: A recipe's name (``plugin/stem``), or the path of a TOML file.
         registry: The installed plugins.
         overlays: Recipes layered over it (``--with``).
         assignments: ``KEY=VALUE`` texts (``--set``).
