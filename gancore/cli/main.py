@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gancore.cli import look, train
+import gancore.cli.look as look
+import gancore.cli.train as train
 from gancore.cli.options import fail
 from gancore.errors import GancoreError
 from gancore.recipe import registry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from gancore.contract import Classifier, Discriminator, Generator, Sampler, settings_of
@@ -155,6 +155,19 @@ def check_reads(term: Term, methods: Iterable[str]) -> None:
             raise GancoreError(
                 f"{term.where}: reads replaces {label!r}, which no parameter of it names{did_you_mean(label, named)} "
                 f"(they name: {listed(named)})."
+            )
+
+
+def check_sides(term: Term, players: Iterable[str], needs: Mapping[str, Iterable[Need]], plan: Plan) -> None:
+    """Refuse a term that reads other sides, and so is a constant to a generator in whose loss it takes part."""
+    for player in players:
+        own = {side for side, label in plan.sides.items() if label == player}
+        moved = any(need.side in own or ":" in need.side for need in needs[player])
+        if own and not moved and not term.keys.reads.keys().isdisjoint(SIDES):
+            read = ", ".join(term.keys.reads.values())
+            raise GancoreError(
+                f"{term.where} reads {read}, so nothing in its loss of the {player} depends on the {player}; say in whose losses "
+                'it takes part, e.g. players = ["discriminator"].'
             )
 
 

@@ -15,6 +15,7 @@ from gancore.plan.checks import (
     check_networks,
     check_optimizer,
     check_reads,
+    check_sides,
     check_term,
     check_whole,
 )
@@ -136,6 +137,7 @@ def _with_needs(term: Term, plan: Plan) -> Term:
     names = vocabulary(plan, term.label, cls.extra_views, term.keys.reads)
     needs = {method: needs_of(term, method, names, plan) for method in methods}
     check_reads(term, methods)
+    check_sides(term, players, needs, plan)
     for method in attacked:
         check_attacked(term, method, needs.get(method, ()), plan)
     views = {name: need for name, need in names.items() if need.kind == "view"}

@@ -696,6 +696,10 @@ def test_a_side_that_a_sampler_adds_is_seen_as_it_is() -> None:
     [
         ({"losses": {"adversarial": {"players": ["critic"]}}}, "players names 'critic', for which it has no loss"),
         ({"losses": {"adversarial": {"reads": {"fake": "avoid"}}}}, "asks for 'avoid_adversarial' .* which nothing"),
+        (
+            {"sources": {"avoid": {}}, "losses": {"avoided": {"use": "standard/hinge", "reads": {"fake": "avoid"}}}},
+            "nothing in its loss of the generator depends on the generator; say in whose losses",
+        ),
         ({"losses": {"adversarial": {"reads": {"faek": "avoid"}}}}, "reads replaces 'faek', which no parameter of it names"),
         ({"samplers": {"weave": {"use": "toy/weave", "added": True}}, "sources": {"woven": {}}}, "the label 'woven' is taken"),
     ],
