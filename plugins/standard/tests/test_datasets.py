@@ -491,11 +491,28 @@ def one_picture(path: Path, **settings: Any) -> Tensor:
     return ImageFolder(path=str(path.parent.parent), test_fraction=0, **settings).load("train")[0][0]
 
 
-def test_sixteen_bit_gray_keeps_its_range(tmp_path: Path) -> None:
-    path = tmp_path / "set" / "a" / "0.png"
+SIXTEEN_BITS = np.array([[0, 0x8000], [0xFFFF, 0x4000]], dtype=np.uint16)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "pgm"])
+def test_sixteen_bit_gray_keeps_its_range(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "set" / "a" / f"0.{suffix}"
     path.parent.mkdir(parents=True)
-    Image.fromarray(np.array([[0, 0x8000], [0xFFFF, 0x4000]], dtype=np.uint16)).save(path)
+    if suffix == "pgm":
+        path.write_bytes(b"P5 2 2 65535\n" + SIXTEEN_BITS.astype(">u2").tobytes())
+    else:
+        Image.fromarray(SIXTEEN_BITS).save(path)
     assert one_picture(path, image_size=2, channels=1).tolist() == [[[0, 128], [255, 64]]]
+    assert one_picture(path, image_size=2, channels=3).tolist() == [[[0, 128], [255, 64]]] * 3
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_that_state_no_white_are_refused_and_not_clipped(dtype: type[np.generic], tmp_path: Path) -> None:
+    path = tmp_path / "set" / "a" / "0.tiff"
+    path.parent.mkdir(parents=True)
+    Image.fromarray(SIXTEEN_BITS.astype(dtype)).save(path)
+    with pytest.raises(GancoreError, match=r"0\.tiff can't be read .*32 bits and state no white; store them with 8 or 16"):
+        one_picture(path, image_size=2)
 
 
 def test_a_palette_with_transparency_keeps_its_colors(tmp_path: Path) -> None:

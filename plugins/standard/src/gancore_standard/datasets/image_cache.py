@@ -21,7 +21,7 @@ from torch import Tensor
 from gancore import GancoreError
 from gancore.tools import digest_of, replacing
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the pixels of the same file would come out differently, so that older caches are replaced."""
 
 _CHUNK = 256
@@ -35,7 +35,7 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str) -
     """Return a picture as (channels, image_size, image_size) uint8.
 
     The shorter side is resized to `image_size` (bilinear, antialiased) and the center cut out, as torchvision's ``Resize``
-    and ``CenterCrop`` do. A camera's orientation tag is obeyed, transparency is dropped.
+    and ``CenterCrop`` do. A camera's orientation tag is obeyed, transparency is dropped, 16 bits are scaled to 8.
 
     Args:
         source: File, or the file's content.
@@ -44,14 +44,14 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str) -
         name: Names the picture in the error.
 
     Raises:
-        GancoreError: It can't be read as a picture.
+        GancoreError: It can't be read as a picture, or its pixels have 32 bits and so no range that is known.
     """
     try:
         with warnings.catch_warnings():
             # Pillow warns of large or odd files that it reads all the same.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-                return _shaped(ImageOps.exif_transpose(opened), image_size, channels)
+                return _shaped(_narrowed(ImageOps.exif_transpose(opened), opened.format), image_size, channels)
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over.
         raise GancoreError(
@@ -59,11 +59,18 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str) -
         ) from error
 
 
+def _narrowed(image: Image.Image, file_format: str | None) -> Image.Image:
+    """Return a picture with 8 bits a channel; Pillow would clip wider ones at 255 instead of scaling them."""
+    # Netpbm's pixels of 16 bits come in a mode of 32, scaled by the maximum that their file states.
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits and state no white; store them with 8 or 16 bits")
+    return image
+
+
 def _shaped(image: Image.Image, image_size: int, channels: int) -> Pixels:
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16 bits at 255 instead of scaling them.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode == "P" and "transparency" in image.info:
+    if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     image = image.convert("RGB" if channels == 3 else "L")
     width, height = image.size
