@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUNS := runs/demo
 export GANCORE_CACHE ?= $(CURDIR)/runs/cache
 
-.PHONY: demo test coverage lint format bench wheels clean
+.PHONY: demo test lowest coverage lint format bench wheels clean
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
+
+# The same tests, in an environment of its own with every library at the lower bound that the distributions state.
+lowest:
+	$(PYTHON) tests/lowest.py $(ARGS)
 
 # The same tests, and which lines and branches they reach; fails below the floor of pyproject.toml.
 coverage: $(READY)
