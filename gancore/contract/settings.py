@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
+import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -52,12 +52,10 @@ class Range:
     open_high: bool = attrs.field(default=False, kw_only=True)
 
     def holds(self, value: float) -> bool:
-        """Return whether `value` lies inside; not-a-number never does."""
-        if math.isnan(value):
-            return False
-        if self.low is not None and (value < self.low or (self.open_low and value == self.low)):
-            return False
-        return not (self.high is not None and (value > self.high or (self.open_high and value == self.high)))
+        """Return whether `value` lies inside; not-a-number lies above and below nothing."""
+        above = self.low is None or (value > self.low if self.open_low else value >= self.low)
+        below = self.high is None or (value < self.high if self.open_high else value <= self.high)
+        return above and below
 
     def __str__(self) -> str:
         if self.low is not None and self.high is not None:
@@ -94,15 +92,10 @@ class Setting:
 
 def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
     """Return the settings of a component class, attrs class or function, by name, in the order of its signature."""
-    if inspect.isclass(target) and attrs.has(target):
-        attrs.resolve_types(target, include_extras=True)
-        required = inspect.Parameter.empty
-        fields = attrs.fields(target)
-        return {f.name: Setting(f.name, f.type, required if f.default is attrs.NOTHING else f.default) for f in fields}
-    # A class's hints live on its __init__; a subclass that defines none inherits the parent's.
-    function = target.__init__ if inspect.isclass(target) else target
+    # A class's hints live on its __init__ (a subclass that defines none inherits the parent's), unless attrs wrote that.
+    annotated = target.__init__ if inspect.isclass(target) and not attrs.has(target) else target
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = typing.get_type_hints(annotated, include_extras=True)
     except NameError as error:
         title = f"{target.__module__}.{getattr(target, '__qualname__', target)}"
         raise GancoreError(f"{title} has an annotation that does not resolve: {error}") from error
@@ -167,28 +160,35 @@ def _require(known: Mapping[str, Setting], there: Collection[str], where: str) -
             raise GancoreError(f"{where} needs the setting {setting.name!r} ({setting.allowed}); add it to the recipe.")
 
 
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "nothing", dict: "a table"}
+_UNFIT = object()
+
+
 def _shape(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
     """Return what kind of type an annotation is, e.g. `list` or `typing.Union`, and the types inside it."""
     origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin is Annotated:
+        return _shape(inner[0])
     if origin in (Any, inspect.Parameter.empty):
         return Any, ()
     if origin in (Union, types.UnionType):
         # A recipe can write no tensor.
-        written = tuple(one for one in inner if not inspect.isclass(one) or one in _WRITTEN)
+        written = tuple(one for one in inner if not inspect.isclass(one) or one in (*_WORDS, list, tuple))
         return Union, written or inner
     if origin in (list, tuple, Sequence):
         return tuple if origin is tuple else list, inner or (Any, ...)
     return (dict, inner or (str, Any)) if origin in (dict, Mapping) else (origin, inner)
 
 
-_WRITTEN = (bool, int, float, str, list, tuple, dict, NoneType)
+def _bounds(annotation: Any) -> list[Range]:
+    return [one for one in typing.get_args(annotation) if isinstance(one, Range)]
 
 
 def _takes(annotation: Any, supplied: Any) -> bool:
     """Return whether a setting of this type is what core supplies under its name, and no other thing of that name."""
     kind, inner = _shape(annotation)
-    if kind in (Annotated, Union):
-        return any(_takes(one, supplied) for one in (inner[:1] if kind is Annotated else inner))
+    if kind is Union:
+        return any(_takes(one, supplied) for one in inner)
     if kind in (list, tuple):
         return isinstance(supplied, Sequence) and not isinstance(supplied, str)
     return kind is Any or type(supplied) is kind
@@ -197,24 +197,24 @@ def _takes(annotation: Any, supplied: Any) -> bool:
 def convert(value: Any, annotation: Any, *, where: str) -> Any:
     """Return `value` as the annotated type asks, or raise `GancoreError` that says what is allowed."""
     kind, inner = _shape(annotation)
-    hint = ""
+    converted = _converted(value, kind, inner, where)
+    if converted is not _UNFIT and all(bound.holds(one) for bound in _bounds(annotation) for one in _numbers(converted)):
+        return converted
+    texts = [one for one in inner if isinstance(one, str)]
+    hint = did_you_mean(value, texts) if isinstance(value, str) else ""
+    raise GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
+
+
+def _converted(value: Any, kind: Any, inner: tuple[Any, ...], where: str) -> Any:
+    """Return `value` as a kind of type with these types inside it, or `_UNFIT`."""
     if kind is Union:
-        if value is None and NoneType in inner:
-            return None
         # The recipe's own type first, so that `int | float` keeps 1 an int.
-        for choice in sorted((one for one in inner if one is not NoneType), key=lambda one: one is not type(value)):
+        for choice in sorted(inner, key=lambda one: one is not type(value)):
             with contextlib.suppress(GancoreError):
                 return convert(value, choice, where=where)
-    elif kind is Annotated:
-        # A number is refused with its bounds; a list's own sentence already names the item.
-        with contextlib.suppress(*([GancoreError] if inner[0] in (int, float) else [])):
-            result = convert(value, inner[0], where=where)
-            if all(bound.holds(number) for bound in inner[1:] if isinstance(bound, Range) for number in _numbers(result)):
-                return result
     elif kind is Literal:
         if value in inner and type(value) in map(type, inner):
             return value
-        hint = did_you_mean(value, [one for one in inner if isinstance(one, str)]) if isinstance(value, str) else ""
     elif kind in (list, tuple):
         items = value if isinstance(value, list | tuple) else None
         each = inner if kind is tuple and inner[-1] is not Ellipsis else inner[:1] * len(items or ())
@@ -225,40 +225,32 @@ def convert(value: Any, annotation: Any, *, where: str) -> Any:
             return {key: convert(item, inner[1], where=f"{where}.{key}") for key, item in value.items()}
     elif kind is float:
         # TOML and --set write 1 for 1.0; a bool is never a number.
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             return float(value)
-    elif kind not in (bool, int, str) or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+    elif kind not in _WORDS or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
-    raise GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
-
-
-def describe(annotation: Any) -> str:
-    """Return an annotation in words for people: ``"a number above 0"``."""
-    words = {
-        bool: "true or false",
-        int: "a whole number",
-        float: "a number",
-        str: "a text",
-        NoneType: "nothing",
-        dict: "a table",
-    }
-    kind, inner = _shape(annotation)
-    if kind in words:
-        return words[kind]
-    if kind is Union:
-        return " or ".join(map(describe, inner))
-    if kind is Annotated:
-        return " ".join([describe(inner[0]), *(str(one) for one in inner[1:] if isinstance(one, Range))])
-    if kind is Literal:
-        return "one of " + ", ".join(map(repr, inner))
-    if kind is tuple and inner[-1] is not Ellipsis:
-        return f"a list of {len(inner)}: " + ", ".join(map(describe, inner))
-    if kind in (list, tuple):
-        return f"a list of: {describe(inner[0])}"
-    return getattr(annotation, "__name__", str(annotation))
+    return _UNFIT
 
 
 def _numbers(value: Any) -> list[float]:
     if isinstance(value, list | tuple):
         return [number for item in value for number in _numbers(item)]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def describe(annotation: Any) -> str:
+    """Return an annotation in words for people: ``"a number above 0"``."""
+    kind, inner = _shape(annotation)
+    return " ".join([_words(kind, inner), *map(str, _bounds(annotation))])
+
+
+def _words(kind: Any, inner: tuple[Any, ...]) -> str:
+    if kind is Union:
+        return " or ".join(map(describe, inner))
+    if kind is Literal:
+        return "one of " + ", ".join(map(repr, inner))
+    if kind is tuple and inner[-1] is not Ellipsis:
+        return f"a list of {len(inner)}: " + ", ".join(map(describe, inner))
+    if kind in (list, tuple):
+        return f"a list of: {describe(inner[0])}"
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -73,6 +73,7 @@ def test_numbers_written_without_a_point_are_taken_for_floats_and_keep_their_val
         ({"sizes": 3}, "here: sizes must be a list of: a whole number at least 1 or nothing, not 3."),
         ({"flag": 1}, "here: flag must be true or false, not 1."),
         ({"classes": 2.5}, "here: classes must be a whole number, not 2.5."),
+        ({"gamma": 10**400}, "here: gamma must be a number above 0, not 1000"),
     ],
 )
 def test_a_wrong_setting_gets_one_sentence_with_what_is_allowed(given: dict[str, Any], sentence: str) -> None:
