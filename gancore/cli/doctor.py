@@ -24,7 +24,7 @@ def examine(registry: Registry) -> tuple[list[str], bool]:
         lines.append(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
         healthy = healthy and not plugin.problem
         try:
-            lines += [f"  {'':14} {line}" for line in registry.diagnosis(plugin)]
+            lines += [f"  {'':14} {line}" for line in plugin.hooks.get("gancore_doctor", list)()]
         except Exception as error:
             problem = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
             lines.append(f"  {'':14} BROKEN: {problem}")

@@ -40,66 +40,57 @@ class Component:
     cite: str = ""
 
 
+@attrs.frozen
+class Kind:
+    """A kind of component.
+
+    Attributes:
+        hook: The hook that declares such components: a generator of `Component`, without arguments.
+        base: Name in `gancore` of the class that they are subclasses of; empty where they are no classes.
+    """
+
+    hook: str
+    base: str = ""
+
+
+KINDS: dict[str, Kind] = {
+    "loss": Kind("gancore_loss_terms", "LossTerm"),
+    "head": Kind("gancore_heads", "Head"),
+    "sampler": Kind("gancore_samplers", "Sampler"),
+    # Distributions of latents and labels.
+    "latent": Kind("gancore_latents", "Latent"),
+    "attack": Kind("gancore_attacks", "Attack"),
+    # Update rules.
+    "loop": Kind("gancore_loops", "Loop"),
+    # Mostly by way of `gancore.Generator`, `gancore.Discriminator` or `gancore.Classifier`.
+    "network": Kind("gancore_networks", "Network"),
+    "dataset": Kind("gancore_datasets", "Dataset"),
+    "metric": Kind("gancore_metrics", "Metric"),
+    # Other ways to run an iteration, which a recipe names in ``run.accelerate``: functions ``(run, step, tell) -> step``. Each
+    # is called once, when the `gancore.Run` is as restored as it is going to be, and gets the function that runs an iteration
+    # so far; what it returns is called in its place for the rest of the training, and must compute the same. Through ``tell``
+    # it says ``on``, or ``off: `` and why; again if that changes.
+    "accelerator": Kind("gancore_accelerators"),
+    # Each named by the suffix of its files, e.g. ``png``: functions ``(images, path, *, columns=None)`` that write images
+    # (N, C, H, W) in [-1, 1], on the CPU, to one file, `columns` in a row where it is a grid, and make missing folders. They
+    # raise `gancore.GancoreError` where they can't.
+    "image-format": Kind("gancore_image_formats"),
+    # Classes or functions, called with a list of parameters and keyword settings. They give a `torch.optim.Optimizer`, one call
+    # of whose `step` takes the one step of a turn. Those of `torch.optim` are there without a plugin.
+    "optimizer": Kind("gancore_optimizers"),
+    # Functions of keyword settings that give a `gancore.Factor`.
+    "schedule": Kind("gancore_schedules"),
+    # Commands of the command line, each a `click.Command`, imported when it is called.
+    "command": Kind("gancore_commands"),
+}
+"""Every kind of component that a plugin may declare, by the name that the command line has for it."""
+
+
 class Hooks(Protocol):
-    """Every hook that a plugin may implement."""
-
-    def gancore_loss_terms(self) -> Iterator[Component]:
-        """Yield loss terms: subclasses of `gancore.LossTerm`."""
-
-    def gancore_heads(self) -> Iterator[Component]:
-        """Yield discriminator heads: subclasses of `gancore.Head`."""
-
-    def gancore_samplers(self) -> Iterator[Component]:
-        """Yield data samplers: subclasses of `gancore.Sampler`."""
-
-    def gancore_latents(self) -> Iterator[Component]:
-        """Yield distributions of latents and labels: subclasses of `gancore.Latent`."""
-
-    def gancore_attacks(self) -> Iterator[Component]:
-        """Yield attacks: subclasses of `gancore.Attack`."""
-
-    def gancore_loops(self) -> Iterator[Component]:
-        """Yield update rules: subclasses of `gancore.Loop`."""
-
-    def gancore_networks(self) -> Iterator[Component]:
-        """Yield networks: subclasses of `gancore.Generator`, `gancore.Discriminator` or `gancore.Classifier`."""
-
-    def gancore_datasets(self) -> Iterator[Component]:
-        """Yield image sets: subclasses of `gancore.Dataset`."""
-
-    def gancore_metrics(self) -> Iterator[Component]:
-        """Yield scores: subclasses of `gancore.Metric`."""
-
-    def gancore_optimizers(self) -> Iterator[Component]:
-        """Yield optimizers: classes or functions, called with a list of parameters and keyword settings.
-
-        They give a `torch.optim.Optimizer`, one call of whose `step` takes the one step of a turn. Those of `torch.optim` are
-        there without a plugin.
-        """
-
-    def gancore_schedules(self) -> Iterator[Component]:
-        """Yield schedules: functions of keyword settings that give a `gancore.Factor`."""
-
-    def gancore_accelerators(self) -> Iterator[Component]:
-        """Yield other ways to run an iteration, which a recipe names in ``run.accelerate``.
-
-        `target` is a function ``(run, step, tell) -> step``. It is called once, when the `gancore.Run` is as restored as it is
-        going to be, and gets the function that runs an iteration so far; what it returns is called in its place for the rest of
-        the training, and must compute the same. Through ``tell`` it says ``on``, or ``off: `` and why; again if that changes.
-        """
+    """The hooks that a plugin may implement beside those of `KINDS`."""
 
     def gancore_recipes(self) -> Iterator[Path]:
         """Yield the folder(s) that hold the plugin's recipes, ``*.toml``; a recipe is named ``plugin/stem``."""
-
-    def gancore_image_formats(self) -> Iterator[Component]:
-        """Yield image formats, each named by the suffix of its files, e.g. ``png``.
-
-        `target` is a function ``(images, path, *, columns=None)``: it writes images (N, C, H, W) in [-1, 1], on the CPU, to one
-        file, `columns` in a row where it is a grid, and makes missing folders. It raises `gancore.GancoreError` where it can't.
-        """
-
-    def gancore_commands(self) -> Iterator[Component]:
-        """Yield commands of the command line; `target` is a `click.Command`, imported when it is called."""
 
     def gancore_doctor(self) -> Iterator[str]:
         """Yield lines for `gancore doctor`: what the plugin needs of a machine. What is broken raises `GancoreError`."""
@@ -116,23 +107,5 @@ class Hooks(Protocol):
     def gancore_run_ended(self, run: Run) -> None:
         """Observe that a run has ended, after its last checkpoint."""
 
-
-KINDS: dict[str, str] = {
-    "loss": "gancore_loss_terms",
-    "head": "gancore_heads",
-    "sampler": "gancore_samplers",
-    "latent": "gancore_latents",
-    "attack": "gancore_attacks",
-    "loop": "gancore_loops",
-    "network": "gancore_networks",
-    "dataset": "gancore_datasets",
-    "metric": "gancore_metrics",
-    "accelerator": "gancore_accelerators",
-    "image-format": "gancore_image_formats",
-    "optimizer": "gancore_optimizers",
-    "schedule": "gancore_schedules",
-    "command": "gancore_commands",
-}
-"""Component kind -> the hook that declares it."""
 
 OBSERVERS = frozenset({"gancore_run_started", "gancore_logged", "gancore_evaluated", "gancore_run_ended"})

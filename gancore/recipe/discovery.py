@@ -7,47 +7,45 @@ silently. A broken plugin is isolated here, and fatal when a recipe uses it, wit
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
+import signal
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from gancore.contract import GANCORE_API, KINDS, OBSERVERS, Component, Hooks
 from gancore.errors import did_you_mean, listed
 
+T = TypeVar("T")
+
 GROUP = "gancore"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-HOOKS = frozenset(name for name in vars(Hooks) if name.startswith("gancore_"))
+HOOKS = frozenset({kind.hook for kind in KINDS.values()} | {name for name in vars(Hooks) if name.startswith("gancore_")})
 
 
-@attrs.frozen
-class Declared:
+@attrs.frozen(kw_only=True)
+class Declared(Component):
     """A component with who declared it.
 
     Attributes:
         kind: One of `gancore.contract.hooks.KINDS`.
-        name: Bare name.
         plugin: Name of the plugin.
-        target: ``module:attribute``.
-        summary: One line.
-        cite: The paper.
         distribution: Name of the distribution.
         version: Its version.
     """
 
     kind: str
-    name: str
+    name: str  # with capitals where torch has them
     plugin: str
-    target: str
-    summary: str
-    cite: str
     distribution: str
     version: str
 
@@ -88,6 +86,14 @@ class _Broken(Exception):  # noqa: N818 - turned into a plugin's problem
     """Why a plugin is broken."""
 
 
+class CtrlC(KeyboardInterrupt):
+    """The user's interrupt, which ends the command, where a plugin that raises KeyboardInterrupt is merely broken."""
+
+
+def _interrupt(*_: object) -> None:
+    raise CtrlC
+
+
 def said(error: BaseException) -> str:
     """Return an error's class and text in one line."""
     text = " ".join(str(error).split())
@@ -103,7 +109,22 @@ def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
         # An editable and an ordinary installation of one distribution may both be seen.
         if plugin not in claims.setdefault(point.name, []):
             claims[point.name].append(plugin)
-    return [examined(several[0]) if len(several) == 1 else _conflict(several) for _, several in sorted(claims.items())]
+    with _ctrl_c_told_apart():
+        return [examined(several[0]) if len(several) == 1 else _conflict(several) for _, several in sorted(claims.items())]
+
+
+@contextlib.contextmanager
+def _ctrl_c_told_apart() -> Iterator[None]:
+    # Python lets the main thread alone set handlers; who has set one of their own means something else by Ctrl-C.
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ours = usual and threading.current_thread() is threading.main_thread()
+    if ours:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        if ours and signal.getsignal(signal.SIGINT) is _interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _conflict(claims: list[Plugin]) -> Plugin:
@@ -124,13 +145,13 @@ def examined(plugin: Plugin, module: ModuleType | None = None) -> Plugin:
         if not NAME.fullmatch(plugin.name):
             raise _Broken("its name must be lower-case letters, digits and dashes")
         had_torch = "torch" in sys.modules
-        module = module or _import(plugin.module)
+        module = module or _asked(lambda: importlib.import_module(plugin.module), "importing it")
         if not had_torch and "torch" in sys.modules:
             plugin.warnings.append(
                 f"importing {plugin.module} imports torch, which slows down every command; declare components by name."
             )
         _validate(module)
-        components = {kind: _declared(plugin, module, kind, hook) for kind, hook in KINDS.items() if hasattr(module, hook)}
+        components = {kind: _declared(plugin, module, kind) for kind, each in KINDS.items() if hasattr(module, each.hook)}
         recipes = _yielded(module, "gancore_recipes")
         for folder in recipes:
             if not isinstance(folder, Path) or not folder.is_dir():
@@ -146,22 +167,13 @@ def examined(plugin: Plugin, module: ModuleType | None = None) -> Plugin:
         return attrs.evolve(plugin, problem=problem)
 
 
-def _import(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except BaseException as error:
-        # Whatever it raises, SystemExit and KeyboardInterrupt too, is no reason to end a command that may not need it.
-        raise _Broken(f"importing it raised {said(error)}") from error
-
-
 def _validate(module: ModuleType) -> None:
     """Refuse a contract of another version, mistyped hooks, and hooks that ask for what they don't get."""
     api = getattr(module, "GANCORE_API", GANCORE_API)
     if api != GANCORE_API:
         raise _Broken(f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}")
-    for name, function in vars(module).items():
-        if not inspect.isfunction(function):
-            continue
+    functions = {name: value for name, value in vars(module).items() if inspect.isfunction(value)}
+    for name, function in functions.items():
         marked = hasattr(function, "gancore_impl")
         if marked and name not in HOOKS:
             raise _Broken(f"{name} is no hook of gancore{did_you_mean(name, HOOKS)}")
@@ -169,7 +181,8 @@ def _validate(module: ModuleType) -> None:
             continue
         if not marked:
             raise _Broken(f"its {name} lacks the decorator @gancore.hookimpl")
-        offered = set(inspect.signature(getattr(Hooks, name)).parameters) - {"self"}
+        hook = getattr(Hooks, name, None)
+        offered = set(inspect.signature(hook).parameters) - {"self"} if hook else set()
         if unknown := set(inspect.signature(function).parameters) - offered:
             raise _Broken(
                 f"its {name} asks for {listed(unknown)}, which the hook does not give "
@@ -177,22 +190,28 @@ def _validate(module: ModuleType) -> None:
             )
 
 
-def _declared(plugin: Plugin, module: ModuleType, kind: str, hook: str) -> list[Declared]:
+def _declared(plugin: Plugin, module: ModuleType, kind: str) -> list[Declared]:
     """Return what a plugin declares of a kind."""
-    components: dict[str, Declared] = {}
+    hook, components = KINDS[kind].hook, {}
     for component in _yielded(module, hook):
         if not isinstance(component, Component):
             raise _Broken(f"its {hook} yields {component!r}, which is no gancore.Component")
         if component.name in components:
             raise _Broken(f"its {hook} yields {component.name!r} twice")
-        components[component.name] = Declared(
-            kind, plugin=plugin.name, distribution=plugin.distribution, version=plugin.version, **attrs.asdict(component)
-        )
+        owner = {"plugin": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
+        components[component.name] = Declared(kind=kind, **owner, **attrs.asdict(component))
     return list(components.values())
 
 
 def _yielded(module: ModuleType, hook: str) -> list[Any]:
+    return _asked(lambda: list(getattr(module, hook, list)() or ()), f"its {hook}")
+
+
+def _asked(plugin: Callable[[], T], what: str) -> T:
+    """Return what a plugin's code gives; whatever it raises is no reason to end a command that may not need the plugin."""
     try:
-        return list(getattr(module, hook, list)() or ())
+        return plugin()
+    except CtrlC:
+        raise
     except BaseException as error:
-        raise _Broken(f"its {hook} raised {said(error)}") from error
+        raise _Broken(f"{what} raised {said(error)}") from error

@@ -16,18 +16,7 @@ from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean
 from gancore.recipe.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
 
-_BASES = {
-    "loss": "LossTerm",
-    "head": "Head",
-    "sampler": "Sampler",
-    "latent": "Latent",
-    "attack": "Attack",
-    "loop": "Loop",
-    "network": "Network",
-    "dataset": "Dataset",
-    "metric": "Metric",
-}
-"""Kinds whose components are classes -> their base class. Others are functions, or a `click.Command`."""
+TORCH = "torch"
 
 
 class Registry:
@@ -61,15 +50,16 @@ class Registry:
         """Return ``plugin -> distribution version`` of the named plugins."""
         return {name: f"{plugin.distribution} {plugin.version}" for name, plugin in self._plugins.items() if name in names}
 
-    def _absent(self, name: str, otherwise: str) -> str:
-        """Return why nothing is called so: its plugin is broken, or not there; or, where neither is it, `otherwise`."""
+    def _check_plugin(self, name: str, what: str) -> None:
+        """Refuse a full name whose plugin is not there, or broken; `what` begins the sentence."""
         prefix, slash, _ = name.partition("/")
-        if not slash or (prefix in self._plugins and not self._plugins[prefix].problem):
-            return otherwise
-        if prefix in self._plugins:
-            return f"can't be used: {self._plugins[prefix].problem}"
-        near = did_you_mean(prefix, self._plugins)
-        return f"needs the plugin {prefix!r}, which is not installed{near}; try `pip install gancore-plugin-{prefix}`."
+        plugin = self._plugins.get(prefix)
+        if plugin is not None and plugin.problem and slash:
+            raise GancoreError(f"{what} can't be used: {plugin.problem}")
+        if plugin is None and slash and prefix != TORCH:
+            near = did_you_mean(prefix, self._plugins)
+            remedy = f"try `pip install gancore-plugin-{prefix}`."
+            raise GancoreError(f"{what} needs the plugin {prefix!r}, which is not installed{near}; {remedy}")
 
     # -- components ----------------------------------------------------------------------------------------------------
 
@@ -90,24 +80,22 @@ class Registry:
         Raises:
             GancoreError: No such component, several, or one of a broken plugin.
         """
-        matches = [c for c in self.components(kind) if name in (c.full_name, c.name)]
+        known, further = self.components(kind), ""
+        matches = [c for c in known if name in (c.full_name, c.name)]
         if kind == "optimizer" and not matches:
-            matches = [c for c in torch_optimizers() if name.lower() in (c.full_name.lower(), c.name.lower())]
+            known, further = [*known, *torch_optimizers()], " and torch.optim"
+            matches = [c for c in known if name.lower() in (c.full_name.lower(), c.name.lower())]
         if len(matches) == 1:
             return matches[0]
         if matches:
             names = " and ".join(f"{c.full_name} (of {c.distribution} {c.version})" for c in matches)
             raise GancoreError(f"{where} uses {name!r}, which is ambiguous: it may be {names}; write the full name.")
-        raise GancoreError(f"{where} uses the {kind} {name!r}, which {self._missing(kind, name)}")
-
-    def _missing(self, kind: str, name: str) -> str:
-        kinds = {c.kind for c in self.components() if name in (c.full_name, c.name)}
-        if kinds:
-            return f"is {' and '.join(map(_a, sorted(kinds)))}, not {_a(kind)}."
-        known = [*self.components(kind), *(torch_optimizers() if kind == "optimizer" else ())]
+        what = f"{where} uses the {kind} {name!r}, which"
+        if others := {c.kind for c in self.components() if name in (c.full_name, c.name)}:
+            raise GancoreError(f"{what} is {' and '.join(map(_a, sorted(others)))}, not {_a(kind)}.")
+        self._check_plugin(name, what)
         near = did_you_mean(name, [c.full_name if "/" in name else c.name for c in known])
-        absent = f"does not exist{near}; see `gancore components {kind}`{' and torch.optim' if kind == 'optimizer' else ''}."
-        return absent if name.startswith("torch/") else self._absent(name, absent)
+        raise GancoreError(f"{what} does not exist{near}; see `gancore components {kind}`{further}.")
 
     def load(self, declared: Declared) -> Any:
         """Import a component and return its class, function or command.
@@ -152,24 +140,17 @@ class Registry:
             GancoreError: No such recipe, or several.
         """
         recipes = self.recipes()
-        matches = [full for full in recipes if name in (full, full.split("/", 1)[1])]
+        bare = [full.partition("/")[2] for full in recipes]
+        matches = [full for full, own in zip(recipes, bare, strict=True) if name in (full, own)]
         if len(matches) == 1:
             return recipes[matches[0]]
         if matches:
             raise GancoreError(f"the recipe {name!r} is ambiguous: it may be {' or '.join(matches)}; write the full name.")
-        if absent := self._absent(name, ""):
-            raise GancoreError(f"the recipe {name!r} {absent}")
-        if not self._plugins:
-            raise GancoreError(f"there is no recipe {name!r}: {NO_PLUGIN}")
-        near = did_you_mean(name, [*recipes, *(full.split("/", 1)[1] for full in recipes)])
-        raise GancoreError(f"there is no recipe {name!r}{near}; see `gancore recipes`, or name a .toml file.")
+        self._check_plugin(name, f"the recipe {name!r}")
+        why = f"{did_you_mean(name, [*recipes, *bare])}; see `gancore recipes`, or name a .toml file."
+        raise GancoreError(f"there is no recipe {name!r}{why if self._plugins else f': {NO_PLUGIN}'}")
 
     # -- hooks that are called later -----------------------------------------------------------------------------------
-
-    def diagnosis(self, plugin: Plugin) -> Iterable[str]:
-        """Return the lines that a plugin has for `gancore doctor`; making them may raise anything."""
-        lines: Iterable[str] = plugin.hooks.get("gancore_doctor", list)()
-        return lines
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""
@@ -188,8 +169,9 @@ def torch_optimizers() -> list[Declared]:
     """Return the optimizers of `torch.optim`, as if torch were a plugin. Imports torch."""
     import torch
 
+    owner = {"plugin": TORCH, "distribution": TORCH, "version": torch.__version__}
     return [
-        Declared("optimizer", name, "torch", f"torch.optim:{name}", f"{name} of torch.optim", "", "torch", torch.__version__)
+        Declared(kind="optimizer", name=name, target=f"torch.optim:{name}", summary=f"{name} of torch.optim", **owner)
         for name, cls in vars(torch.optim).items()
         if inspect.isclass(cls) and issubclass(cls, torch.optim.Optimizer) and cls is not torch.optim.Optimizer
     ]
@@ -201,10 +183,11 @@ def _mismatch(kind: str, loaded: Any) -> str | None:
         import click
 
         return None if isinstance(loaded, click.Command) else "a click.Command"
-    if kind not in _BASES:
+    base = contract.KINDS[kind].base
+    if not base:
         return None if callable(loaded) else "a function"
-    base = getattr(contract, _BASES[kind])
-    return None if inspect.isclass(loaded) and issubclass(loaded, base) else f"a subclass of gancore.{_BASES[kind]}"
+    fits = inspect.isclass(loaded) and issubclass(loaded, getattr(contract, base))
+    return None if fits else f"a subclass of gancore.{base}"
 
 
 def _a(kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from importlib import metadata
@@ -114,6 +115,25 @@ def test_a_plugin_is_isolated_whatever_its_import_raises(
     assert f"is broken: {said}" in str(plugins["bad"].problem)
     assert not plugins["bad"].components
     assert plugins["probe"].problem is None
+
+
+def test_ctrl_c_while_a_plugin_is_imported_ends_the_command(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from importlib.metadata import EntryPoint; from gancore.recipe.registry import Registry\n"
+        "print(Registry.discover([EntryPoint('slow', 'slow', 'gancore')]).plugins())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "CtrlC" in done.stderr
+
+
+def test_discovery_leaves_the_handling_of_ctrl_c_as_it_was() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    Registry.discover([metadata.EntryPoint("probe", "tests.probe", "gancore")])
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_recipes_are_named_after_plugin_and_file(tmp_path: Path) -> None:
