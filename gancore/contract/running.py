@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from gancore.contract.latents import Latents
+
 
 class Run(Protocol):
     """Everything alive in one training, as a `gancore.Loop`, a `gancore.Metric` and an observer may use it.
@@ -44,3 +46,23 @@ class Run(Protocol):
 
     def phase(self, player: str, batch: Any) -> None:
         """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing."""
+
+    def latent(self, number: int, *purpose: str | int) -> Latents:
+        """Return latents for so many images, the same whenever they are drawn for the same purpose."""
+
+    def generate(
+        self, latents: Latents, weights: str = "ema", *, images: Tensor | None = None, start: int = 0, total: int | None = None
+    ) -> Tensor:
+        """Return the images (N, C, H, W) float32 in [-1, 1] that the generator makes of latents in evaluation mode.
+
+        Args:
+            latents: Of N images; see `latent`.
+            weights: ``ema`` for the generator's moving average, where there is one, or ``live``.
+            images: What a `gancore.Translator` makes its images of, evenly, for their order may be by class; by default the
+                images that take part in the training.
+            start: Place of the first image among all that are made so.
+            total: How many are made so in all; by default N.
+
+        Raises:
+            GancoreError: There is no generator.
+        """

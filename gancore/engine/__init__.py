@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gancore.engine.data import to_uint8, to_unit
 from gancore.engine.devices import choose_device, processor, synchronize
-from gancore.engine.forwards import as_images, generate
+from gancore.engine.forwards import as_images, evaluating
 from gancore.engine.host_waits import Watch
 from gancore.engine.precision import choose_precision
 from gancore.engine.run import Run
@@ -15,7 +15,7 @@ __all__ = [
     "as_images",
     "choose_device",
     "choose_precision",
-    "generate",
+    "evaluating",
     "processor",
     "synchronize",
     "to_uint8",

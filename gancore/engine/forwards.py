@@ -21,6 +21,18 @@ def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor
     return generated
 
 
+@contextlib.contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Have a module in evaluation mode, and nothing differentiated, until the block ends."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        module.train(training)
+
+
 def as_images(features: Tensor) -> Tensor:
     """Return features (N, F) as float32 images (N, F, 1, 1), for a discriminator that stands on them."""
     return features.float()[:, :, None, None]

@@ -11,8 +11,10 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Latents
+from gancore.contract import Latents, Translator
 from gancore.engine.allocator import keep_freed_memory
+from gancore.engine.data import to_unit
+from gancore.engine.forwards import evaluating, generate
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
 from gancore.engine.precision import choose_precision
@@ -130,6 +132,19 @@ class Run:
         if GENERATOR not in self.networks:
             raise GancoreError(f"{self.recipe.name} has no generator to sample from.")
         return self.average.network if weights == "ema" and self.average is not None else self.networks[GENERATOR]
+
+    def generate(
+        self, latents: Latents, weights: str = "ema", *, images: Tensor | None = None, start: int = 0, total: int | None = None
+    ) -> Tensor:
+        """Return the images that the generator makes of latents; see `gancore.Run`."""
+        network, sources = self.generator(weights), None
+        if isinstance(network, Translator):
+            images = self.batches.selection[0] if images is None else images
+            number = len(latents.z)
+            places = torch.arange(start, start + number) * len(images) // (total or number)
+            sources = to_unit(images[places].to(self.device))
+        with evaluating(network), self.autocast():
+            return generate(network, latents.z, latents.label, sources).float()
 
     # -- stepping ------------------------------------------------------------------------------------------------------
 

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric, Translator, settings_of
-from gancore.engine import generate, to_uint8, to_unit
+from gancore.contract import Latents, Metric, Translator, settings_of
+from gancore.engine import evaluating, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.parallel import collectives, distributed
 from gancore.plan import parameters_of
 from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore.training.run_folder import RunFolder
-from gancore.training.sampling import evenly
 from gancore.version import __version__
 
 if TYPE_CHECKING:
@@ -125,24 +124,15 @@ class Evaluator:
 
     def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
         run, settings = self.run, self.run.recipe.evaluation
-        network = run.generator(settings.weights)
-        training = network.training
-        network.eval()
-        translated = run.plan.dataset.load(settings.split)[0] if isinstance(network, Translator) else None
-        try:
-            for start in range(0, settings.samples, settings.batch_size):
-                number = min(settings.batch_size, settings.samples - start)
-                drawn = run.latent(number, "evaluation", settings.seed, start)
-                z, label = distributed.own_rows(drawn.z), distributed.own_rows(drawn.label)
-                sources = None
-                if translated is not None:
-                    sources = distributed.own_rows(evenly(translated, settings.samples, start, number)).to(run.device)
-                with torch.no_grad(), run.autocast():
-                    images = generate(network, z, label, None if sources is None else to_unit(sources))
-                # Metrics see what a saved image would hold.
-                yield images.float() if run.plan.info.continuous else to_unit(to_uint8(images)), label
-        finally:
-            network.train(training)
+        translated = isinstance(run.generator(settings.weights), Translator)
+        images = run.plan.dataset.load(settings.split)[0] if translated else None
+        for start in range(0, settings.samples, settings.batch_size):
+            number = min(settings.batch_size, settings.samples - start)
+            drawn, own = run.latent(number, "evaluation", settings.seed, start), distributed.own_slice(number)
+            latents = Latents(drawn.z[own], drawn.label[own])
+            generated = run.generate(latents, settings.weights, images=images, start=start + own.start, total=settings.samples)
+            # Metrics see what a saved image would hold.
+            yield generated if run.plan.info.continuous else to_unit(to_uint8(generated)), latents.label
 
     def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Give metrics what they ask for, batch by batch."""
@@ -162,12 +152,9 @@ class Evaluator:
 
     @staticmethod
     def _read(network: Any, images: Tensor) -> tuple[Tensor, Tensor]:
-        training = network.training
-        network.eval()
-        with torch.no_grad():
+        with evaluating(network):
             features = network.embed(images)
             logits = network.classify(features)
-        network.train(training)
         return _joined(features.float()), _joined(logits.float())
 
     def _protocol(self, label: str, metric: Metric) -> dict[str, Any]:

@@ -136,6 +136,15 @@ def test_samples_are_of_the_training_images():
     torch.testing.assert_close(images, wanted.clamp(-1, 1))
 
 
+def test_images_made_in_pieces_are_those_of_the_whole():
+    run = run_of()
+    pieces = [run.generate(run.latent(2, "pieces", start), start=start, total=4) for start in (0, 2)]
+    torch.testing.assert_close(torch.cat(pieces), sample(run, 4)[0])
+    assert run.networks["generator"].training
+    of_black = run.generate(run.latent(2, "pieces"), "live", images=torch.zeros(3, 1, 8, 8, dtype=torch.uint8))
+    assert of_black.unique().tolist() == [-0.75]
+
+
 def test_scores_are_of_the_evaluation_split():
     run = run_of()
     made = torch.cat([images for images, _ in Evaluator(run)._generated()])

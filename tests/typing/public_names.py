@@ -91,6 +91,8 @@ class Replay(gancore.Loop):
             run.phase("discriminator", batch)
         run.phase("generator", run.renew(batch))
         run.phase(batch)  # type: ignore[call-arg]
+        assert_type(run.generate(run.latent(8, "replay", run.iteration)), Tensor)
+        run.generate(8)  # type: ignore[arg-type]
         run.players = {}  # type: ignore[misc]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import gancore
-from gancore.tools import checkpoint, generate, to_uint8, to_unit
+from gancore.tools import checkpoint, evaluating, to_uint8, to_unit
 from gancore_uap.proxy_files import ProxySummary, Writer
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def sample_cycles(
         raise gancore.GancoreError(f"{run.recipe.name} generates points in the plane, no images; choose a prior of images.")
     if images < 1:
         raise gancore.GancoreError(f"a proxy set needs 1 image of each cycle or more, and {images} are asked for.")
-    with _in_evaluation(classify):
+    with evaluating(classify) if isinstance(classify, nn.Module) else nullcontext():
         cycles = []
         for path in checkpoints:
             cycle = int(path.stem)
@@ -74,26 +74,5 @@ def sample_cycles(
 
 def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
     """Return the batch (N, C, H, W) uint8 of a cycle's images that begins at `start`, on the CPU."""
-    network = run.generator("live")
-    number = min(_BATCH, images - start)
-    drawn = run.latent(number, "proxy", cycle, start)
-    sources = None
-    if getattr(network, "translates", False):
-        # Evenly over the data, whose order may be by class.
-        data = run.batches.selection[0]
-        sources = to_unit(data[torch.arange(start, start + number) * len(data) // images].to(run.device))
-    with _in_evaluation(network), run.autocast():
-        return to_uint8(generate(network, drawn.z, drawn.label, sources)).cpu()
-
-
-@contextmanager
-def _in_evaluation(network: object) -> Iterator[None]:
-    """Bring a network to evaluation mode, and back at the end; any other function is left alone."""
-    training = network.training if isinstance(network, nn.Module) else None
-    if isinstance(network, nn.Module):
-        network.eval()
-    try:
-        yield
-    finally:
-        if isinstance(network, nn.Module) and training is not None:
-            network.train(training)
+    drawn = run.latent(min(_BATCH, images - start), "proxy", cycle, start)
+    return to_uint8(run.generate(drawn, "live", start=start, total=images)).cpu()
