@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from gancore.contract import Discriminator, Generator, Sampler
 from gancore.errors import GancoreError, listed
 from gancore.files import cache_root
@@ -22,38 +20,26 @@ Train = Callable[[Recipe, Path], None]
 """Trains a recipe into a folder."""
 
 
-@attrs.frozen
-class Wanted:
-    """Weights that another recipe trains.
+def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
+    """Return what a plan wants trained by other recipes, by its place in the recipe, e.g. ``networks.classifier``.
 
-    Attributes:
-        label: The place in the recipe of what needs them, e.g. ``networks.classifier``.
-        planned: What needs them.
-        file: Name of its weights file in a run of the other recipe.
+    That is everything that has a ``trained_by``, and no weights of its own.
     """
+    planned: dict[str, Planned[Any, Any]] = {f"networks.{label}": network for label, network in plan.networks.items()}
+    planned |= {f"heads.{label}": head for label, head in plan.heads.items()}
+    return {place: each for place, each in planned.items() if each.keys.trained_by is not None and not each.keys.weights}
 
-    label: str
-    planned: Planned[Any, Any]
-    file: str
 
-
-def wanted(plan: Plan) -> list[Wanted]:
-    """Return everything in a plan that has a ``trained_by``, and no weights of its own."""
+def _in_the_other(place: str, planned: Planned[Any, Any]) -> tuple[str, str]:
+    """Return the table and label of what the other recipe trains: a head has the same label, a network that of its role."""
+    if place.startswith("heads."):
+        return "heads", place.removeprefix("heads.")
     roles = {GENERATOR: Generator, DISCRIMINATOR: Discriminator}
-    files = [
-        Wanted(f"networks.{label}", network, f"{_role(network.cls, roles)}.safetensors")
-        for label, network in plan.networks.items()
-    ]
-    files += [Wanted(f"heads.{label}", head, f"heads.{label}.safetensors") for label, head in plan.heads.items()]
-    return [each for each in files if each.planned.keys.trained_by is not None and not each.planned.keys.weights]
+    return "networks", next((role for role, kind in roles.items() if issubclass(planned.cls, kind)), "classifier")
 
 
-def _role(cls: type, roles: Mapping[str, type]) -> str:
-    return next((name for name, kind in roles.items() if issubclass(cls, kind)), "classifier")
-
-
-def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
-    """Return the recipe that trains what a plan needs: its ``trained_by``, with the tables that it inherits.
+def training_recipe(plan: Plan, place: str) -> Recipe:
+    """Return the recipe that trains what a plan wants at a place: its ``trained_by``, with the tables that it inherits.
 
     A classifier is trained with the settings that it has in the plan; a generator, a discriminator and a head with those that
     the other recipe gives them, so that one run trains them all.
@@ -61,9 +47,8 @@ def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
     Raises:
         GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
     """
-    planned, name = weights.planned, weights.planned.keys.trained_by
-    where = planned.where
-    assert name is not None
+    planned = wanted(plan)[place]
+    name, where = planned.keys.trained_by, planned.where
     layer = read_layer(name, plan.registry)
     table = layer.table
     for inherited in planned.keys.inherits:
@@ -73,13 +58,12 @@ def training_recipe(plan: Plan, weights: Wanted) -> Recipe:
             own = plan.recipe.table[inherited]
             table = merge(table, {inherited: _selecting(plan, own) if inherited == "samplers" else own})
     table = assigned(table, planned.keys.trained_with, f"{where}: trained_with")
-    role = weights.file.removesuffix(".safetensors")
-    if role == "classifier":
-        table = merge(table, {"networks": {role: {"use": planned.full_name, **planned.settings}}})
-    recipe = check_table(table, plan.registry, name=f"{name} (for {weights.label})", layers=layer.chain)
-    group, _, label = role.rpartition(".")
-    if (group or "networks", label) not in recipe.entries:
-        what = f"head {label!r}" if group else label
+    group, label = _in_the_other(place, planned)
+    if label == "classifier":
+        table = merge(table, {group: {label: {"use": planned.full_name, **planned.settings}}})
+    recipe = check_table(table, plan.registry, name=f"{name} (for {place})", layers=layer.chain)
+    if (group, label) not in recipe.entries:
+        what = f"head {label!r}" if group == "heads" else label
         raise GancoreError(f"{where}: {name} trains no {what}; choose another trained_by.")
     return recipe
 
@@ -111,23 +95,21 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
         Path of the weights by place in the recipe, e.g. ``networks.classifier``.
     """
     paths = {}
-    for each in wanted(plan):
-        name = each.planned.keys.trained_by
-        assert name is not None
-        recipe = training_recipe(plan, each)
+    for place, planned in wanted(plan).items():
+        name, recipe = planned.keys.trained_by, training_recipe(plan, place)
         folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
-        weights = folder / "weights" / each.file
+        group, label = _in_the_other(place, planned)
+        paths[place] = folder / "weights" / (f"{label}.safetensors" if group == "networks" else f"heads.{label}.safetensors")
         # All processes train together, so they must not each look for themselves whether that is needed.
-        if not distributed.on_rank_zero(weights.is_file):
-            announce(f"{each.label} has no weights yet: training them first by {name}, into {folder}")
+        if not distributed.on_rank_zero(paths[place].is_file):
+            announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
             started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
             _discard(started)
             try:
                 train(recipe, started)
-                distributed.on_rank_zero(partial(_keep, folder, weights, started))
+                distributed.on_rank_zero(partial(_keep, started, paths[place]))
             finally:
                 _discard(started)
-        paths[each.label] = weights
     return paths
 
 
@@ -136,10 +118,9 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _keep(folder: Path, weights: Path, started: Path) -> None:
-    """Put a finished training in its place."""
-    if folder.exists() and not weights.is_file():
-        shutil.rmtree(folder)
-    # Another run may have finished the same training meanwhile; either result is the same.
-    if not folder.exists():
+def _keep(started: Path, weights: Path) -> None:
+    """Put a finished training in its place, unless another run has finished the same meanwhile; either result is the same."""
+    if not weights.is_file():
+        folder = weights.parent.parent
+        shutil.rmtree(folder, ignore_errors=True)
         started.replace(folder)

@@ -938,14 +938,14 @@ def trained(folder: Path, *texts: str) -> Plan:
 
 def test_a_training_recipe_is_changed_by_trained_with(tmp_path: Path) -> None:
     texts = ("run.iterations=3", "optimizers.classifier.lr=0.5", "samplers.few={use='standard/per-class', count=2}")
-    recipes = [training_recipe(plan, wanted(plan)[0]) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
+    recipes = [training_recipe(plan, next(iter(wanted(plan)))) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
     assert [recipe.run.iterations for recipe in recipes] == [5, 3]
     assert recipes[1].entries["optimizers", "classifier"].settings["lr"] == 0.5
     assert recipes[1].entries["samplers", "few"].settings["count"] == 2
     assert recipes[0].digest != recipes[1].digest
     # The last word is trained_with's, even over what is inherited.
     plan = trained(tmp_path, "data.number=60")
-    assert training_recipe(plan, wanted(plan)[0]).entries["data", "data"].settings["number"] == 60
+    assert training_recipe(plan, next(iter(wanted(plan)))).entries["data", "data"].settings["number"] == 60
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
@@ -1094,7 +1094,7 @@ def test_a_bad_recipe_is_refused_in_a_sentence(kind: str) -> None:
 def test_a_bad_change_of_a_training_recipe_is_refused_in_a_sentence(tmp_path: Path, given: str, pieces: list[str]) -> None:
     def work() -> None:
         plan = trained(tmp_path, given)
-        make_plan(training_recipe(plan, wanted(plan)[0]), REGISTRY)
+        make_plan(training_recipe(plan, next(iter(wanted(plan)))), REGISTRY)
 
     text = refusal(work)
     for piece in ["networks.classifier", *pieces]:

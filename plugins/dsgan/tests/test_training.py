@@ -338,7 +338,7 @@ def test_three_stages_train_each_other_once(command: Callable[..., Result], tmp_
 def test_the_generator_of_low_density_is_frozen_and_its_images_are_classified() -> None:
     recipe = read("dsgan/mnist-small-robust", registry(), assignments=ROBUST)
     plan = make_plan(recipe, registry())
-    assert sorted(planned.label for planned in wanted(plan)) == ["networks.classifier", "networks.generator"]
+    assert sorted(wanted(plan)) == ["networks.classifier", "networks.generator"]
     run = Run(plan, CPU)
     assert not run.networks["generator"].training
     assert not any(parameter.requires_grad for parameter in run.networks["generator"].parameters())
@@ -354,7 +354,7 @@ def test_the_generator_of_low_density_is_frozen_and_its_images_are_classified() 
 
 def test_the_second_stage_plays_on_the_features_of_the_first() -> None:
     plan = make_plan(read("dsgan/mnist-small-robust", registry(), assignments=stages()), registry())
-    (second,) = [training_recipe(plan, planned) for planned in wanted(plan) if planned.label == "networks.generator"]
+    second = training_recipe(plan, "networks.generator")
     plan = make_plan(second, registry())
     assert plan.stands_on == "classifier"
     run = Run(plan, CPU)
@@ -368,7 +368,7 @@ def test_the_second_stage_plays_on_the_features_of_the_first() -> None:
 def test_the_baselines_have_no_generator(name: str) -> None:
     run = run_of(f"dsgan/{name}", *ROBUST)
     assert "generator" not in run.networks
-    assert [planned.label for planned in wanted(run.plan)] == ["networks.classifier"]
+    assert list(wanted(run.plan)) == ["networks.classifier"]
     images = {tuple(image) for image in (run.plan.dataset.load("train")[0].float() / 127.5 - 1).flatten(1).tolist()}
     clean = {tuple(image) for image in run.fresh().real.flatten(1).tolist()} <= images
     assert clean == (name == "mnist-small-further")

@@ -63,7 +63,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         rows=_rows(spent, calls, flops),
         operators=_operators(run),
         synchronizations=waits,
-        untrained=tuple(needed.label for needed in wanted(run.plan)),
+        untrained=tuple(wanted(run.plan)),
     )
 
 

@@ -220,8 +220,8 @@ def _plan_without(recipe: Recipe, registry: Registry, part: str, off: Mapping[st
 def _checked_plan(recipe: Recipe, registry: Registry) -> Plan:
     """Return the plan of a recipe, having made those of the trainings that it needs first."""
     plan = make_plan(recipe, registry)
-    for network in prerequisites.wanted(plan):
-        make_plan(prerequisites.training_recipe(plan, network), registry)
+    for place in prerequisites.wanted(plan):
+        make_plan(prerequisites.training_recipe(plan, place), registry)
     return plan
 
 
