@@ -22,7 +22,7 @@ from gancore.errors import listed as listed
 from gancore.files import cache_root as cache_root
 from gancore.files import digest as digest
 from gancore.files import digest_of as digest_of
-from gancore.files import raw_bytes as raw_bytes
+from gancore.files import fingerprint as fingerprint
 from gancore.files import read_tensors as read_tensors
 from gancore.files import replacing as replacing
 from gancore.files import toml as toml
@@ -59,7 +59,6 @@ from gancore.training import build as build
 from gancore.training import checkpoint as checkpoint
 from gancore.training import duration as duration
 from gancore.training import entries as entries
-from gancore.training import fingerprint as fingerprint
 from gancore.training import identified as identified
 from gancore.training import image_format as image_format
 from gancore.training import open_run as open_run

@@ -76,7 +76,7 @@ def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
     """Score a run's newest checkpoint by its recipe's metrics, and append the scores to the run."""
     from gancore.engine import choose_device
     from gancore.parallel import distributed
-    from gancore.training import Evaluator, RunFolder, open_run, write_scores
+    from gancore.training import Evaluator, RunFolder, open_run
 
     target = choose_device(device)
     distributed.start(target)
@@ -86,7 +86,7 @@ def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
             f"the recipe of {run} has no metrics; train it with some, e.g. --set metrics.kl.use=class-histogram."
         )
     scores = Evaluator(opened, metrics or None)()
-    distributed.on_rank_zero(lambda: write_scores(RunFolder.open(run), opened.iteration, scores))
+    distributed.on_rank_zero(lambda: scores.write(RunFolder.open(run), opened.iteration))
     for name, value in scores.values.items():
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
         say(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")

@@ -1,9 +1,11 @@
 from gancore.files import toml as toml
 from gancore.files.atomic import replacing as replacing
 from gancore.files.atomic import write_text as write_text
+from gancore.files.atomic import writing as writing
 from gancore.files.cache import cache_root as cache_root
 from gancore.files.digests import digest as digest
 from gancore.files.digests import digest_of as digest_of
+from gancore.files.tensors import fingerprint as fingerprint
 from gancore.files.tensors import load_weights as load_weights
 from gancore.files.tensors import raw_bytes as raw_bytes
 from gancore.files.tensors import read_tensors as read_tensors

@@ -13,6 +13,15 @@ REMEDY = "choose another --out, or free space there"
 
 
 @contextlib.contextmanager
+def writing(path: Path, remedy: str) -> Iterator[None]:
+    """Say in a sentence that a path can't be written, and what to do, where the operating system says so."""
+    try:
+        yield
+    except OSError as error:
+        raise GancoreError(f"{path} can't be written: {error.strerror or error}; {remedy}.") from error
+
+
+@contextlib.contextmanager
 def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     """Give a path beside a file to write to, which takes the file's place when the block ends.
 
@@ -27,13 +36,12 @@ def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield beside
-        with beside.open("rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise GancoreError(f"{path} can't be written: {error.strerror or error}; {remedy}.") from error
+        with writing(path, remedy):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            beside.replace(path)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()

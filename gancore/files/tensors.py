@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gancore.errors import GancoreError
 from gancore.files.atomic import replacing
+from gancore.files.digests import digest
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -27,6 +28,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 def raw_bytes(tensor: Tensor) -> bytes:
     """Return the memory of a tensor's values, in their order."""
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Return twelve characters that change when any weight does, or a constant that is kept beside them."""
+    named = {**network.state_dict(), **dict(network.named_buffers())}
+    return digest(piece for name, tensor in named.items() for piece in (name.encode(), raw_bytes(tensor)))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -70,6 +77,4 @@ def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
                 f"{where}: {path} does not fit: {name} has shape {tuple(value.shape)} in the file and "
                 f"{tuple(own[name].shape)} in the network; choose settings that agree (classes, width, channels)."
             )
-    with torch.no_grad():
-        for name, value in tensors.items():
-            own[name].copy_(value)
+    network.load_state_dict(tensors, strict=False)

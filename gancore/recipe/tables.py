@@ -43,6 +43,10 @@ class RunSettings:
     evaluate_every: _Interval = 0
     keep_checkpoints: Annotated[int, Range(0)] = 2
 
+    def due(self, every: int, iteration: int) -> bool:
+        """Return whether what is done at an interval, and after the last iteration, is due after so many."""
+        return iteration == self.iterations or (every > 0 and iteration % every == 0)
+
 
 @attrs.frozen(kw_only=True)
 class Augmentation:

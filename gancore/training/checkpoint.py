@@ -1,4 +1,4 @@
-"""Checkpoints of a run: one safetensors file each, written whole or not at all, from which training goes on bit-exactly."""
+"""Checkpoints of a run, from which training goes on bit-exactly, and the weights of each network alone: safetensors files."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from typing import TYPE_CHECKING
 
 from gancore.errors import GancoreError
 from gancore.files import read_tensors, write_tensors
+from gancore.plan import GENERATOR
+from gancore.training.run_folder import checkpoints as checkpoints
 
 if TYPE_CHECKING:
     from gancore.engine import Run
-    from gancore.recipe import RunSettings
 
 FORMAT = 1
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Return a run's checkpoints, oldest first."""
-    return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
-
-
-def due(run: RunSettings, iteration: int) -> bool:
-    """Return whether a checkpoint belongs to an iteration by the recipe, and not because a run was stopped there."""
-    return iteration == run.iterations or (run.checkpoint_every > 0 and iteration % run.checkpoint_every == 0)
-
-
-def save(run: Run, folder: Path) -> Path:
+def save(run: Run, folder: Path) -> None:
     """Write a checkpoint of the run's present state and remove those that the recipe does not keep.
 
     Of several processes all must call it together; rank 0 writes.
@@ -35,15 +26,14 @@ def save(run: Run, folder: Path) -> Path:
     header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, **run.counters()}
     tensors = run.tensors()
     if run.rank:
-        return path
+        return
     write_tensors(path, tensors, header)
     settings = run.recipe.run
     saved = checkpoints(folder)
-    regular = [other for other in saved if due(settings, int(other.stem))]
+    regular = [other for other in saved if settings.due(settings.checkpoint_every, int(other.stem))]
     # Of zero checkpoints to keep, [-0:] keeps all.
     for other in {*saved} - {path, *regular[-settings.keep_checkpoints :]}:
         other.unlink()
-    return path
 
 
 def load(run: Run, path: Path) -> None:
@@ -68,3 +58,15 @@ def load(run: Run, path: Path) -> None:
         # What was chosen when the run began holds to its end, wherever it goes on.
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
     run.restore(tensors, {key: header[key] for key in ("iteration", "draws", "latents")})
+
+
+def export(run: Run, folder: Path) -> None:
+    """Write each network and head that a run has trained, of the generator its average, for other recipes to start from."""
+    networks = {label: run.generator() if label == GENERATOR else run.networks[label] for label in run.players}
+    for kind, modules, planned, prefix in (
+        ("network", networks, run.plan.networks, ""),
+        ("head", run.heads, run.plan.heads, "heads."),
+    ):
+        for label, module in modules.items():
+            header = {kind: planned[label].full_name, "label": label, "recipe": run.recipe.name}
+            write_tensors(folder / f"{prefix}{label}.safetensors", module.state_dict(), header)

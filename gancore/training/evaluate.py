@@ -6,25 +6,54 @@ collects the rows in their order and feeds the metrics, so that a score does not
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import torch
 from torch import Tensor
 
 from gancore.contract import Latents, Metric, Translator, settings_of
 from gancore.engine import evaluating, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.files import digest_of, fingerprint
 from gancore.parallel import collectives, distributed
 from gancore.plan import parameters_of
-from gancore.training.protocol import Scores, fingerprint, identified
 from gancore.training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore.training.run_folder import RunFolder
 from gancore.version import __version__
 
 if TYPE_CHECKING:
     from gancore.engine import Run
+
+
+@attrs.frozen
+class Scores:
+    """What one evaluation gave.
+
+    Attributes:
+        values: ``metric/value`` -> number or list of numbers.
+        protocols: Metric label -> everything that makes two of its values comparable, with an ``id``.
+        better: ``metric/value`` -> ``lower`` or ``higher``.
+        seconds: How long the evaluation took.
+    """
+
+    values: dict[str, Any]
+    protocols: dict[str, dict[str, Any]]
+    better: dict[str, str]
+    seconds: float
+
+    def write(self, folder: RunFolder, iteration: int) -> None:
+        """Append the scores of an iteration to a run's folder."""
+        entry = {"iteration": iteration, "scores": self.values, "protocols": self.protocols, "better": self.better}
+        folder.append(folder.scores, {**entry, "seconds": round(self.seconds, 2)})
+
+
+def identified(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a protocol with its ``id``: scores share a column where these are the same, and nowhere else."""
+    return {"id": digest_of(protocol, 8), **protocol}
 
 
 class Evaluator:
@@ -48,31 +77,29 @@ class Evaluator:
             if only is None or label in only:
                 counts = "class_counts" in settings_of(built.cls)
                 self.metrics[label] = built.build(run.parts.context(counts=counts))
-        for label, metric in self.metrics.items():
-            if hasattr(metric, "prepare"):
-                try:
-                    metric.prepare(run)
-                except GancoreError as error:
-                    raise GancoreError(f"{planned[label].where}: {error}") from error
-        self._fingerprints: dict[str, str] = {}
-        self._real_images = 0
+        for label, metric in self._with("prepare").items():
+            try:
+                metric.prepare(run)
+            except GancoreError as error:
+                raise GancoreError(f"{planned[label].where}: {error}") from error
         self._seen_real = False
+
+    def _with(self, *methods: str) -> dict[str, Any]:
+        """Return the metrics that have some methods."""
+        return {label: metric for label, metric in self.metrics.items() if all(hasattr(metric, name) for name in methods)}
 
     def __call__(self) -> Scores:
         """Score the run's present weights. Of several processes all must call it together."""
         started = time.perf_counter()
         if not self._seen_real:
             self._see_real()
-        generated = {label: m for label, m in self.metrics.items() if hasattr(m, "update")}
-        for metric in generated.values():
+            self._seen_real = True
+        of_generated = self._with("update")
+        of_the_run = {label: metric for label, metric in self._with("update_real").items() if label not in of_generated}
+        for metric in (*of_generated.values(), *of_the_run.values()):
             metric.reset()
-        if generated:
-            self._feed(generated, "update", self._generated())
-        for label, metric in self.metrics.items():
-            if label not in generated and not hasattr(metric, "score_run"):
-                metric.reset()
-                real = self.run.plan.dataset.load(self.run.recipe.evaluation.split)
-                self._feed({label: metric}, "update_real", self._real_batches(*real))
+        self._feed(of_generated, "update", self._generated())
+        self._feed(of_the_run, "update_real", self._real_batches())
         values, protocols = distributed.on_rank_zero(self._compute)
         better = {f"{label}/{name}": direction for label, m in self.metrics.items() for name, direction in m.better.items()}
         return Scores(values, protocols, better, time.perf_counter() - started)
@@ -85,47 +112,48 @@ class Evaluator:
         # Only after it has scored can a metric say how it did.
         return values, {label: self._protocol(label, metric) for label, metric in self.metrics.items()}
 
+    @functools.cached_property
+    def _real(self) -> tuple[Tensor, Tensor]:
+        return self.run.plan.dataset.load(self.run.recipe.evaluation.split)
+
     def _see_real(self) -> None:
         """Show the real images to the metrics that compare with them, where their statistics are not known from before."""
-        run = self.run
-        wanting = {k: m for k, m in self.metrics.items() if hasattr(m, "update_real") and hasattr(m, "update")}
-        if wanting:
-            images, labels = run.plan.dataset.load(run.recipe.evaluation.split)
-            known = KnownStatistics(images, labels, run.device)
-            keys = {label: self._statistics_key(label, metric) for label, metric in wanting.items()}
-            restored = distributed.on_rank_zero(lambda: [k for k, metric in wanting.items() if known.restore(metric, keys[k])])
-            missing = {label: metric for label, metric in wanting.items() if label not in restored}
-            started = time.perf_counter()
-            if missing:
-                self._feed(missing, "update_real", self._real_batches(images, labels))
-            self._real_images = len(labels)
-            if distributed.rank() == 0 and time.perf_counter() - started > WORTH_KEEPING:
-                for label, metric in missing.items():
-                    known.keep(metric, keys[label])
-        self._seen_real = True
+        comparing = self._with("update", "update_real")
+        if not comparing:
+            return
+        known = KnownStatistics(*self._real, self.run.device)
+        lasting = self._with("update", "update_real", "real_state", "load_real_state")
+        keys = {label: self._statistics_key(label) for label in lasting}
+        restored = distributed.on_rank_zero(lambda: [k for k, key in keys.items() if known.restore(comparing[k], key)])
+        missing = {label: metric for label, metric in comparing.items() if label not in restored}
+        started = time.perf_counter()
+        self._feed(missing, "update_real", self._real_batches())
+        if distributed.rank() == 0 and time.perf_counter() - started > WORTH_KEEPING:
+            for label in missing.keys() & keys.keys():
+                known.keep(missing[label], keys[label])
 
-    def _statistics_key(self, label: str, metric: Metric) -> dict[str, Any]:
-        plan = self.run.plan
+    def _statistics_key(self, label: str) -> dict[str, Any]:
+        plan, metric = self.run.plan, self.metrics[label]
         key = {"metric": plan.metrics[label].full_name, **metric.protocol(), "gancore": __version__}
         if metric.network is not None:
             planned = plan.networks[metric.network]
             key |= {"network": planned.full_name, "network_settings": dict(planned.settings)}
-            key["network_hash"] = self._fingerprint(metric.network)
+            key["network_hash"] = self._fingerprints[metric.network]
         return {**key, "plugins": plan.registry.plugin_versions(self.run.recipe.plugins)}
 
-    def _real_batches(self, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _real_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield this process's rows of every batch of real images, with their labels."""
-        run = self.run
-        self._real_images = len(labels)
-        size = run.recipe.evaluation.batch_size
+        images, labels = self._real
+        size = self.run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
-            pixels, label = (distributed.own_rows(rows[start : start + size]).to(run.device) for rows in (images, labels))
+            batch = (rows[start : start + size] for rows in (images, labels))
+            pixels, label = (distributed.own_rows(rows).to(self.run.device) for rows in batch)
             yield to_unit(pixels), label
 
     def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield this process's rows of every batch of generated images, with their labels."""
         run, settings = self.run, self.run.recipe.evaluation
-        translated = isinstance(run.generator(settings.weights), Translator)
-        images = run.plan.dataset.load(settings.split)[0] if translated else None
+        images = self._real[0] if isinstance(run.generator(settings.weights), Translator) else None
         for start in range(0, settings.samples, settings.batch_size):
             number = min(settings.batch_size, settings.samples - start)
             drawn, own = run.latent(number, "evaluation", settings.seed, start), distributed.own_slice(number)
@@ -135,11 +163,11 @@ class Evaluator:
             yield generated if run.plan.info.continuous else to_unit(to_uint8(generated)), latents.label
 
     def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Give metrics what they ask for, batch by batch."""
+        """Give metrics, where there are some, what they ask for, batch by batch."""
         wanted = {label: parameters_of(getattr(metric, method)).keys() for label, metric in metrics.items()}
         asked = {name for names in wanted.values() for name in names} & {"images", "labels"}
         read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
-        for images, labels in batches:
+        for images, labels in batches if metrics else ():
             whole = {name: _joined({"images": images, "labels": labels}[name]) for name in sorted(asked)}
             seen = {network: self._read(self.run.networks[network], images) for network in sorted(read)}
             if distributed.rank():
@@ -167,7 +195,7 @@ class Evaluator:
             **metric.protocol(),
         }
         if hasattr(metric, "update_real"):
-            protocol |= {"real_split": settings.split, "real_images": self._real_images}
+            protocol |= {"real_split": settings.split, "real_images": len(self._real[1])}
         if hasattr(metric, "update"):
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples, "sample_seed": settings.seed, "weights": weights}
@@ -182,22 +210,17 @@ class Evaluator:
             if settings_of_it:
                 protocol["network_settings"] = settings_of_it
             if hasattr(metric, "update"):
-                protocol["network_hash"] = self._fingerprint(metric.network)
+                protocol["network_hash"] = self._fingerprints[metric.network]
         return identified(protocol)
 
-    def _fingerprint(self, label: str) -> str:
-        if label not in self._fingerprints:
-            self._fingerprints[label] = fingerprint(self.run.networks[label])
-        return self._fingerprints[label]
+    @functools.cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each network that metrics of generated images use."""
+        labels = {metric.network for metric in self._with("update").values() if metric.network is not None}
+        return {label: fingerprint(self.run.networks[label]) for label in labels}
 
 
 def _joined(rows: Tensor) -> Tensor:
     """Return the rows of all processes, in their order."""
     pieces = collectives.gather_list(rows)
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def write_scores(folder: RunFolder, iteration: int, scores: Scores) -> None:
-    """Append the scores of an evaluation to a run's folder."""
-    entry = {"iteration": iteration, "scores": scores.values, "protocols": scores.protocols, "better": scores.better}
-    folder.append(folder.scores, {**entry, "seconds": round(scores.seconds, 2)})

@@ -13,14 +13,12 @@ from gancore.engine import Run
 from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
-from gancore.training.evaluate import Evaluator, write_scores
-from gancore.training.exports import export
-from gancore.training.image_formats import image_format, suffixes
+from gancore.training.evaluate import Evaluator
 from gancore.training.progress import Progress
-from gancore.training.run_folder import RunFolder
-from gancore.training.sampling import sample
+from gancore.training.run_folder import RunFolder, checkpoints
+from gancore.training.sampling import image_format, sample, suffixes
 from gancore.training.stopping import Interrupted, Stop
-from gancore.training.timing import Clock, time_spent
+from gancore.training.timing import Clock
 
 
 class OuterLoop:
@@ -51,47 +49,44 @@ class OuterLoop:
             GancoreError: A loss is no longer finite, a file can't be written, or a metric fails.
             Interrupted: A signal came; the state is saved.
         """
-        run = self.run
+        run, begun = self.run, self.run.iteration
         self.observers("gancore_run_started", run=run)
-        self.progress.started(run.recipe.name, run.iteration, self.settings.iterations)
-        begun = run.iteration
+        self.progress.started(run.recipe.name, begun, self.settings.iterations)
         try:
             with self.stop.listening():
                 while run.iteration < self.settings.iterations:
-                    self.clock.start()
-                    step()
-                    self._follow(run.iteration)
+                    self._iteration(step)
         finally:
             self.progress.ended()
-        with self.clock.paused():
+        with self.clock.counting("other"):
             if not run.rank:
-                export(run, self.folder.weights)
+                checkpoint.export(run, self.folder.weights)
         if run.rank == 0 and run.iteration > begun:
-            self.progress.announce(time_spent(self.folder, self.clock.other))
+            self.progress.announce(self.clock.told())
         self.observers("gancore_run_ended", run=run)
         # A signal that came with the last iteration stops whatever would follow this training.
         if distributed.any_of(self.stop.asked):
             raise Interrupted
 
-    def _follow(self, done: int) -> None:
-        """Do what is due after an iteration."""
-        settings, last = self.settings, done == self.settings.iterations
-
-        def due(every: int) -> bool:
-            return last or (every > 0 and done % every == 0)
-
-        logged, sampled, saved = due(settings.log_every), due(settings.sample_every), due(settings.checkpoint_every)
-        evaluator = self.evaluator if due(settings.evaluate_every) else None
-        if distributed.world_size() > 1 and (logged or done >= self.stop.next_meeting):
-            self.stop.meet(done, self.clock.seconds_each(done))
+    def _iteration(self, step: Callable[[], None]) -> None:
+        """Run an iteration, and do what is due after it."""
+        settings, clock, done = self.settings, self.clock, self.run.iteration + 1
+        logged, sampled, saved, scored = (
+            settings.due(every, done)
+            for every in (settings.log_every, settings.sample_every, settings.checkpoint_every, settings.evaluate_every)
+        )
+        evaluator = self.evaluator if scored else None
+        with clock.counting("training"):
+            step()
+            values = self._losses(done) if logged else {}
+            if self.run.device.type == "cuda" and (sampled or evaluator or saved):
+                # Iterations that still wait on the device are training's time, not that of what comes next.
+                torch.cuda.synchronize(self.run.device)
+        self.stop.meet(done, clock.rate(done), due=logged)
         if logged:
-            self._log(done)
-        if self.run.device.type == "cuda" and (sampled or evaluator or saved):
-            # Iterations that still wait on the device are training's time, not that of what comes next.
-            torch.cuda.synchronize(self.run.device)
-        self.clock.stop()
+            self._log(done, values)
         if sampled:
-            with self.clock.paused():
+            with clock.counting("other"):
                 self._sample(done)
         if evaluator is not None:
             try:
@@ -101,32 +96,29 @@ class OuterLoop:
                 if distributed.world_size() == 1:
                     checkpoint.save(self.run, self.folder.path)
                 raise
-        stopped = self.stop.now
         # The checkpoint comes last: what it stands for has then been written.
+        stopped = self.stop.now
         if saved or stopped:
-            with self.clock.paused():
+            with clock.counting("other"):
                 checkpoint.save(self.run, self.folder.path)
-        if stopped and not last:
+        if stopped and done < settings.iterations:
             raise Interrupted
 
-    def _log(self, iteration: int) -> None:
-        run = self.run
-        values = self._losses(iteration)
-        self.clock.stop()
-        rate = self.clock.line(iteration)
+    def _log(self, iteration: int, values: dict[str, float]) -> None:
+        rate = self.clock.rate(iteration)
+        self.clock.line(iteration)
         self.progress.advanced(iteration, rate, values)
-        self.observers("gancore_logged", run=run, iteration=iteration, values=values)
-        if not run.rank:
+        self.observers("gancore_logged", run=self.run, iteration=iteration, values=values)
+        if not self.run.rank:
             entry = {
                 "iteration": iteration,
-                "seconds": round(self.clock.training, 3),
-                "other_seconds": round(self.clock.other, 3),
+                "seconds": round(self.clock.seconds["training"], 3),
+                "other_seconds": round(self.clock.seconds["other"], 3),
                 "images_per_second": round(rate * self.settings.batch_size, 2),
                 "losses": values,
                 "monitors": self._monitors(),
             }
             self.folder.append(self.folder.log, entry)
-        self.clock.start()
 
     def _losses(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronization for all."""
@@ -135,7 +127,7 @@ class OuterLoop:
         values = dict(zip(names, newest.tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
-                saved = checkpoint.checkpoints(self.folder.path)
+                saved = checkpoints(self.folder.path)
                 last = f"the last checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
                 raise GancoreError(
                     f"the loss {name} became {value} at iteration {iteration}; {last}. "
@@ -160,5 +152,6 @@ class OuterLoop:
         self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
         self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
+        self.clock.seconds["evaluation"] += scores.seconds
         if self.run.rank == 0:
-            write_scores(self.folder, iteration, scores)
+            scores.write(self.folder, iteration)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gancore.contract import Metric
 from gancore.errors import GancoreError
 from gancore.files import cache_root, digest, digest_of, raw_bytes, read_tensors, write_tensors
 
@@ -24,7 +23,7 @@ class KnownStatistics:
     """Statistics of one set of real images, in the folder for what can be made again (``GANCORE_CACHE``).
 
     They lie under what they depend on: every pixel and label, the metric with its settings, the network's weights, the version
-    of torch and the kind of device. A metric takes part that has both ``real_state`` and ``load_real_state``.
+    of torch and the kind of device.
 
     Args:
         images: The real images (N, C, H, W).
@@ -45,7 +44,8 @@ class KnownStatistics:
             metric: Which has seen no real image yet.
             key: What they depend on beside the images.
         """
-        if not _takes_part(metric) or not any(self.folder.glob("*.safetensors")):
+        # Where nothing is kept, the images need not be read.
+        if not any(self.folder.glob("*.safetensors")):
             return False
         try:
             tensors, _ = read_tensors(self._path(key))
@@ -57,11 +57,8 @@ class KnownStatistics:
 
     def keep(self, metric: Any, key: Mapping[str, Any]) -> None:
         """Write what a metric has learnt from the real images; a folder that can't be written keeps nothing."""
-        if _takes_part(metric):
-            try:
-                write_tensors(self._path(key), metric.real_state(), {"key": json.loads(json.dumps(key, default=str))})
-            except GancoreError:
-                return
+        with contextlib.suppress(GancoreError):
+            write_tensors(self._path(key), metric.real_state(), {})
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         everything = {**key, "images": self._content, "torch": torch.__version__, "device": self.device.type}
@@ -73,7 +70,3 @@ class KnownStatistics:
         # In pieces, for the images may be a file that is larger than the memory.
         pieces = (raw_bytes(piece) for values in (self.images, self.labels) for piece in values.split(4096))
         return digest(itertools.chain([kind], pieces), 32)
-
-
-def _takes_part(metric: Metric) -> bool:
-    return hasattr(metric, "real_state") and hasattr(metric, "load_real_state")

@@ -1,14 +1,16 @@
-"""A run's folder: what lies where, and writing it so that a crash at any moment loses nothing."""
+"""A run's folder: what lies where, whether a training may go there, and writing it so that a crash loses nothing."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gancore.errors import GancoreError
-from gancore.files import toml, write_text
+from gancore.files import toml, write_text, writing
+from gancore.recipe import Recipe, identity
 
 
 class RunFolder:
@@ -42,31 +44,43 @@ class RunFolder:
             )
         return folder
 
+    def check(self, recipe: Recipe, *, resume: bool) -> None:
+        """Refuse a folder that holds something else than the run to go on with.
+
+        Raises:
+            GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise GancoreError(f"{self.path} is a file; choose another --out.")
+        if not self.recipe.exists():
+            if self.path.exists() and any(self.path.iterdir()):
+                raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
+            return
+        if not resume:
+            raise GancoreError(f"{self.path} already holds a run; go on with --resume, or choose another --out.")
+        before, now = (toml.dumps(identity(table)) for table in (toml.read(self.recipe), recipe.table))
+        # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
+        if before != now and checkpoints(self.path):
+            lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)
+            changed = "\n".join(line for line in lines if not line.startswith("@@"))
+            raise GancoreError(
+                f"{self.path} was trained by another recipe, so it can't be resumed; the difference is:\n{changed}"
+            )
+
     def create(self, table: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Make the folder and write what the run is.
 
         Raises:
             GancoreError: It can't be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.samples.mkdir(exist_ok=True)
-        except OSError as error:
-            raise GancoreError(f"{self.path} can't be written: {error.strerror}; choose another --out.") from error
-        write_text(self.environment, json.dumps(environment, indent=2) + "\n")
+        with writing(self.path, "choose another --out"):
+            self.samples.mkdir(parents=True, exist_ok=True)
+        self.describe(environment)
         write_text(self.recipe, toml.dumps(table))
 
-    def note(self, key: str, value: Any) -> None:
-        """Write down one more thing about the environment that the run is made in."""
-        write_text(self.environment, json.dumps({**self.describe(), key: value}, indent=2) + "\n")
-
-    def describe(self) -> dict[str, Any]:
-        """Return the environment that the run was made in; empty where the file is missing or damaged."""
-        try:
-            environment = json.loads(self.environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return environment if isinstance(environment, dict) else {}
+    def describe(self, environment: Mapping[str, Any]) -> None:
+        """Write what the run is made with."""
+        write_text(self.environment, json.dumps(environment, indent=2) + "\n")
 
     @staticmethod
     def append(path: Path, entry: Mapping[str, Any]) -> None:
@@ -75,15 +89,12 @@ class RunFolder:
         Raises:
             GancoreError: It can't be written.
         """
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            raise GancoreError(f"{path} can't be written: {error.strerror}; free space, and go on with --resume.") from error
+        with writing(path, "free space, and go on with --resume"), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
 
     def forget_after(self, iteration: int) -> None:
         """Drop log lines, scores and samples of iterations that a resumed run will make again, and half-written lines."""
-        try:
+        with writing(self.path, "mend it, or choose another --out"):
             for path in (self.log, self.scores):
                 if path.exists():
                     before = [json.dumps(entry) + "\n" for entry in entries(path) if entry["iteration"] <= iteration]
@@ -91,19 +102,21 @@ class RunFolder:
             for picture in self.samples.glob("[0-9]*.*"):
                 if int(picture.stem) > iteration:
                     picture.unlink()
-        except OSError as error:
-            raise GancoreError(
-                f"{self.path} can't be written: {error.strerror or error}; mend it, or choose another --out."
-            ) from error
 
 
-def entries(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the entries of a file of JSON lines; a line that was cut off by a crash is passed over."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and isinstance(entry.get("iteration"), int):
-                yield entry
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, oldest first."""
+    return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
+
+
+def entries(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a file of JSON lines, if it is there; a line that was cut off by a crash is passed over."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else ():
+        try:
+            entry = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("iteration"), int):
+            lines.append(entry)
+    return lines

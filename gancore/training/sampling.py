@@ -1,8 +1,9 @@
-"""Images from a run's generator."""
+"""Samples: images from a run's generator, and writing them in the formats that plugins bring."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,10 +11,16 @@ import torch
 from torch import Tensor
 
 from gancore.contract import Latents
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, listed
 
 if TYPE_CHECKING:
     from gancore.engine import Run
+    from gancore.recipe import Registry
+
+NO_FORMAT = "no installed plugin writes images; try `pip install 'gancore[all]'`"
+
+ImageFormat = Callable[..., None]
+"""Writes images to a file, ``(images, path, *, columns=None)``: what `gancore_image_formats` declares."""
 
 
 def sample(
@@ -48,3 +55,24 @@ def sample(
         rows = slice(start, start + 250)
         pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=number))
     return torch.cat(pieces).cpu(), drawn.label.cpu()
+
+
+def suffixes(registry: Registry) -> list[str]:
+    """Return the suffixes of files that images can be written to; the first one is used where none is asked for."""
+    names = {component.name for component in registry.components("image-format")}
+    return sorted(names, key=lambda name: (name != "png", name))
+
+
+def image_format(path: Path, registry: Registry) -> ImageFormat:
+    """Return what writes images to a file, by the file's suffix.
+
+    Raises:
+        GancoreError: No plugin writes such files, or several do.
+    """
+    suffix = path.suffix.removeprefix(".").lower()
+    known = suffixes(registry)
+    if suffix not in known:
+        remedy = f"end its name in one of these: {listed(f'.{name}' for name in known)}." if known else f"{NO_FORMAT}."
+        raise GancoreError(f"{path} can't be written: {remedy}")
+    writer: ImageFormat = registry.load(registry.component("image-format", suffix, where=str(path)))
+    return writer

@@ -22,23 +22,23 @@ class Stop:
 
     Attributes:
         asked: Whether this process was asked.
-        next_meeting: Iteration from which several processes ask each other again.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self.next_meeting = 0
         self._agreed = False
+        self._next_meeting = 0
 
     @property
     def now(self) -> bool:
         """Whether to stop after this iteration: several processes must in the same, so they stop as they last agreed."""
         return self.asked if distributed.world_size() == 1 else self._agreed
 
-    def meet(self, iteration: int, seconds: float) -> None:
-        """Agree with the other processes whether to stop, and when to ask again, where an iteration takes so many seconds."""
-        self._agreed = distributed.any_of(self.asked)
-        self.next_meeting = distributed.agree(iteration + max(1, int(MEET_EVERY / max(seconds, 1e-6))))
+    def meet(self, iteration: int, rate: float, *, due: bool) -> None:
+        """Agree with other processes, where it is due or time to, whether to stop, at so many iterations per second."""
+        if distributed.world_size() > 1 and (due or iteration >= self._next_meeting):
+            self._agreed = distributed.any_of(self.asked)
+            self._next_meeting = distributed.agree(iteration + max(1, int(MEET_EVERY * rate)))
 
     @contextmanager
     def listening(self) -> Iterator[None]:

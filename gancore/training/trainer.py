@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import gancore.training.checkpoint as checkpoint
 import gancore.training.prerequisites as prerequisites
-from gancore.engine import Run
+from gancore.engine import Run, processor
 from gancore.errors import GancoreError, listed
 from gancore.files import toml
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR, Plan, make_plan
 from gancore.recipe import Recipe, Registry, check_table
 from gancore.training.accelerate import accelerate
-from gancore.training.environment import environment
 from gancore.training.evaluate import Evaluator
-from gancore.training.image_formats import NONE, suffixes
 from gancore.training.outer_loop import OuterLoop
 from gancore.training.progress import Progress
-from gancore.training.resuming import check_folder
-from gancore.training.run_folder import RunFolder
+from gancore.training.run_folder import RunFolder, checkpoints
+from gancore.training.sampling import NO_FORMAT, suffixes
+from gancore.version import __version__
 
 
 def train(
@@ -53,32 +54,52 @@ def train(
     distributed.start(device)
     progress = Progress() if progress is None or distributed.rank() else progress
     folder = RunFolder(out)
-    distributed.on_rank_zero(lambda: check_folder(folder, recipe, resume=resume))
+    distributed.on_rank_zero(lambda: folder.check(recipe, resume=resume))
     run = build(recipe, registry, device, progress)
-    newest = distributed.on_rank_zero(lambda: checkpoint.checkpoints(out)[-1:]) if resume else []
+    newest = distributed.on_rank_zero(lambda: checkpoints(out)[-1:]) if resume else []
     for path in newest:
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.
     _ = run.batches.stream, run.batches.sources
     evaluator = Evaluator(run) if run.plan.metrics else None
-    statuses: dict[str, str] = {}
+    environment = environment_of(run)
 
     def tell(name: str, status: str) -> None:
-        statuses[name] = status
+        environment["accelerators"][name] = status
         progress.announce(f"{name} is {status}")
         if run.rank == 0 and folder.environment.exists():
-            folder.note("accelerators", statuses)
+            folder.describe(environment)
 
     step = accelerate(run, tell)
 
     def prepare() -> None:
-        folder.create(recipe.table, {**environment(run), "accelerators": statuses})
+        folder.create(recipe.table, environment)
         folder.forget_after(run.iteration)
 
     distributed.on_rank_zero(prepare)
     _announce(run, progress)
     OuterLoop(run, folder, progress, evaluator).train(step)
     return run
+
+
+def environment_of(run: Run) -> dict[str, Any]:
+    """Return what a run is made with, as its folder keeps it; no accelerator has said anything yet."""
+    return {
+        "recipe_name": run.recipe.name,
+        "recipes": list(run.recipe.layers),
+        "gancore": __version__,
+        "plugins": run.plan.registry.plugin_versions(run.recipe.plugins),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else processor(),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world_size(),
+        "precision": run.precision,
+        "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
+        "class_counts": run.batches.class_counts,
+        "class_names": list(run.plan.info.class_names),
+        "accelerators": {},
+    }
 
 
 def _announce(run: Run, progress: Progress) -> None:
@@ -92,7 +113,7 @@ def _announce(run: Run, progress: Progress) -> None:
         apart = f"; {listed(names)} keeps statistics for each process" if names else ""
         progress.announce(f"{processes} processes, {own} images of each batch of {settings.batch_size} in each{apart}")
     if GENERATOR in run.networks and not suffixes(run.plan.registry):
-        progress.announce(f"no samples are drawn: {NONE}")
+        progress.announce(f"no samples are drawn: {NO_FORMAT}")
 
 
 def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
@@ -129,7 +150,7 @@ def open_run(path: Path, registry: Registry, device: torch.device, progress: Pro
     """
     folder = RunFolder.open(path)
     recipe = check_table(toml.read(folder.recipe), registry, name=str(folder.recipe))
-    saved = checkpoint.checkpoints(path)
+    saved = checkpoints(path)
     if not saved:
         raise GancoreError(
             f"{path} has no checkpoint yet; train it further with `gancore train {folder.recipe} --out {path} --resume`."

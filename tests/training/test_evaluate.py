@@ -9,8 +9,8 @@ import torch
 
 from gancore import GancoreError
 from gancore.engine.data import to_uint8, to_unit
+from gancore.files import fingerprint
 from gancore.training.evaluate import Evaluator
-from gancore.training.protocol import fingerprint
 from gancore.training.sampling import sample
 from tests.hosts import BALANCE, run_of, steps
 
