@@ -21,20 +21,10 @@ from gancore.plan.checks import (
 )
 from gancore.plan.plan import Plan, Planned, Term
 from gancore.plan.vocabulary import attacked_method, needs_of, vocabulary
-from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys, default_optimizer
+from gancore.recipe import Entry, Recipe, default_optimizer
 
 if TYPE_CHECKING:
     from gancore.recipe import Registry
-
-
-KEYS: dict[str, type] = {
-    "losses": TermKeys,
-    "networks": NetworkKeys,
-    "heads": HeadKeys,
-    "attacks": AttackKeys,
-    "samplers": SamplerKeys,
-}
-"""Tables of components -> the keys that core handles beside a component's own settings."""
 
 
 def make_plan(recipe: Recipe, registry: Registry) -> Plan:
@@ -87,11 +77,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
 
 def load(entry: Entry, registry: Registry) -> Planned[Any, Any]:
     """Return a component of a recipe, imported, with its settings converted."""
-    cls, kind = registry.load(entry.declared), KEYS.get(entry.group)
-    own = {key: value for key, value in entry.settings.items() if kind is not None and key in attrs.fields_dict(kind)}
-    keys = None if kind is None else kind(**check(kind, own, where=entry.where))
-    rest = {key: value for key, value in entry.settings.items() if key not in own}
-    return Planned(entry, cls, check(cls, rest, where=entry.where), keys)
+    cls = registry.load(entry.declared)
+    return Planned(entry, cls, check(cls, entry.settings, where=entry.where), entry.keys)
 
 
 def _optimizers(recipe: Recipe, registry: Registry, players: tuple[str, ...]) -> dict[str, Planned[Any, None]]:

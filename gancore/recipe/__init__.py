@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from gancore.recipe.discovery import Declared, Plugin, said
-from gancore.recipe.layers import GROUPS, TABLES, assigned, merge, read_layer
+from gancore.recipe.layers import assigned, merge, read_layer
 from gancore.recipe.recipe import Entry, Recipe, check_table, default_optimizer, identity, read
 from gancore.recipe.registry import Registry, registry
-from gancore.recipe.tables import AttackKeys, Augmentation, HeadKeys, NetworkKeys, RunSettings, SamplerKeys, TermKeys
+from gancore.recipe.tables import (
+    GROUPS,
+    TABLES,
+    AttackKeys,
+    Augmentation,
+    HeadKeys,
+    NetworkKeys,
+    RunSettings,
+    SamplerKeys,
+    TermKeys,
+)
 
 __all__ = [
     "GROUPS",

@@ -11,35 +11,18 @@ import attrs
 
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import toml
+from gancore.recipe.tables import TABLES
 
 if TYPE_CHECKING:
     from gancore.recipe.registry import Registry
 
-
-GROUPS = {
-    "sources": "dataset",
-    "samplers": "sampler",
-    "networks": "network",
-    "heads": "head",
-    "losses": "loss",
-    "attacks": "attack",
-    "optimizers": "optimizer",
-    "metrics": "metric",
-}
-"""Tables that hold labelled components -> their kind."""
-
-SINGLE = {"data": "dataset", "loop": "loop", "latent": "latent"}
-"""Tables that are one component -> its kind."""
-
-TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
 TEXTS = ("summary", "cite", "extends")
 
 
 @attrs.frozen
 class Layer:
-    """One recipe file with what it extends merged in."""
+    """One recipe file with what it extends merged in, and the names of all these, its own last."""
 
-    name: str
     table: dict[str, Any]
     chain: tuple[str, ...]
 
@@ -55,14 +38,14 @@ def read_layer(name: str, registry: Registry, *, _seen: tuple[str, ...] = ()) ->
     check_tables(table, name)
     extended = table.pop("extends", None)
     if extended is None:
-        return Layer(name, table, (name,))
+        return Layer(table, (name,))
     if not isinstance(extended, str):
         raise GancoreError(f"{name}: extends must be the name of a recipe, not {extended!r}.")
     # A recipe beside this one may be named by its file.
     if extended.endswith(".toml") and not Path(extended).is_absolute():
         extended = str(path.parent / extended)
     base = read_layer(extended, registry, _seen=(*_seen, name))
-    return Layer(name, merge(base.table, table), (*base.chain, name))
+    return Layer(merge(base.table, table), (*base.chain, name))
 
 
 def check_tables(table: Mapping[str, Any], name: str) -> None:
@@ -77,12 +60,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """Return `over` laid on `base`, table by table; a table that names another ``use`` replaces the one below."""
     result = dict(base)
     for key, value in over.items():
-        below = result.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            replaced = "use" in value and "use" in below and value["use"] != below["use"]
-            result[key] = copy.deepcopy(dict(value)) if replaced else merge(below, value)
-        else:
-            result[key] = copy.deepcopy(value)
+        below: Any = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        replaced = both and "use" in value and "use" in below and value["use"] != below["use"]
+        result[key] = merge(below, value) if both and not replaced else copy.deepcopy(value)
     return result
 
 
@@ -121,11 +102,11 @@ def refuse_conflicts(layers: Sequence[Layer]) -> None:
     """Refuse two overlays that set one key differently, and two recipes of any rank that set another loop."""
     claims: dict[tuple[str, ...], tuple[str, Any]] = {}
     for rank, layer in enumerate(layers):
+        name = layer.chain[-1]
         for path, value in _leaves({k: v for k, v in layer.table.items() if k not in TEXTS}):
             if rank == 0 and path != ("loop", "use"):
                 continue
-            other, claimed = claims.setdefault(path, (layer.name, value))
+            other, claimed = claims.setdefault(path, (name, value))
             if claimed != value:
-                raise GancoreError(
-                    f"{other} and {layer.name} can't be combined: they set {'.'.join(path)} to {claimed!r} and {value!r}."
-                )
+                key = ".".join(path)
+                raise GancoreError(f"{other} and {name} can't be combined: they set {key} to {claimed!r} and {value!r}.")

@@ -8,8 +8,9 @@ false`` switches one off. Two ``--with`` recipes that set one key differently ar
 from __future__ import annotations
 
 import copy
+import functools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -17,8 +18,8 @@ import attrs
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of
-from gancore.recipe.layers import GROUPS, SINGLE, assigned, check_tables, merge, read_layer, refuse_conflicts
-from gancore.recipe.tables import Augmentation, Average, Evaluation, RunSettings
+from gancore.recipe.layers import assigned, check_tables, merge, read_layer, refuse_conflicts
+from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
     from gancore.recipe.discovery import Declared
@@ -27,14 +28,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal", "optimizers": "standard/adam"}
-"""Tables whose `use` may be left out -> the component that then stands in them."""
-
-SCHEDULED = {"losses": "weight", "optimizers": "lr"}
-"""Tables whose components may have a ``schedule`` -> the number that it changes."""
-
-_AUGMENTED = tuple(attrs.fields_dict(Augmentation))
-_OF_CORE = {"data": _AUGMENTED, "losses": ("schedule",), "optimizers": ("schedule", "schedules")}
+_SCHEDULES = {"losses": ("schedule",), "optimizers": ("schedule", "schedules")}
 _LABEL = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -46,7 +40,8 @@ class Entry:
         group: The table it stands in, e.g. ``losses``.
         label: Its name there; equal to the group's for the tables that are one component.
         declared: The component.
-        settings: Its settings as the recipe gives them.
+        settings: The component's own settings, as the recipe gives them.
+        keys: Those that core handles, checked; None where its table has none.
         where: Names the place for errors.
         shared: Whether it is a source that names no data set of its own, and so draws from the recipe's data.
     """
@@ -55,6 +50,7 @@ class Entry:
     label: str
     declared: Declared
     settings: dict[str, Any]
+    keys: Any
     where: str
     shared: bool = False
 
@@ -141,41 +137,36 @@ def read(
     Raises:
         GancoreError: With one sentence, for anything that is wrong.
     """
-    base = read_layer(name, registry)
-    table = copy.deepcopy(base.table)
-    fragments = [read_layer(overlay, registry) for overlay in overlays]
-    refuse_conflicts([base, *fragments])
-    for fragment in fragments:
-        table = merge(table, fragment.table)
-    table = assigned(table, assignments)
-    if overrides:
-        table = merge(table, overrides)
-    title = " + ".join([name, *overlays])
-    layers = (*base.chain, *(link for fragment in fragments for link in fragment.chain))
-    return check_table(table, registry, name=title, layers=layers)
+    layers = [read_layer(each, registry) for each in (name, *overlays)]
+    refuse_conflicts(layers)
+    table = assigned(functools.reduce(merge, (layer.table for layer in layers)), assignments)
+    chain = [link for layer in layers for link in layer.chain]
+    return check_table(merge(table, overrides or {}), registry, name=" + ".join([name, *overlays]), layers=chain)
 
 
 def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, layers: Sequence[str] = ()) -> Recipe:
     """Check a resolved table into a `Recipe`. The settings of components are checked in the plan, where they are loaded."""
     check_tables(table, name)
     table = _without_removed(copy.deepcopy(dict(table)), name)
-    if "generator" not in table["networks"]:
-        # Nothing is drawn for nobody; a fragment that sets latents may be laid over a classifier's recipe.
-        table.pop("latent", None)
     reader = _Reader(registry, name)
-    schedules = reader.schedules(table)
-    entries = {
-        (group, label): reader.entry(group, label, kind, settings, table[group])
-        for group, kind in GROUPS.items()
-        for label, settings in table[group].items()
-        if not (group == "sources" and isinstance(settings, Mapping) and "use" not in settings)
-    }
-    for group, kind in SINGLE.items():
-        if group != "latent" or "generator" in table["networks"]:
-            entries[group, group] = reader.entry(group, group, kind, table.setdefault(group, {}), table)
-    for label, settings in table["sources"].items():
-        if ("sources", label) not in entries:
-            entries["sources", label] = reader.shared_source(label, settings, entries["data", "data"])
+    entries: dict[tuple[str, str], Entry] = {}
+    schedules: dict[str, Entry] = {}
+    for group, kind in {**SINGLE, **GROUPS}.items():
+        if group == "latent" and "generator" not in table["networks"]:
+            # Nothing is drawn for nobody; a fragment that sets latents may be laid over a classifier's recipe.
+            table.pop(group, None)
+            continue
+        tables = table[group] if group in GROUPS else {group: table.setdefault(group, {})}
+        for label, settings in tables.items():
+            if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
+                entries[group, label] = reader.shared_source(label, settings, entries["data", "data"])
+            else:
+                entries[group, label] = reader.entry(group, label, kind, settings, siblings=tables)
+            if group in SCHEDULED:
+                schedules |= reader.schedules(f"{group}.{label}", SCHEDULED[group], settings)
+    ema = reader.checked(Average, "ema", table["ema"], leave=["schedule"]) if "ema" in table else None
+    if ema is not None:
+        schedules |= reader.schedules("ema", "decay", table["ema"])
     run = reader.checked(RunSettings, "run", table.get("run", {}))
     accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
     if accelerators:
@@ -185,8 +176,8 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         layers=tuple(layers) or (name,),
         table=table,
         run=run,
-        augmentation=reader.checked(Augmentation, "data", {k: v for k, v in table["data"].items() if k in _AUGMENTED}),
-        ema=reader.checked(Average, "ema", table["ema"], ["schedule"]) if "ema" in table else None,
+        augmentation=entries["data", "data"].keys,
+        ema=ema,
         evaluation=reader.checked(Evaluation, "evaluation", table.get("evaluation", {})),
         accelerators=accelerators,
         entries=entries,
@@ -196,7 +187,7 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
 
 def default_optimizer(name: str, player: str, registry: Registry) -> Entry:
     """Return the optimizer of a player for which a recipe of this name has no table."""
-    return _Reader(registry, name).entry("optimizers", player, "optimizer", {}, {})
+    return _Reader(registry, name).entry("optimizers", player, "optimizer", {})
 
 
 @attrs.frozen
@@ -206,7 +197,7 @@ class _Reader:
     registry: Registry
     name: str
 
-    def entry(self, group: str, label: str, kind: str, settings: Any, siblings: Mapping[str, Any]) -> Entry:
+    def entry(self, group: str, label: str, kind: str, settings: Any, siblings: Iterable[str] = ()) -> Entry:
         """Return the component that a table names."""
         place = f"{self.name}: {group}" if group == label else f"{self.name}: {group}.{label}"
         if not isinstance(settings, dict):
@@ -214,12 +205,16 @@ class _Reader:
             raise GancoreError(f"{place} must be a table with a `use`{hint}, not {settings!r}.")
         use = settings.get("use", DEFAULTS.get(group))
         if use is None:
-            others = [other for other in siblings if other != label] if group in GROUPS else []
+            others = [other for other in siblings if other != label]
             raise GancoreError(f"{place} has no `use`, the {kind} that it is{did_you_mean(label, others)}.")
         declared = self.registry.component(kind, convert(use, str, where=f"{place}.use"), where=place)
         settings["use"] = declared.full_name
-        own = {key: value for key, value in settings.items() if key not in ("use", *_OF_CORE.get(group, ()))}
-        return Entry(group, label, declared, own, f"{place} ({declared.full_name})")
+        where = f"{place} ({declared.full_name})"
+        cls = KEYS.get(group)
+        names = () if cls is None else attrs.fields_dict(cls)
+        keys = {name: settings[name] for name in names if name in settings}
+        own = {key: value for key, value in settings.items() if key not in ("use", *names, *_SCHEDULES.get(group, ()))}
+        return Entry(group, label, declared, own, cls and cls(**check(cls, keys, where=where)), where)
 
     def shared_source(self, label: str, settings: Mapping[str, Any], data: Entry) -> Entry:
         """Return a source that draws from the recipe's own data."""
@@ -230,22 +225,15 @@ class _Reader:
             )
         return attrs.evolve(data, group="sources", label=label, where=f"{self.name}: sources.{label}", shared=True)
 
-    def schedules(self, table: Mapping[str, Any]) -> dict[str, Entry]:
-        """Return every schedule, by the place of the number that it changes."""
-        schedules: dict[str, Entry] = {}
-        places = [(f"{group}.{label}", SCHEDULED[group], own) for group in SCHEDULED for label, own in table[group].items()]
-        for place, number, settings in [*places, ("ema", "decay", table.get("ema"))]:
-            if not isinstance(settings, dict):
-                continue
-            several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
-            if not isinstance(several, dict):
-                raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
-            if "schedule" in settings and number in several:
-                raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
-            own = {number: settings["schedule"]} if "schedule" in settings else {}
-            for name, schedule in {**own, **several}.items():
-                schedules[f"{place}.{name}"] = self.entry(f"{place}.schedule", name, "schedule", schedule, {})
-        return schedules
+    def schedules(self, place: str, number: str, settings: Mapping[str, Any]) -> dict[str, Entry]:
+        """Return the schedules in a table, by the place of the number that each changes; ``schedule`` is that of `number`."""
+        several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
+        if not isinstance(several, dict):
+            raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
+        if "schedule" in settings and number in several:
+            raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
+        tables = {number: settings["schedule"], **several} if "schedule" in settings else several
+        return {f"{place}.{name}": self.entry(f"{place}.schedule", name, "schedule", own) for name, own in tables.items()}
 
     def checked(self, cls: type[T], group: str, settings: Any, leave: Collection[str] = ()) -> T:
         """Return a table that core handles, all but some of its keys."""

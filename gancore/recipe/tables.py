@@ -9,7 +9,7 @@ import attrs
 from gancore.contract import Range
 
 _Count = Annotated[int, Range(1)]
-_Interval = Annotated[int, Range(0)]
+_Number = Annotated[int, Range(0)]
 
 
 @attrs.frozen(kw_only=True)
@@ -33,15 +33,15 @@ class RunSettings:
 
     iterations: _Count = 100_000
     batch_size: _Count = 64
-    seed: Annotated[int, Range(0)] = 0
+    seed: _Number = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accelerate: list[str] = attrs.field(factory=list)
     latent_dim: _Count = 128
     log_every: _Count = 100
-    sample_every: _Interval = 1000
-    checkpoint_every: _Interval = 1000
-    evaluate_every: _Interval = 0
-    keep_checkpoints: Annotated[int, Range(0)] = 2
+    sample_every: _Number = 1000
+    checkpoint_every: _Number = 1000
+    evaluate_every: _Number = 0
+    keep_checkpoints: _Number = 2
 
     def due(self, every: int, iteration: int) -> bool:
         """Return whether what is done at an interval, and after the last iteration, is due after so many."""
@@ -58,7 +58,7 @@ class Augmentation:
     """
 
     flip: bool = False
-    crop_padding: Annotated[int, Range(0)] = 0
+    crop_padding: _Number = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +71,7 @@ class Average:
     """
 
     decay: Annotated[float, Range(0, 1)] = 0.999
-    start: Annotated[int, Range(0)] = 0
+    start: _Number = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -89,7 +89,7 @@ class Evaluation:
     samples: Annotated[int, Range(2)] = 10_000
     batch_size: _Count = 250
     split: Literal["train", "test"] = "test"
-    seed: Annotated[int, Range(0)] = 0
+    seed: _Number = 0
     weights: Literal["ema", "live"] = "ema"
 
 
@@ -110,8 +110,8 @@ class TermKeys:
 
     weight: float = 1.0
     every: _Count = 1
-    start: Annotated[int, Range(0)] = 0
-    stop: Annotated[int, Range(0)] | None = None
+    start: _Number = 0
+    stop: _Number | None = None
     players: list[str] | None = None
     reads: dict[str, str] = attrs.field(factory=dict)
 
@@ -174,3 +174,37 @@ class SamplerKeys:
     """
 
     of: str | None = None
+
+
+GROUPS = {
+    "sources": "dataset",
+    "samplers": "sampler",
+    "networks": "network",
+    "heads": "head",
+    "losses": "loss",
+    "attacks": "attack",
+    "optimizers": "optimizer",
+    "metrics": "metric",
+}
+"""Tables that hold labeled components -> their kind."""
+
+SINGLE = {"data": "dataset", "loop": "loop", "latent": "latent"}
+"""Tables that are one component -> its kind."""
+
+DEFAULTS = {"loop": "standard/alternating", "latent": "standard/normal", "optimizers": "standard/adam"}
+"""Tables whose `use` may be left out -> the component that then stands in them."""
+
+KEYS: dict[str, type] = {
+    "data": Augmentation,
+    "losses": TermKeys,
+    "networks": NetworkKeys,
+    "heads": HeadKeys,
+    "attacks": AttackKeys,
+    "samplers": SamplerKeys,
+}
+"""Tables of components -> the keys that core handles beside a component's own settings."""
+
+SCHEDULED = {"losses": "weight", "optimizers": "lr"}
+"""Tables whose components may have a ``schedule`` -> the number that it changes."""
+
+TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
