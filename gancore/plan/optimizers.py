@@ -1,9 +1,13 @@
-"""Which numbers of an optimizer a schedule can change."""
+"""Which optimizers a turn can use, and which of their numbers a schedule can change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.plan.plan import Planned
 
 
 def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
@@ -22,3 +26,25 @@ def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int |
             if isinstance(number, float) and number:
                 numbers[key if place is None else f"{key.removesuffix('s')}{place + 1}"] = (key, place)
     return numbers
+
+
+def check_optimizer(optimizer: Planned[Any, None], scheduled: Iterable[str]) -> None:
+    """Refuse an optimizer that one backward a turn can't feed, and a schedule of a number that it does not have."""
+    step = getattr(optimizer.cls, "step", None)
+    closure = None if step is None else inspect.signature(step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise GancoreError(
+            f"{optimizer.where} computes the loss several times in a step (a closure), and a turn computes it once; "
+            "choose another."
+        )
+    if optimizer.full_name == "torch/SparseAdam":
+        raise GancoreError(
+            f"{optimizer.where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam."
+        )
+    numbers = scheduled_numbers(optimizer.values)
+    for name in scheduled:
+        if name not in numbers:
+            raise GancoreError(
+                f"{optimizer.where} has no number {name!r} that a schedule could multiply{did_you_mean(name, numbers)} "
+                f"(those that are not 0: {listed(numbers)})."
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator
 
 import attrs
 
@@ -79,16 +79,27 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
         needs += [need for side, asked in raised for need in asked if need.side != side]
     viewed = _through_d(needs)
     generators = {side: label == player for side, label in plan.sides.items() if any(need.side == side for need in needs)}
-    leaves = {side for side in differentiated if not generators.get(side, False)}
+    trained = {side for side, grad in generators.items() if grad}
     # The gradient of the one backward is what an attack of gradient "shared" learns from.
     shared = {"real"} & viewed if gradient == "shared" else set()
+    graphs = trained | differentiated | shared
+    if player in (DISCRIMINATOR, plan.stands_on):
+        graphs |= viewed
+    elif trained:
+        # An extra view is made from others, so it carries a graph wherever they do.
+        graphs |= {side for side in viewed if ":" in side}
+    embedded = {(need.label, need.side) for need in needs if need.kind == "embedding"}
+    asked = embedded | {(need.label, need.side) for need in needs if need.kind == "network"}
     return PhasePlan(
         player=player,
         generators=generators,
         views=_ordered(viewed, plan),
-        leaves=frozenset(leaves | shared),
-        forwards=_forwards(plan, player, needs, generators, differentiated | shared, differentiated),
-        networks=_network_forwards(player, needs, generators),
+        leaves=frozenset(differentiated - trained | shared),
+        forwards=tuple(_forwards(plan, needs, graphs, differentiated)),
+        networks=tuple(
+            NetworkForward(label, side, grad=label == player or side in trained, embedding=(label, side) in embedded)
+            for label, side in sorted(asked)
+        ),
         terms=tuple(term.label for term in terms),
         attacked=attacked,
     )
@@ -123,47 +134,15 @@ def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
     return tuple(sorted(sides, key=lambda side: (rank.get(side, len(rank)), side)))
 
 
-def _forwards(
-    plan: Plan,
-    player: str,
-    needs: Iterable[Need],
-    generators: Mapping[str, bool],
-    graphs: Collection[str],
-    alone: Collection[str],
-) -> tuple[Forward, ...]:
-    """Return the discriminator's forwards.
-
-    Args:
-        plan: The plan.
-        player: Whose turn it is.
-        needs: What the terms need.
-        generators: Sides whose images are generated -> whether their graph is kept.
-        graphs: Sides that need a graph whoever's turn it is.
-        alone: Sides that go through by themselves.
-    """
+def _forwards(plan: Plan, needs: Iterable[Need], graphs: Collection[str], alone: Collection[str]) -> Iterator[Forward]:
+    """Yield the discriminator's forwards; the sides in `graphs` need a graph, and those in `alone` go through by themselves."""
     needs = [need for need in needs if need.kind in ("head", "features", "activations")]
-    batch_statistics = DISCRIMINATOR in plan.networks and getattr(plan.networks[DISCRIMINATOR].cls, "batch_statistics", False)
+    apart = DISCRIMINATOR in plan.networks and getattr(plan.networks[DISCRIMINATOR].cls, "batch_statistics", False)
     batches: dict[tuple[bool, str], list[str]] = {}
     for side in _ordered({need.side for need in needs}, plan):
-        # An extra view is made from others, so it carries a graph wherever they do.
-        made_with_graph = any(generators.values()) if ":" in side else generators.get(side, False)
-        graph = player in (DISCRIMINATOR, plan.stands_on) or made_with_graph or side in graphs
-        batches.setdefault((graph, side if batch_statistics or side in alone else ""), []).append(side)
-    forwards = []
-    for (graph, _), sides in batches.items():
-        own = [need for need in needs if need.side in sides]
-        labels = sorted({need.label for need in own if need.kind == "head"})
-        heads = {label: {need.side for need in own if need.kind == "head" and need.label == label} for label in labels}
-        activations = any(need.kind == "activations" for need in own)
-        forwards.append(Forward(tuple(sides), graph, {label: _ordered(of, plan) for label, of in heads.items()}, activations))
-    return tuple(forwards)
-
-
-def _network_forwards(player: str, needs: Iterable[Need], generators: Mapping[str, bool]) -> tuple[NetworkForward, ...]:
-    needs = list(needs)
-    embedded = {(need.label, need.side) for need in needs if need.kind == "embedding"}
-    wanted = embedded | {(need.label, need.side) for need in needs if need.kind == "network"}
-    return tuple(
-        NetworkForward(n, side, grad=n == player or generators.get(side, False), embedding=(n, side) in embedded)
-        for n, side in sorted(wanted)
-    )
+        batches.setdefault((side in graphs, side if apart or side in alone else ""), []).append(side)
+    for (grad, _), sides in batches.items():
+        asked = {(need.label, need.side) for need in needs if need.kind == "head" and need.side in sides}
+        heads = {head: tuple(side for side in sides if (head, side) in asked) for head in sorted({head for head, _ in asked})}
+        activations = any(need.kind == "activations" and need.side in sides for need in needs)
+        yield Forward(tuple(sides), grad, heads, activations)

@@ -6,8 +6,9 @@ attacks, a setting out of range.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
@@ -25,12 +26,10 @@ from gancore.contract import (
     Network,
     Sampler,
     complete,
+    settings_of,
 )
 from gancore.errors import GancoreError
-from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys
-
-if TYPE_CHECKING:
-    from gancore.recipe import Registry
+from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, Registry, SamplerKeys, TermKeys
 
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
@@ -61,9 +60,9 @@ class Need:
     label: str = ""
     key: str | tuple[str, str] = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        pair = self.kind in ("head", "network", "embedding")
-        object.__setattr__(self, "key", (self.label, self.side) if pair else self.side or self.label)
+    @key.default
+    def _key(self) -> str | tuple[str, str]:
+        return (self.label, self.side) if self.kind in ("head", "network", "embedding") else self.side or self.label
 
 
 @attrs.frozen
@@ -100,6 +99,12 @@ class Planned(Generic[C, K]):
         """``plugin/name``."""
         return self.entry.declared.full_name
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """Its settings, with the defaults of those that the recipe leaves out."""
+        defaults = {name: setting.default for name, setting in settings_of(self.cls).items() if not setting.required}
+        return {**defaults, **self.settings}
+
     def build(self, context: Mapping[str, Any], *first: Any) -> C:
         """Return the component, of its settings and what core knows; `first` are the parameters that an optimizer takes.
 
@@ -135,7 +140,6 @@ class Plan:
         heads: The discriminator's heads.
         terms: The loss terms whose weight is not 0.
         samplers: The samplers, in order.
-        added: Labels of the sides that samplers add.
         attack: The attack, if any.
         latent: What draws the latents, or None without a generator.
         metrics: The metrics.
@@ -158,7 +162,6 @@ class Plan:
     metrics: dict[str, Planned[Any, None]]
     optimizers: dict[str, Planned[Any, None]]
     schedules: dict[str, Planned[Factor, None]]
-    added: tuple[str, ...] = ()
     terms: dict[str, Term] = attrs.field(factory=dict)
 
     @property
@@ -183,10 +186,15 @@ class Plan:
         """Names of the latent's codes."""
         return () if self.latent is None else tuple(self.latent.cls.codes)
 
+    @functools.cached_property
+    def acting(self) -> dict[str, Sampler]:
+        """The samplers that act on drawn batches, built to be asked of which sides."""
+        return {label: sampler.build(self.context) for label, sampler in self.samplers.items() if sampler.keys.of is None}
+
     @property
     def further(self) -> tuple[str, ...]:
         """Sides of images that are neither the data's nor generated: those of sources, and what samplers add."""
-        return (*self.sources, *self.added)
+        return (*self.sources, *(side for sampler in self.acting.values() for side in sampler.adds))
 
     @property
     def stands_on(self) -> str | None:
