@@ -2,7 +2,6 @@ from gancore.cli import command_line as command_line
 from gancore.cli import device_option as device_option
 from gancore.cli import recipe_options as recipe_options
 from gancore.cli import recipe_title as recipe_title
-from gancore.cli import reports_errors as reports_errors
 from gancore.cli import say as say
 from gancore.contract import KINDS as KINDS
 from gancore.contract import check as check

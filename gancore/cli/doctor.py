@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import platform
+import sys
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING
+
+import click
 
 from gancore.errors import GancoreError, first_line
 from gancore.files import cache_root
+from gancore.recipe import Plugin, registry
 from gancore.version import __version__
 
-if TYPE_CHECKING:
-    from gancore.recipe import Registry
 
+@click.command()
+def doctor() -> None:
+    """Print versions, the device, and what plugins lack.
 
-def examine(registry: Registry) -> tuple[list[str], bool]:
-    """Return what there is to say, a line each, and whether nothing is broken."""
-    lines = [*_versions(), *_devices(), f"cache {cache_root()}", "plugins"]
-    healthy = True
-    for plugin in registry.plugins():
-        state = f"BROKEN: {plugin.problem}" if plugin.problem else "; ".join(plugin.warnings) or "fine"
-        lines.append(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
-        healthy = healthy and not plugin.problem
-        try:
-            lines += [f"  {'':14} {line}" for line in plugin.hooks.get("gancore_doctor", list)()]
-        except Exception as error:
-            problem = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
-            lines.append(f"  {'':14} BROKEN: {problem}")
-            healthy = False
-    return lines, healthy
+    Ends with exit status 1 where a plugin is broken.
+    """
+    for line in (*_versions(), *_devices(), f"cache {cache_root()}", "plugins"):
+        click.echo(line)
+    healthy = [_examine(plugin) for plugin in registry().plugins()]
+    if not all(healthy):
+        sys.exit(1)
 
 
 def _versions() -> Iterator[str]:
@@ -49,3 +45,17 @@ def _devices() -> Iterator[str]:
     yield f"  {device.type:14} {name}"
     precision = choose_precision("auto", device)
     yield f"  {'precision':14} auto means {precision.name} here: {precision.why}"
+
+
+def _examine(plugin: Plugin) -> bool:
+    """Print the state of a plugin, and return whether nothing is broken."""
+    state = f"BROKEN: {plugin.problem}" if plugin.problem else "; ".join(plugin.warnings) or "fine"
+    click.echo(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
+    try:
+        for line in plugin.hooks.get("gancore_doctor", list)():
+            click.echo(f"  {'':14} {line}")
+    except Exception as error:
+        problem = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
+        click.echo(f"  {'':14} BROKEN: {problem}")
+        return False
+    return not plugin.problem

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
+from gancore.cli.options import aligned
 from gancore.contract import Translator
 from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, Planned, plan_phase
-
-if TYPE_CHECKING:
-    from gancore.engine import Run
+from gancore.recipe import Entry
 
 
 def explain(plan: Plan) -> str:
     """Return the plan as text."""
-    return "\n".join([*_head(plan), "", *_parts(plan), "", *_phases(plan), *_counts(plan), "", *_versions(plan)])
+    phases = {player: plan_phase(plan, player, plan.terms) for player in plan.players}
+    # The order in which an iteration of the usual loop takes them.
+    ordered = sorted(phases.values(), key=lambda phase: phase.player == GENERATOR)
+    described = [_phase(plan, phase) for phase in ordered]
+    return "\n\n".join(map("\n".join, [_head(plan), _parts(plan), *described, _counts(plan, phases), _versions(plan)]))
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -41,50 +44,42 @@ def _with_settings(planned: Planned[Any, Any]) -> str:
 
 def _parts(plan: Plan) -> Iterator[str]:
     rows = []
-    for label, network in plan.networks.items():
-        keys = network.keys
-        source = keys.weights or (keys.trained_by and f"trained first by {keys.trained_by}")
-        state = "frozen" if label not in plan.players else "trained, starts" if source else "trained"
-        state += f", {source}" if source else ""
-        rows.append((f"networks.{label}", network.full_name, state))
-    if plan.latent is not None:
-        rows.append(("latent", plan.latent.full_name, ""))
-    for label, head in plan.heads.items():
-        rows.append((f"heads.{label}", head.full_name, ""))
-    for label, stream in plan.recipe.group("sources").items():
-        note = "the data, as its samplers leave them" if stream.shared else "a further data set"
-        rows.append((f"sources.{label}", stream.declared.full_name, note))
-    for label, sampler in plan.samplers.items():
-        note = "" if sampler.keys.of is None else f"selects from the source {sampler.keys.of}"
-        rows.append((f"samplers.{label}", sampler.full_name, note))
-    for label, term in plan.terms.items():
-        sides = ", ".join(player for player in plan.players if player in term.methods)
-        when = "" if term.keys.every == 1 else f", every {term.keys.every} iterations"
-        rows.append((f"losses.{label}", term.full_name, f"weight {term.keys.weight:g} in the loss of: {sides}{when}"))
-    if plan.attack is not None:
-        rows.append((f"attacks.{plan.attack.label}", plan.attack.full_name, f"gradient {plan.attack.cls.gradient}"))
-    for label, metric in plan.metrics.items():
-        rows.append((f"metrics.{label}", metric.full_name, ""))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    for entry, note in _notes(plan):
+        place = entry.group if entry.group == entry.label else f"{entry.group}.{entry.label}"
+        rows.append((place, entry.declared.full_name, note))
     yield "Parts"
-    for label, name, note in rows:
-        yield f"  {label:{widths[0]}}  {name:{widths[1]}}  {note}".rstrip()
+    yield from aligned(rows, indent=2)
     for label in sorted(set(plan.recipe.group("losses")) - set(plan.terms)):
         yield f"  losses.{label} has weight 0: it is left out"
 
 
-def _phases(plan: Plan) -> Iterator[str]:
-    # The order in which an iteration of the usual loop takes them.
-    for player in sorted(plan.players, key=lambda name: name == GENERATOR):
-        yield from _phase(plan, plan_phase(plan, player, plan.terms))
-        yield ""
+def _notes(plan: Plan) -> Iterator[tuple[Entry, str]]:
+    """Yield the components of the recipe, each with what there is to say of it."""
+    for label, network in plan.networks.items():
+        source = network.keys.weights or (network.keys.trained_by and f"trained first by {network.keys.trained_by}")
+        state = "frozen" if label not in plan.players else "trained, starts" if source else "trained"
+        yield network.entry, f"{state}, {source}" if source else state
+    if plan.latent is not None:
+        yield plan.latent.entry, ""
+    yield from ((head.entry, "") for head in plan.heads.values())
+    for stream in plan.recipe.group("sources").values():
+        yield stream, "the data, as its samplers leave them" if stream.shared else "a further data set"
+    for sampler in plan.samplers.values():
+        yield sampler.entry, "" if sampler.keys.of is None else f"selects from the source {sampler.keys.of}"
+    for term in plan.terms.values():
+        players = ", ".join(player for player in plan.players if player in term.methods)
+        when = "" if term.keys.every == 1 else f", every {term.keys.every} iterations"
+        yield term.entry, f"weight {term.keys.weight:g} in the loss of: {players}{when}"
+    if plan.attack is not None:
+        yield plan.attack.entry, f"gradient {plan.attack.cls.gradient}"
+    yield from ((metric.entry, "") for metric in plan.metrics.values())
 
 
 def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"Phase of the {phase.player}"
     for side, grad in phase.generators.items():
         inputs = "z, label, images of real" if issubclass(plan.networks[plan.sides[side]].cls, Translator) else "z, label"
-        yield f"  {side} = {plan.sides[side]}({inputs}){'' if grad else ', without graph'}"
+        yield f"  {side} = {plan.sides[side]}({inputs}){_graph(grad)}"
     for side in phase.attacked:
         assert plan.attack is not None
         yield f"  {side} is perturbed by attacks.{plan.attack.label}"
@@ -92,13 +87,11 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
         images = [side for side in phase.views if ":" not in side]
         yield f"  D sees the features of {plan.stands_on}({', '.join(images)})"
     for forward in phase.forwards:
-        note = "" if forward.grad else ", without graph"
         outputs = ", ".join(f"{side}_{head}" for head, sides in forward.heads.items() for side in sides)
         kind = "one forward" if len(forward.sides) == 1 else "one joined forward"
-        yield f"  D({' + '.join(forward.sides)}): {kind}{note} -> {outputs}"
+        yield f"  D({' + '.join(forward.sides)}): {kind}{_graph(forward.grad)} -> {outputs}"
     for network in phase.networks:
-        note = "" if network.grad else ", without graph"
-        yield f"  {network.network}({network.side}){note} -> {network.side}_{network.network}"
+        yield f"  {network.network}({network.side}){_graph(network.grad)} -> {network.side}_{network.network}"
     for label in phase.terms:
         term = plan.terms[label]
         names = ", ".join(need.name for need in term.methods[phase.player])
@@ -107,70 +100,62 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     yield f"  one backward, one step of {plan.optimizers[phase.player].full_name}"
 
 
-class _Recorder:
-    """Stands in for a run, and writes down which phases a loop asks for, on which batch."""
+def _graph(grad: bool) -> str:
+    return "" if grad else ", without graph"
+
+
+class _Tally:
+    """Stands in for a run, and counts what the phases that a loop asks for compute."""
 
     iteration = 0
     networks: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self) -> None:
-        self.batches = 0
-        self.phases: list[tuple[str, int]] = []
+    def __init__(self, plan: Plan, phases: Mapping[str, PhasePlan]) -> None:
+        self.plan = plan
+        self.phases = phases
+        self.blended = {side for sampler in plan.acting.values() for side in sampler.blends}
+        self.generated: set[tuple[str, object]] = set()
+        self.forwards: Counter[str] = Counter()
+        self.backwards: Counter[str] = Counter()
+        self.attacks = 0
 
-    def fresh(self) -> int:
-        self.batches += 1
-        return self.batches
+    def fresh(self) -> object:
+        return object()
 
-    def renew(self, _batch: int) -> int:
-        return self.fresh()
+    def renew(self, _batch: object) -> object:
+        return object()
 
-    def phase(self, player: str, batch: int) -> None:
-        self.phases.append((player, batch))
-
-
-def _turns(plan: Plan) -> tuple[list[tuple[str, int]], str]:
-    """Return the phases of an iteration, each with a number for its batch, and a note where they are not known."""
-    recorder = _Recorder()
-    try:
-        plan.loop.iteration(cast("Run", recorder))
-    except Exception:  # a loop may ask more of a run than a stand-in has
-        return [
-            (player, number) for number, player in enumerate(plan.players)
-        ], " (with each phase once; the loop may repeat them)"
-    return recorder.phases, ""
-
-
-def _counts(plan: Plan) -> Iterator[str]:
-    turns, note = _turns(plan)
-    phases = {player: plan_phase(plan, player, plan.terms) for player in plan.players}
-    forwards: Counter[str] = Counter()
-    backwards: Counter[str] = Counter()
-    attacked = 0
-    replayed = set()
-    samplers = [sampler.build(plan.context) for sampler in plan.samplers.values() if sampler.keys.of is None]
-    blended = {side for sampler in samplers for side in sampler.blends}
-    for player, batch in turns:
-        phase = phases[player]
-        backwards[player] += 1
-        attacked += bool(phase.attacked)
+    def phase(self, player: str, batch: object) -> None:
+        phase = self.phases[player]
+        self.backwards[player] += 1
+        self.attacks += bool(phase.attacked)
         for side, grad in phase.generators.items():
             # Images without a graph are made once for a batch, however often it is replayed.
-            if grad or (side, batch) not in replayed:
-                forwards[plan.sides[side]] += 1
+            self.forwards[self.plan.sides[side]] += grad or (side, batch) not in self.generated
             if not grad:
-                replayed.add((side, batch))
-        forwards[DISCRIMINATOR] += len(phase.forwards)
-        for network in phase.networks:
-            forwards[network.network] += 1
-        if plan.stands_on is not None:
+                self.generated.add((side, batch))
+        self.forwards[DISCRIMINATOR] += len(phase.forwards)
+        self.forwards.update(network.network for network in phase.networks)
+        if self.plan.stands_on is not None:
             # A blend's other images go through the classifier too.
-            forwards[plan.stands_on] += sum((":" not in side) + (side in blended) for side in phase.views)
+            self.forwards[self.plan.stands_on] += sum((":" not in side) + (side in self.blended) for side in phase.views)
+
+
+def _counts(plan: Plan, phases: Mapping[str, PhasePlan]) -> Iterator[str]:
+    tally: Any = _Tally(plan, phases)
+    note = ""
+    try:
+        plan.loop.iteration(tally)
+    except Exception:  # a loop may ask more of a run than a stand-in has
+        tally, note = _Tally(plan, phases), " (with each phase once; the loop may repeat them)"
+        for player in plan.players:
+            tally.phase(player, tally.fresh())
     yield f"Per iteration{note}"
-    yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(forwards.items()) if count)
-    yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in backwards.items())
+    yield "  forwards     " + ", ".join(f"{name} {count}" for name, count in sorted(tally.forwards.items()) if count)
+    yield "  backwards    " + ", ".join(f"{player} {number}" for player, number in tally.backwards.items())
     if plan.attack is not None:
         extra = "at no cost" if plan.attack.cls.gradient == "shared" else "with passes of its own beside these"
-        yield f"  attacks      {attacked}, {extra}"
+        yield f"  attacks      {tally.attacks}, {extra}"
     yield "  collectives  under torchrun one flat all-reduce per backward, and one each way for each batch norm"
 
 

@@ -1,72 +1,66 @@
-"""The commands that train nothing: what is installed, what a recipe means, and a first plugin. Imports no torch."""
+"""The commands that look at what is installed, and at what a recipe means. Imports no torch."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
-from gancore.cli.options import recipe_options, reports_errors
+from gancore.cli.options import aligned, recipe_options
 from gancore.contract import KINDS
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed
 from gancore.files import toml
-from gancore.recipe import read, registry
+from gancore.recipe import Registry, read, registry
 
 
 @click.command()
-@reports_errors
 def recipes() -> None:
     """List the installed recipes."""
-    _tell_where_nothing_is_installed()
-    paths = registry().recipes()
-    width = max(map(len, paths), default=0)
-    for name, path in sorted(paths.items()):
+    rows = []
+    for name, path in sorted(_installed().recipes().items()):
         try:
-            summary = toml.read(path).get("summary", "")
+            rows.append((name, toml.read(path).get("summary", "")))
         except GancoreError as error:
-            summary = f"(broken: {error})"
-        click.echo(f"{name:{width}}  {summary}")
+            rows.append((name, f"(broken: {error})"))
+    for line in aligned(rows):
+        click.echo(line)
 
 
 @click.command()
 @click.argument("kind", required=False)
-@reports_errors
 def components(kind: str | None) -> None:
-    """List the installed components, of one KIND (loss, head, sampler, network and so on) or all."""
+    """List the installed components, of one KIND or all.
+
+    The kinds are loss, head, sampler, network and so on.
+    """
     if kind is not None and kind not in KINDS:
         raise GancoreError(f"there is no kind {kind!r}{did_you_mean(kind, KINDS)} (the kinds: {listed(KINDS)}).")
-    _tell_where_nothing_is_installed()
+    installed = _installed()
     for name in [kind] if kind else KINDS:
-        declared = sorted(registry().components(name), key=lambda c: c.full_name)
-        if not declared:
-            continue
-        click.echo(f"{name}:")
-        width = max(len(component.full_name) for component in declared)
-        for component in declared:
-            cite = f"  [{component.cite}]" if component.cite else ""
-            click.echo(f"  {component.full_name:{width}}  {component.summary}{cite}")
+        declared = sorted(installed.components(name), key=lambda component: component.full_name)
+        rows = [(c.full_name, f"{c.summary}  [{c.cite}]" if c.cite else c.summary) for c in declared]
+        for line in [f"{name}:", *aligned(rows, indent=2)] if rows else ():
+            click.echo(line)
 
 
 @click.command()
-@reports_errors
 def plugins() -> None:
-    """List the installed plugins, and what is wrong with the broken ones."""
-    _tell_where_nothing_is_installed()
-    names = registry().recipes()
-    for plugin in registry().plugins():
-        counts = [_counted(len(declared), kind) for kind, declared in plugin.components.items()]
-        number = sum(name.startswith(f"{plugin.name}/") for name in names)
-        counts += [_counted(number, "recipe")] if number else []
+    """List the installed plugins, and what is wrong with them."""
+    installed = _installed()
+    owners = [name.split("/")[0] for name in installed.recipes()]
+    for plugin in installed.plugins():
+        numbers = {kind: len(declared) for kind, declared in plugin.components.items()}
+        numbers |= {"recipe": owners.count(plugin.name)}
+        counts = [_counted(number, kind) for kind, number in numbers.items() if number]
         state = "broken" if plugin.problem else ", ".join(counts) or "declares nothing"
         click.echo(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
-        for line in [*([plugin.problem] if plugin.problem else []), *plugin.warnings]:
+        for line in filter(None, (plugin.problem, *plugin.warnings)):
             click.echo(f"{'':16} {line}")
 
 
-def _tell_where_nothing_is_installed() -> None:
+def _installed() -> Registry:
+    """Return the registry, and tell where nothing is installed."""
     if not registry().plugins():
         click.echo(NO_PLUGIN)
+    return registry()
 
 
 def _counted(number: int, noun: str) -> str:
@@ -75,47 +69,15 @@ def _counted(number: int, noun: str) -> str:
 
 
 @click.command()
-@click.argument("name")
-@reports_errors
-def show(name: str) -> None:
-    """Show a component (settings, documentation, citation) or a recipe (resolved)."""
-    from gancore.cli.show import describe
-
-    click.echo(describe(name, registry()))
-
-
-@click.command()
 @click.argument("recipe")
 @recipe_options
-@reports_errors
 def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> None:
-    """Print a recipe's plan: phases, passes, parts, versions, conflicts. Nothing is trained."""
+    """Print a recipe's plan, without training it.
+
+    That is its phases and passes, its parts, their versions and conflicts.
+    """
     from gancore.cli.explain import explain as explain_plan
     from gancore.plan import make_plan
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
     click.echo(explain_plan(make_plan(checked, registry())))
-
-
-@click.command("new-plugin")
-@click.argument("name")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write it.  [default: gancore-plugin-NAME]")
-@reports_errors
-def new_plugin(name: str, folder: Path | None) -> None:
-    """Write a working plugin package with a test, to start from."""
-    from gancore.cli.scaffold import write_plugin
-
-    path = write_plugin(name, folder or Path(f"gancore-plugin-{name}"))
-    click.echo(f"The plugin is in {path}. To try it: pip install -e {path} && pytest {path}")
-
-
-@click.command()
-@reports_errors
-def doctor() -> None:
-    """Print versions, device, bfloat16 support, and what plugins lack or have found."""
-    from gancore.cli.doctor import examine
-
-    lines, healthy = examine(registry())
-    click.echo("\n".join(lines))
-    if not healthy:
-        sys.exit(1)

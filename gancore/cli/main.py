@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from types import ModuleType
+from typing import Any
 
 import click
 
-import gancore.cli.look as look
-import gancore.cli.train as train
-from gancore.cli.options import fail
+from gancore.cli.doctor import doctor
+from gancore.cli.look import components, explain, plugins, recipes
+from gancore.cli.scaffold import new_plugin
+from gancore.cli.show import show
+from gancore.cli.train import evaluate, sample, train
 from gancore.errors import GancoreError
-from gancore.recipe import registry
+from gancore.recipe import Declared, registry
 from gancore.version import __version__
-
-if TYPE_CHECKING:
-    from gancore.recipe import Declared
 
 
 class Group(click.Group):
@@ -27,12 +28,7 @@ class Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; one of a plugin is imported now."""
         declared = self._declared().get(cmd_name)
-        if declared is None:
-            return super().get_command(ctx, cmd_name)
-        try:
-            command: click.Command = registry().load(declared)
-        except GancoreError as error:
-            fail(error)
+        command: click.Command | None = registry().load(declared) if declared else super().get_command(ctx, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -44,33 +40,45 @@ class Group(click.Group):
             with formatter.section("Commands of plugins"):
                 formatter.write_dl(declared)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a `GancoreError` becomes one sentence, said by one process, and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except GancoreError as error:
+            several = _processes()
+            if several is None or several.first_to_fail():
+                click.echo(f"Error: {error}", err=True)
+            ctx.exit(2)
+        finally:
+            # A process that just ends may be aborted by its own connections to the others.
+            if several := _processes():
+                several.stop()
+
     def _declared(self) -> dict[str, Declared]:
         """Return the commands of plugins by name; no plugin's takes the place of one of core's."""
         return {name: command for name, command in sorted(registry().commands().items()) if name not in self.commands}
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def _processes() -> ModuleType | None:
+    """Return what handles several processes, or None where this one is alone, and may never have imported torch."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return None
+    from gancore.parallel import distributed
+
+    return distributed
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    commands=[train, sample, evaluate, recipes, components, plugins, show, explain, new_plugin, doctor],
+)
 @click.version_option(__version__, prog_name="gancore")
 def main() -> None:
     """GAN research as installable, composable plugins.
 
-    A recipe names the parts of a training; a fragment adds a method to any recipe:
+    A recipe names the parts of a training; a fragment adds a method to it:
 
     \b
         gancore train RECIPE --with FRAGMENT --set run.seed=1
     """
-
-
-for _command in (
-    train.train,
-    train.sample,
-    train.evaluate,
-    look.recipes,
-    look.components,
-    look.plugins,
-    look.show,
-    look.explain,
-    look.new_plugin,
-    look.doctor,
-):
-    main.add_command(_command)

@@ -1,17 +1,13 @@
-"""What commands share, those of plugins too: options, errors as sentences, the words of a command line. Imports no torch."""
+"""What commands share, those of plugins too: options, the words of a command line, and lines of text. Imports no torch."""
 
 from __future__ import annotations
 
-import functools
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-from gancore.errors import GancoreError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,14 +17,11 @@ device_option = click.option("--device", default="auto", show_default=True, help
 
 def recipe_options(command: F) -> F:
     """Add the options that change a recipe: ``--with`` (passed as ``overlays``) and ``--set`` (``assignments``)."""
-    for option in (
-        click.option(
-            "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
-        ),
-        click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer another recipe or fragment over it."),
-    ):
-        command = option(command)
-    return command
+    layer = click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer a recipe or fragment over it.")
+    assign = click.option(
+        "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
+    )
+    return layer(assign(command))
 
 
 def recipe_title(recipe: str, overlays: Sequence[str]) -> str:
@@ -56,43 +49,10 @@ def say(text: str) -> None:
         click.echo(text)
 
 
-def fail(error: GancoreError) -> NoReturn:
-    """Say what is wrong and end with exit status 2."""
-    if _speaks():
-        click.echo(f"Error: {error}", err=True)
-    sys.exit(2)
-
-
-def reports_errors(command: F) -> F:
-    """Turn a `GancoreError` into one sentence and exit status 2, and a broken pipe into silence."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except GancoreError as error:
-            fail(error)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        finally:
-            _leave()
-
-    return wrapped  # type: ignore[return-value]
-
-
-def _speaks() -> bool:
-    """Return whether this process is the one that says what went wrong: the first of several that fails."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
-        return True
-    from gancore.parallel import distributed
-
-    return distributed.first_to_fail()
-
-
-def _leave() -> None:
-    """Leave the other processes in order; one that just ends may be aborted by its own connections."""
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        from gancore.parallel import distributed
-
-        distributed.stop()
+def aligned(rows: Iterable[Sequence[str]], *, indent: int = 0) -> Iterator[str]:
+    """Yield rows of as many cells each as lines, in which the cells of a column start at one place."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield (" " * indent + "  ".join(cells)).rstrip()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gancore.cli.options import command_line, device_option, recipe_options, recipe_title, reports_errors, say
+from gancore.cli.options import command_line, device_option, recipe_options, recipe_title, say
 from gancore.errors import GancoreError
 from gancore.recipe import read, registry
 
@@ -16,9 +16,8 @@ from gancore.recipe import read, registry
 @click.argument("recipe")
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
-@click.option("--resume", is_flag=True, help="Go on, to the last bit, from the newest checkpoint in the folder.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint, to the last bit.")
 @device_option
-@reports_errors
 def train(
     recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], out: Path | None, resume: bool, device: str
 ) -> None:
@@ -46,10 +45,9 @@ def train(
 @click.option("--n", "number", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Number of images.")
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="File to write, e.g. in .png.  [default: RUN/samples.png]")
+@click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True, help="Averaged or not.")
+@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: RUN/samples.png]")
 @device_option
-@reports_errors
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
     """Write a grid of generated images from a run's newest checkpoint."""
     try:
@@ -71,9 +69,11 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
 @device_option
-@reports_errors
 def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
-    """Score a run's newest checkpoint by its recipe's metrics, and append the scores to the run."""
+    """Score a run's newest checkpoint by its recipe's metrics.
+
+    The scores are appended to those of the run.
+    """
     from gancore.engine import choose_device
     from gancore.parallel import distributed
     from gancore.training import Evaluator, RunFolder, open_run

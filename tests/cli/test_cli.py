@@ -195,6 +195,12 @@ def test_help_shows_the_commands_in_the_order_of_a_first_day() -> None:
     assert "..." not in text.split("Commands:")[1]
 
 
+def test_help_gives_each_command_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("--help").output.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines] == list(cli.main.commands)
+
+
 def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
     module = ModuleType("commanding")
 

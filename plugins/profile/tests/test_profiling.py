@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_profile import commands, compiling, matrix_rate, profile_text, profiling
+from gancore_profile import compiling, matrix_rate, profile_text, profiling
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, Memory, Profile, Row
 from gancore_profile.flops import FlopCounter
@@ -21,6 +21,7 @@ from gancore_profile.profile_text import as_table, as_text
 from gancore_profile.profiling import profile
 from torch import Tensor
 
+from gancore.cli.main import main
 from gancore.contract.losses import LossTerm
 from gancore.engine.run import Run
 from tests.compose.hosts import CBGAN, CPU, installed, registry, run_of, same, steps
@@ -247,7 +248,7 @@ use = "standard/hinge"
 """
     )
     with installed(registry()):
-        yield lambda *words: CliRunner().invoke(commands.profile, [str(word) for word in words], catch_exceptions=False)
+        yield lambda *words: CliRunner().invoke(main, ["profile", *map(str, words)], catch_exceptions=False)
 
 
 def test_the_command_profiles_compiled_networks_where_the_recipe_asks_for_them(

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_report import ablation, commands
+from gancore_report import ablation
 from gancore_report.ablation import ablate
 from gancore_report.scores import ScoreTable
 from gancore_report.tables import as_markdown, as_text
 from safetensors.torch import load_file
 
 from gancore import GancoreError
+from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.files.tensors import write_tensors
@@ -361,7 +362,7 @@ def recipe(tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatc
 
 
 def run(*words: object) -> Result:
-    return CliRunner().invoke(commands.ablate, [*map(str, words)], catch_exceptions=False)
+    return CliRunner().invoke(main, ["ablate", *map(str, words)], catch_exceptions=False)
 
 
 def test_the_command_prints_the_table_and_writes_it(recipe: Path, tmp_path: Path) -> None:

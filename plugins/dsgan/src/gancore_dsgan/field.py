@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
-from gancore.tools import reports_errors
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -235,7 +234,6 @@ def _check(run: Run) -> None:
 )
 @click.option("--size", type=click.IntRange(200, 4000), default=600, show_default=True, help="Width of the picture in pixels.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:N.")
-@reports_errors
 def command(run: Path, out: Path | None, points: int, size: int, device: str) -> None:
     """Draw the data, the samples and the discriminator of a run on points in the plane."""
     from gancore_standard.tools import save_picture

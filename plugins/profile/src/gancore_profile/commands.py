@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, recipe_options, reports_errors
+from gancore.tools import device_option, recipe_options
 
 
 @click.command()
@@ -17,7 +17,6 @@ from gancore.tools import device_option, recipe_options, reports_errors
 @click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Of each of the two timed passes.")
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file to write, with every span.")
 @device_option
-@reports_errors
 def profile(
     recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, out: Path | None, device: str
 ) -> None:

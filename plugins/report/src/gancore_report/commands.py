@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gancore.tools import device_option, recipe_options, reports_errors
+from gancore.tools import device_option, recipe_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each variant, from the recipe's seed on.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/RECIPE-ablation]")
 @device_option
-@reports_errors
 def ablate(
     recipe: str,
     overlays: tuple[str, ...],
@@ -71,7 +70,6 @@ def ablate(
 )
 @click.option("--each", is_flag=True, help="One row per run; do not average runs that differ only in their seed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the table there too: a name in .md, or in .json.")
-@reports_errors
 def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: bool, out: Path | None) -> None:
     """Print the scores of runs side by side; what was scored by different protocols never shares a column.
 
@@ -91,7 +89,6 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
 @click.command()
 @click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
-@reports_errors
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
     from gancore_report.page import write_report

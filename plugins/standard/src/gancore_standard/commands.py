@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, reports_errors
+from gancore.tools import device_option
 
 
 @click.command()
@@ -22,7 +22,6 @@ from gancore.tools import device_option, reports_errors
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
 @device_option
-@reports_errors
 def attack(
     run: Path,
     name: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, reports_errors
+from gancore.tools import device_option
 from gancore_uap import options
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def group() -> None:
 
 
 def _stoppable(command: F) -> F:
-    """Report a run that a signal stopped, and errors, as `gancore train` does."""
+    """Report a run that a signal stopped, as `gancore train` does."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -51,7 +51,7 @@ def _stoppable(command: F) -> F:
             click.echo("Stopped; what was finished is saved. The same command goes on from here.")
             return sys.exit(130)
 
-    return reports_errors(wrapped)  # type: ignore[return-value]
+    return wrapped  # type: ignore[return-value]
 
 
 def _workbench(device: str) -> Workbench:
