@@ -14,9 +14,9 @@ import gancore.recipe
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
+from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
-from gancore.recipe.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 

@@ -14,7 +14,7 @@ from gancore.files import toml
 from gancore.recipe.tables import TABLES
 
 if TYPE_CHECKING:
-    from gancore.recipe.registry import Registry
+    from gancore.recipe.installed import Registry
 
 TEXTS = ("summary", "cite", "extends")
 

@@ -23,7 +23,7 @@ from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Aug
 
 if TYPE_CHECKING:
     from gancore.recipe.discovery import Declared
-    from gancore.recipe.registry import Registry
+    from gancore.recipe.installed import Registry
 
 
 T = TypeVar("T")

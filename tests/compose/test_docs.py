@@ -15,8 +15,8 @@ import torch
 import gancore
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
+from gancore.recipe import Registry, registry
 from gancore.recipe.recipe import check_table
-from gancore.recipe.registry import Registry, registry
 from tests import probe
 from tests.hosts import CPU, GAME
 

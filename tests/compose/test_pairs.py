@@ -12,8 +12,8 @@ from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.plan.load import make_plan
+from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore.recipe.registry import registry
 from gancore.training import checkpoint, prerequisites
 from tests.compose.hosts import CPU, same, steps
 

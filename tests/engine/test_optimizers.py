@@ -13,8 +13,8 @@ import gancore
 from gancore import GancoreError
 from gancore.cli.explain import explain
 from gancore.engine.run import Run
+from gancore.recipe import Registry
 from gancore.recipe.recipe import check_table
-from gancore.recipe.registry import Registry
 from tests.hosts import GAME, plan_of, run_of, same, steps
 
 NAMES = sorted(

@@ -29,9 +29,9 @@ from gancore.parallel.randomness import noise_for
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
 from gancore.plan.vocabulary import vocabulary
+from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table, read
-from gancore.recipe.registry import Registry
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
 from gancore.testing.checks import NoSynchronization, gradients_elsewhere

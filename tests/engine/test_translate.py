@@ -17,9 +17,9 @@ from gancore.engine.data import to_unit
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
+from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
-from gancore.recipe.registry import Registry
 from gancore.testing import host
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample

@@ -14,9 +14,9 @@ import pytest
 import gancore
 from gancore import GancoreError
 from gancore.plan.load import make_plan
+from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table, digest
-from gancore.recipe.registry import Registry
 from gancore.training.trainer import train
 from tests.hosts import CPU, GAME, registry, same
 from tests.training.test_trainer import Watcher

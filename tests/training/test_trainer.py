@@ -243,7 +243,7 @@ def test_a_run_is_a_function_of_its_seed(tmp_path: Path) -> None:
 
 
 def test_observers_see_a_run_at_snapshots_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gancore.recipe.registry import Registry
+    from gancore.recipe import Registry
 
     seen: list[Any] = []
     monkeypatch.setattr(

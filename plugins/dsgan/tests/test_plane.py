@@ -23,7 +23,7 @@ from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.contract.settings import check
 from gancore.engine.devices import choose_device
-from gancore.recipe.registry import registry
+from gancore.recipe import registry
 from gancore.training.trainer import open_run
 
 SETS: list[Any] = [

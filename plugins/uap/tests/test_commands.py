@@ -202,7 +202,7 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     from gancore_standard.datasets import Digits
     from gancore_uap.victims import open_victims
 
-    from gancore.recipe.registry import registry
+    from gancore.recipe import registry
     from gancore.tools import to_unit
     from gancore.training.progress import Progress
 
