@@ -59,26 +59,15 @@ class SynchronizedBatchNorm(_BatchNorm):
 
 
 def synchronize(network: nn.Module) -> set[str]:
-    """Replace a network's batch norms, in place, by those over all processes; return the classes of others that it can't.
+    """Turn a network's batch norms into those over all processes; return the classes of others that it can't.
 
     A batch norm of another class keeps the statistics of its own process.
     """
     left = set()
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if not isinstance(child, _BatchNorm) or isinstance(child, SynchronizedBatchNorm):
-                continue
-            if type(child) not in OWN:
-                left.add(type(child).__name__)
-                continue
-            setattr(parent, name, _synchronized(child))
+    for layer in network.modules():
+        if type(layer) in OWN:
+            # The very layer, so that nothing else about it (parameters, hooks, who holds it) changes.
+            layer.__class__ = SynchronizedBatchNorm
+        elif isinstance(layer, _BatchNorm) and not isinstance(layer, SynchronizedBatchNorm):
+            left.add(type(layer).__name__)
     return left
-
-
-def _synchronized(layer: _BatchNorm) -> SynchronizedBatchNorm:
-    synchronized = SynchronizedBatchNorm(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
-    synchronized.train(layer.training)
-    # The very tensors, so that nothing about them (device, format, whether they are trained) changes.
-    synchronized._parameters = layer._parameters
-    synchronized._buffers = layer._buffers
-    return synchronized

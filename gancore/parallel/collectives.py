@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
 from gancore.parallel.distributed import explained, rank, world_size
 
@@ -75,29 +76,14 @@ def _gather_equal(value: Tensor) -> list[Tensor]:
     return pieces
 
 
-class _GatherRows(torch.autograd.Function):
-    @staticmethod
-    def forward(_ctx: Any, row: Tensor) -> Tensor:
-        return torch.stack(_gather_equal(row))
-
-    @staticmethod
-    def backward(_ctx: Any, *grads: Tensor) -> Tensor:
-        return _summed(grads[0])[rank()]
-
-
-class _SumOver(torch.autograd.Function):
+class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:
         return all_reduce(value)
 
     @staticmethod
-    def backward(_ctx: Any, *grads: Tensor) -> Tensor:
-        return _summed(grads[0])
-
-
-def _summed(value: Tensor) -> Tensor:
-    summed: Tensor = _SumOver.apply(value)  # type: ignore[no-untyped-call]
-    return summed
+    def backward(_ctx: Any, *grads: Tensor) -> Any:
+        return _Sum.apply(grads[0])  # type: ignore[no-untyped-call]
 
 
 def gather_statistics(row: Tensor) -> Tensor:
@@ -106,7 +92,9 @@ def gather_statistics(row: Tensor) -> Tensor:
     Unlike `gather`, gradients cross from process to process: what another process does with this one's row counts too. So
     each may compute a function of its own, as a layer that normalizes its own images does.
     """
-    rows: Tensor = _GatherRows.apply(row)  # type: ignore[no-untyped-call]
+    # The rows are the sum of matrices that hold one row each, so that a sum is all that needs a gradient.
+    alone = F.pad(row[None], (0, 0, rank(), world_size() - 1 - rank()))
+    rows: Tensor = _Sum.apply(alone)  # type: ignore[no-untyped-call]
     return rows
 
 
@@ -116,10 +104,8 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients])).div_(world_size())
-    offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-        offset += gradient.numel()
+    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def broadcast(tensors: Iterable[Tensor]) -> None:

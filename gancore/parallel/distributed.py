@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+import attrs
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -22,6 +23,8 @@ from gancore.errors import GancoreError, first_line
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others in a collective: the longest that rank 0 may score or write alone."""
+
+Rows = TypeVar("Rows")
 
 _store: Any = None
 
@@ -80,7 +83,7 @@ def start(device: torch.device) -> None:
 def stop() -> None:
     """Leave the process group."""
     global _store
-    if dist.is_available() and dist.is_initialized():
+    if dist.is_initialized():
         dist.destroy_process_group()
         _store = None
 
@@ -114,12 +117,12 @@ def _torchruns_store() -> Any:
 
 def world_size() -> int:
     """Number of processes."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
     """This process's number, over all machines; rank 0 writes."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() else 0
 
 
 def rows_each(number: int, what: str) -> int:
@@ -134,9 +137,24 @@ def rows_each(number: int, what: str) -> int:
     return number // size
 
 
-def own_rows(rows: Tensor) -> Tensor:
-    """Return this process's part of rows (N, ...) that stand for a whole batch; parts differ by at most one row."""
-    return rows if world_size() == 1 else rows[own_slice(len(rows))]
+def own_rows(rows: Rows) -> Rows:
+    """Return this process's part of rows (N, ...) that stand for a whole batch; parts differ by at most one row.
+
+    Args:
+        rows: A tensor, or a table, a tuple or an attrs instance of some; what else is in it stays as it is.
+    """
+    own: Rows = rows if world_size() == 1 else _own(rows)
+    return own
+
+
+def _own(rows: Any) -> Any:
+    if isinstance(rows, Tensor):
+        return rows[own_slice(len(rows))]
+    if isinstance(rows, Mapping):
+        return {name: _own(value) for name, value in rows.items()}
+    if isinstance(rows, tuple):
+        return tuple(map(_own, rows))
+    return attrs.evolve(rows, **_own(attrs.asdict(rows, recurse=False))) if attrs.has(type(rows)) else rows
 
 
 def own_slice(number: int) -> slice:

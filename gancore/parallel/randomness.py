@@ -101,11 +101,11 @@ def randn(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = 
     return _rows(torch.randn, shape, noise, dtype)
 
 
-def _rows(draw: object, shape: Sequence[int], noise: torch.Generator, dtype: torch.dtype) -> Tensor:
-    assert callable(draw)
-    size = distributed.world_size() if isinstance(noise, SharedNoise) else 1
-    whole: Tensor = draw((shape[0] * size, *shape[1:]), generator=noise, device=noise.device, dtype=dtype)
-    return whole if size == 1 else whole[distributed.rank() * shape[0] : (distributed.rank() + 1) * shape[0]]
+def _rows(draw: Callable[..., Tensor], shape: Sequence[int], noise: torch.Generator, dtype: torch.dtype) -> Tensor:
+    shared = isinstance(noise, SharedNoise)
+    number = shape[0] * (distributed.world_size() if shared else 1)
+    whole = draw((number, *shape[1:]), generator=noise, device=noise.device, dtype=dtype)
+    return distributed.own_rows(whole) if shared else whole
 
 
 def seed_default(device: torch.device, seed: int, *purpose: str | int) -> None:
