@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from gancore import GancoreError
-from gancore.contract.loops import Loop
+from gancore.contract.running import Loop
 from gancore.engine import precision
 from gancore.engine.run import Run
 from gancore.files import toml
