@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gancore.engine.data import to_uint8, to_unit
-from gancore.engine.devices import choose_device, processor, synchronize
+from gancore.engine.batches import to_uint8, to_unit
+from gancore.engine.devices import choose_device, choose_precision, processor, synchronize
 from gancore.engine.forwards import as_images, evaluating
 from gancore.engine.host_waits import Watch
-from gancore.engine.precision import choose_precision
 from gancore.engine.run import Run
 
 __all__ = [

@@ -1,23 +1,128 @@
-"""The batches of a run: which images take part, and what is drawn of them. Each is a pure function of its draw's number."""
+"""The batches of a run: which images take part, in which order they come, and what samplers make of them.
+
+Each batch is a pure function of the seed and its draw's number: nothing to save, nothing to lose. Several processes share out
+each batch, so that their number changes nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
 
-import attrs
 import torch
 from torch import Tensor
 
 from gancore.contract import Drawn, Sampler
-from gancore.engine.data import ImageStore, ImageStream, IndexStream
 from gancore.errors import GancoreError, listed
-from gancore.parallel import derive, distributed, noise_for
+from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Plan
+from gancore.recipe import Augmentation
+
+EVERY = slice(None)
 
 Selection = tuple[Tensor, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
+
+
+class IndexStream:
+    """Indices of the images in each batch.
+
+    Without weights every image comes once per epoch, in a fresh random order; batches run on across epochs, so all have
+    the same size. With weights images are drawn independently, in proportion.
+
+    Args:
+        size: Number of images.
+        batch_size: Images per batch.
+        seed: The run's seed.
+        weights: Relative frequency of each image (N,), or None.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None) -> None:
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0)
+        # Only neighboring epochs are ever read together.
+        self._order = lru_cache(maxsize=2)(self._drawn_order)
+
+    def indices(self, draw: int) -> Tensor:
+        """Return the indices (batch_size,) int64 of one draw, on the CPU."""
+        if self._cumulative is not None:
+            return self._weighted(self._cumulative, draw)
+        epoch, start = divmod(draw * self.batch_size, self.size)
+        stop = start + self.batch_size
+        if stop <= self.size:
+            return self._order(epoch)[start:stop]
+        orders = [self._order(epoch + later) for later in range(-(-stop // self.size))]
+        return torch.cat(orders)[start:stop]
+
+    def _weighted(self, cumulative: Tensor, draw: int) -> Tensor:
+        noise = noise_for("cpu", self.seed, "draw", draw, 0)
+        points = torch.rand(self.batch_size, generator=noise, dtype=torch.float64) * cumulative[-1]
+        return torch.searchsorted(cumulative, points, right=True).clamp_(max=self.size - 1)
+
+    def _drawn_order(self, epoch: int) -> Tensor:
+        return torch.randperm(self.size, generator=noise_for("cpu", self.seed, "epoch", epoch))
+
+
+class ImageStream:
+    """An endless stream of batches of some images, which lie on the device where they fit.
+
+    Args:
+        images: (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped.
+        labels: (N,) int64.
+        indices: Which of them make up each batch.
+        device: Where batches are wanted.
+        augmentation: Mirroring and cropping.
+    """
+
+    RESIDENT_SHARE = 0.25
+    """Share of a GPU's free memory that the images may take; on a CPU they always stay where they are."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, indices: IndexStream, device: torch.device, augmentation: Augmentation
+    ) -> None:
+        self.images = images.to(device) if self._fits(images, device) else images
+        self.labels = labels.to(device)
+        self.indices = indices
+        self.device = device
+        self.augmentation = augmentation
+
+    @classmethod
+    def _fits(cls, images: Tensor, device: torch.device) -> bool:
+        if device.type != "cuda":
+            return False
+        free, _ = torch.cuda.mem_get_info(device)
+        return images.numel() * images.element_size() < cls.RESIDENT_SHARE * free
+
+    def batch(self, draw: int, noise: torch.Generator, rows: slice = EVERY) -> tuple[Tensor, Tensor]:
+        """Return the images (N, C, H, W) float32 in [-1, 1], channels last, and the labels (N,) of one draw.
+
+        Args:
+            draw: Its number.
+            noise: For the augmentation.
+            rows: Those of the batch that are wanted; they are as they would be in the whole.
+        """
+        whole = computed_on_host(self.indices.indices, draw)
+        indices = whole[rows]
+        local = indices.to(self.device, non_blocking=True)
+        images = self.images[local if self.images.device == self.device else indices].to(self.device, non_blocking=True)
+        return to_unit(self._augmented(images, noise, len(whole), rows)), self.labels[local]
+
+    def _augmented(self, images: Tensor, noise: torch.Generator, whole: int, rows: slice) -> Tensor:
+        n, _, height, width = images.shape
+        padding = self.augmentation.crop_padding
+        if padding:
+            padded = torch.nn.functional.pad(images, (padding,) * 4)
+            top, left = torch.randint(0, 2 * padding + 1, (2, whole), generator=noise, device=self.device)[:, rows]
+            vertical = top[:, None, None] + torch.arange(height, device=self.device)[None, :, None]
+            horizontal = left[:, None, None] + torch.arange(width, device=self.device)[None, None, :]
+            number = torch.arange(n, device=self.device)[:, None, None]
+            images = padded[number, :, vertical, horizontal].permute(0, 3, 1, 2)
+        if self.augmentation.flip:
+            mirrored = torch.rand(whole, generator=noise, device=self.device)[rows] < 0.5
+            images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+        return images
 
 
 class Batches:
@@ -37,10 +142,11 @@ class Batches:
         # A sampler may relate the images of a batch to each other, so it sees all of them, and each process cuts its rows
         # out of the result. Where none changes a drawn batch, no process reads the others' images.
         self.changing = {label: sampler for label, sampler in samplers.items() if type(sampler).draw is not Sampler.draw}
-        adds, joins, blends = (
-            {side for sampler in samplers.values() for side in getattr(sampler, what)} for what in ("adds", "joins", "blends")
-        )
-        self._declared = ({*plan.sources, *adds}, joins, blends)
+        self._declared = {
+            what: {side for sampler in samplers.values() for side in getattr(sampler, what)}
+            for what in ("adds", "joins", "blends")
+        }
+        self._declared["adds"].update(plan.sources)
 
     @cached_property
     def selection(self) -> Selection:
@@ -55,7 +161,7 @@ class Batches:
     @cached_property
     def stream(self) -> ImageStream:
         """The training images, batch by batch."""
-        return self._stream(self.selection, self.seed)
+        return self._stream(*self.selection, self.seed)
 
     @cached_property
     def sources(self) -> dict[str, ImageStream]:
@@ -63,7 +169,10 @@ class Batches:
         streams = {}
         for label, source in self.plan.sources.items():
             start = self.selection if source is self.plan.dataset else (*source.load("train"), None)
-            streams[label] = self._stream(self._select(*start, label), derive(self.seed, "source", label))
+            images, labels, weights = self._select(*start, label)
+            # A source that leaves nothing of the data out needs no second copy of them on the device.
+            images = self.stream.images if images is self.selection[0] else images
+            streams[label] = self._stream(images, labels, weights, derive(self.seed, "source", label))
         return streams
 
     def draw(self, number: int) -> tuple[Drawn, int]:
@@ -73,20 +182,20 @@ class Batches:
             GancoreError: A sampler makes what it does not declare, or what several processes can't share.
         """
         whole = self.plan.recipe.run.batch_size
-        wanted = slice(None) if self.changing else distributed.own_slice(whole)
-        drawn = Drawn(*self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), wanted))
-        if self.plan.sources:
-            drawn.sides = {
-                label: stream.batch(number, noise_for(self.device, self.seed, "augmentation", label, number, 0), wanted)
+        rows = EVERY if self.changing else distributed.own_slice(whole)
+        drawn = Drawn(
+            *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), rows),
+            sides={
+                label: stream.batch(number, noise_for(self.device, self.seed, "augmentation", label, number, 0), rows)
                 for label, stream in self.sources.items()
-            }
+            },
+        )
         if not self.changing:
             return drawn, whole
         for label, sampler in self.changing.items():
             drawn = sampler.draw(drawn, noise_for(self.device, self.seed, "sampler", label, number, 0))
         self._check_declared(drawn)
-        whole = len(drawn.real)
-        return (drawn if distributed.world_size() == 1 else _own_rows(drawn)), whole
+        return distributed.own_rows(drawn), len(drawn.real)
 
     def _select(self, images: Tensor, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
         """Return what the samplers of the data (None) or of a source leave of some images."""
@@ -105,34 +214,31 @@ class Batches:
             frequencies = sampler.weights(labels)
             if frequencies is not None:
                 weights = frequencies.cpu() if weights is None else weights * frequencies.cpu()
-        if len(chosen) != len(images):
-            images = images[chosen]
-        return images, labels, weights
+        return images if len(chosen) == len(images) else images[chosen], labels, weights
 
-    def _stream(self, selection: Selection, seed: int) -> ImageStream:
-        images, labels, weights = selection
-        # A source that leaves nothing of the data out needs no second copy of them on the device.
-        shared = seed != self.seed and images is self.selection[0]
-        recipe = self.plan.recipe
-        store = self.stream.store if shared else ImageStore(images, labels, self.device, recipe.augmentation)
-        return ImageStream(store, IndexStream(len(labels), recipe.run.batch_size, seed, weights=weights))
+    def _stream(self, images: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> ImageStream:
+        run = self.plan.recipe.run
+        indices = IndexStream(len(labels), run.batch_size, seed, weights=weights)
+        return ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
 
     def _check_declared(self, drawn: Drawn) -> None:
-        makes = (drawn.sides, drawn.joined, drawn.blended)
-        for what, sides, declared in zip(("adds", "joins", "blends"), makes, self._declared, strict=True):
-            if not sides.keys() <= declared:
+        sides = {"adds": drawn.sides, "joins": drawn.joined, "blends": drawn.blended}
+        for what, declared in self._declared.items():
+            undeclared = sides[what].keys() - declared
+            if undeclared:
                 raise GancoreError(
                     f"{self.plan.recipe.name}: one of the samplers {listed(self.changing)} gives the sides "
-                    f"{listed(sides.keys() - declared)}, which it does not declare; its author must name them in its `{what}`."
+                    f"{listed(undeclared)}, which it does not declare; its author must name them in its `{what}`."
                 )
 
 
-def _own_rows(drawn: Drawn) -> Drawn:
-    """Return this process's rows of a drawn batch."""
+def to_unit(images: Tensor) -> Tensor:
+    """Return uint8 images as float32 in [-1, 1], channels last; images of floats are so already."""
+    if images.is_floating_point():
+        return images.contiguous(memory_format=torch.channels_last)
+    return images.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
 
-    def own(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return distributed.own_rows(value)
-        return {side: (own(one), own(other)) for side, (one, other) in value.items()}
 
-    return attrs.evolve(drawn, **{name: own(value) for name, value in attrs.asdict(drawn, recurse=False).items()})
+def to_uint8(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8; values outside are clipped."""
+    return images.float().add(1.0).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -71,14 +71,14 @@ def _joined_views(values: Values, sides: Sequence[str], recipe: str) -> Tensor:
     return torch.cat([values.view[side] for side in sides])
 
 
-def run_networks(parts: Parts, plan: PhasePlan, values: Values, perturbed: Mapping[str, Tensor]) -> None:
+def run_networks(parts: Parts, plan: PhasePlan, values: Values) -> None:
     """Send images through the networks that are no discriminator, as far as terms ask for what comes out."""
     for forward in plan.networks:
         network = parts.networks[forward.network]
         with torch.set_grad_enabled(forward.grad):
             # An attack is on the player alone; what stands beside it sees the images as they are.
-            attacked = forward.network == plan.player and forward.side in perturbed
-            images = perturbed[forward.side] if attacked else values.images[forward.side]
+            attacked = forward.network == plan.player and forward.side in values.perturbed
+            images = (values.perturbed if attacked else values.images)[forward.side]
             if not forward.embedding:
                 values.network[forward.network, forward.side] = network(images).float()
                 continue
@@ -94,12 +94,7 @@ def recorded(network: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
     if not wanted:
         yield hidden
         return
-    hooks = [
-        layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output))
-        for layer in network.hidden_layers()  # type: ignore[operator]
-    ]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for layer in network.hidden_layers():  # type: ignore[operator]
+            hooks.enter_context(layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output)))
         yield hidden
-    finally:
-        for hook in hooks:
-            hook.remove()

@@ -16,7 +16,7 @@ from gancore.engine.forwards import as_images, discriminate, generate, run_netwo
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch, Values
 from gancore.parallel import seed_default, shared_noise
-from gancore.plan import DISCRIMINATOR, Forward, PhasePlan, Plan, attacked_method
+from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, Plan, attacked_method
 
 
 class Turn(Protocol):
@@ -32,7 +32,6 @@ class Turn(Protocol):
     turn: int
     iteration_tensor: Tensor
     losses: dict[str, Tensor]
-    average_of: str
 
     def autocast(self) -> Any:
         """Return the context in which networks run."""
@@ -68,15 +67,15 @@ class Phase:
             # 2. Generate images.
             values = self.make_images(batch)
             # 3. Perturb what the player shall see.
-            perturbed, leaf = self.attack(values) if self.plan.attacked else ({}, None)
+            leaf = self.attack(values) if self.plan.attacked else None
             with parametrize.cached():  # so that each weight, and each power iteration, is computed once in a turn
                 # 4. Make of them what the discriminator sees.
-                self.make_views(values, perturbed)
+                self.make_views(values)
                 # 5. Send it through the discriminator, and 6. the images through the other networks.
                 for forward in self.plan.forwards:
                     discriminate(self.parts, values, forward)
                 if self.plan.networks:
-                    run_networks(self.parts, self.plan, values, perturbed)
+                    run_networks(self.parts, self.plan, values)
         # 7. Add the weighted losses.
         name = player.name
         losses = {label: getattr(term, name)(**self.arguments(label, name, values)) for label, term in self.terms.items()}
@@ -117,8 +116,8 @@ class Phase:
                 batch.generated[side, number] = generate(network, z, label, batch.real[:number]).float()
         return batch.generated[side, number]
 
-    def attack(self, values: Values) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return what the player sees of the attacked sides, and the leaf that a shared gradient is wanted on."""
+    def attack(self, values: Values) -> Tensor | None:
+        """Perturb what the player sees of the attacked sides; return the leaf that a shared gradient is wanted on, if any."""
         attack = self.parts.attack
         assert attack is not None
         if attack.gradient == "shared":
@@ -126,19 +125,18 @@ class Phase:
             with torch.no_grad():
                 leaf = attack.perturb(real)
             # A perturbation of nothing may hand back the batch itself, which must not become a leaf.
-            leaf = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
-            return {"real": leaf}, leaf
-        perturbed = {}
+            values.perturbed["real"] = (leaf.clone() if leaf is real else leaf.detach()).requires_grad_()
+            return values.perturbed["real"]
         self.player.train(False)
         try:
             with parametrize.cached(), torch.enable_grad():
                 for side in self.plan.attacked:
                     purpose = ("attack",) if side == "real" else ("attack", side)
                     images = attack.craft(self.seen(values, side), self._objective(values, side), self.noise(*purpose))
-                    perturbed[side] = images.detach()
+                    values.perturbed[side] = images.detach()
         finally:
             self.player.train()
-        return perturbed, None
+        return None
 
     def _objective(self, values: Values, side: str) -> Callable[[Tensor], Tensor]:
         """Return what an attack on a side raises: the weighted sum of the terms' ``attacked``, one value per image."""
@@ -170,8 +168,8 @@ class Phase:
 
         return objective
 
-    def make_views(self, values: Values, perturbed: dict[str, Tensor]) -> None:
-        """Make what the discriminator sees of every side: the images, perturbed where an attack is on them, or a term's own."""
+    def make_views(self, values: Values) -> None:
+        """Make what the discriminator sees of every side: what the player sees of its images, or a term's own."""
         for side in self.plan.views:
             if ":" in side:
                 label, name = side.split(":")
@@ -179,7 +177,7 @@ class Phase:
                 view = getattr(self.terms[label], method)(**self.arguments(label, method, values))
                 values.label[side] = values.label["real"]
             else:
-                view = self.view(perturbed[side] if side in perturbed else self.seen(values, side), side, values)
+                view = self.view(self.seen(values, side), side, values)
             if side in self.plan.leaves and not view.requires_grad:
                 # The batch's own images, or those a replay will reuse, must not become leaves themselves.
                 view = view.detach().requires_grad_()
@@ -195,7 +193,9 @@ class Phase:
         return share * view + (1 - share) * self._through_samplers(partner, "partner")
 
     def seen(self, values: Values, side: str) -> Tensor:
-        """Return the images of a side with those that are joined to it."""
+        """Return the images of a side with those that are joined to it, perturbed where an attack has been on them."""
+        if side in values.perturbed:
+            return values.perturbed[side]
         images = values.images[side]
         return torch.cat([images, values.joined[side]]) if side in values.joined else images
 
@@ -238,5 +238,5 @@ class Phase:
             assert attack is not None
             # Each process's loss is a mean over its own images; an attack learns from that over all.
             attack.update(leaf.grad if run.processes == 1 else leaf.grad / run.processes, values.images["real"])
-        if average is not None and run.average_of == self.plan.player:
+        if average is not None and self.plan.player == GENERATOR:
             average.update(run.iteration)

@@ -46,15 +46,18 @@ class Player:
         self.optimizer = optimizer(self.parameters)
         self.where = where
         self.shared = distributed.world_size() > 1
-        self._scheduled = [self._scheduled_number(*item) for item in schedules.items()]
+        groups = range(len(self.optimizer.param_groups))
+        self._scheduled = [
+            (group, *self._number(group, name), factor) for name, factor in schedules.items() for group in groups
+        ]
 
-    def _scheduled_number(self, name: str, factor: Factor) -> tuple[str, int | None, list[Any], Factor]:
-        """Return the key and place of a number in the groups of parameters, what it starts from in each, and its schedule."""
-        groups = self.optimizer.param_groups
-        if any(name not in scheduled_numbers(group) for group in groups):
+    def _number(self, group: int, name: str) -> tuple[str, int | None, Any]:
+        """Return the key and place of a number in a group of parameters, and what stands there at the start."""
+        settings = self.optimizer.param_groups[group]
+        if name not in scheduled_numbers(settings):
             raise GancoreError(f"{self.where} has no number {name!r} that a schedule could multiply in all groups.")
-        key, place = scheduled_numbers(groups[0])[name]
-        return key, place, [group[key] for group in groups], factor
+        key, place = scheduled_numbers(settings)[name]
+        return key, place, settings[key]
 
     def train(self, mode: bool = True) -> None:
         """Set training or evaluation mode of the network and its heads."""
@@ -78,16 +81,15 @@ class Player:
 
     def set_schedules(self, iteration: int) -> None:
         """Set the learning rates, and whatever else has a schedule, for an iteration."""
-        for key, place, starts, factor in self._scheduled:
-            multiplier = factor(iteration)
-            for group, start in zip(self.optimizer.param_groups, starts, strict=True):
-                if place is not None:
-                    others = group[key]
-                    group[key] = (*others[:place], start[place] * multiplier, *others[place + 1 :])
-                elif isinstance(group[key], Tensor):
-                    group[key].fill_(start * multiplier)
-                else:
-                    group[key] = start * multiplier
+        for group, key, place, start, factor in self._scheduled:
+            settings = self.optimizer.param_groups[group]
+            if place is not None:
+                others = settings[key]
+                settings[key] = (*others[:place], start[place] * factor(iteration), *others[place + 1 :])
+            elif isinstance(settings[key], Tensor):
+                settings[key].fill_(start * factor(iteration))
+            else:
+                settings[key] = start * factor(iteration)
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's tensors, named ``<parameter number>.<what>``.
@@ -131,14 +133,10 @@ class MovingAverage:
         self.decay = decay
         self.schedule = schedule
         self._lerp = get_ema_multi_avg_fn(decay)
-        mine = dict(self._state(self.network))
-        pairs = [(mine[name], tensor) for name, tensor in self._state(network)]
+        mine, theirs = ([*module.parameters(), *module.buffers()] for module in (self.network, network))
+        pairs = list(zip(mine, theirs, strict=True))
         self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
-
-    @staticmethod
-    def _state(network: nn.Module) -> list[tuple[str, Tensor]]:
-        return [*network.named_parameters(), *network.named_buffers()]
 
     def set_schedules(self, iteration: int) -> None:
         """Set the decay for an iteration."""
@@ -152,10 +150,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Take in the network's present state."""
-        if self.started(iteration) and self._averaged:
-            self._lerp([a for a, _ in self._averaged], [b for _, b in self._averaged], 0)
-        else:
-            for mine, current in self._averaged:
-                mine.copy_(current)
-        for mine, current in self._copied:
+        averages = self.started(iteration) and bool(self._averaged)
+        if averages:
+            self._lerp([mine for mine, _ in self._averaged], [current for _, current in self._averaged], 0)
+        for mine, current in self._copied if averages else self._averaged + self._copied:
             mine.copy_(current)

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from gancore.contract import Latents, Translator
 from gancore.engine.allocator import keep_freed_memory
-from gancore.engine.data import to_unit
+from gancore.engine.batches import to_unit
+from gancore.engine.devices import choose_precision
 from gancore.engine.forwards import evaluating, generate
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
-from gancore.engine.precision import choose_precision
 from gancore.engine.state import restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, listed
@@ -49,8 +49,6 @@ class Run:
         GancoreError: Something in the plan can't be built, or the processes can't share its batch evenly.
     """
 
-    average_of = GENERATOR
-
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
         if device.type == "cpu":
             keep_freed_memory()
@@ -61,8 +59,7 @@ class Run:
         self.rank = distributed.rank()
         self.processes = distributed.world_size()
         distributed.rows_each(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
-        chosen = choose_precision(plan.recipe.run.precision, device)
-        self.precision, self.precision_why = chosen.name, chosen.why
+        self.precision, self.precision_why = choose_precision(plan.recipe.run.precision, device)
         self.iteration = 0
         self.turn = 0
         self.draws = 0
@@ -97,8 +94,7 @@ class Run:
         drawn = self.latent(batch.whole, "latent", self.latents, 0)
         self.latents += 1
         if self.processes > 1:
-            own = distributed.own_rows
-            drawn = Latents(own(drawn.z), own(drawn.label), {name: own(code) for name, code in drawn.codes.items()})
+            drawn = distributed.own_rows(drawn)
         return attrs.evolve(batch, z=drawn.z, fake_label=drawn.label, codes=drawn.codes, generated={})
 
     def phase(self, player: str, batch: Batch) -> None:

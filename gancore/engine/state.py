@@ -33,18 +33,16 @@ def restore_tensors(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
     for name, value in tensors.items():
         owner, key = name.split("/", 1)
         groups.setdefault(owner, {})[key] = value
-    modules = parts.modules()
-    optimizers = {f"optimizer.{name}" for name in parts.players}
-    needed = {owner for owner, module in modules.items() if module.state_dict()}
-    strange = (needed - set(groups)) | (set(groups) - needed - optimizers)
+    modules = {owner: module for owner, module in parts.modules().items() if module.state_dict()}
+    strange = (modules.keys() ^ groups.keys()) - {f"optimizer.{name}" for name in parts.players}
     if strange:
         raise GancoreError(f"the checkpoint does not fit this recipe: it differs in {', '.join(sorted(strange))}.")
     for owner, _, buffer in parts.rows():
         if buffer in groups.get(owner, {}):
             groups[owner][buffer] = distributed.own_rows(groups[owner][buffer])
-    for owner in sorted(needed):
+    for owner, module in modules.items():
         try:
-            modules[owner].load_state_dict(groups[owner])
+            module.load_state_dict(groups[owner])
         except RuntimeError as error:
             detail = " ".join(str(error).split())[:200]
             raise GancoreError(f"the checkpoint does not fit this recipe's {owner}: {detail}.") from error

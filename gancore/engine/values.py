@@ -39,6 +39,7 @@ class Values:
         label: Labels (N,) of each side, as the discriminator sees it.
         joined: Images that the discriminator sees after a side's own, as if they were of it.
         blended: What a side's images are blended with where the discriminator sees them, and their own share of it.
+        perturbed: What the player sees of an attacked side instead of its images and those joined to them.
         view: What the discriminator sees of each side.
         head: Outputs of the discriminator's heads, by head and side.
         features: Its features of each side.
@@ -52,6 +53,7 @@ class Values:
     label: dict[str, Tensor]
     joined: Mapping[str, Tensor]
     blended: Mapping[str, tuple[Tensor, Tensor]]
+    perturbed: dict[str, Tensor] = attrs.field(factory=dict)
     view: dict[str, Tensor] = attrs.field(factory=dict)
     head: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     features: dict[str, Tensor] = attrs.field(factory=dict)

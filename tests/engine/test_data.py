@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from gancore.engine.data import ImageStore, ImageStream, IndexStream, to_uint8, to_unit
+from gancore.engine.batches import ImageStream, IndexStream, to_uint8, to_unit
 from gancore.parallel.randomness import derive, noise_for
 from gancore.recipe.tables import Augmentation
+from tests.hosts import CPU
 
 
 def test_every_image_comes_once_per_epoch_though_batches_run_across_epochs() -> None:
@@ -32,8 +33,8 @@ def test_a_draw_is_the_same_whatever_was_drawn_before() -> None:
 
 def test_a_part_of_a_batch_is_as_it_would_be_in_the_whole() -> None:
     images = torch.randint(0, 256, (20, 1, 6, 6), dtype=torch.uint8)
-    store = ImageStore(images, torch.arange(20), torch.device("cpu"), Augmentation(flip=True, crop_padding=2))
-    stream = ImageStream(store, IndexStream(20, 8, seed=5))
+    augmentation = Augmentation(flip=True, crop_padding=2)
+    stream = ImageStream(images, torch.arange(20), IndexStream(20, 8, seed=5), CPU, augmentation)
     whole, labels = stream.batch(3, noise_for("cpu", 0, "augmentation"))
     parts = [stream.batch(3, noise_for("cpu", 0, "augmentation"), part) for part in (slice(0, 3), slice(3, 8))]
     assert torch.equal(torch.cat([part for part, _ in parts]), whole)
@@ -61,13 +62,12 @@ def test_images_become_unit_floats_and_come_back() -> None:
 def test_mirroring_flips_about_half_and_cropping_shifts_within_the_padding() -> None:
     images = torch.zeros(400, 1, 5, 5, dtype=torch.uint8)
     images[:, :, 2, 1] = 255
-    store = ImageStore(images, torch.zeros(400, dtype=torch.int64), torch.device("cpu"), Augmentation(flip=True))
-    batch, _ = store.batch(torch.arange(400), noise_for("cpu", 0, "x"))
+    labels, every = torch.zeros(400, dtype=torch.int64), IndexStream(400, 400, seed=0)
+    batch, _ = ImageStream(images, labels, every, CPU, Augmentation(flip=True)).batch(0, noise_for("cpu", 0, "x"))
     columns = (batch[:, 0, 2] == 1).float().argmax(1)
     assert set(columns.tolist()) == {1, 3}
     assert 150 < (columns == 3).sum() < 250
-    store = ImageStore(images, torch.zeros(400, dtype=torch.int64), torch.device("cpu"), Augmentation(crop_padding=1))
-    batch, _ = store.batch(torch.arange(400), noise_for("cpu", 0, "x"))
+    batch, _ = ImageStream(images, labels, every, CPU, Augmentation(crop_padding=1)).batch(0, noise_for("cpu", 0, "x"))
     places = {divmod(int(place), 5) for place in (batch[:, 0].flatten(1) == 1).float().argmax(1)}
     assert places == {(row, column) for row in (1, 2, 3) for column in (0, 1, 2)}
 

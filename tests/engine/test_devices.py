@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from gancore import GancoreError
-from gancore.engine import precision as precision_module
-from gancore.engine.devices import choose_device
-from gancore.engine.precision import Precision, _computes_bfloat16, _measured_gain, choose_precision
+from gancore.engine import devices
+from gancore.engine.devices import Precision, _computes_bfloat16, _measured_gain, choose_device, choose_precision
 
 
 def test_auto_takes_what_is_here() -> None:
@@ -47,9 +46,9 @@ def test_auto_precision_takes_what_is_faster_here_and_keeps_to_it(
     has: bool, gain: float, precision: str, why: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(precision_module, "_computes_bfloat16", lambda: has)
+    monkeypatch.setattr(devices, "_computes_bfloat16", lambda: has)
     gains = iter([gain, 0.5, 5.0])
-    monkeypatch.setattr(precision_module, "_measured_gain", lambda _: next(gains))
+    monkeypatch.setattr(devices, "_measured_gain", lambda _: next(gains))
     cpu = torch.device("cpu")
     for _ in range(3):
         assert choose_precision("auto", cpu) == Precision(precision, why)
@@ -63,14 +62,14 @@ def test_a_kept_gain_that_is_damaged_or_of_another_machine_is_measured_anew(
 ) -> None:
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path))
     (tmp_path / "precision.json").write_text(content)
-    monkeypatch.setattr(precision_module, "_computes_bfloat16", lambda: True)
-    monkeypatch.setattr(precision_module, "_measured_gain", lambda _: 2.0)
+    monkeypatch.setattr(devices, "_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(devices, "_measured_gain", lambda _: 2.0)
     assert choose_precision("auto", torch.device("cpu")).name == "bfloat16"
 
 
 def test_the_gain_is_a_ratio_of_times(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {torch.float32: iter([9.0, 3.0, 4.0, 9.0, 9.0, 9.0]), torch.bfloat16: iter([8.0, 7.0, 1.5, 9.0, 9.0, 9.0])}
-    monkeypatch.setattr(precision_module, "_convolution_seconds", lambda _, dtype: next(seconds[dtype]))
+    monkeypatch.setattr(devices, "_convolution_seconds", lambda _, dtype: next(seconds[dtype]))
     assert _measured_gain(torch.device("cpu")) == 2.0
 
 

@@ -20,7 +20,7 @@ from gancore import GancoreError
 from gancore.cli import main as cli
 from gancore.cli.explain import explain
 from gancore.contract.data import DatasetInfo, Drawn
-from gancore.engine.data import ImageStore, to_unit
+from gancore.engine.batches import ImageStream, IndexStream, to_unit
 from gancore.engine.run import Run
 from gancore.engine.values import Batch
 from gancore.files import toml
@@ -875,8 +875,9 @@ def test_floats_pass_as_they_are_and_bytes_are_scaled() -> None:
 def test_a_batch_of_floats_is_no_window_on_the_data() -> None:
     images, labels = Points().load("train")
     before = images.clone()
-    batch, _ = ImageStore(images, labels, CPU, Augmentation()).batch(torch.arange(5), None)
-    assert torch.equal(batch, before[:5])
+    indices = IndexStream(len(labels), 5, seed=0)
+    batch, _ = ImageStream(images, labels, indices, CPU, Augmentation()).batch(0, noise_for(CPU, 0))
+    assert torch.equal(batch, before[indices.indices(0)])
     batch.add_(1)
     assert torch.equal(images, before)
 

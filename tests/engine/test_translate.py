@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import gancore
 from gancore import GancoreError
 from gancore.cli.explain import explain
-from gancore.engine.data import to_unit
+from gancore.engine.batches import to_unit
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gancore import GancoreError
-from gancore.engine.data import to_uint8, to_unit
+from gancore.engine.batches import to_uint8, to_unit
 from gancore.files import fingerprint
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from gancore import GancoreError
 from gancore.contract.running import Loop
-from gancore.engine import precision
+from gancore.engine import devices
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.recipe.layers import merge
@@ -327,10 +327,10 @@ def test_a_training_tells_evaluations_share_of_the_wall_clock_once(tmp_path: Pat
 
 def test_a_resumed_run_computes_in_the_precision_in_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(precision, "_computes_bfloat16", lambda: True)
+    monkeypatch.setattr(devices, "_computes_bfloat16", lambda: True)
     recipe, told = recipe_of({"run": {"precision": "auto"}}), Watcher()
     for gain, iterations in ((2.0, 4), (0.5, 8)):
-        monkeypatch.setattr(precision, "_kept_gain", lambda _, gain=gain: gain)
+        monkeypatch.setattr(devices, "_kept_gain", lambda _, gain=gain: gain)
         with monkeypatch.context() as patch:
             if iterations == 4:
                 step = Run.step

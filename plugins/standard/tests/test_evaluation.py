@@ -10,7 +10,7 @@ import torch
 from gancore_standard.robustness import robust_accuracy
 
 from gancore import GancoreError
-from gancore.engine.data import to_uint8, to_unit
+from gancore.engine.batches import to_uint8, to_unit
 from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import run_of, steps
 

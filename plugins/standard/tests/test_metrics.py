@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import GancoreError, Metric
 from gancore.contract.settings import CONTEXT, check
-from gancore.engine.data import to_unit
+from gancore.engine.batches import to_unit
 
 Parity = Callable[[str], dict[str, Any]]
 

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore import GancoreError, Metric
 from gancore.contract.settings import check
-from gancore.engine.data import to_uint8, to_unit
+from gancore.engine.batches import to_uint8, to_unit
 from gancore.parallel.randomness import noise_for
 from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import run_of, steps

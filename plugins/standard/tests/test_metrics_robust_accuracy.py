@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError
-from gancore.engine.data import to_unit
+from gancore.engine.batches import to_unit
 from gancore.engine.run import Run
 from tests.compose.hosts import run_of, same
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.contract.settings import check
-from gancore.engine.data import IndexStream
+from gancore.engine.batches import IndexStream
 
 Parity = Callable[[str], dict[str, Any]]
 

@@ -56,7 +56,7 @@ def refusal(run: Run) -> str | None:
     if "ema.decay" in run.plan.schedules:
         return "the decay of [ema] has a schedule, which a graph would freeze"
     streams = (run.batches.stream, *run.batches.sources.values())
-    if any(stream.store.images.device.type != run.device.type for stream in streams):
+    if any(stream.images.device.type != run.device.type for stream in streams):
         return "the images don't fit into the device's memory"
     return None
 
