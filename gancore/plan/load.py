@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 
+import gancore.plan.checks as checks
 from gancore.contract import Dataset, Loop, check
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.plan.checks import check_components, check_whole
+from gancore.errors import GancoreError
 from gancore.plan.plan import Plan, Planned
 from gancore.plan.terms import with_needs
 from gancore.recipe import Entry, Recipe, Registry, default_optimizer
@@ -26,12 +27,10 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
 
     dataset: Dataset = load(recipe.entries["data", "data"], registry).build({})
     loop: Loop = load(recipe.entries["loop", "loop"], registry).build({})
-    attacks = group("attacks")
-    if len(attacks) > 1:
-        names = " and ".join(f"attacks.{label} ({attack.full_name})" for label, attack in attacks.items())
-        raise GancoreError(f"{recipe.name}: a recipe takes one attack, but {names} are given; switch one off with `= false`.")
     latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
+    optimizers = {player: default_optimizer(recipe.name, player, registry) for player in loop.players}
+    optimizers |= {player: entry for player, entry in recipe.group("optimizers").items() if player in optimizers}
     plan = Plan(
         recipe=recipe,
         registry=registry,
@@ -43,16 +42,16 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         networks=group("networks"),
         heads=group("heads"),
         samplers=group("samplers"),
-        attack=next(iter(attacks.values()), None),
+        attack=next(iter(group("attacks").values()), None),
         latent=None if latent is None else load(latent, registry),
         metrics=group("metrics"),
-        optimizers=_optimizers(recipe, registry, tuple(loop.players)),
+        optimizers={player: load(entry, registry) for player, entry in optimizers.items()},
         schedules={place: load(entry, registry) for place, entry in recipe.schedules.items()},
     )
-    check_components(plan)
+    _refuse(checks.of_components(plan))
     terms = {label: with_needs(term, plan) for label, term in group("losses").items()}
     plan = attrs.evolve(plan, terms={label: term for label, term in terms.items() if term.keys.weight != 0})
-    check_whole(plan)
+    _refuse(checks.of_whole(plan))
     return plan
 
 
@@ -62,14 +61,6 @@ def load(entry: Entry, registry: Registry) -> Planned[Any, Any]:
     return Planned(entry, cls, check(cls, entry.settings, where=entry.where), entry.keys)
 
 
-def _optimizers(recipe: Recipe, registry: Registry, players: tuple[str, ...]) -> dict[str, Planned[Any, None]]:
-    tables = recipe.group("optimizers")
-    for player in tables:
-        if player not in players:
-            raise GancoreError(
-                f"{recipe.name}: optimizers.{player} belongs to no player{did_you_mean(player, players)} "
-                f"(the loop trains {listed(players)})."
-            )
-    return {
-        player: load(tables.get(player) or default_optimizer(recipe.name, player, registry), registry) for player in players
-    }
+def _refuse(problems: Iterable[str]) -> None:
+    for problem in problems:
+        raise GancoreError(problem)

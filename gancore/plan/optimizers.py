@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.errors import did_you_mean, listed
 from gancore.plan.plan import Planned
 
 
@@ -28,23 +28,21 @@ def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int |
     return numbers
 
 
-def check_optimizer(optimizer: Planned[Any, None], scheduled: Iterable[str]) -> None:
-    """Refuse an optimizer that one backward a turn can't feed, and a schedule of a number that it does not have."""
+def unusable(optimizer: Planned[Any, None], scheduled: Iterable[str]) -> Iterator[str]:
+    """Yield why one backward a turn can't feed an optimizer, and which schedules are of a number that it does not have."""
     step = getattr(optimizer.cls, "step", None)
     closure = None if step is None else inspect.signature(step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise GancoreError(
+        yield (
             f"{optimizer.where} computes the loss several times in a step (a closure), and a turn computes it once; "
             "choose another."
         )
     if optimizer.full_name == "torch/SparseAdam":
-        raise GancoreError(
-            f"{optimizer.where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam."
-        )
+        yield f"{optimizer.where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam."
     numbers = scheduled_numbers(optimizer.values)
     for name in scheduled:
         if name not in numbers:
-            raise GancoreError(
+            yield (
                 f"{optimizer.where} has no number {name!r} that a schedule could multiply{did_you_mean(name, numbers)} "
                 f"(those that are not 0: {listed(numbers)})."
             )
