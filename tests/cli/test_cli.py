@@ -35,6 +35,12 @@ def greet() -> None:
     click.echo("hello")
 
 
+@click.command()
+def refuse() -> None:
+    """Refuse; the command of a plugin in a test."""
+    raise GancoreError("this is refused; ask for something else.")
+
+
 RECIPE = """
 summary = "A tiny game"
 [run]
@@ -213,6 +219,24 @@ def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
     with installed(found):
         assert re.search(r"Commands of plugins:\n(  .*\n)*  greet +Greets\n", run("--help").output)
         assert run("greet").output == "hello\n"
+
+
+def test_what_a_command_of_a_plugin_refuses_is_one_sentence_and_status_2() -> None:
+    module = ModuleType("commanding")
+
+    @gancore.hookimpl
+    def gancore_commands() -> list[gancore.Component]:
+        return [
+            gancore.Component("refuse", "tests.cli.test_cli:refuse", "Refuses"),
+            gancore.Component("gone", "tests.cli.test_cli:gone", "Can't be imported"),
+        ]
+
+    module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
+    with installed(Registry.of({"commanding": module})):
+        done, gone = run("refuse"), run("gone")
+    assert (done.exit_code, done.stderr) == (2, "Error: this is refused; ask for something else.\n")
+    assert gone.exit_code == 2
+    assert re.fullmatch(r"Error: commanding/gone of .* can't be loaded from .*\n", gone.stderr)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
