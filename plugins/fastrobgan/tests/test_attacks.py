@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_fastrobgan.attacks import FGSM, PGD, DeepFool, Free
-from gancore_fastrobgan.balls import norms, project, random_start
+from gancore_fastrobgan.attacks import FGSM, PGD, DeepFool, Free, norms, project, random_start
 from gancore_fastrobgan.external import External
 from gancore_fastrobgan.losses import SplitLoss
 from torch import Tensor, nn

@@ -10,8 +10,7 @@ import pytest
 import torch
 from gancore_standard.heads import AuxiliaryClassifier, Linear, Projection
 from gancore_standard.networks import cifar_resnet, dcgan, mlp, resnet_gan, small_cnn, sndcgan
-from gancore_standard.networks.normalization import ConditionalBatchNorm2d
-from gancore_standard.networks.spectral import spectral
+from gancore_standard.networks.layers import ConditionalBatchNorm2d, spectral
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from gancore_standard.networks.resampling import doubled, halved
-from gancore_standard.networks.spectral import spectral
+from gancore_standard.networks.layers import doubled, halved, spectral
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import gancore
-from gancore_fastrobgan.balls import Norm, check_budget, project
+from gancore_fastrobgan.attacks import Norm, check_budget, project
 
 Package = Literal["foolbox", "torchattacks", "autoattack"]
 VERSIONS = ("standard", "plus", "rand")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gancore import Head
 from gancore_standard.networks.initialization import orthogonal_init
-from gancore_standard.networks.spectral import spectral
+from gancore_standard.networks.layers import spectral
 
 
 class Linear(Head):

@@ -10,10 +10,8 @@ from torch.nn import functional as F
 
 from gancore import Discriminator, Generator, Range
 from gancore_standard.networks.initialization import orthogonal_init
-from gancore_standard.networks.normalization import Norm2d
-from gancore_standard.networks.resampling import doubled, halved
+from gancore_standard.networks.layers import Norm2d, doubled, halved, spectral
 from gancore_standard.networks.sizes import doublings, scaled
-from gancore_standard.networks.spectral import spectral
 
 Width = Annotated[float, Range(0, open_low=True)]
 Activation = Literal["leaky_relu", "relu"]

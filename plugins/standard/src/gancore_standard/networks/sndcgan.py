@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from gancore import Discriminator, Generator, Range
 from gancore_standard.networks.initialization import orthogonal_init
-from gancore_standard.networks.normalization import Norm2d
+from gancore_standard.networks.layers import Norm2d, spectral
 from gancore_standard.networks.sizes import doublings, scaled
-from gancore_standard.networks.spectral import spectral
 
 Width = Annotated[float, Range(0, open_low=True)]
 
