@@ -5,7 +5,6 @@ from gancore.contract.data import Drawn as Drawn
 from gancore.contract.data import Sampler as Sampler
 from gancore.contract.hooks import GANCORE_API as GANCORE_API
 from gancore.contract.hooks import KINDS as KINDS
-from gancore.contract.hooks import OBSERVERS as OBSERVERS
 from gancore.contract.hooks import Component as Component
 from gancore.contract.hooks import Hooks as Hooks
 from gancore.contract.hooks import hookimpl as hookimpl

@@ -106,6 +106,3 @@ class Hooks(Protocol):
 
     def gancore_run_ended(self, run: Run) -> None:
         """Observe that a run has ended, after its last checkpoint."""
-
-
-OBSERVERS = frozenset({"gancore_run_started", "gancore_logged", "gancore_evaluated", "gancore_run_ended"})

@@ -106,11 +106,7 @@ def settings_of(target: Callable[..., Any]) -> dict[str, Setting]:
 
 
 def check(
-    target: Callable[..., Any],
-    settings: Mapping[str, Any],
-    *,
-    where: str,
-    context: Mapping[str, Any] | None = None,
+    target: Callable[..., Any], settings: Mapping[str, Any], *, where: str, context: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return a recipe's settings of a component, converted to the types that it declares.
 

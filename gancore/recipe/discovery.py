@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -22,14 +22,19 @@ from typing import Any, TypeVar
 
 import attrs
 
-from gancore.contract import GANCORE_API, KINDS, OBSERVERS, Component, Hooks
+from gancore.contract import GANCORE_API, KINDS, Component, Hooks
 from gancore.errors import did_you_mean, listed
 
 T = TypeVar("T")
 
 GROUP = "gancore"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-HOOKS = frozenset({kind.hook for kind in KINDS.values()} | {name for name in vars(Hooks) if name.startswith("gancore_")})
+HOOKS: dict[str, set[str]] = {kind.hook: set() for kind in KINDS.values()} | {
+    name: set(inspect.signature(hook).parameters) - {"self"}
+    for name, hook in vars(Hooks).items()
+    if name.startswith("gancore_")
+}
+"""Every hook -> the names of the arguments that it gives."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +71,7 @@ class Plugin:
         module: Name of the module that declares.
         components: What it declares, by kind.
         recipes: Folders of recipes.
-        hooks: Its functions that are called later, by name.
+        hooks: Its hooks, by name.
         problem: Why it can't be used, or None.
         warnings: What is not as it should be, but harmless.
     """
@@ -115,16 +120,16 @@ def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
 
 @contextlib.contextmanager
 def _ctrl_c_told_apart() -> Iterator[None]:
-    # Python lets the main thread alone set handlers; who has set one of their own means something else by Ctrl-C.
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ours = usual and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, _interrupt)
+    # Python lets the main thread alone set handlers.
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         yield
     finally:
-        if ours and signal.getsignal(signal.SIGINT) is _interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _conflict(claims: list[Plugin]) -> Plugin:
@@ -151,12 +156,12 @@ def examined(plugin: Plugin, module: ModuleType | None = None) -> Plugin:
                 f"importing {plugin.module} imports torch, which slows down every command; declare components by name."
             )
         _validate(module)
-        components = {kind: _declared(plugin, module, kind) for kind, each in KINDS.items() if hasattr(module, each.hook)}
-        recipes = _yielded(module, "gancore_recipes")
+        hooks = {name: hook for name, hook in vars(module).items() if name in HOOKS}
+        components = {kind: _declared(plugin, hooks, kind) for kind, each in KINDS.items() if each.hook in hooks}
+        recipes = _yielded(hooks, "gancore_recipes")
         for folder in recipes:
             if not isinstance(folder, Path) or not folder.is_dir():
                 raise _Broken(f"its gancore_recipes yields {str(folder)!r}, which is no folder")
-        hooks = {name: vars(module)[name] for name in (*OBSERVERS, "gancore_doctor") if name in vars(module)}
         return attrs.evolve(plugin, components=components, recipes=recipes, hooks=hooks)
     except _Broken as error:
         problem = (
@@ -181,19 +186,15 @@ def _validate(module: ModuleType) -> None:
             continue
         if not marked:
             raise _Broken(f"its {name} lacks the decorator @gancore.hookimpl")
-        hook = getattr(Hooks, name, None)
-        offered = set(inspect.signature(hook).parameters) - {"self"} if hook else set()
-        if unknown := set(inspect.signature(function).parameters) - offered:
-            raise _Broken(
-                f"its {name} asks for {listed(unknown)}, which the hook does not give "
-                f"(it gives {listed(offered, none='nothing')})"
-            )
+        if unknown := set(inspect.signature(function).parameters) - HOOKS[name]:
+            gives = listed(HOOKS[name], none="nothing")
+            raise _Broken(f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {gives})")
 
 
-def _declared(plugin: Plugin, module: ModuleType, kind: str) -> list[Declared]:
+def _declared(plugin: Plugin, hooks: Mapping[str, Any], kind: str) -> list[Declared]:
     """Return what a plugin declares of a kind."""
     hook, components = KINDS[kind].hook, {}
-    for component in _yielded(module, hook):
+    for component in _yielded(hooks, hook):
         if not isinstance(component, Component):
             raise _Broken(f"its {hook} yields {component!r}, which is no gancore.Component")
         if component.name in components:
@@ -203,8 +204,8 @@ def _declared(plugin: Plugin, module: ModuleType, kind: str) -> list[Declared]:
     return list(components.values())
 
 
-def _yielded(module: ModuleType, hook: str) -> list[Any]:
-    return _asked(lambda: list(getattr(module, hook, list)() or ()), f"its {hook}")
+def _yielded(hooks: Mapping[str, Any], hook: str) -> list[Any]:
+    return _asked(lambda: list(hooks.get(hook, list)() or ()), f"its {hook}")
 
 
 def _asked(plugin: Callable[[], T], what: str) -> T:
