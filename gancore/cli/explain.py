@@ -18,7 +18,7 @@ def explain(plan: Plan) -> str:
     # The order in which an iteration of the usual loop takes them.
     ordered = sorted(phases.values(), key=lambda phase: phase.player == GENERATOR)
     described = [_phase(plan, phase) for phase in ordered]
-    return "\n\n".join(map("\n".join, [_head(plan), _parts(plan), *described, _counts(plan, phases), _versions(plan)]))
+    return "\n\n".join(map("\n".join, [_head(plan), _components(plan), *described, _counts(plan, phases), _versions(plan)]))
 
 
 def _head(plan: Plan) -> Iterator[str]:
@@ -42,7 +42,7 @@ def _with_settings(planned: Planned[Any, Any]) -> str:
     return ", ".join([planned.full_name, *(f"{key} {value}" for key, value in planned.settings.items())])
 
 
-def _parts(plan: Plan) -> Iterator[str]:
+def _components(plan: Plan) -> Iterator[str]:
     rows = []
     for entry, note in _notes(plan):
         place = entry.group if entry.group == entry.label else f"{entry.group}.{entry.label}"
@@ -107,6 +107,7 @@ def _graph(grad: bool) -> str:
 class _Tally:
     """Stands in for a run, and counts what the phases that a loop asks for compute."""
 
+    # What loops read of a run before they ask for phases.
     iteration = 0
     networks: ClassVar[dict[str, Any]] = {}
 

@@ -37,8 +37,8 @@ def components(kind: str | None) -> None:
     for name in [kind] if kind else KINDS:
         declared = sorted(installed.components(name), key=lambda component: component.full_name)
         rows = [(c.full_name, f"{c.summary}  [{c.cite}]" if c.cite else c.summary) for c in declared]
-        for line in [f"{name}:", *aligned(rows, indent=2)] if rows else ():
-            click.echo(line)
+        if rows:
+            click.echo("\n".join([f"{name}:", *aligned(rows, indent=2)]))
 
 
 @click.command()

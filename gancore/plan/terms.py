@@ -85,7 +85,8 @@ def _remedy(name: str, term: Term, plan: Plan) -> str:
 
 def _check_reads(term: Term, parameters: Collection[str]) -> None:
     """Refuse a `reads` that changes nothing, which is a slip of the pen."""
-    named = {what for _, what in map(split, parameters) if what} | {side for side, _ in map(split, parameters) if side in SIDES}
+    pairs = [split(name) for name in parameters]
+    named = {what for _, what in pairs if what} | {side for side, _ in pairs if side in SIDES}
     for label in term.keys.reads:
         if label not in named:
             raise GancoreError(
