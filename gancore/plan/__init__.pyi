@@ -1,5 +1,4 @@
 from gancore.plan.load import make_plan as make_plan
-from gancore.plan.optimizers import scheduled_numbers as scheduled_numbers
 from gancore.plan.phases import Forward as Forward
 from gancore.plan.phases import PhasePlan as PhasePlan
 from gancore.plan.phases import plan_phase as plan_phase
@@ -7,5 +6,6 @@ from gancore.plan.plan import DISCRIMINATOR as DISCRIMINATOR
 from gancore.plan.plan import GENERATOR as GENERATOR
 from gancore.plan.plan import Plan as Plan
 from gancore.plan.plan import Planned as Planned
+from gancore.plan.plan import scheduled_numbers as scheduled_numbers
 from gancore.plan.vocabulary import attacked_method as attacked_method
 from gancore.plan.vocabulary import parameters_of as parameters_of

@@ -5,16 +5,17 @@ A check yields sentences. The first one is raised, so a check may rely on those 
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
 
 import attrs
 
 from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, Sampler
 from gancore.errors import did_you_mean, listed
-from gancore.plan.optimizers import unusable
 from gancore.plan.phases import plan_phase
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, scheduled_numbers
 from gancore.plan.vocabulary import RESERVED, SEEN, attacked_method
 
 
@@ -32,7 +33,7 @@ def of_components(plan: Plan) -> Iterator[str]:
         yield from _source(plan.recipe.entries["sources", label].where, label, images.info, plan.info)
     yield from _attack(plan)
     for player, optimizer in plan.optimizers.items():
-        yield from unusable(optimizer, plan.factors(f"optimizers.{player}"))
+        yield from _optimizer(optimizer, plan.factors(f"optimizers.{player}"))
     yield from _samplers(plan)
     yield from _selecting(plan)
     yield from _codes(plan)
@@ -133,6 +134,26 @@ def _attack(plan: Plan) -> Iterator[str]:
         yield f"{where} declares gradient = {gradient!r}; it must be 'own', 'shared' or 'logits'."
     if not sides or (gradient == "shared" and sides != ["real"]):
         yield f'{where}: sides = {sides} can\'t be; an attack of gradient "shared" takes ["real"], others one or more.'
+
+
+def _optimizer(optimizer: Planned[Any, None], scheduled: Iterable[str]) -> Iterator[str]:
+    """One backward a turn can feed an optimizer, and it has the numbers that are scheduled."""
+    step = getattr(optimizer.cls, "step", None)
+    closure = None if step is None else inspect.signature(step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        yield (
+            f"{optimizer.where} computes the loss several times in a step (a closure), and a turn computes it once; "
+            "choose another."
+        )
+    if optimizer.full_name == "torch/SparseAdam":
+        yield f"{optimizer.where} takes sparse gradients alone, and gancore's are dense; choose another, e.g. torch/Adam."
+    numbers = scheduled_numbers(optimizer.values)
+    for name in scheduled:
+        if name not in numbers:
+            yield (
+                f"{optimizer.where} has no number {name!r} that a schedule could multiply{did_you_mean(name, numbers)} "
+                f"(those that are not 0: {listed(numbers)})."
+            )
 
 
 def _samplers(plan: Plan) -> Iterator[str]:
