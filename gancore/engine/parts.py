@@ -56,7 +56,7 @@ class Parts:
         }
         self.batches = Batches(plan, self.samplers, device)
         self.prior: Latent | None = (
-            None if plan.latent is None else self._make("latent", plan.latent, self._context(plan.latent))
+            None if plan.latent is None else self._make("latent", plan.latent, self.context(plan.latent.cls))
         )
         self.networks: dict[str, Any] = {}
         # What the discriminator stands on says how wide its input is, so it comes first.
@@ -66,7 +66,7 @@ class Parts:
         self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack, plan.context)
         self.terms: dict[str, LossTerm] = {}
         for label, term in plan.terms.items():
-            self.terms[label] = self._make(f"losses.{label}", term, self._context(term))
+            self.terms[label] = self._make(f"losses.{label}", term, self.context(term.cls))
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
         self.scheduled_weights = {
             label: (term.keys.weight, plan.factors(f"losses.{label}")["weight"])
@@ -80,12 +80,10 @@ class Parts:
             schedule = plan.factors("ema").get("decay")
             self.average = MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start, schedule=schedule)
 
-    def context(self, *, counts: bool = False) -> dict[str, Any]:
-        """Return what core knows for constructors; the class counts only when asked, for they need the data read."""
+    def context(self, cls: type | None = None) -> dict[str, Any]:
+        """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""
+        counts = cls is not None and "class_counts" in settings_of(cls)
         return {**self.plan.context, "class_counts": self.batches.class_counts} if counts else self.plan.context
-
-    def _context(self, planned: Any) -> dict[str, Any]:
-        return self.context(counts="class_counts" in settings_of(planned.cls))
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""

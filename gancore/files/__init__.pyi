@@ -2,7 +2,7 @@ from gancore.files import toml as toml
 from gancore.files.atomic import replacing as replacing
 from gancore.files.atomic import write_text as write_text
 from gancore.files.atomic import writing as writing
-from gancore.files.cache import cache_root as cache_root
+from gancore.files.digests import cache_root as cache_root
 from gancore.files.digests import digest as digest
 from gancore.files.digests import digest_of as digest_of
 from gancore.files.tensors import fingerprint as fingerprint

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from gancore.errors import GancoreError
 
-REMEDY = "choose another --out, or free space there"
-
 
 @contextlib.contextmanager
 def writing(path: Path, remedy: str) -> Iterator[None]:
@@ -22,7 +20,7 @@ def writing(path: Path, remedy: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, remedy: str = REMEDY) -> Iterator[Path]:
+def replacing(path: Path, remedy: str = "choose another --out, or free space there") -> Iterator[Path]:
     """Give a path beside a file to write to, which takes the file's place when the block ends.
 
     Whatever happens, a crash included, the file is the old one or the new one. Missing folders are made.

@@ -1,10 +1,15 @@
-"""Digests: short names that change when what they stand for does. They guard against mistakes, not against malice."""
+"""Digests: short names that change when what they stand for does, and the folder of what is kept under them.
+
+They guard against mistakes, not against malice.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -24,3 +29,9 @@ def digest(pieces: Iterable[bytes], characters: int = 12) -> str:
 def digest_of(value: Any, characters: int = 12) -> str:
     """Return the `digest` of what JSON can write; the order of keys does not count, and other values count by their text."""
     return digest([json.dumps(value, sort_keys=True, default=str).encode()], characters)
+
+
+def cache_root() -> Path:
+    """Return the folder for what can be made again: GANCORE_CACHE, or ``~/.cache/gancore``."""
+    # Path.expanduser raises RuntimeError for a user that does not exist.
+    return Path(os.path.expanduser(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore"))  # noqa: PTH111

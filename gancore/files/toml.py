@@ -62,11 +62,9 @@ def _key(key: str) -> str:
 
 
 def _value(item: Any) -> str:
-    if isinstance(item, bool):
-        return "true" if item else "false"
-    if isinstance(item, int | float):
+    if isinstance(item, float):
         return repr(item)
-    if isinstance(item, str):
+    if isinstance(item, bool | int | str):
         return json.dumps(item, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(item, list | tuple):
         return "[" + ", ".join(map(_value, item)) + "]"

@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Latents, Metric, Translator, settings_of
+from gancore.contract import Latents, Metric, Translator
 from gancore.engine import evaluating, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of, fingerprint
@@ -72,11 +72,8 @@ class Evaluator:
                 raise GancoreError(
                     f"{run.recipe.name} has no metric {label!r}{did_you_mean(label, planned)} (its metrics: {listed(planned)})."
                 )
-        self.metrics: dict[str, Metric] = {}
-        for label, built in planned.items():
-            if only is None or label in only:
-                counts = "class_counts" in settings_of(built.cls)
-                self.metrics[label] = built.build(run.parts.context(counts=counts))
+        chosen = {label: metric for label, metric in planned.items() if only is None or label in only}
+        self.metrics: dict[str, Metric] = {k: metric.build(run.parts.context(metric.cls)) for k, metric in chosen.items()}
         for label, metric in self._with("prepare").items():
             try:
                 metric.prepare(run)
@@ -165,25 +162,23 @@ class Evaluator:
     def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Give metrics, where there are some, what they ask for, batch by batch."""
         wanted = {label: parameters_of(getattr(metric, method)).keys() for label, metric in metrics.items()}
-        asked = {name for names in wanted.values() for name in names} & {"images", "labels"}
+        asked = {name for names in wanted.values() for name in names}
         read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
         for images, labels in batches if metrics else ():
-            whole = {name: _joined({"images": images, "labels": labels}[name]) for name in sorted(asked)}
-            seen = {network: self._read(self.run.networks[network], images) for network in sorted(read)}
+            whole = {name: _joined(rows) for name, rows in (("images", images), ("labels", labels)) if name in asked}
+            seen: dict[str | None, Any] = {name: self._read(self.run.networks[name], images) for name in sorted(read)}
             if distributed.rank():
                 continue
             for label, metric in metrics.items():
-                tensors = dict(whole)
-                if metric.network in seen:
-                    tensors["features"], tensors["logits"] = seen[metric.network]
+                tensors = {**whole, **seen.get(metric.network, {})}
                 getattr(metric, method)(**{name: tensors[name] for name in wanted[label] if name in tensors})
 
     @staticmethod
-    def _read(network: Any, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(network: Any, images: Tensor) -> dict[str, Tensor]:
         with evaluating(network):
             features = network.embed(images)
             logits = network.classify(features)
-        return _joined(features.float()), _joined(logits.float())
+        return {"features": _joined(features.float()), "logits": _joined(logits.float())}
 
     def _protocol(self, label: str, metric: Metric) -> dict[str, Any]:
         run, settings = self.run, self.run.recipe.evaluation

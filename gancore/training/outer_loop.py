@@ -14,11 +14,10 @@ from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
 from gancore.training.evaluate import Evaluator
-from gancore.training.progress import Progress
+from gancore.training.progress import Clock, Progress
 from gancore.training.run_folder import RunFolder, checkpoints
 from gancore.training.sampling import image_format, sample, suffixes
 from gancore.training.stopping import Interrupted, Stop
-from gancore.training.timing import Clock
 
 
 class OuterLoop:
@@ -51,7 +50,8 @@ class OuterLoop:
         """
         run, begun = self.run, self.run.iteration
         self.observers("gancore_run_started", run=run)
-        self.progress.started(run.recipe.name, begun, self.settings.iterations)
+        length = f"{self.settings.iterations} iterations"
+        self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
         try:
             with self.stop.listening():
                 while run.iteration < self.settings.iterations:
@@ -107,7 +107,7 @@ class OuterLoop:
     def _log(self, iteration: int, values: dict[str, float]) -> None:
         rate = self.clock.rate(iteration)
         self.clock.line(iteration)
-        self.progress.advanced(iteration, rate, values)
+        self.progress.advanced(iteration, self.settings.iterations, rate, values)
         self.observers("gancore_logged", run=self.run, iteration=iteration, values=values)
         if not self.run.rank:
             entry = {

@@ -16,9 +16,6 @@ from gancore.parallel import distributed
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 from gancore.recipe import TABLES, Recipe, assigned, check_table, merge, read_layer
 
-Train = Callable[[Recipe, Path], None]
-"""Trains a recipe into a folder."""
-
 
 def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
     """Return what a plan wants trained by other recipes, by its place in the recipe, e.g. ``networks.classifier``.
@@ -30,12 +27,12 @@ def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
     return {place: each for place, each in planned.items() if each.keys.trained_by is not None and not each.keys.weights}
 
 
-def _in_the_other(place: str, planned: Planned[Any, Any]) -> tuple[str, str]:
-    """Return the table and label of what the other recipe trains: a head has the same label, a network that of its role."""
+def _place_there(place: str, planned: Planned[Any, Any]) -> str:
+    """Return the place of what the other recipe trains: a head has the same label there, a network that of its role."""
     if place.startswith("heads."):
-        return "heads", place.removeprefix("heads.")
+        return place
     roles = {GENERATOR: Generator, DISCRIMINATOR: Discriminator}
-    return "networks", next((role for role, kind in roles.items() if issubclass(planned.cls, kind)), "classifier")
+    return f"networks.{next((role for role, kind in roles.items() if issubclass(planned.cls, kind)), 'classifier')}"
 
 
 def training_recipe(plan: Plan, place: str) -> Recipe:
@@ -58,8 +55,9 @@ def training_recipe(plan: Plan, place: str) -> Recipe:
             own = plan.recipe.table[inherited]
             table = merge(table, {inherited: _selecting(plan, own) if inherited == "samplers" else own})
     table = assigned(table, planned.keys.trained_with, f"{where}: trained_with")
-    group, label = _in_the_other(place, planned)
-    if label == "classifier":
+    there = _place_there(place, planned)
+    group, label = there.split(".", 1)
+    if there == "networks.classifier":
         table = merge(table, {group: {label: {"use": planned.full_name, **planned.settings}}})
     recipe = check_table(table, plan.registry, name=f"{name} (for {place})", layers=layer.chain)
     if (group, label) not in recipe.entries:
@@ -83,12 +81,12 @@ def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[str, Path]:
+def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None]) -> dict[str, Path]:
     """Return the weights files of everything that other recipes train, training those that are not there yet.
 
     Args:
         plan: The plan that needs them.
-        train: Trains a recipe into a folder.
+        train: Trains a recipe into a folder, ``(recipe, out=folder)``.
         announce: Told in one line what is trained.
 
     Returns:
@@ -98,15 +96,14 @@ def ensure(plan: Plan, train: Train, announce: Callable[[str], None]) -> dict[st
     for place, planned in wanted(plan).items():
         name, recipe = planned.keys.trained_by, training_recipe(plan, place)
         folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
-        group, label = _in_the_other(place, planned)
-        paths[place] = folder / "weights" / (f"{label}.safetensors" if group == "networks" else f"heads.{label}.safetensors")
+        paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
         # All processes train together, so they must not each look for themselves whether that is needed.
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
             started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
             _discard(started)
             try:
-                train(recipe, started)
+                train(recipe, out=started)
                 distributed.on_rank_zero(partial(_keep, started, paths[place]))
             finally:
                 _discard(started)

@@ -1,13 +1,69 @@
-"""What a training shows: one line that renews itself on a terminal, plain lines elsewhere."""
+"""How a training goes: where its time goes, and one line that renews itself on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import click
+
+from gancore.training.run_folder import RunFolder, entries
+
+
+class Clock:
+    """Counts the seconds of a training, those before a resume included.
+
+    Iterations that a crash made undone count once. `gancore evaluate` appends to the scores too: of an iteration's evaluations
+    the first counts, which is the training's own.
+
+    Attributes:
+        seconds: Of ``training`` (iterations), ``evaluation``, and ``other`` (samples, checkpoints, exported weights).
+
+    Args:
+        folder: The run's folder, whose log and scores say what was spent before.
+        iteration: How many iterations are done.
+    """
+
+    def __init__(self, folder: RunFolder, iteration: int) -> None:
+        logged, scored = entries(folder.log)[-1:], entries(folder.scores)
+        # Of entries with one iteration the last one stays in a dictionary, so they come in reverse.
+        evaluations = {entry["iteration"]: _known(entry.get("seconds")) for entry in reversed(scored)}
+        self.seconds = {
+            "training": sum(_known(entry.get("seconds")) for entry in logged),
+            "evaluation": sum(evaluations.values()),
+            "other": sum(_known(entry.get("other_seconds")) for entry in logged),
+        }
+        self.line(iteration)
+
+    @contextmanager
+    def counting(self, what: str) -> Iterator[None]:
+        """Count the seconds of a block."""
+        started = time.perf_counter()
+        yield
+        self.seconds[what] += time.perf_counter() - started
+
+    def line(self, iteration: int) -> None:
+        """The log takes a line."""
+        self._line = iteration, self.seconds["training"]
+
+    def rate(self, iteration: int) -> float:
+        """Return the iterations per second since the last line of the log."""
+        logged, seconds = self._line
+        return (iteration - logged) / max(self.seconds["training"] - seconds, 1e-9)
+
+    def told(self) -> str:
+        """Return in one line where the time of the training went."""
+        training, evaluation, other = self.seconds.values()
+        spent = [f"trained {duration(training)}"]
+        if evaluation:
+            share = evaluation / (training + evaluation + other)
+            percent = "under 1" if share < 0.005 else f"{100 * share:.0f}"
+            spent.append(f"evaluation {duration(evaluation)} ({percent} % of the wall clock)")
+        return ", ".join([*spent, f"samples and checkpoints {duration(other)}"])
 
 
 class Progress:
@@ -16,11 +72,8 @@ class Progress:
     def announce(self, text: str) -> None:
         """Show one line."""
 
-    def started(self, title: str, done: int, total: int) -> None:
-        """A training starts, or goes on."""
-
-    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
-        """So many iterations are done, at `rate` per second; `values` are the newest losses."""
+    def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
+        """So many iterations of all are done, at `rate` per second; `values` are the newest losses."""
 
     def ended(self) -> None:
         """The training ends."""
@@ -34,8 +87,7 @@ class Terminal(Progress):
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._total = 0
-        self._shown = 0.0
+        self._shown = time.monotonic()
         self._dirty = False
 
     def announce(self, text: str) -> None:
@@ -43,24 +95,16 @@ class Terminal(Progress):
         if self._dirty:
             click.echo("\r" + " " * (_columns() - 1) + "\r", nl=False, err=True)
             self._dirty = False
-        if text:
-            click.echo(text, err=True)
+        click.echo(text, err=True)
 
-    def started(self, title: str, done: int, total: int) -> None:
-        """A training starts, or goes on."""
-        self._total = total
-        self._shown = time.monotonic()
-        self.announce(f"{title}: going on after {done} of {total} iterations" if done else f"{title}: {total} iterations")
-
-    def advanced(self, iteration: int, rate: float | None, values: Mapping[str, float]) -> None:
-        """So many iterations are done."""
+    def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
+        """So many iterations of all are done."""
         now = time.monotonic()
-        if not (self._live or iteration >= self._total or now - self._shown >= self.PLAIN_EVERY):
+        if not (self._live or iteration >= total or now - self._shown >= self.PLAIN_EVERY):
             return
         self._shown = now
-        left = f"  {rate:.1f} it/s  {duration((self._total - iteration) / rate)} left" if rate else ""
         losses = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        text = f"{iteration:>7}/{self._total}{left}  {losses}"
+        text = f"{iteration:>7}/{total}  {rate:.1f} it/s  {duration((total - iteration) / rate)} left  {losses}"
         if self._live:
             width = _columns() - 1
             text = "\r" + text[:width].ljust(width)
@@ -87,3 +131,7 @@ def duration(seconds: float) -> str:
 
 def _columns() -> int:
     return shutil.get_terminal_size().columns
+
+
+def _known(seconds: object) -> float:
+    return float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0 else 0.0

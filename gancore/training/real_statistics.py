@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 from torch import Tensor
 
@@ -19,31 +20,27 @@ WORTH_KEEPING = 2.0
 """Seconds of work on the real images below which nothing is written."""
 
 
+@attrs.frozen(slots=False)
 class KnownStatistics:
     """Statistics of one set of real images, in the folder for what can be made again (``GANCORE_CACHE``).
 
     They lie under what they depend on: every pixel and label, the metric with its settings, the network's weights, the version
     of torch and the kind of device.
 
-    Args:
+    Attributes:
         images: The real images (N, C, H, W).
         labels: Their labels (N,).
         device: Where networks see them.
+        folder: Where they lie.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, device: torch.device) -> None:
-        self.images = images
-        self.labels = labels
-        self.device = device
-        self.folder = cache_root() / "real"
+    images: Tensor
+    labels: Tensor
+    device: torch.device
+    folder: Path = attrs.field(init=False, factory=lambda: cache_root() / "real")
 
     def restore(self, metric: Any, key: Mapping[str, Any]) -> bool:
-        """Give a metric the statistics that are kept for a key; return whether there were any.
-
-        Args:
-            metric: Which has seen no real image yet.
-            key: What they depend on beside the images.
-        """
+        """Give a metric the statistics that are kept for a key, all that they depend on beside the images, if there are any."""
         # Where nothing is kept, the images need not be read.
         if not any(self.folder.glob("*.safetensors")):
             return False

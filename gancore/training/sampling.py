@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 NO_FORMAT = "no installed plugin writes images; try `pip install 'gancore[all]'`"
 
-ImageFormat = Callable[..., None]
-"""Writes images to a file, ``(images, path, *, columns=None)``: what `gancore_image_formats` declares."""
-
 
 def sample(
     run: Run, number: int, classes: Collection[int] = (), *, seed: int = 0, weights: str = "ema"
@@ -63,8 +60,8 @@ def suffixes(registry: Registry) -> list[str]:
     return sorted(names, key=lambda name: (name != "png", name))
 
 
-def image_format(path: Path, registry: Registry) -> ImageFormat:
-    """Return what writes images to a file, by the file's suffix.
+def image_format(path: Path, registry: Registry) -> Callable[..., None]:
+    """Return what writes images to a file, by the file's suffix: what the hook `gancore_image_formats` declares.
 
     Raises:
         GancoreError: No plugin writes such files, or several do.
@@ -74,5 +71,5 @@ def image_format(path: Path, registry: Registry) -> ImageFormat:
     if suffix not in known:
         remedy = f"end its name in one of these: {listed(f'.{name}' for name in known)}." if known else f"{NO_FORMAT}."
         raise GancoreError(f"{path} can't be written: {remedy}")
-    writer: ImageFormat = registry.load(registry.component("image-format", suffix, where=str(path)))
+    writer: Callable[..., None] = registry.load(registry.component("image-format", suffix, where=str(path)))
     return writer

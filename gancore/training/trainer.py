@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,7 @@ from gancore.errors import GancoreError, listed
 from gancore.files import toml
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR, Plan, make_plan
-from gancore.recipe import Recipe, Registry, check_table
-from gancore.training.accelerate import accelerate
+from gancore.recipe import Recipe, Registry, check_table, said
 from gancore.training.evaluate import Evaluator
 from gancore.training.outer_loop import OuterLoop
 from gancore.training.progress import Progress
@@ -82,6 +83,30 @@ def train(
     return run
 
 
+def accelerate(run: Run, tell: Callable[[str, str], None]) -> Callable[[], None]:
+    """Return what runs one iteration of a run: its own `step`, as each accelerator of its recipe changes it in turn.
+
+    Args:
+        run: The run, as restored as it is going to be.
+        tell: Called with an accelerator's full name and what it says: ``on``, or ``off: `` and why; again where that changes.
+
+    Raises:
+        GancoreError: An accelerator fails, or returns nothing that can be called.
+    """
+    step: Callable[[], None] = run.step
+    for name, accelerator in run.plan.accelerators:
+        remedy = f"take {name} out of run.accelerate, or tell its author."
+        try:
+            step = accelerator(run, step, partial(tell, name))
+        except GancoreError:
+            raise
+        except Exception as error:
+            raise GancoreError(f"the accelerator {name} raised {said(error)}; {remedy}") from error
+        if not callable(step):
+            raise GancoreError(f"the accelerator {name} returns {step!r}, which runs no iteration; {remedy}")
+    return step
+
+
 def environment_of(run: Run) -> dict[str, Any]:
     """Return what a run is made with, as its folder keeps it; no accelerator has said anything yet."""
     return {
@@ -129,12 +154,8 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
     if distributed.world_size() > 1:
         # What has to be downloaded or prepared first is so once, and not by all processes at the same time.
         distributed.on_rank_zero(lambda: _read_images(plan))
-
-    def first(needed: Recipe, folder: Path) -> None:
-        train(needed, registry, folder, device=device, progress=progress)
-
-    weights = prerequisites.ensure(plan, first, progress.announce)
-    return Run(plan, device, weights)
+    first = partial(train, registry=registry, device=device, progress=progress)
+    return Run(plan, device, prerequisites.ensure(plan, first, progress.announce))
 
 
 def _read_images(plan: Plan) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from gancore.training.progress import Clock
 from gancore.training.run_folder import RunFolder
-from gancore.training.timing import Clock
 
 
 def told(folder: RunFolder) -> str:
