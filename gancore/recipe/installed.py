@@ -61,8 +61,6 @@ class Registry:
             remedy = f"try `pip install gancore-plugin-{prefix}`."
             raise GancoreError(f"{what} needs the plugin {prefix!r}, which is not installed{near}; {remedy}")
 
-    # -- components ----------------------------------------------------------------------------------------------------
-
     def components(self, kind: str | None = None) -> list[Declared]:
         """Return the components of a kind, or all."""
         return [
@@ -122,8 +120,6 @@ class Registry:
         names = [command.name for command in commands]
         return {command.name: command for command in commands if names.count(command.name) == 1}
 
-    # -- recipes -------------------------------------------------------------------------------------------------------
-
     def recipes(self) -> dict[str, Path]:
         """Return all installed recipes, ``plugin/stem`` -> file."""
         return {
@@ -149,8 +145,6 @@ class Registry:
         self._check_plugin(name, f"the recipe {name!r}")
         why = f"{did_you_mean(name, [*recipes, *bare])}; see `gancore recipes`, or name a .toml file."
         raise GancoreError(f"there is no recipe {name!r}{why if self._plugins else f': {NO_PLUGIN}'}")
-
-    # -- hooks that are called later -----------------------------------------------------------------------------------
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""

@@ -149,24 +149,7 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
     check_tables(table, name)
     table = _without_removed(copy.deepcopy(dict(table)), name)
     reader = _Reader(registry, name)
-    entries: dict[tuple[str, str], Entry] = {}
-    schedules: dict[str, Entry] = {}
-    for group, kind in {**SINGLE, **GROUPS}.items():
-        if group == "latent" and "generator" not in table["networks"]:
-            # Nothing is drawn for nobody; a fragment that sets latents may be laid over a classifier's recipe.
-            table.pop(group, None)
-            continue
-        tables = table[group] if group in GROUPS else {group: table.setdefault(group, {})}
-        for label, settings in tables.items():
-            if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
-                entries[group, label] = reader.shared_source(label, settings, entries["data", "data"])
-            else:
-                entries[group, label] = reader.entry(group, label, kind, settings, siblings=tables)
-            if group in SCHEDULED:
-                schedules |= reader.schedules(f"{group}.{label}", SCHEDULED[group], settings)
-    ema = reader.checked(Average, "ema", table["ema"], leave=["schedule"]) if "ema" in table else None
-    if ema is not None:
-        schedules |= reader.schedules("ema", "decay", table["ema"])
+    entries = reader.entries(table)
     run = reader.checked(RunSettings, "run", table.get("run", {}))
     accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
     if accelerators:
@@ -177,11 +160,11 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
         table=table,
         run=run,
         augmentation=entries["data", "data"].keys,
-        ema=ema,
+        ema=reader.checked(Average, "ema", table["ema"], leave=["schedule"]) if "ema" in table else None,
         evaluation=reader.checked(Evaluation, "evaluation", table.get("evaluation", {})),
         accelerators=accelerators,
         entries=entries,
-        schedules=schedules,
+        schedules=reader.schedules(table),
     )
 
 
@@ -196,6 +179,22 @@ class _Reader:
 
     registry: Registry
     name: str
+
+    def entries(self, table: dict[str, Any]) -> dict[tuple[str, str], Entry]:
+        """Return every component of a table, by its table and label."""
+        entries: dict[tuple[str, str], Entry] = {}
+        for group, kind in {**SINGLE, **GROUPS}.items():
+            if group == "latent" and "generator" not in table["networks"]:
+                # Nothing is drawn for nobody; a fragment that sets latents may be laid over a classifier's recipe.
+                table.pop(group, None)
+                continue
+            tables = table[group] if group in GROUPS else {group: table.setdefault(group, {})}
+            for label, settings in tables.items():
+                if group == "sources" and isinstance(settings, Mapping) and "use" not in settings:
+                    entries[group, label] = self.shared_source(label, settings, entries["data", "data"])
+                else:
+                    entries[group, label] = self.entry(group, label, kind, settings, siblings=tables)
+        return entries
 
     def entry(self, group: str, label: str, kind: str, settings: Any, siblings: Iterable[str] = ()) -> Entry:
         """Return the component that a table names."""
@@ -225,15 +224,20 @@ class _Reader:
             )
         return attrs.evolve(data, group="sources", label=label, where=f"{self.name}: sources.{label}", shared=True)
 
-    def schedules(self, place: str, number: str, settings: Mapping[str, Any]) -> dict[str, Entry]:
-        """Return the schedules in a table, by the place of the number that each changes; ``schedule`` is that of `number`."""
-        several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
-        if not isinstance(several, dict):
-            raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
-        if "schedule" in settings and number in several:
-            raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
-        tables = {number: settings["schedule"], **several} if "schedule" in settings else several
-        return {f"{place}.{name}": self.entry(f"{place}.schedule", name, "schedule", own) for name, own in tables.items()}
+    def schedules(self, table: Mapping[str, Any]) -> dict[str, Entry]:
+        """Return every schedule of a table whose entries are checked, by the place of the number that it changes."""
+        places = [(f"{group}.{label}", SCHEDULED[group], own) for group in SCHEDULED for label, own in table[group].items()]
+        schedules: dict[str, Entry] = {}
+        for place, number, settings in [*places, ("ema", "decay", table.get("ema", {}))]:
+            several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
+            if not isinstance(several, dict):
+                raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
+            if "schedule" in settings and number in several:
+                raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
+            own = {number: settings["schedule"]} if "schedule" in settings else {}
+            for name, schedule in {**own, **several}.items():
+                schedules[f"{place}.{name}"] = self.entry(f"{place}.schedule", name, "schedule", schedule)
+        return schedules
 
     def checked(self, cls: type[T], group: str, settings: Any, leave: Collection[str] = ()) -> T:
         """Return a table that core handles, all but some of its keys."""
