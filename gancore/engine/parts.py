@@ -55,18 +55,14 @@ class Parts:
             label: self._make(f"samplers.{label}", planned, plan.context) for label, planned in plan.samplers.items()
         }
         self.batches = Batches(plan, self.samplers, device)
-        self.prior: Latent | None = (
-            None if plan.latent is None else self._make("latent", plan.latent, self.context(plan.latent.cls))
-        )
+        self.prior: Latent | None = None if plan.latent is None else self._make("latent", plan.latent)
         self.networks: dict[str, Any] = {}
         # What the discriminator stands on says how wide its input is, so it comes first.
         for label in sorted(plan.networks, key=lambda name: name != plan.stands_on):
             self.networks[label] = self._network(label)
         self.heads = self._heads()
-        self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack, plan.context)
-        self.terms: dict[str, LossTerm] = {}
-        for label, term in plan.terms.items():
-            self.terms[label] = self._make(f"losses.{label}", term, self.context(term.cls))
+        self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack)
+        self.terms: dict[str, LossTerm] = {label: self._make(f"losses.{label}", term) for label, term in plan.terms.items()}
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
         self.scheduled_weights = {
             label: (term.keys.weight, plan.factors(f"losses.{label}")["weight"])
@@ -80,10 +76,11 @@ class Parts:
             schedule = plan.factors("ema").get("decay")
             self.average = MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start, schedule=schedule)
 
-    def context(self, cls: type | None = None) -> dict[str, Any]:
+    def context(self, cls: Any = None) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""
-        counts = cls is not None and "class_counts" in settings_of(cls)
-        return {**self.plan.context, "class_counts": self.batches.class_counts} if counts else self.plan.context
+        if cls is None or "class_counts" not in settings_of(cls):
+            return self.plan.context
+        return {**self.plan.context, "class_counts": self.batches.class_counts}
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""
@@ -105,11 +102,11 @@ class Parts:
             for buffer in sorted(getattr(module, "per_image", ())):
                 yield name, module, buffer
 
-    def _make(self, place: str, planned: Any, context: Mapping[str, Any]) -> Any:
+    def _make(self, place: str, planned: Any, context: Mapping[str, Any] | None = None) -> Any:
         """Build a component with initial weights that are a function of the seed and its place alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.plan.recipe.run.seed, "weights", place))
-            built = planned.build(context)
+            built = planned.build(self.context(planned.cls) if context is None else context)
         return built.to(self.device) if isinstance(built, nn.Module) else built
 
     def _load(self, module: nn.Module, place: str, planned: Planned[Any, Any]) -> None:

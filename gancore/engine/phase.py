@@ -11,27 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from gancore.contract import Sampler
+from gancore.contract import Run, Sampler
 from gancore.engine.forwards import as_images, discriminate, generate, run_networks
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch, Values
 from gancore.parallel import seed_default, shared_noise
-from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, Plan, attacked_method
+from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, attacked_method
 
 
-class Turn(Protocol):
-    """What a phase needs to know of its run: where in the training it stands."""
+class Turn(Run, Protocol):
+    """A run, as a phase sees it: with its components, and where in the training it stands."""
 
-    plan: Plan
     parts: Parts
-    device: torch.device
-    seed: int
     rank: int
     processes: int
-    iteration: int
     turn: int
     iteration_tensor: Tensor
-    losses: dict[str, Tensor]
 
     def autocast(self) -> Any:
         """Return the context in which networks run."""
@@ -52,10 +47,10 @@ class Phase:
         self.player = self.parts.players[plan.player]
         # Which methods a term has is the author's choice, so its type says nothing.
         self.terms: dict[str, Any] = {label: self.parts.terms[label] for label in plan.terms}
-        self.needs = {label: run.plan.terms[label].methods for label in plan.terms}
+        self.needs = {label: self.parts.plan.terms[label].methods for label in plan.terms}
         self.viewing = {label: s for label, s in self.parts.samplers.items() if type(s).view is not Sampler.view}
-        self.stands_on = run.plan.stands_on
-        self.sides = run.plan.sides
+        self.stands_on = self.parts.plan.stands_on
+        self.sides = self.parts.plan.sides
 
     def __call__(self, batch: Batch) -> None:
         """Take the player's turn on a batch."""
@@ -173,7 +168,7 @@ class Phase:
         for side in self.plan.views:
             if ":" in side:
                 label, name = side.split(":")
-                method = self.run.plan.terms[label].cls.extra_views[name]
+                method = self.parts.plan.terms[label].cls.extra_views[name]
                 view = getattr(self.terms[label], method)(**self.arguments(label, method, values))
                 values.label[side] = values.label["real"]
             else:
