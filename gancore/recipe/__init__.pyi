@@ -18,6 +18,5 @@ from gancore.recipe.tables import AttackKeys as AttackKeys
 from gancore.recipe.tables import Augmentation as Augmentation
 from gancore.recipe.tables import HeadKeys as HeadKeys
 from gancore.recipe.tables import NetworkKeys as NetworkKeys
-from gancore.recipe.tables import RunSettings as RunSettings
 from gancore.recipe.tables import SamplerKeys as SamplerKeys
 from gancore.recipe.tables import TermKeys as TermKeys

@@ -13,8 +13,8 @@ from gancore_profile.compiling import compile_networks
 
 from gancore.engine.run import Run
 from gancore.training.trainer import train
-from tests.compose.hosts import CBGAN, CPU, FREE, registry, run_of, same, steps
-from tests.training.test_trainer import Watcher, recipe_of
+from tests.compose.hosts import CBGAN, CPU, FREE, plan_of, registry, run_of, same, steps
+from tests.training.test_trainer import Watcher
 
 ON: dict[str, Any] = {"run": {"accelerate": ["profile/compile"]}}
 SNDCGAN: dict[str, Any] = {
@@ -96,7 +96,7 @@ def test_a_discriminator_whose_gradients_a_term_takes_stays_eager() -> None:
 
 def test_what_came_of_it_is_told_and_kept_beside_the_run(tmp_path: Path) -> None:
     told = Watcher()
-    train(recipe_of(SNDCGAN, ON), registry(), tmp_path, device=CPU, progress=told)
+    train(plan_of(SNDCGAN, ON).recipe, registry(), tmp_path, device=CPU, progress=told)
     status = json.loads((tmp_path / "environment.json").read_text())["accelerators"]["profile/compile"]
     assert status.startswith("on, after")
     assert f"profile/compile is {status}" in told.told
