@@ -29,8 +29,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     loop: Loop = load(recipe.entries["loop", "loop"], registry).build({})
     latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
-    optimizers = {player: default_optimizer(recipe.name, player, registry) for player in loop.players}
-    optimizers |= {player: entry for player, entry in recipe.group("optimizers").items() if player in optimizers}
+    tables = recipe.group("optimizers")
+    optimizers = {player: tables.get(player) or default_optimizer(recipe.name, player, registry) for player in loop.players}
     plan = Plan(
         recipe=recipe,
         registry=registry,

@@ -119,6 +119,16 @@ def test_without_the_standard_components_a_recipe_says_what_to_install() -> None
         alone.component("optimizer", "standard/adam", "test: optimizers.generator")
 
 
+def test_a_recipe_that_names_its_optimizers_needs_not_the_one_that_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(recipe: str, player: str, registry: Registry) -> None:
+        raise GancoreError(f"{recipe}: the {player} has no optimizer.")
+
+    monkeypatch.setattr("gancore.plan.load.default_optimizer", absent)
+    assert plan_of(trained_by("torch/Adam")).optimizers["generator"].full_name == "torch/Adam"
+    with pytest.raises(GancoreError, match="the generator has no optimizer"):
+        plan_of()
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
