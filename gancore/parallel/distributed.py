@@ -6,6 +6,7 @@ every gradient is averaged before it is used (`gancore.parallel.collectives`).
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -86,6 +87,8 @@ def stop() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()
         _store = None
+        # What still holds a group in a cycle would end its threads after Python has ended, which aborts the process.
+        gc.collect()
 
 
 def one_process(what: str) -> None:
