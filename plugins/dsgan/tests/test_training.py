@@ -349,7 +349,7 @@ def test_the_generator_of_low_density_is_frozen_and_its_images_are_classified() 
     run.phase("classifier", batch)
     assert run.losses["classifier/confidence"].item() == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-4)
     assert run.losses["classifier/classes"].item() == pytest.approx(plain.item(), rel=1e-5)
-    assert recipe.entries["losses", "confidence"].settings["weight"] == 3.0
+    assert recipe.entries["losses", "confidence"].keys.weight == 3.0
 
 
 def test_the_second_stage_plays_on_the_features_of_the_first() -> None:
