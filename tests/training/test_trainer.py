@@ -99,7 +99,9 @@ def test_the_resolved_recipe_is_itself_a_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_killed_at_a_random_moment_and_resumed_ends_with_the_same_bits(tmp_path: Path, case: str) -> None:
-    table = merge(GAME, merge(CASES[case], {"run": {"iterations": 400, "checkpoint_every": 7, "sample_every": 0}}))
+    # Longer than the longest moment below takes, on a fast machine that does nothing else.
+    iterations = 1600
+    table = merge(GAME, merge(CASES[case], {"run": {"iterations": iterations, "checkpoint_every": 7, "sample_every": 0}}))
     path = tmp_path / "recipe.toml"
     path.write_text(toml.dumps(table))
     out = tmp_path / "killed"
@@ -118,13 +120,13 @@ def test_a_run_killed_at_a_random_moment_and_resumed_ends_with_the_same_bits(tmp
         time.sleep(moment)
         child.send_signal(signal.SIGKILL)
     killed_at = checkpoint.checkpoints(out)[-1].stem
-    assert int(killed_at) < 400, "the run ended before it was killed; make it longer"
+    assert int(killed_at) < iterations, "the run ended before it was killed; make it longer"
     done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     whole = tmp_path / "whole"
     done = subprocess.run([*command[:-1], str(whole)], env=environment, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    a, b = (load_file(folder / "checkpoints" / "00000400.safetensors") for folder in (out, whole))
+    a, b = (load_file(folder / "checkpoints" / f"{iterations:08d}.safetensors") for folder in (out, whole))
     assert a.keys() == b.keys()
     assert [name for name in a if not torch.equal(a[name], b[name])] == [], f"killed after {killed_at}, {moment:.3f} s"
     logs = [[(e["iteration"], e["losses"]) for e in lines(folder / "log.jsonl")] for folder in (out, whole)]
