@@ -20,7 +20,7 @@ class RunSettings:
         iterations: Length of the training.
         batch_size: Images per batch; several processes share them out evenly.
         seed: Seeds every draw and the initial weights.
-        precision: ``auto`` takes bfloat16 where the hardware computes faster with it, float32 elsewhere.
+        precision: ``auto`` takes bfloat16 where the hardware has instructions for it, float32 elsewhere.
         accelerate: Accelerators that run the iterations in another way, applied in this order; ``environment.json`` says of
             each whether it does, or why not. No part of the recipe's identity.
         latent_dim: Width of the latent.
