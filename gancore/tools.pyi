@@ -5,6 +5,7 @@ from gancore.cli import recipe_title as recipe_title
 from gancore.cli import say as say
 from gancore.contract import KINDS as KINDS
 from gancore.contract import check as check
+from gancore.contract import load_split as load_split
 from gancore.contract import settings_of as settings_of
 from gancore.engine import Run as Run
 from gancore.engine import Watch as Watch

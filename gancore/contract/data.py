@@ -8,6 +8,8 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from gancore.errors import GancoreError
+
 # dynamo looks for what attrs' constructor of `Drawn` compares with in this module; without it no sampler's draw compiles.
 NOTHING = attrs.NOTHING
 
@@ -109,3 +111,36 @@ class Dataset:
         tensor; core moves them to the device where they fit.
         """
         raise NotImplementedError
+
+
+def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
+    """Return what `Dataset.load` gives. Whatever reads a data set asks here, so that each is held to its `info`.
+
+    Raises:
+        GancoreError: As `load` does; or images and labels are not what `info` says in number, shape, type or range.
+    """
+    loaded = dataset.load(split)
+    problem = _difference(dataset.info, loaded)
+    if problem:
+        raise GancoreError(
+            f"the {split} split of the data set {type(dataset).__name__} {problem}; correct its files, or its code."
+        )
+    return loaded
+
+
+def _difference(info: DatasetInfo, loaded: tuple[Tensor, Tensor]) -> str:
+    if not (isinstance(loaded, tuple) and len(loaded) == 2 and all(isinstance(one, Tensor) and one.ndim for one in loaded)):
+        return "is no pair of tensors, images and labels"
+    images, labels = loaded
+    size, kind = (len(images), info.channels, *2 * (info.image_size,)), torch.float32 if info.continuous else torch.uint8
+    for name, values, shape, dtype in (("images", images, size, kind), ("labels", labels, size[:1], torch.int64)):
+        if values.shape != shape or values.dtype != dtype:
+            return f"has {name} of shape {tuple(values.shape)} and type {values.dtype}, not {shape} and {dtype}"
+    if not len(images):
+        return "holds no image"
+    for name, values, low, high in (("label", labels, 0, info.classes - 1), *[("value", images, -1, 1)] * info.continuous):
+        # What is no number lies in no range.
+        outside = [extreme for extreme in map(float, values.aminmax()) if not low <= extreme <= high]
+        if outside:
+            return f"has a {name} of {outside[-1]:g}, not from {low} to {high}"
+    return ""

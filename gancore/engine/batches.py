@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from gancore.contract import Drawn, Sampler
+from gancore.contract import Drawn, Sampler, load_split
 from gancore.errors import GancoreError, listed
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Plan
@@ -151,7 +151,7 @@ class Batches:
     @cached_property
     def selection(self) -> Selection:
         """Training images, labels, and the relative frequency of each image, after the samplers' selection."""
-        return self._select(*self.plan.dataset.load("train"), None, None)
+        return self._select(*load_split(self.plan.dataset, "train"), None, None)
 
     @property
     def class_counts(self) -> list[int]:
@@ -168,7 +168,7 @@ class Batches:
         """The further streams of images; one that shares the data begins with what the samplers leave of them."""
         streams = {}
         for label, source in self.plan.sources.items():
-            start = self.selection if source is self.plan.dataset else (*source.load("train"), None)
+            start = self.selection if source is self.plan.dataset else (*load_split(source, "train"), None)
             images, labels, weights = self._select(*start, label)
             # A source that leaves nothing of the data out needs no second copy of them on the device.
             images = self.stream.images if images is self.selection[0] else images

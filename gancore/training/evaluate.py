@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Latents, Metric, Translator
+from gancore.contract import Latents, Metric, Translator, load_split
 from gancore.engine import evaluating, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of, fingerprint
@@ -111,7 +111,7 @@ class Evaluator:
 
     @functools.cached_property
     def _real(self) -> tuple[Tensor, Tensor]:
-        return self.run.plan.dataset.load(self.run.recipe.evaluation.split)
+        return load_split(self.run.plan.dataset, self.run.recipe.evaluation.split)
 
     def _see_real(self) -> None:
         """Show the real images to the metrics that compare with them, where their statistics are not known from before."""

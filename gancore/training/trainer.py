@@ -12,6 +12,7 @@ import torch
 
 import gancore.training.checkpoint as checkpoint
 import gancore.training.prerequisites as prerequisites
+from gancore.contract import load_split
 from gancore.engine import Run, processor
 from gancore.errors import GancoreError, listed
 from gancore.files import toml
@@ -160,7 +161,7 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
 
 def _read_images(plan: Plan) -> None:
     for dataset in {id(dataset): dataset for dataset in (plan.dataset, *plan.sources.values())}.values():
-        dataset.load("train")
+        load_split(dataset, "train")
 
 
 def open_run(path: Path, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:

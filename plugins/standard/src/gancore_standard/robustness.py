@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from gancore import Attack, Classifier, GancoreError
-from gancore.tools import DISCRIMINATOR, as_images, check, did_you_mean, fingerprint, identified, listed, noise_for, to_unit
+from gancore.tools import (
+    DISCRIMINATOR,
+    as_images,
+    check,
+    did_you_mean,
+    fingerprint,
+    identified,
+    listed,
+    load_split,
+    noise_for,
+    to_unit,
+)
 
 if TYPE_CHECKING:
     from gancore.tools import Registry, Run
@@ -228,7 +239,7 @@ def robust_accuracy(
 
 
 def _batches(run: Run, split: str, samples: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    images, labels = run.plan.dataset.load(split)
+    images, labels = load_split(run.plan.dataset, split)
     # Evenly over the split, whose order may be by class.
     chosen = torch.linspace(0, len(labels) - 1, min(samples, len(labels))).round().long()
     for indices in chosen.split(size):

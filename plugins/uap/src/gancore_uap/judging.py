@@ -13,7 +13,7 @@ from gancore_standard.tools import save_picture
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import make_plan, to_unit, write_text
+from gancore.tools import load_split, make_plan, to_unit, write_text
 from gancore_uap import pictures, plots, scoring, tables
 from gancore_uap.budgets import apply_to_8bit, check_epsilon
 from gancore_uap.perturbation_files import Perturbation, random_perturbation
@@ -90,7 +90,7 @@ def judge(
     dataset = next(iter(victims.values())).dataset
     for victim in victims.values():
         _check_classes(victim, dataset.info.classes, target)
-    images, labels = dataset.load(target.split)
+    images, labels = load_split(dataset, target.split)
     number = min(target.samples, len(labels))
     chosen = torch.arange(number) * len(labels) // number
     images = images[chosen]
