@@ -128,8 +128,9 @@ class HeadKeys:
     Attributes:
         weights: A safetensors file to start from.
         trained_by: A recipe that trains these weights when they are not there yet; without effect beside `weights`.
-        inherits: Tables of this recipe that the training recipe takes over, e.g. ``["data", "samplers"]``; of the samplers
-            those that say which images take part, for what is done to a drawn batch belongs to this recipe's game.
+        inherits: Tables of this recipe that take the place of the training recipe's, e.g. ``["data", "samplers"]``, also where
+            they are empty; of the data which images there are, of the samplers those that choose among them. How images are
+            augmented belongs to each training.
         trained_with: ``KEY=VALUE`` texts that change the training recipe, e.g. ``["run.seed=1"]``.
     """
 

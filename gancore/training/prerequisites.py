@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from gancore.contract import Discriminator, Generator, Sampler
 from gancore.errors import GancoreError, listed
 from gancore.files import cache_root
 from gancore.parallel import distributed
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
-from gancore.recipe import TABLES, Recipe, assigned, check_table, merge, read_layer
+from gancore.recipe import TABLES, Augmentation, Recipe, assigned, check_table, merge, read_layer
 
 
 def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
@@ -39,7 +41,8 @@ def training_recipe(plan: Plan, place: str) -> Recipe:
     """Return the recipe that trains what a plan wants at a place: its ``trained_by``, with the tables that it inherits.
 
     A classifier is trained with the settings that it has in the plan; a generator, a discriminator and a head with those that
-    the other recipe gives them, so that one run trains them all.
+    the other recipe gives them, so that one run trains them all. An inherited table takes the place of the other recipe's, also
+    where it is empty or absent. How images are augmented is a part of each training, and never inherited.
 
     Raises:
         GancoreError: The recipe does not exist, trains no such network, or a table to inherit does not exist.
@@ -51,9 +54,7 @@ def training_recipe(plan: Plan, place: str) -> Recipe:
     for inherited in planned.keys.inherits:
         if inherited not in TABLES:
             raise GancoreError(f"{where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)}).")
-        if inherited in plan.recipe.table:
-            own = plan.recipe.table[inherited]
-            table = merge(table, {inherited: _selecting(plan, own) if inherited == "samplers" else own})
+        table = _inheriting(plan, inherited, table)
     table = assigned(table, planned.keys.trained_with, f"{where}: trained_with")
     there = _place_there(place, planned)
     group, label = there.split(".", 1)
@@ -66,19 +67,32 @@ def training_recipe(plan: Plan, place: str) -> Recipe:
     return recipe
 
 
-def _selecting(plan: Plan, samplers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the samplers that say which of the data take part.
+def _inheriting(plan: Plan, inherited: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return another recipe's table in which one of this plan's recipe has taken the place of its own."""
+    own, other = plan.recipe.table.get(inherited), table.get(inherited) or {}
+    if own is None:
+        return {key: value for key, value in table.items() if key != inherited}
+    if inherited == "data":
+        augmentation = attrs.fields_dict(Augmentation)
+        own = {key: value for key, value in own.items() if key not in augmentation}
+        own |= {key: value for key, value in other.items() if key in augmentation}
+    elif inherited == "samplers":
+        augmenting = {label: sampler for label, sampler in other.items() if not _selects(plan, label, sampler)}
+        own = augmenting | {label: sampler for label, sampler in own.items() if _selects(plan, label, sampler)}
+    return {**table, inherited: own}
 
-    What another sampler does to a drawn batch (noise, joined images) is a part of the game, and may draw from sources that only
-    the game has; the data are what remains for a network that is trained beforehand.
+
+def _selects(plan: Plan, label: str, sampler: Any) -> bool:
+    """Return whether a sampler says which of the data take part.
+
+    What another one does to a drawn batch (noise, crops, joined images) is a part of its own recipe's training, and may draw
+    from sources that only that recipe has.
     """
-    return {
-        label: table
-        for label, table in samplers.items()
-        if label in plan.samplers
-        and plan.samplers[label].keys.of is None
-        and (plan.samplers[label].cls.select is not Sampler.select or plan.samplers[label].cls.weights is not Sampler.weights)
-    }
+    if not isinstance(sampler, Mapping) or sampler.get("of") is not None:
+        return False
+    registry = plan.registry
+    cls = registry.load(registry.component("sampler", str(sampler.get("use")), f"{plan.recipe.name}: samplers.{label}"))
+    return cls.select is not Sampler.select or cls.weights is not Sampler.weights
 
 
 def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None]) -> dict[str, Path]:
