@@ -52,7 +52,7 @@ class Discriminator(Network):
         features: Width F of what `forward` returns.
         spectral_norm: Whether its layers, and so its heads, are spectrally normalized.
         batch_statistics: Whether an image's features depend on the rest of its batch (batch norm). Where they do, real and
-            generated images go through in two batches instead of one.
+            generated images go through in two batches instead of one, and no sampler may join others to the generated ones.
     """
 
     features: int
@@ -102,6 +102,10 @@ class Head(nn.Module):
 
     gives_classes: ClassVar[bool] = False
     """Whether its output is logits of the classes (N, K) whatever the label, so that it makes D a classifier."""
+
+    batch_statistics: ClassVar[bool] = False
+    """Whether an image's output depends on the rest of its batch (batch norm, minibatch statistics), as for `Discriminator`: the
+    head is then given the features of one side at a time, in every turn, whether or not the backbone saw several at once."""
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) and labels (N,) int64 to the head's output: (N,) for a logit, (N, K) for class logits."""

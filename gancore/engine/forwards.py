@@ -49,7 +49,8 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
         pieces = dict(zip(sides, features.split(sizes), strict=True))
         for name, wanted in forward.heads.items():
             head = parts.heads[name]
-            if tuple(wanted) == tuple(sides):
+            # What looks at its batch sees one side at a time, as it does in a turn that needs no other.
+            if tuple(wanted) == tuple(sides) and not head.batch_statistics:
                 label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[side] for side in sides])
                 outputs = head(features, label).float().split(sizes)
             else:

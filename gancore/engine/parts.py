@@ -131,18 +131,14 @@ class Parts:
     def _heads(self) -> dict[str, nn.Module]:
         if DISCRIMINATOR not in self.networks:
             return {}
-        discriminator, backbone = self.networks[DISCRIMINATOR], self.plan.networks[DISCRIMINATOR]
-        has_norm = any(isinstance(module, _BatchNorm) for module in discriminator.modules())
-        if has_norm and not getattr(backbone.cls, "batch_statistics", False):
-            raise GancoreError(
-                f"{backbone.where} has batch norm, but its class does not say batch_statistics = True; "
-                "real and generated images would share their statistics."
-            )
+        discriminator = self.networks[DISCRIMINATOR]
+        _check_batch_norm(discriminator, self.plan.networks[DISCRIMINATOR])
         width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
         heads: dict[str, nn.Module] = {}
         for label, planned in self.plan.heads.items():
             heads[label] = self._make(f"heads.{label}", planned, {**self.plan.context, **width}).train()
             self._load(heads[label], f"heads.{label}", planned)
+            _check_batch_norm(heads[label], planned)
             self._synchronize(heads[label])
         return heads
 
@@ -155,6 +151,14 @@ class Parts:
         planned = self.plan.optimizers[name]
         optimizer = partial(planned.build, self.context())
         return Player(name, self.networks[name], heads, optimizer, self.plan.factors(f"optimizers.{name}"), planned.where)
+
+
+def _check_batch_norm(module: nn.Module, planned: Planned[Any, Any]) -> None:
+    if any(isinstance(layer, _BatchNorm) for layer in module.modules()) and not planned.cls.batch_statistics:
+        raise GancoreError(
+            f"{planned.where} has batch norm, but its class does not say batch_statistics = True; "
+            "real and generated images would share their statistics."
+        )
 
 
 class Normalized(Classifier):

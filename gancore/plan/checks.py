@@ -174,6 +174,12 @@ def _samplers(plan: Plan) -> Iterator[str]:
                     f"{where} draws from the source {source!r}, which this recipe does not have "
                     f"(its sources: {listed(plan.sources)}); add [sources.{source}]."
                 )
+        for planned in plan.batch_statistics if acting.joins else ():
+            yield (
+                f"{planned.where} looks at its whole batch, and {where} joins images to generated ones in the discriminator's turn "
+                "alone, so that no batch of the generator's would be like those; weight two losses instead, of which one reads "
+                "the further images as fake, or leave one of them out."
+            )
 
 
 def _selecting(plan: Plan) -> Iterator[str]:

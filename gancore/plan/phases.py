@@ -137,7 +137,7 @@ def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
 def _forwards(plan: Plan, needs: Iterable[Need], graphs: Collection[str], alone: Collection[str]) -> Iterator[Forward]:
     """Yield the discriminator's forwards; the sides in `graphs` need a graph, and those in `alone` go through by themselves."""
     needs = [need for need in needs if need.kind in ("head", "features", "activations")]
-    apart = DISCRIMINATOR in plan.networks and getattr(plan.networks[DISCRIMINATOR].cls, "batch_statistics", False)
+    apart = any(planned.label == DISCRIMINATOR for planned in plan.batch_statistics)
     batches: dict[tuple[bool, str], list[str]] = {}
     for side in _ordered({need.side for need in needs}, plan):
         batches.setdefault((side in graphs, side if apart or side in alone else ""), []).append(side)

@@ -202,6 +202,12 @@ class Plan:
         return self.networks[DISCRIMINATOR].keys.on if DISCRIMINATOR in self.networks else None
 
     @property
+    def batch_statistics(self) -> list[Planned[Any, Any]]:
+        """Those of the discriminator's backbone and heads for which an image's output depends on the rest of its batch."""
+        backbone = [self.networks[DISCRIMINATOR]] if DISCRIMINATOR in self.networks else []
+        return [planned for planned in (*backbone, *self.heads.values()) if planned.cls.batch_statistics]
+
+    @property
     def context(self) -> dict[str, Any]:
         """What core knows for constructors before the data are read."""
         run, info = self.recipe.run, self.info

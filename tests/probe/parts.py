@@ -210,6 +210,10 @@ class Whole(gancore.Metric):
 
 
 class NormedHead(gancore.Head):
+    """One logit of normed features."""
+
+    batch_statistics = True
+
     def __init__(self, *, features: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(features)
