@@ -105,7 +105,7 @@ def train(iterations: int) -> dict[str, Tensor]:
         # --- discriminator: the same batch several times, one backward each for D and for the perturbation
         z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration, 0))
         with torch.no_grad():
-            fake = G(z[:number])
+            fake = G(z)[:number]
         for _ in range(REPLAYS):
             seen = (real + delta).clamp(-1, 1).requires_grad_()
             with parametrize.cached():

@@ -23,8 +23,8 @@ class Drawn:
         real_label: Labels (N,) int64.
         sides: Images (N, C, H, W) and labels (N,) of each further side: the recipe's sources, and what samplers add.
         joined: For a generated side, images (M, C, H, W) and labels (M,), M below N, that the discriminator sees in its own
-            turn as if they were of that side. They stand in the places of as many generated images, so that each side keeps
-            its N rows.
+            turn as if they were of that side. They stand in the places of as many generated images, the last of the N that
+            the generator makes, so that each side keeps its N rows.
         blended: For a side, images (N, C, H, W) that its own are blended with where the discriminator sees them, in the space
             of images or of the features that it stands on, and each own image's share (N,) of the blend, in [0, 1].
     """

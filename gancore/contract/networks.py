@@ -104,8 +104,8 @@ class Head(nn.Module):
     """Whether its output is logits of the classes (N, K) whatever the label, so that it makes D a classifier."""
 
     batch_statistics: ClassVar[bool] = False
-    """Whether an image's output depends on the rest of its batch (batch norm, minibatch statistics), as for `Discriminator`: the
-    head is then given the features of one side at a time, in every turn, whether or not the backbone saw several at once."""
+    """Whether an image's output depends on the rest of its batch (batch norm, minibatch statistics), as for `Discriminator`.
+    Where it does, the head is given the features of one side at a time, in every turn."""
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) and labels (N,) int64 to the head's output: (N,) for a logit, (N, K) for class logits."""

@@ -13,6 +13,7 @@ from gancore.engine.parts import Parts
 from gancore.engine.values import Values
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Forward, PhasePlan
+from gancore.recipe import Recipe
 
 
 def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:
@@ -31,6 +32,20 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
+
+
+@contextlib.contextmanager
+def sufficing(recipe: Recipe) -> Iterator[None]:
+    """Say in a sentence that a batch is too small for batch norm in training."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise GancoreError(
+            f"{recipe.name}: batch norm needs more than one value of each channel, and of a batch of run.batch_size = "
+            f"{recipe.run.batch_size} a network has one; raise it."
+        ) from error
 
 
 def as_images(features: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from gancore.contract import Run, Sampler
-from gancore.engine.forwards import as_images, discriminate, generate, run_networks
+from gancore.engine.forwards import as_images, discriminate, generate, run_networks, sufficing
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch, Values
 from gancore.parallel import seed_default, shared_noise
@@ -58,7 +58,7 @@ class Phase:
         # 1. Forget the gradients, and make dropout and the like, which draw from the default generator, a function of the turn.
         player.zero_grad()
         seed_default(run.device, run.seed, "phase", run.iteration, run.turn, run.rank)
-        with run.autocast():
+        with sufficing(run.recipe), run.autocast():
             # 2. Generate images.
             values = self.make_images(batch)
             # 3. Perturb what the player shall see.
@@ -93,23 +93,26 @@ class Phase:
             assert batch.z is not None
             assert batch.fake_label is not None
             number = len(batch.real) - (len(joined[side][0]) if side in joined else 0)
-            z, label = batch.z[:number], batch.fake_label[:number]
-            images[side] = self._generate(side, batch, z, label, grad=grad)
+            # The generator is given the same rows in every turn, for its batch norm sees all of them.
+            images[side] = self._generate(side, batch, grad=grad)[:number]
+            label = batch.fake_label[:number]
             labels[side] = torch.cat([label, joined[side][1]]) if side in joined else label
             if side == "fake":
                 codes = {name: code[:number] for name, code in batch.codes.items()}
-                fixed |= {"z": z, "fake_label": labels[side], **codes}
+                fixed |= {"z": batch.z[:number], "fake_label": labels[side], **codes}
         return Values(fixed, images, labels, {side: pair[0] for side, pair in joined.items()}, batch.blended)
 
-    def _generate(self, side: str, batch: Batch, z: Tensor, label: Tensor, *, grad: bool) -> Tensor:
-        network, number = self.parts.networks[self.sides[side]], len(z)
-        if grad:
-            return generate(network, z, label, batch.real[:number]).float()
+    def _generate(self, side: str, batch: Batch, *, grad: bool) -> Tensor:
+        network = self.parts.networks[self.sides[side]]
         # Images without a graph are made once for a batch, however often it is replayed.
-        if (side, number) not in batch.generated:
-            with torch.no_grad():
-                batch.generated[side, number] = generate(network, z, label, batch.real[:number]).float()
-        return batch.generated[side, number]
+        if grad or side not in batch.generated:
+            assert batch.z is not None
+            with torch.set_grad_enabled(grad):
+                images = generate(network, batch.z, batch.fake_label, batch.real).float()
+            if grad:
+                return images
+            batch.generated[side] = images
+        return batch.generated[side]
 
     def attack(self, values: Values) -> Tensor | None:
         """Perturb what the player sees of the attacked sides; return the leaf that a shared gradient is wanted on, if any."""

@@ -19,14 +19,14 @@ class Batch(Drawn):
         fake_label: Labels (N,) for the generator.
         codes: Named codes of the latents, each of N rows.
         whole: Images of the batch over all processes, of which this one has its rows.
-        generated: Images made without a graph, by side and number; a replay of the batch finds them again.
+        generated: Images made without a graph, by side; a replay of the batch finds them again.
     """
 
     z: Tensor | None = None
     fake_label: Tensor | None = None
     codes: Mapping[str, Tensor] = attrs.field(factory=dict)
     whole: int = 0
-    generated: dict[tuple[str, int], Tensor] = attrs.field(factory=dict, repr=False)
+    generated: dict[str, Tensor] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.define

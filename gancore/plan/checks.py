@@ -176,9 +176,9 @@ def _samplers(plan: Plan) -> Iterator[str]:
                 )
         for planned in plan.batch_statistics if acting.joins else ():
             yield (
-                f"{planned.where} looks at its whole batch, and {where} joins images to generated ones in the discriminator's turn "
-                "alone, so that no batch of the generator's would be like those; weight two losses instead, of which one reads "
-                "the further images as fake, or leave one of them out."
+                f"{planned.where} looks at its whole batch, and {where} joins images to generated ones in the discriminator's "
+                "turn alone, so that no batch of the generator's is like those; leave one of them out, or weight two losses, "
+                "one of which reads the further images as fake."
             )
 
 

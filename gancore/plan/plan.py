@@ -204,8 +204,8 @@ class Plan:
     @property
     def batch_statistics(self) -> list[Planned[Any, Any]]:
         """Those of the discriminator's backbone and heads for which an image's output depends on the rest of its batch."""
-        backbone = [self.networks[DISCRIMINATOR]] if DISCRIMINATOR in self.networks else []
-        return [planned for planned in (*backbone, *self.heads.values()) if planned.cls.batch_statistics]
+        discriminator: list[Planned[Any, Any]] = [self.networks[DISCRIMINATOR]] if DISCRIMINATOR in self.networks else []
+        return [planned for planned in (*discriminator, *self.heads.values()) if planned.cls.batch_statistics]
 
     @property
     def context(self) -> dict[str, Any]:

@@ -667,7 +667,7 @@ def test_a_share_of_0_is_the_plain_game_and_1_has_no_generated_images_in_it(shar
     other = run_of()
     plain = Batch(batch.real, batch.real_label, z=batch.z, fake_label=batch.fake_label)
     if share == 1.0:
-        plain.generated["fake", 12] = batch.sides["avoid"][0]
+        plain.generated["fake"] = batch.sides["avoid"][0]
     other.phase("discriminator", plain)
     label = "avoided" if share else "generated"
     assert run.losses[f"discriminator/{label}"].item() == pytest.approx(
