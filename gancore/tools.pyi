@@ -1,8 +1,10 @@
+from gancore.cli import aligned as aligned
 from gancore.cli import command_line as command_line
 from gancore.cli import device_option as device_option
 from gancore.cli import recipe_options as recipe_options
 from gancore.cli import recipe_title as recipe_title
 from gancore.cli import say as say
+from gancore.contract import CONTEXT as CONTEXT
 from gancore.contract import KINDS as KINDS
 from gancore.contract import check as check
 from gancore.contract import load_split as load_split
@@ -36,12 +38,16 @@ from gancore.parallel import noise_for as noise_for
 from gancore.parallel import seed_default as seed_default
 from gancore.plan import DISCRIMINATOR as DISCRIMINATOR
 from gancore.plan import GENERATOR as GENERATOR
+from gancore.plan import PhasePlan as PhasePlan
 from gancore.plan import Plan as Plan
+from gancore.plan import Planned as Planned
 from gancore.plan import attacked_method as attacked_method
 from gancore.plan import make_plan as make_plan
+from gancore.plan import parameters_of as parameters_of
 from gancore.plan import plan_phase as plan_phase
 from gancore.recipe import GROUPS as GROUPS
 from gancore.recipe import Declared as Declared
+from gancore.recipe import Entry as Entry
 from gancore.recipe import Plugin as Plugin
 from gancore.recipe import Recipe as Recipe
 from gancore.recipe import Registry as Registry

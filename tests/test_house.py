@@ -16,12 +16,13 @@ from pathlib import Path
 import attrs
 import pytest
 
+from tests.conftest import PLUGINS
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "gancore").rglob("*.py"))
 STUBS = sorted((ROOT / "gancore").rglob("*.pyi"))
 """Where a face imports a name when it is first asked for, the stub beside it says from where."""
 PLUGIN_SOURCES = sorted([*ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("examples/*/src/**/*.py")])
-PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 
 FLOORS = (
     ("errors", "lazy", "version"),
@@ -37,8 +38,8 @@ FLOORS = (
 
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-LINES = 8_000
-"""The most lines that all of core may have; the goal is 6,500."""
+LINES = 7_500
+"""The most lines that all of core may ever have; the goal is 6,500."""
 
 LINES_OF_A_FILE = 300
 LINES_OF_A_FUNCTION = 60
@@ -216,7 +217,9 @@ def test_plugins_read_public_names_alone(path: Path) -> None:
 
 
 def test_core_imports_no_plugin() -> None:
-    assert [str(each) for each in BY_CORE if each not in IN_CORE] == []
+    # The face of the suite that authors import is core's, and the suite a distribution that is no plugin.
+    suite = [each for each in BY_CORE if (each.importer, each.module) == ("gancore.testing", "gancore_testing")]
+    assert [str(each) for each in BY_CORE if each not in IN_CORE and each not in suite] == []
 
 
 # -- names -------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,10 @@ def test_two_lower_bounds_of_one_library_are_refused(monkeypatch: pytest.MonkeyP
 def test_a_strangers_plugin_is_built_by_a_backend_that_ours_are_built_by() -> None:
     (pin,) = (line for line in lowest.pins() if line.startswith("hatchling"))
     requires = f'requires = ["{pin.replace("==", ">=")}"]\n'
-    for path in ("gancore/cli/template/pyproject.toml.txt", "examples/gancore-plugin-r1/pyproject.toml"):
+    for path in (
+        "plugins/standard/src/gancore_standard/template/pyproject.toml.txt",
+        "examples/gancore-plugin-r1/pyproject.toml",
+    ):
         assert requires in (lowest.ROOT / path).read_text()
 
 

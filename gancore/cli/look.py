@@ -1,14 +1,14 @@
-"""The commands that look at what is installed, and at what a recipe means. Imports no torch."""
+"""The commands that list what is installed. Imports no torch."""
 
 from __future__ import annotations
 
 import click
 
-from gancore.cli.options import aligned, recipe_options
+from gancore.cli.options import aligned
 from gancore.contract import KINDS
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed
 from gancore.files import toml
-from gancore.recipe import Registry, read, registry
+from gancore.recipe import Registry, registry
 
 
 @click.command()
@@ -66,18 +66,3 @@ def _installed() -> Registry:
 def _counted(number: int, noun: str) -> str:
     plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
     return f"{number} {noun}{plural}"
-
-
-@click.command()
-@click.argument("recipe")
-@recipe_options
-def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> None:
-    """Print a recipe's plan, without training it.
-
-    That is its phases and passes, its parts, their versions and conflicts.
-    """
-    from gancore.cli.explain import explain as explain_plan
-    from gancore.plan import make_plan
-
-    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
-    click.echo(explain_plan(make_plan(checked, registry())))

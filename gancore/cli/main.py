@@ -9,9 +9,7 @@ from typing import Any
 import click
 
 from gancore.cli.doctor import doctor
-from gancore.cli.look import components, explain, plugins, recipes
-from gancore.cli.scaffold import new_plugin
-from gancore.cli.show import show
+from gancore.cli.look import components, plugins, recipes
 from gancore.cli.train import evaluate, sample, train
 from gancore.errors import GancoreError
 from gancore.recipe import Declared, registry
@@ -71,7 +69,7 @@ def _processes() -> ModuleType | None:
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    commands=[train, sample, evaluate, recipes, components, plugins, show, explain, new_plugin, doctor],
+    commands=[train, sample, evaluate, recipes, components, plugins, doctor],
 )
 @click.version_option(__version__, prog_name="gancore")
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = """
+ABSENT = """
 import importlib.abc, sys
 
 class Absent(importlib.abc.MetaPathFinder):
@@ -17,6 +17,9 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
+"""
+
+COMMAND = """
 from gancore.recipe import Registry
 alone = Registry.discover([])
 Registry.discover = lambda: alone
@@ -28,14 +31,23 @@ NOTHING = "no plugin is installed; `pip install 'gancore[all]'` brings those of 
 
 
 def gancore(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", ABSENT + COMMAND, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["doctor"], ["new-plugin", "mine"]])
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["doctor"]])
 def test_what_needs_no_plugin_works(words: list[str], tmp_path: Path) -> None:
     done = gancore(*words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+def test_the_suite_for_authors_says_what_to_install(tmp_path: Path) -> None:
+    program = ABSENT + "from gancore.testing import conformance"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = "ImportError: gancore.testing needs its own distribution: `pip install gancore-plugin-testing`."
+    assert done.stderr.splitlines()[-1] == said
 
 
 @pytest.mark.parametrize("command", ["plugins", "recipes", "components"])

@@ -137,26 +137,6 @@ def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Pat
     assert one["protocols"] == two["protocols"]
 
 
-def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path) -> None:
-    done = run("explain", recipe)
-    assert done.exit_code == 0
-    assert "D(real + fake): one joined forward -> real_adversarial, fake_adversarial" in done.output
-    assert "forwards     discriminator 2, generator 2" in done.output
-    assert not (tmp_path / "runs").exists()
-
-
-def test_show_gives_settings_documentation_and_citation() -> None:
-    done = run("show", "probe/balance")
-    assert done.exit_code == 0
-    assert "cite: arXiv:1809.11096" in done.output
-    assert re.search(r"cycle +a whole number at least 1 \(default 2000\)", done.output)
-    assert re.search(r"classes +a whole number.* \(given by gancore\)", done.output)
-    assert "Weighs a classifier's mean decisions" in done.output
-    done = run("show", "probe/balanced-game")
-    assert "extends probe/game" in done.output
-    assert 'use = "probe/balance"' in done.output
-
-
 def test_lists_name_everything_that_is_installed() -> None:
     assert "probe/balance" in run("components", "loss").output
     assert "standard/linear" not in run("components", "loss").output

@@ -70,6 +70,13 @@ def test_a_report_on_what_is_no_run(run: Callable[..., Result], tmp_path: Path) 
     refused(run("report", "nothing"), "nothing")
 
 
+def test_bad_words_of_the_commands_that_show_and_write(run: Callable[..., Result], tmp_path: Path) -> None:
+    refused(run("show", "standard/hnige"), "no component or recipe is called 'standard/hnige'; did you mean 'standard/hinge'?")
+    refused(run("new-plugin", "My Plugin"), "'My Plugin' can't be a plugin's name")
+    refused(run("new-plugin", "mine", "--to", tmp_path), "exists already; choose another --to")
+    refused(run("explain", "tiny.toml", "--set", "losses.adversarial=false"), "no loss term trains the generator")
+
+
 @pytest.mark.parametrize("words", [("train", "cbgan/nothing"), ("train", "cbgan/digits-lt", "--set", "run.iterations=0")])
 def test_the_real_program_ends_with_status_2_and_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, "-m", "gancore", *words], cwd=tmp_path, capture_output=True, text=True, check=False)

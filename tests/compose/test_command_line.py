@@ -50,6 +50,14 @@ def test_show_gives_settings_documentation_and_citation() -> None:
     assert 'use = "cbgan/class-balance"' in done.output
 
 
+def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path) -> None:
+    done = run("explain", recipe)
+    assert done.exit_code == 0
+    assert "D(real + fake): one joined forward -> real_adversarial, fake_adversarial" in done.output
+    assert "forwards     discriminator 2, generator 2" in done.output
+    assert not (tmp_path / "runs").exists()
+
+
 def test_lists_name_everything_that_is_installed() -> None:
     assert "cbgan/class-balance" in run("components", "loss").output
     assert "standard/linear" not in run("components", "loss").output

@@ -73,11 +73,16 @@ def wheel_of(source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with gancore, the standard components and the example plugin, each installed from its wheel."""
+    """An environment with gancore, the standard components, the suite and the example plugin, each installed from its wheel."""
     pytest.importorskip("build", reason="the package `build` makes the wheels")
     root = tmp_path_factory.mktemp("third-party")
     fresh = Environment(root / "venv")
-    for name, source in (("gancore", ROOT), ("standard", ROOT / "plugins" / "standard"), ("r1", EXAMPLE)):
+    for name, source in (
+        ("gancore", ROOT),
+        ("standard", ROOT / "plugins" / "standard"),
+        ("testing", ROOT / "plugins" / "testing"),
+        ("r1", EXAMPLE),
+    ):
         fresh.install(wheel_of(source, root / f"wheel-{name}"))
     yield fresh
     shutil.rmtree(root, ignore_errors=True)

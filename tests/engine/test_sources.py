@@ -12,13 +12,14 @@ import attrs
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gancore_testing.checks import NoSynchronization, gradients_elsewhere
+from gancore_testing.components import NonSaturating, TinyDiscriminator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
 from gancore import GancoreError
 from gancore.cli import main as cli
-from gancore.cli.explain import explain
 from gancore.contract.data import DatasetInfo, Drawn
 from gancore.engine.batches import ImageStream, IndexStream, to_unit
 from gancore.engine.run import Run
@@ -34,8 +35,6 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table, read
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
-from gancore.testing.checks import NoSynchronization, gradients_elsewhere
-from gancore.testing.components import NonSaturating, TinyDiscriminator
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.prerequisites import training_recipe, wanted
@@ -548,13 +547,6 @@ def test_the_vocabulary_has_all_of_a_source() -> None:
     names = vocabulary(plan_of(CLASSIFIER, {"sources": {"labelled": {}}}))
     for what in ("", "_label", "_view", "_adversarial", "_features", "_activations", "_classifier", "_classifier_features"):
         assert f"labelled{what}" in names
-    text = explain(plan_of(CLASSIFIER, {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}}))
-    assert "D(real + fake): one joined forward" not in text.split("Phase of the generator")[0]
-    assert "labelled_adversarial" in text
-    assert "the data, as its samplers leave them" in text
-    text = explain(plan_of({"sources": {"avoid": {"use": "toy/coded", "first": 9}}}, take("few", [1], "avoid")))
-    assert "a further data set" in text
-    assert "selects from the source avoid" in text
 
 
 # -- blends ------------------------------------------------------------------------------------------------------------
@@ -839,25 +831,6 @@ def embeddings(run: Run) -> int:
     classifier.embed = counted
     run.step()
     return calls
-
-
-@pytest.mark.parametrize(
-    "tables",
-    [
-        [],
-        [PENALTY],
-        [{"losses": {"adversarial": {"use": "standard/relativistic"}}}],
-        [AVOID, JOINED],
-        [AVOID, EXPECTATION],
-        [AVOID, BLEND],
-    ],
-    ids=["plain", "penalty", "relativistic", "joined", "expectation", "blend"],
-)
-def test_explain_says_on_what_the_discriminator_stands_and_counts_the_forwards(tables: list[dict[str, Any]]) -> None:
-    text = explain(plan_of(ON, *tables))
-    assert "D sees the features of classifier(real, fake" in text.split("Phase of the generator")[0]
-    (line,) = [line for line in text.splitlines() if line.startswith("  forwards")]
-    assert f"classifier {embeddings(run_of(ON, *tables))}," in line
 
 
 # -- data of floats ----------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_testing.checks import NoSynchronization, gradients_elsewhere
 from torch import Tensor, nn
 
-from gancore.testing.checks import NoSynchronization, gradients_elsewhere
 from tests.hosts import BALANCE, FREE, run_of, same, steps
 
 GRADIENT_PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from gancore.cli.explain import explain
 from gancore.plan.phases import Forward, PhasePlan, plan_phase
 from gancore.plan.vocabulary import vocabulary
 from tests.engine.test_step import ABILITIES
@@ -78,16 +77,3 @@ def test_the_vocabulary_names_what_the_recipe_provides() -> None:
     for name in ("real_adversarial", "fake_view", "fake_classifier", "real_classifier_features", "z", "fake_activations"):
         assert name in names
     assert "fake_classes" not in names
-
-
-def test_explain_counts_what_an_iteration_costs() -> None:
-    text = explain(plan_of(BALANCE))
-    assert "D(real + fake): one joined forward -> real_adversarial, fake_adversarial" in text
-    assert "D(real): one forward, without graph -> real_adversarial" in text
-    assert "classifier(fake) -> fake_classifier" in text
-    assert "+ 10 * balance(fake_classifier)" in text
-    assert "forwards     classifier 1, discriminator 3, generator 2" in text
-    assert "second-order gradient" in explain(plan_of(ABILITIES["R1"]))
-    assert "real is perturbed by attacks.free" in explain(plan_of(FREE))
-    zero = {"losses": {"balance": {**BALANCE["losses"]["balance"], "weight": 0}}, "networks": BALANCE["networks"]}
-    assert "losses.balance has weight 0: it is left out" in explain(plan_of(zero))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import gancore
 
-_HOST = "gancore.testing.components"
+_HOST = "gancore_testing.components"
 
 
 def _declared(module: str, **targets: str) -> Iterator[gancore.Component]:

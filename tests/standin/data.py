@@ -6,12 +6,12 @@ import functools
 from typing import Annotated
 
 import torch
+from gancore_testing import components
 from torch import Tensor
 from torch.nn import functional as F
 
 import gancore
 from gancore import GancoreError
-from gancore.testing import components
 
 EACH = {"train": 144, "test": 36}
 """Images per class."""

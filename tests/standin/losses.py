@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from gancore_testing import components
 from torch import Tensor
 from torch.nn import functional as F
 
 import gancore
-from gancore.testing import components
 
 
 class Hinge(components.Hinge):

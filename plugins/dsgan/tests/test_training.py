@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gancore_standard.explain import explain
 from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError
-from gancore.cli.explain import explain
 from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.engine.values import Batch

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import gancore
-from gancore.parallel import distributed
+from gancore.tools import distributed
 
 Fault = Literal[
     "",
@@ -24,7 +24,7 @@ Fault = Literal[
 
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
-    yield gancore.Component("faulty", "tests.careless:Faulty", "A term with the fault that its setting names")
+    yield gancore.Component("faulty", "plugins.testing.tests.careless:Faulty", "A term with the fault that its setting names")
 
 
 class Faulty(gancore.LossTerm):

@@ -9,12 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-
-import gancore
-import tests.careless
-from gancore.recipe import merge
-from gancore.testing.checks import (
+from gancore_testing.checks import (
     NoSynchronization,
     gradients_elsewhere,
     no_synchronization,
@@ -24,9 +19,14 @@ from gancore.testing.checks import (
     trains,
     weight_zero,
 )
-from gancore.testing.hosting import GAME, Table, build_host, host_of, host_registry
-from gancore.testing.processes import shared_table, two_processes
-from gancore.testing.suite import _two_processes, cases_of
+from gancore_testing.hosting import GAME, Table, build_host, host_of, host_registry
+from gancore_testing.processes import shared_table, two_processes
+from gancore_testing.suite import _two_processes, cases_of
+from torch import Tensor
+
+import gancore
+import plugins.testing.tests.careless
+from gancore.recipe import merge
 from tests.hosts import installed, registry
 
 Checker = Callable[[str], str | None]
@@ -178,7 +178,7 @@ def test_the_guard_lets_ordinary_work_pass() -> None:
 
 # -- two processes ---------------------------------------------------------------------------------------------------
 
-FOUND = host_registry({"careless": tests.careless})
+FOUND = host_registry({"careless": plugins.testing.tests.careless})
 
 
 def _faulty(fault: str) -> Table:
@@ -189,7 +189,9 @@ def _faulty(fault: str) -> Table:
 def pair() -> Checker:
     """All faults in one pair of processes, those that fail before those that don't."""
     faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws")
-    return two_processes("careless", tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
+    return two_processes(
+        "careless", plugins.testing.tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults}
+    )
 
 
 @pytest.mark.parametrize("fault", ["local mean", "own draws"])

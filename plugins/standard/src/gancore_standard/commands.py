@@ -1,4 +1,4 @@
-"""The command ``gancore attack``. Importing this module imports no torch."""
+"""The commands ``gancore attack`` and ``gancore explain``. Importing this module imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option
+from gancore.tools import device_option, recipe_options
 
 
 @click.command()
@@ -56,3 +56,18 @@ def attack(
     for epsilon, value in result.accuracy.items():
         click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
     click.echo(f"  local Lipschitz value {result.lipschitz:.4g}")
+
+
+@click.command()
+@click.argument("recipe")
+@recipe_options
+def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> None:
+    """Print a recipe's plan, without training it.
+
+    That is its phases and passes, its parts, their versions and conflicts.
+    """
+    from gancore.tools import make_plan, read, registry
+    from gancore_standard.explain import explain as explain_plan
+
+    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
+    click.echo(explain_plan(make_plan(checked, registry())))

@@ -6,10 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from gancore.cli.options import aligned
-from gancore.contract import Translator
-from gancore.plan import DISCRIMINATOR, GENERATOR, PhasePlan, Plan, Planned, plan_phase
-from gancore.recipe import Entry
+from gancore import Translator
+from gancore.tools import DISCRIMINATOR, GENERATOR, Entry, PhasePlan, Plan, Planned, aligned, plan_phase
 
 
 def explain(plan: Plan) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from gancore.errors import GancoreError
-from gancore.files import write_text
+from gancore import GancoreError
+from gancore.tools import write_text
 
 TEMPLATE = Path(__file__).with_name("template")
 """The package's files, each with ``.txt`` behind its name; @NAME@ and @MODULE@ in names and texts stand for the plugin's."""
@@ -31,4 +31,4 @@ def new_plugin(name: str, folder: Path | None) -> None:
     for file in sorted(TEMPLATE.rglob("*.txt")):
         target = path / fill(str(file.relative_to(TEMPLATE)).removesuffix(".txt"))
         write_text(target, fill(file.read_text(encoding="utf-8")))
-    click.echo(f"The plugin is in {path}. To try it: pip install -e {path} && pytest {path}")
+    click.echo(f"The plugin is in {path}. To try it: pip install -e '{path}[test]' && pytest {path}")

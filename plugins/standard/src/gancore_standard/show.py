@@ -8,11 +8,8 @@ from pathlib import Path
 
 import click
 
-from gancore.cli.options import aligned
-from gancore.contract import CONTEXT, settings_of
-from gancore.errors import GancoreError, did_you_mean
-from gancore.files import toml
-from gancore.recipe import Declared, read_layer, registry
+from gancore import GancoreError
+from gancore.tools import CONTEXT, Declared, aligned, did_you_mean, read_layer, registry, settings_of, toml
 
 
 @click.command()

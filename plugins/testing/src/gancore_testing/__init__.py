@@ -14,10 +14,10 @@ resume bit-exactly, and two gloo processes compute with them what one does. For 
 
 from __future__ import annotations
 
-from gancore.testing import host
-from gancore.testing.checks import NoSynchronization, bitwise_difference, gradients_elsewhere
-from gancore.testing.hosting import build_host, host_of, host_registry
-from gancore.testing.suite import conformance
+from gancore_testing import host
+from gancore_testing.checks import NoSynchronization, bitwise_difference, gradients_elsewhere
+from gancore_testing.hosting import build_host, host_of, host_registry
+from gancore_testing.suite import conformance
 
 __all__ = [
     "NoSynchronization",

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from gancore.engine import Run, Watch
-from gancore.recipe import Registry, merge
-from gancore.testing.hosting import LABEL, Table, build_host
+from gancore.tools import Registry, Run, Watch, merge
+from gancore_testing.hosting import LABEL, Table, build_host
 
 
 def steps(run: Run, number: int) -> Run:

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gancore import contract
-from gancore.parallel import gather
+import gancore
+from gancore import gather
 
 if TYPE_CHECKING:
-    from gancore.contract import Run
+    from gancore import Run
 
 
-class TinyGenerator(contract.Generator):
+class TinyGenerator(gancore.Generator):
     """One linear layer and tanh."""
 
     frozen_needs_weights = False
@@ -31,7 +31,7 @@ class TinyGenerator(contract.Generator):
         return torch.tanh(self.linear(z)).view(-1, *self.shape)
 
 
-class TinyDiscriminator(contract.Discriminator):
+class TinyDiscriminator(gancore.Discriminator):
     """Two linear layers."""
 
     frozen_needs_weights = False
@@ -47,7 +47,7 @@ class TinyDiscriminator(contract.Discriminator):
         return features
 
 
-class TinyClassifier(contract.Classifier):
+class TinyClassifier(gancore.Classifier):
     """Two linear layers."""
 
     frozen_needs_weights = False
@@ -66,7 +66,7 @@ class TinyClassifier(contract.Classifier):
         return logits
 
 
-class ClassHead(contract.Head):
+class ClassHead(gancore.Head):
     """Class logits."""
 
     gives_classes: ClassVar[bool] = True
@@ -92,7 +92,7 @@ class LinearHead(ClassHead):
         return super().forward(features, label).squeeze(1)
 
 
-class NonSaturating(contract.LossTerm):
+class NonSaturating(gancore.LossTerm):
     """The non-saturating game (Goodfellow et al. 2014, arXiv:1406.2661): smooth, each side by itself."""
 
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class NonSaturating(contract.LossTerm):
         return F.softplus(-real_adversarial)
 
 
-class Hinge(contract.LossTerm):
+class Hinge(gancore.LossTerm):
     """The hinge game (Lim & Ye 2017, arXiv:1705.02894): an image that is judged well enough leaves no gradient."""
 
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class Hinge(contract.LossTerm):
         return -fake_adversarial.mean()
 
 
-class RelativisticAverage(contract.LossTerm):
+class RelativisticAverage(gancore.LossTerm):
     """The relativistic average game (Jolicoeur-Martineau 2018, arXiv:1807.00734): both players compare the sides."""
 
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class RelativisticAverage(contract.LossTerm):
         return self.discriminator(real_adversarial=fake_adversarial, fake_adversarial=real_adversarial)
 
 
-class LeastSquares(contract.LossTerm):
+class LeastSquares(gancore.LossTerm):
     """Least squares of all that the head ``tested`` gives, whatever its shape."""
 
     def discriminator(self, *, real_tested: Tensor, fake_tested: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class LeastSquares(contract.LossTerm):
         return (fake_tested - 1).square().mean()
 
 
-class CrossEntropy(contract.LossTerm):
+class CrossEntropy(gancore.LossTerm):
     """Cross entropy of a classifier."""
 
     def classifier(self, *, real_classifier: Tensor, real_label: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class CrossEntropy(contract.LossTerm):
         return F.cross_entropy(real_classifier, real_label, reduction="none")
 
 
-class Normal(contract.Latent):
+class Normal(gancore.Latent):
     """Standard normal latents, and labels that are uniform over the classes."""
 
     labels: ClassVar[str] = "uniform"
@@ -155,12 +155,12 @@ class Normal(contract.Latent):
         super().__init__()
         self.latent_dim, self.classes = latent_dim, classes
 
-    def draw(self, number: int, noise: torch.Generator) -> contract.Latents:
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
         z = torch.randn((number, self.latent_dim), generator=noise, device=noise.device)
-        return contract.Latents(z, torch.randint(0, self.classes, (number,), generator=noise, device=noise.device))
+        return gancore.Latents(z, torch.randint(0, self.classes, (number,), generator=noise, device=noise.device))
 
 
-class Turns(contract.Loop):
+class Turns(gancore.Loop):
     """A turn of each player on one batch.
 
     Args:
@@ -176,7 +176,7 @@ class Turns(contract.Loop):
             run.phase(player, batch)
 
 
-class TinyAttack(contract.Attack):
+class TinyAttack(gancore.Attack):
     """A step of gradient ascent."""
 
     def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
@@ -185,7 +185,7 @@ class TinyAttack(contract.Attack):
         return (x + grad).clamp(-1, 1)
 
 
-class Noise(contract.Dataset):
+class Noise(gancore.Dataset):
     """Forty images of noise, of four classes.
 
     Args:
@@ -197,8 +197,8 @@ class Noise(contract.Dataset):
         self.shape = (channels, image_size, image_size)
 
     @property
-    def info(self) -> contract.DatasetInfo:
-        return contract.DatasetInfo(classes=4, channels=self.shape[0], image_size=self.shape[1])
+    def info(self) -> gancore.DatasetInfo:
+        return gancore.DatasetInfo(classes=4, channels=self.shape[0], image_size=self.shape[1])
 
     def load(self, split: str) -> tuple[Tensor, Tensor]:
         noise = torch.Generator().manual_seed(len(split))

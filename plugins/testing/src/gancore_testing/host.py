@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gancore.contract import Component, hookimpl
+from gancore import Component, hookimpl
 
 
 def _declared(**targets: str) -> Iterator[Component]:
     for name, target in targets.items():
-        yield Component(name.replace("_", "-"), f"gancore.testing.components:{target}", f"For hosts: {target}")
+        yield Component(name.replace("_", "-"), f"gancore_testing.components:{target}", f"For hosts: {target}")
 
 
 @hookimpl

@@ -8,11 +8,9 @@ from typing import Any
 
 import torch
 
-import gancore.testing.host as host
-from gancore.contract import LossTerm, check
-from gancore.engine import Run
-from gancore.plan import Plan, make_plan, parameters_of
-from gancore.recipe import Registry, check_table, merge
+from gancore import LossTerm
+from gancore.tools import Plan, Registry, Run, check, check_table, make_plan, merge, parameters_of
+from gancore_testing import host
 
 LABEL = "tested"
 

@@ -19,11 +19,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gancore.engine import Run
-from gancore.files import read_tensors, write_tensors, write_text
-from gancore.parallel import collectives, distributed
-from gancore.recipe import Registry, merge
-from gancore.testing.hosting import Table, build_host, host_registry, plan_of
+import gancore
+from gancore.tools import Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
+from gancore_testing.hosting import Table, build_host, host_registry, plan_of
 
 SIZE = 2
 STEPS = 3
@@ -58,7 +56,7 @@ def outcome(run: Run) -> Outcome:
     for _ in range(STEPS):
         run.step()
         for name, value in run.losses.items():
-            losses.setdefault(f"losses/{name}", []).append(collectives.global_mean(value))
+            losses.setdefault(f"losses/{name}", []).append(gancore.global_mean(value))
     return before | _state(run, "after") | {name: torch.stack(values) for name, values in losses.items()}
 
 

@@ -15,14 +15,11 @@ import attrs
 import pytest
 import torch
 
-import gancore.testing.checks as checks
-import gancore.testing.host as host
-from gancore.contract import CONTEXT, KINDS, settings_of
-from gancore.errors import GancoreError
-from gancore.plan import make_plan
-from gancore.recipe import Declared, Plugin, Registry, merge, read, registry
-from gancore.testing.hosting import HOSTED, Table, host_of, host_registry, is_supervised
-from gancore.testing.processes import shared_table, two_processes
+from gancore import GancoreError
+from gancore.tools import CONTEXT, KINDS, Declared, Plugin, Registry, make_plan, merge, read, registry, settings_of
+from gancore_testing import checks, host
+from gancore_testing.hosting import HOSTED, Table, host_of, host_registry, is_supervised
+from gancore_testing.processes import shared_table, two_processes
 
 Case = tuple[str, Callable[[], None]]
 
