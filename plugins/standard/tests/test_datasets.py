@@ -10,6 +10,7 @@ import sys
 import urllib.error
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 import scipy.io
 import torch
 from gancore_standard.datasets import Cifar10, Cifar100, Digits, FashionMnist, ImageFolder, LsunClasses, Mnist, Svhn
-from gancore_standard.datasets.image_cache import decode
+from gancore_standard.datasets.decoding import decode
 from gancore_standard.datasets.resizing import resized
 from gancore_standard.torchvision_import import torchvision
 from PIL import Image
@@ -132,7 +133,7 @@ def test_a_download_that_fails_is_said_in_a_sentence(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(torchvision().datasets.MNIST, "download", offline)
     with pytest.raises(GancoreError, match=r"MNIST can't be downloaded to .*no route to host"):
-        Mnist(root=str(tmp_path), download=True).load("train")
+        Mnist(download=True).load("train")
 
 
 def test_svhn_has_the_channels_first_and_calls_a_zero_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,10 +399,14 @@ def test_writing_into_the_images_leaves_the_cache_as_it_is(folder: Path) -> None
     assert torch.equal(ImageFolder(path=str(folder), image_size=8).load("train")[0], before)
 
 
-def test_the_setting_cache_names_another_folder(folder: Path, tmp_path: Path, own_cache: Path) -> None:
-    ImageFolder(path=str(folder), image_size=8, cache=str(tmp_path / "mine")).load("train")
-    assert len(list((tmp_path / "mine" / "images").iterdir())) == 1
-    assert list(own_cache.iterdir()) == []
+@pytest.mark.parametrize("cls", [ImageFolder, LsunClasses])
+def test_no_recipe_says_where_prepared_images_are_written(cls: type[Dataset]) -> None:
+    assert "cache" not in settings_of(cls)
+
+
+def test_no_recipe_says_where_downloads_are_written(tmp_path: Path) -> None:
+    with pytest.raises(GancoreError, match="GANCORE_DATA and leave root out"):
+        Mnist(root=str(tmp_path), download=True)
 
 
 def test_an_unreadable_picture_is_named_and_leaves_no_half_cache(folder: Path, own_cache: Path) -> None:
@@ -430,10 +435,13 @@ def test_a_cache_of_no_user_is_a_folder_that_was_not_found(monkeypatch: pytest.M
         Mnist().load("train")
 
 
-def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_said_in_a_sentence(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "file"))
     with pytest.raises(GancoreError, match=r"can't be written: .*GANCORE_CACHE"):
-        ImageFolder(path=str(folder), image_size=8, cache=str(tmp_path / "file")).load("train")
+        ImageFolder(path=str(folder), image_size=8).load("train")
 
 
 def test_the_splits_of_a_folder_are_its_own(tmp_path: Path) -> None:
@@ -520,7 +528,7 @@ def test_a_palette_with_transparency_keeps_its_colors(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     image = Image.new("P", (2, 2), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
-    image.save(path, transparency=bytes([255, 0]))
+    image.save(path, transparency=bytes([0, 255]))
     assert one_picture(path, image_size=2)[:, 0, 0].tolist() == [10, 20, 30]
 
 
@@ -610,3 +618,48 @@ def test_the_cache_of_lsun_is_made_anew_when_its_database_changes(tmp_path: Path
     shutil.rmtree(tmp_path / "lsun")
     write_lsun(tmp_path, "kitchen_train", 2, seed=90)
     assert not torch.equal(before, dataset.load("train")[0])
+
+
+# -- files that are no files, and sizes that nothing holds -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "huge"])
+def test_files_of_a_set_that_never_end_are_refused_unread(tiny_mnist: tuple[Path, Pixels], what: str) -> None:
+    file = tiny_mnist[0] / "mnist" / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    file.unlink()
+    if what == "pipe":
+        os.mkfifo(file)
+    elif what == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        with file.open("wb") as opened:
+            opened.truncate(1 << 40)
+    message = "more than 4.0" if what == "huge" else "no ordinary file"
+    with pytest.raises(GancoreError, match=f"train-images-idx3-ubyte .*{message}"):
+        Mnist(root=str(tiny_mnist[0])).load("train")
+
+
+def test_resizing_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(GancoreError, match=r"1000000 images of 4096 pixels a side take 46875 GiB of memory.*lower image_size"):
+        resized(torch.zeros((), dtype=torch.uint8).expand(1_000_000, 3, 8, 8), 4096)
+
+
+def test_a_cache_beyond_the_free_space_is_refused_before_it_is_filled(
+    folder: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(GancoreError, match=r"27 images of 8 pixels a side take 0\.0 GiB.*GANCORE_CACHE.*lower image_size"):
+        ImageFolder(path=str(folder), image_size=8).load("train")
+    assert decodings == []
+    assert list((own_cache / "images").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", [-40, 200, -1])
+def test_one_changed_bit_of_prepared_images_is_noticed(folder: Path, own_cache: Path, place: int) -> None:
+    first = ImageFolder(path=str(folder), image_size=8).load("train")[0].clone()
+    (file,) = (own_cache / "images").iterdir()
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1
+    file.write_bytes(content)
+    assert torch.equal(ImageFolder(path=str(folder), image_size=8).load("train")[0], first)
+    assert file.read_bytes() != content

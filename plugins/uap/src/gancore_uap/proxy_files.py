@@ -283,14 +283,14 @@ def read_cycle(folder: Path, form: Form, cycle: int, shape: Shape, classes: int)
 
 
 def _read_pictures(path: Path, shape: Shape) -> tuple[Tensor, Tensor]:
-    matches = [match for match in (_PICTURE.fullmatch(file.name) for file in path.iterdir()) if match]
+    matches = [match for match in (_PICTURE.fullmatch(file.name) for file in path.iterdir() if file.is_file()) if match]
     names = {int(match[1]): match for match in matches}
     if sorted(names) != list(range(len(matches))):
         raise ValueError("its pictures are not numbered without a gap")
     channels, image_size, _ = shape
     images = np.empty((len(names), image_size, image_size, channels), dtype=np.uint8)
     for number, match in names.items():
-        with Image.open(path / match[0]) as picture:
+        with Image.open(path / match[0], formats=["PNG"]) as picture:
             # Checked here, since as many pixels of another form would fit.
             if picture.size != (image_size, image_size) or picture.mode != ("L" if channels == 1 else "RGB"):
                 raise ValueError(f"{match[0]} is {picture.size[0]} x {picture.size[1]} {picture.mode}, not of {shape}")

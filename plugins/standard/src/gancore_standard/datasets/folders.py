@@ -1,22 +1,19 @@
-"""Where data lie: the folder of the image sets, and the one for what can be made again."""
+"""Where data lie, and that they are files which end."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
+from gancore import GancoreError
 from gancore.tools import cache_root
 
 
 def data_root(root: str | None) -> Path:
     """Return the folder that holds the image sets: `root`, else GANCORE_DATA, else ``data`` in the cache folder."""
     chosen = root or os.environ.get("GANCORE_DATA")
-    return expand_user(chosen) if chosen else cache_folder(None) / "data"
-
-
-def cache_folder(cache: str | None) -> Path:
-    """Return the folder for what can be made again: `cache`, else GANCORE_CACHE, else ``~/.cache/gancore``."""
-    return expand_user(cache) if cache else cache_root()
+    return expand_user(chosen) if chosen else cache_root() / "data"
 
 
 def expand_user(path: str) -> Path:
@@ -31,3 +28,21 @@ def exists(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def check_ordinary(path: Path, most: int) -> None:
+    """Refuse what is no ordinary file before it is opened: a pipe would be waited for, and a device may never end.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+
+    Raises:
+        OSError: It can't be looked at.
+        GancoreError: It is no ordinary file, or a larger one.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise GancoreError(f"{path.name} is no ordinary file")
+    if status.st_size > most:
+        raise GancoreError(f"{path.name} has {status.st_size / 2**30:.1f} GiB, more than {most / 2**30:.1f}")

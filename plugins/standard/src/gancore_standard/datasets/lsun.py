@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError, Range
-from gancore_standard.datasets.folders import cache_folder, data_root, exists
-from gancore_standard.datasets.image_cache import Pixels, cached, decode, decoded
+from gancore_standard.datasets.decoding import Pixels, decode, decoded
+from gancore_standard.datasets.folders import data_root, exists
+from gancore_standard.datasets.image_cache import cached
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import check_split
 
@@ -35,7 +36,6 @@ class LsunClasses(Dataset):
         evaluation: What the split ``"test"`` is: ``"validation"``, LSUN's 300 validation images per class, as the paper
             says; or ``"train_head"``, the first 2000 training images per class, as the paper's code does.
         image_size: Pixels a side.
-        cache: Folder for the resized images; by default GANCORE_CACHE, or ``~/.cache/gancore``.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class LsunClasses(Dataset):
         per_class: Annotated[int, Range(1)] = 50_000,
         evaluation: Literal["validation", "train_head"] = "validation",
         image_size: ImageSize = 64,
-        cache: str | None = None,
     ) -> None:
         if not categories or len(set(categories)) != len(categories):
             raise GancoreError(f"categories must name each class once, and at least one, not {list(categories)}.")
@@ -55,7 +54,6 @@ class LsunClasses(Dataset):
         self.per_class = per_class
         self.evaluation = evaluation
         self.image_size = image_size
-        self.cache = cache
 
     @property
     def info(self) -> DatasetInfo:
@@ -75,7 +73,6 @@ class LsunClasses(Dataset):
         folders = [self._folder(category, "val" if validation else "train") for category in self.categories]
         counts = [_count(lmdb, folder, limit) for folder in folders]
         images = cached(
-            cache_folder(self.cache) / "images",
             f"lsun-{split}",
             [_fingerprint(folder, count) for folder, count in zip(folders, counts, strict=True)],
             (sum(counts), 3, self.image_size, self.image_size),
@@ -85,7 +82,7 @@ class LsunClasses(Dataset):
 
     def _folder(self, category: str, split: str) -> Path:
         folder = data_root(self.root) / "lsun" / f"{category}_{split}_lmdb"
-        if not exists(folder / "data.mdb"):
+        if not (exists(folder / "data.mdb") and (folder / "data.mdb").is_file()):
             raise GancoreError(
                 f"LSUN's {category} is not here: {folder / 'data.mdb'} was not found; unpack {folder.name} there, or set "
                 "GANCORE_DATA (or [data] root) to the folder that holds lsun/."

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError
 from gancore.tools import first_line
-from gancore_standard.datasets.folders import data_root, exists
+from gancore_standard.datasets.folders import check_ordinary, data_root, exists
 from gancore_standard.datasets.resizing import ImageSize, resized
 from gancore_standard.datasets.splits import check_split
 from gancore_standard.torchvision_import import torchvision
+
+MOST_BYTES = 4 << 30
+"""Files beyond this size are not read; the largest of these sets has 3 GiB."""
 
 
 class TorchvisionSet(Dataset):
@@ -35,6 +38,11 @@ class TorchvisionSet(Dataset):
     class_names: ClassVar[tuple[str, ...]]
 
     def __init__(self, *, root: str | None = None, image_size: ImageSize | None = None, download: bool = False) -> None:
+        if root is not None and download:
+            raise GancoreError(
+                "download fetches into the folder that GANCORE_DATA names, and no other, for a recipe may come from anyone; "
+                "set GANCORE_DATA and leave root out, or leave download out."
+            )
         self.root = root
         self.image_size = self.native_size if image_size is None else image_size
         self.download = download
@@ -62,12 +70,15 @@ class TorchvisionSet(Dataset):
             with warnings.catch_warnings():
                 # torchvision reads with calls that NumPy has deprecated; nothing that a user could act on.
                 warnings.simplefilter("ignore")
+                for file in (*folder.glob("*.mat"), *(folder / self.marker).glob("*")):
+                    check_ordinary(file, MOST_BYTES)
                 images, labels = self._read(sets, folder, split)
         except Exception as error:
             # Readers of damaged files raise whatever they stumble over.
             action = "can't be downloaded to" if self.download else "can't be read from"
+            cause = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
             raise GancoreError(
-                f"The {split} split of {self.title} {action} {folder} ({type(error).__name__}: {first_line(error)}); "
+                f"The {split} split of {self.title} {action} {folder} ({cause}); "
                 f"delete what is left of {folder / self.marker} and unpack it again, or set [data] download = true."
             ) from error
         return resized(images.contiguous(), self.image_size), labels

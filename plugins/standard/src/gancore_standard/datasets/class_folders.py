@@ -1,0 +1,176 @@
+"""How a folder of pictures is meant: where its classes are, which of them are splits, and which files are pictures.
+
+What can be read in two ways is refused or told, so that no folder becomes a class without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from gancore import GancoreError
+from gancore.tools import did_you_mean, listed
+from gancore_standard.datasets.folders import exists
+
+EXTENSIONS = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""File name endings, in lower case, that are taken for pictures; other files are left aside."""
+
+TRAIN = ("train", "training")
+TEST = ("test", "testing", "val", "valid", "validation")
+"""Names of folders, in lower case, that are splits; of several to test on the first is."""
+
+
+@attrs.frozen
+class ClassFolders:
+    """Where the classes of a folder are.
+
+    Attributes:
+        names: The classes.
+        train: The folder that holds a folder for each.
+        test: Another folder that holds folders of them to test on, if there is one.
+        split: Whether `train` is a split of its own, rather than the whole.
+    """
+
+    names: tuple[str, ...]
+    train: Path
+    test: Path | None
+    split: bool
+
+
+def class_folders(path: Path) -> ClassFolders:
+    """Return where the classes of a folder are.
+
+    Raises:
+        GancoreError: The folder does not exist, or holds no class folders, or splits that can't be told from classes.
+    """
+    if not exists(path):
+        raise GancoreError(f"The image folder {path} was not found; correct [data] path.")
+    names = subfolders(path)
+    trains = [name for name in names if name.lower() in TRAIN and subfolders(path / name)]
+    tests = sorted((name for name in names if name.lower() in TEST), key=lambda name: TEST.index(name.lower()))
+    if len(trains) > 1:
+        raise GancoreError(f"{path} holds {listed(trains)}, both with class folders; leave one of them there.")
+    if trains:
+        train = path / trains[0]
+        return ClassFolders(subfolders(train), train, path / tests[0] if tests else None, split=True)
+    if not names or {name.lower() for name in names} <= {*TRAIN, *TEST}:
+        place = next((path / name for name in names if name.lower() in TRAIN), path)
+        raise GancoreError(
+            f"{place} holds no class folders; put the images of each class in a folder of its own there "
+            f"(of a single class: {place / 'all'})."
+        )
+    if tests:
+        raise GancoreError(
+            f"{path} holds {tests[0]} among class folders; put those to train on in {path / 'train'}, or rename "
+            f"{tests[0]} if it is a class."
+        )
+    return ClassFolders(names, path, None, split=False)
+
+
+def tested_classes(folders: ClassFolders, path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder to test on of a folder that has splits, and its classes.
+
+    Raises:
+        GancoreError: There is none, or it holds no class, or one without training images.
+    """
+    if folders.test is None:
+        raise GancoreError(
+            f"{path} has {folders.train.name}/ but no test/ or val/ folder; add one with the same class folders."
+        )
+    classes = subfolders(folders.test)
+    for name in classes:
+        if name not in folders.names:
+            raise GancoreError(
+                f"{folders.test / name} is a class without training images{did_you_mean(name, folders.names)}; "
+                f"rename it, or add {folders.train / name}."
+            )
+    if not classes:
+        raise GancoreError(f"{folders.test} holds no class folders; give it the class folders of {folders.train}.")
+    return folders.test, classes
+
+
+def subfolders(folder: Path) -> tuple[str, ...]:
+    """Return the names of a folder's folders, links to folders included, but for hidden ones; none where there is no folder."""
+    if not exists(folder) or not folder.is_dir():
+        return ()
+    try:
+        return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    except OSError as error:
+        raise _closed(error) from error
+
+
+def pictures_of_class(folder: Path, *, nested: bool) -> list[Path]:
+    """Return the pictures of a class folder and of all folders below it, ordered by path.
+
+    Args:
+        folder: The class folder.
+        nested: Whether the folders in it are known to belong to the class.
+
+    Raises:
+        GancoreError: There is none; or the folders in it look like splits or like classes.
+    """
+    paths = sorted(_pictures_below(folder), key=lambda path: path.relative_to(folder).as_posix())
+    if not paths:
+        raise GancoreError(
+            f"The class folder {folder} holds no image ({listed(sorted(EXTENSIONS))}); add images, or remove the folder."
+        )
+    inner = inner_folders(folder, paths)
+    if nested or not inner:
+        return paths
+    splits = [name for name in inner if name.lower() in (*TRAIN, *TEST)]
+    if splits:
+        what, remedy = "splits", "put class folders into splits, and not splits into class folders"
+    elif len(inner) > 1 and not any(path.parent == folder for path in paths):
+        what, remedy = "classes", "name the folder that holds the classes in [data] path"
+    else:
+        return paths
+    raise GancoreError(
+        f"The class folder {folder} holds images in folders below it that look like {what} ({_few(splits or inner)}); "
+        f"{remedy}, or set [data] subfolders = true."
+    )
+
+
+def inner_folders(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Return the names of the folders in a class folder that hold some of its pictures."""
+    return sorted({path.relative_to(folder).parts[0] for path in paths if path.parent != folder})
+
+
+def loose_pictures(folder: Path) -> int:
+    """Return how many pictures lie beside class folders, in none of them."""
+    return sum(_is_picture(entry.name) and entry.is_file() for entry in folder.iterdir())
+
+
+def _pictures_below(folder: Path) -> list[Path]:
+    """Return the pictures below a folder, through links as well; a folder that is reached twice counts once."""
+    paths, seen = [], set()
+    for parent, inner, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        status = Path(parent).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            # A link back to a folder above it would otherwise never end.
+            inner.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        paths += [Path(parent, name) for name in names if _is_picture(name)]
+    return paths
+
+
+def _is_picture(name: str) -> bool:
+    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+
+
+def _few(names: Sequence[str]) -> str:
+    return listed(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+
+
+def _refuse(error: OSError) -> None:
+    raise _closed(error) from error
+
+
+def _closed(error: OSError) -> GancoreError:
+    return GancoreError(f"The folder {error.filename} can't be listed ({error.strerror}); allow reading it.")
