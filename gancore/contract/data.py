@@ -82,11 +82,12 @@ class DatasetInfo:
     """What is known of an image set before an image is read.
 
     Attributes:
-        classes: Number of classes K.
+        classes: Number of classes K; 0 where an image has attributes.
         channels: Number of channels C.
         image_size: Height and width, in pixels, after resizing.
-        class_names: One name per class.
+        class_names: One name per class, or per attribute.
         continuous: Whether `Dataset.load` gives float32 in [-1, 1] instead of 8-bit pixels (points in the plane).
+        attributes: Number of attributes A, each of which an image has (1) or has not (0).
     """
 
     classes: int
@@ -94,6 +95,7 @@ class DatasetInfo:
     image_size: int
     class_names: tuple[str, ...] = ()
     continuous: bool = False
+    attributes: int = 0
 
 
 class Dataset:
@@ -105,7 +107,7 @@ class Dataset:
         raise NotImplementedError
 
     def load(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return images (N, C, H, W) uint8 and labels (N,) int64 of a split, ``"train"`` or ``"test"``.
+        """Return images (N, C, H, W) uint8 and labels (N,), or attributes (N, A), int64 of a split, ``"train"`` or ``"test"``.
 
         Where `info` says that they are continuous, they are float32 in [-1, 1] instead. The images may be a memory-mapped
         tensor; core moves them to the device where they fit.
@@ -132,13 +134,17 @@ def _difference(info: DatasetInfo, loaded: tuple[Tensor, Tensor]) -> str:
     if not (isinstance(loaded, tuple) and len(loaded) == 2 and all(isinstance(one, Tensor) and one.ndim for one in loaded)):
         return "is no pair of tensors, images and labels"
     images, labels = loaded
+    rows = (len(images), info.attributes) if info.attributes else (len(images),)
     size, kind = (len(images), info.channels, *2 * (info.image_size,)), torch.float32 if info.continuous else torch.uint8
-    for name, values, shape, dtype in (("images", images, size, kind), ("labels", labels, size[:1], torch.int64)):
+    for name, values, shape, dtype in (("images", images, size, kind), ("labels", labels, rows, torch.int64)):
         if values.shape != shape or values.dtype != dtype:
             return f"has {name} of shape {tuple(values.shape)} and type {values.dtype}, not {shape} and {dtype}"
     if not len(images):
         return "holds no image"
-    for name, values, low, high in (("label", labels, 0, info.classes - 1), *[("value", images, -1, 1)] * info.continuous):
+    for name, values, low, high in (
+        ("label", labels, 0, (info.classes or 2) - 1),
+        *[("value", images, -1, 1)] * info.continuous,
+    ):
         # What is no number lies in no range.
         outside = [extreme for extreme in map(float, values.aminmax()) if not low <= extreme <= high]
         if outside:

@@ -118,23 +118,28 @@ class Latents:
 
     Attributes:
         z: Latents (N, latent_dim), codes included, for they are what the generator sees.
-        label: Labels (N,) int64.
+        label: Labels (N,), or rows of attributes (N, A), int64; left out where core shall draw them, as `Latent.labels` says.
         codes: Parts of `z`, or what decided it, by name, each of N rows; a loss term asks for them by these names.
     """
 
     z: Tensor
-    label: Tensor
+    label: Tensor = attrs.field(factory=lambda: torch.empty(0, dtype=torch.int64))
     codes: Mapping[str, Tensor] = attrs.field(factory=dict)
 
 
 class Latent(nn.Module):
-    """The distribution of latents and labels: one for training, samples and scores. Its buffers are saved and restored."""
+    """The distribution of latents and labels: one for training, samples and scores. Its buffers are saved and restored.
+
+    A label of which there is no image to train on is never asked for: of a latent that goes with any label, core draws another
+    in its place; one that draws such a label to go with its `z` is refused.
+    """
 
     codes: ClassVar[Collection[str]] = ()
     """Names of the codes that `draw` gives: lower-case letters and digits."""
 
-    labels: ClassVar[str] = "of the latent"
-    """How the labels are distributed, in a word or two, for the protocol of scores."""
+    labels: str = "of the latent"
+    """How the labels are distributed. Those that `draw` leaves out are as frequent as in the data where this is ``"data"``;
+    otherwise each that occurs there is as frequent as any other. Of others, a word or two for the protocol of scores."""
 
     any_label: ClassVar[bool] = True
     """Whether `z` goes with any label, so that images of a class that somebody asks for may be made from it."""

@@ -23,6 +23,7 @@ from gancore.errors import GancoreError, did_you_mean, listed
 
 CONTEXT = (
     "classes",
+    "attributes",
     "channels",
     "image_size",
     "latent_dim",

@@ -6,9 +6,11 @@ from gancore.engine.batches import to_uint8, to_unit
 from gancore.engine.devices import choose_device, choose_precision, processor, synchronize
 from gancore.engine.forwards import as_images, evaluating
 from gancore.engine.host_waits import Watch
+from gancore.engine.labels import Labels
 from gancore.engine.run import Run
 
 __all__ = [
+    "Labels",
     "Run",
     "Watch",
     "as_images",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gancore.contract import Drawn, Sampler, load_split
+from gancore.engine.labels import Labels, weighted_indices
 from gancore.errors import GancoreError, listed
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Plan
@@ -48,18 +49,13 @@ class IndexStream:
     def indices(self, draw: int) -> Tensor:
         """Return the indices (batch_size,) int64 of one draw, on the CPU."""
         if self._cumulative is not None:
-            return self._weighted(self._cumulative, draw)
+            return weighted_indices(self._cumulative, self.batch_size, noise_for("cpu", self.seed, "draw", draw, 0))
         epoch, start = divmod(draw * self.batch_size, self.size)
         stop = start + self.batch_size
         if stop <= self.size:
             return self._order(epoch)[start:stop]
         orders = [self._order(epoch + later) for later in range(-(-stop // self.size))]
         return torch.cat(orders)[start:stop]
-
-    def _weighted(self, cumulative: Tensor, draw: int) -> Tensor:
-        noise = noise_for("cpu", self.seed, "draw", draw, 0)
-        points = torch.rand(self.batch_size, generator=noise, dtype=torch.float64) * cumulative[-1]
-        return torch.searchsorted(cumulative, points, right=True).clamp_(max=self.size - 1)
 
     def _drawn_order(self, epoch: int) -> Tensor:
         return torch.randperm(self.size, generator=noise_for("cpu", self.seed, "epoch", epoch))
@@ -153,10 +149,15 @@ class Batches:
         """Training images, labels, and the relative frequency of each image, after the samplers' selection."""
         return self._select(*load_split(self.plan.dataset, "train"), None, None)
 
+    @cached_property
+    def labels(self) -> Labels:
+        """The labels of the training images."""
+        return Labels.of(*self.selection[1:])
+
     @property
     def class_counts(self) -> list[int]:
-        """Training images per class, after samplers."""
-        return torch.bincount(self.selection[1], minlength=self.plan.info.classes).tolist()
+        """Training images per class, after samplers; none where they have attributes."""
+        return [] if self.plan.info.attributes else torch.bincount(self.selection[1], minlength=self.plan.info.classes).tolist()
 
     @cached_property
     def stream(self) -> ImageStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
 from gancore.engine.devices import choose_precision
 from gancore.engine.forwards import evaluating, generate
+from gancore.engine.labels import Labels
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
 from gancore.engine.state import restore_tensors, tensors_of
@@ -23,6 +25,9 @@ from gancore.engine.values import Batch
 from gancore.errors import GancoreError, listed
 from gancore.parallel import collectives, distributed, noise_for
 from gancore.plan import GENERATOR, Plan, plan_phase
+
+PROBE = 1000
+"""Labels that are looked at before the first latents are handed out."""
 
 
 class Run:
@@ -66,6 +71,7 @@ class Run:
         self.latents = 0
         self.losses: dict[str, Tensor] = {}
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
+        self._labels_checked = False
         self._active: tuple[int, frozenset[str]] = (-1, frozenset())
         self._phases: dict[tuple[str, frozenset[str]], Phase | None] = {}
         self.parts = Parts(plan, device, weights or {})
@@ -112,8 +118,11 @@ class Run:
         """
         if self.prior is None or self.plan.latent is None:
             raise GancoreError(f"{self.recipe.name} has no generator to draw latents for.")
+        noise = noise_for(self.device, self.seed, *purpose)
         with torch.no_grad():
-            drawn = self.prior.draw(number, noise_for(self.device, self.seed, *purpose))
+            drawn = self.prior.draw(number, noise)
+            if self.prior.any_label:
+                drawn = attrs.evolve(drawn, label=self.labels.draw(self.prior, drawn.label, noise, number))
         rows = {"z": len(drawn.z), "label": len(drawn.label), **{name: len(code) for name, code in drawn.codes.items()}}
         if drawn.codes.keys() != set(self.prior.codes) or set(rows.values()) != {number}:
             shown = ", ".join(f"{name} of {length} rows" for name, length in rows.items())
@@ -121,7 +130,30 @@ class Run:
                 f"{self.plan.latent.where} draws {shown} for {number} images; it must draw z, label and the codes "
                 f"{listed(self.prior.codes)}, each of as many rows."
             )
+        if not self._labels_checked:
+            self._labels_checked = True  # Once, for to look at labels the host waits for the device.
+            self._check_labels(self.latent(PROBE, "labels").label)
         return drawn
+
+    @functools.cached_property
+    def labels(self) -> Labels:
+        """The labels of the training images, on the run's device."""
+        return self.batches.labels.to(self.device)
+
+    def _check_labels(self, label: Tensor) -> None:
+        assert self.plan.latent is not None
+        values, where = self.labels.values, self.plan.latent.where
+        if label.shape[1:] != values.shape[1:] or label.dtype != torch.int64:
+            raise GancoreError(
+                f"{where} draws labels of shape {tuple(label.shape)} and type {label.dtype} for {len(label)} images; the data "
+                f"have them of shape {(len(label), *values.shape[1:])} and type torch.int64."
+            )
+        never = label[~torch.isin(label, values)] if label.ndim == 1 else label[:0]
+        if len(never):
+            raise GancoreError(
+                f"{where} asks for images of class {never[0]}, of which the data have none; its author must draw classes that "
+                "occur (`class_counts` says which), or leave labels to gancore."
+            )
 
     def generator(self, weights: str = "ema") -> Any:
         """Return the generator to sample from: its moving average where there is one and it is asked for."""

@@ -213,6 +213,7 @@ class Plan:
         run, info = self.recipe.run, self.info
         return {
             "classes": info.classes,
+            "attributes": info.attributes,
             "channels": info.channels,
             "image_size": info.image_size,
             "latent_dim": run.latent_dim,

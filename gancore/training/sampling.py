@@ -28,30 +28,40 @@ def sample(
     Args:
         run: The run.
         number: How many.
-        classes: Labels to ask a conditional generator for, in turn; all of them by default, or, where the latents go with
-            labels of their own, those.
+        classes: Labels to ask a conditional generator for, in turn; by default all that occur, or, where the latents go with
+            labels of their own or the data have attributes, as they are drawn.
         seed: Of the latents.
         weights: ``ema`` or ``live``.
 
     Raises:
         GancoreError: A class that the data do not have, or that can't be asked for.
     """
-    known = run.plan.info.classes
-    for asked in classes:
-        if not 0 <= asked < known:
-            raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
     run.generator(weights)  # refuses a recipe without one
     drawn = run.latent(number, "samples", seed)
-    if run.prior is not None and run.prior.any_label:
-        wanted = torch.tensor(list(classes) or list(range(known)), device=run.device)
+    assert run.prior is not None
+    if run.prior.any_label and run.plan.info.classes:
+        wanted = _asked(run, classes) if classes else run.labels.values
         drawn = attrs.evolve(drawn, label=wanted[torch.arange(number, device=run.device) % len(wanted)])
     elif classes:
-        raise GancoreError(f"{run.recipe.name} draws latents that go with labels of their own, so no class can be asked for.")
+        why = "draws latents that go with labels of their own" if run.plan.info.classes else "has data with attributes"
+        raise GancoreError(f"{run.recipe.name} {why}, so no class can be asked for.")
     pieces = []
     for start in range(0, number, 250):
         rows = slice(start, start + 250)
         pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=number))
     return torch.cat(pieces).cpu(), drawn.label.cpu()
+
+
+def _asked(run: Run, classes: Collection[int]) -> Tensor:
+    """Return the classes that are asked for as a tensor, or refuse one of which no image took part in the training."""
+    known, occurring = run.plan.info.classes, run.labels.values.tolist()
+    for asked in classes:
+        if not 0 <= asked < known:
+            raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
+        if asked not in occurring:
+            shown = ", ".join(map(str, occurring[:20])) + (" and more" if len(occurring) > 20 else "")
+            raise GancoreError(f"{run.recipe.name} has seen no image of class {asked}, only of {shown}; ask for one of those.")
+    return torch.tensor(list(classes), device=run.device)
 
 
 def suffixes(registry: Registry) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 import gancore.training.checkpoint as checkpoint
 import gancore.training.prerequisites as prerequisites
 from gancore.contract import load_split
-from gancore.engine import Run, processor
+from gancore.engine import Labels, Run, processor
 from gancore.errors import GancoreError, listed
 from gancore.files import toml
 from gancore.parallel import distributed
@@ -123,6 +123,7 @@ def environment_of(run: Run) -> dict[str, Any]:
         "precision": run.precision,
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
         "class_counts": run.batches.class_counts,
+        "label_counts": run.batches.labels.table(),
         "class_names": list(run.plan.info.class_names),
         "accelerators": {},
     }
@@ -178,5 +179,9 @@ def open_run(path: Path, registry: Registry, device: torch.device, progress: Pro
             f"{path} has no checkpoint yet; train it further with `gancore train {folder.recipe} --out {path} --resume`."
         )
     run = build(recipe, registry, device, progress)
+    # What the labels of its data were it knows without them.
+    labels = Labels.from_table(folder.described().get("label_counts"), run.plan.info)
+    if labels is not None:
+        run.batches.labels = labels
     checkpoint.load(run, saved[-1])
     return run

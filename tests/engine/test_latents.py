@@ -85,6 +85,74 @@ def test_the_buffers_of_latents_are_saved_and_restored() -> None:
     assert not [name for name in run_of().tensors() if name.startswith("latent")]
 
 
+TWO_CLASSES: dict[str, Any] = {"samplers": {"some": {"use": "standard/take-classes", "keep": [1, 7]}}}
+TAIL: dict[str, Any] = {"samplers": {"tail": {"use": "standard/long-tail", "ratio": 16}}}
+
+
+def test_a_class_that_never_occurs_is_asked_for_nowhere() -> None:
+    run = run_of(TWO_CLASSES, SCORED)
+    calls = seen_by(run.networks["generator"]), seen_by(run.generator())
+    steps(run, 2)
+    evaluator = Evaluator(run)
+    protocol = evaluator().protocols["histogram"]
+    _, sampled = sample(run, 5)
+    asked = torch.cat([label for seen in calls for _, label in seen])
+    assert asked.unique().tolist() == [1, 7]
+    assert sampled.tolist() == [1, 7, 1, 7, 1]
+    assert protocol["fake_labels"].startswith("uniform over the 2 labels that occur (")
+    others = {"samplers": {"some": {"keep": [1, 8]}}}
+    assert Evaluator(run_of(TWO_CLASSES, SCORED, others))().protocols["histogram"]["id"] != protocol["id"]
+    with pytest.raises(GancoreError, match="has seen no image of class 3, only of 1, 7; ask for one of those"):
+        sample(run, 5, classes=[1, 3])
+
+
+@pytest.mark.parametrize("use", ["probe/every-class", "standard/normal"])
+def test_the_classes_that_occur_are_asked_for_equally_often(use: str) -> None:
+    latent = {"latent": {"use": use}}
+    run = run_of(TWO_CLASSES, latent)
+    counts = run.latent(10_000, "many").label.bincount(minlength=10)
+    assert counts.sum() == counts[[1, 7]].sum() == 10_000
+    assert abs(counts[1] - 5000) < 250
+    # Where every class occurs, a latent's own labels are as it draws them.
+    assert torch.equal(run_of(latent).latent(5, "own").label, _drawn_last(5, "own"))
+
+
+def _drawn_last(number: int, *purpose: str) -> Tensor:
+    """The uniform labels that follow `number` normal latents of 8 numbers."""
+    noise = noise_for(CPU, 0, *purpose)
+    torch.randn((number, 8), generator=noise)
+    return torch.randint(0, 10, (number,), generator=noise)
+
+
+def test_labels_are_as_frequent_as_in_the_data_where_a_recipe_says_so() -> None:
+    run = run_of(TAIL, SCORED, {"latent": {"use": "standard/normal", "labels": "data"}})
+    counts = torch.tensor(run.batches.class_counts)
+    shares = run.latent(20_000, "many").label.bincount(minlength=10) / 20_000
+    assert counts[0] > 10 * counts[9]
+    assert (shares - counts / counts.sum()).abs().max() < 0.01
+    # Samples are a grid of the classes all the same.
+    assert sample(run, 10)[1].tolist() == list(range(10))
+    ids = [Evaluator(run)().protocols["histogram"]]
+    ids += [Evaluator(run_of(SCORED, change))().protocols["histogram"] for change in (TAIL, {"latent": {"labels": "data"}})]
+    assert len({protocol["id"] for protocol in ids}) == 3
+    assert ids[0]["fake_labels"].startswith("as in the data (")
+    assert ids[1]["fake_labels"] == "uniform"
+
+
+def test_labels_are_as_frequent_as_samplers_draw_the_images() -> None:
+    balanced = {"samplers": {**TAIL["samplers"], "balanced": {"use": "standard/class-balanced"}}}
+    run = run_of(balanced, {"latent": {"use": "standard/normal", "labels": "data"}})
+    shares = run.latent(20_000, "many").label.bincount(minlength=10) / 20_000
+    assert (shares - 0.1).abs().max() < 0.01
+    never = {"samplers": {"never": {"use": "probe/never", "label": 4}}}
+    assert run_of(never).labels.values.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+
+
+def test_a_latent_whose_labels_go_with_it_is_refused_where_a_class_never_occurs() -> None:
+    with pytest.raises(GancoreError, match=r"asks for images of class [0234568], of which the data have none; its author"):
+        steps(run_of(MIXTURE, TWO_CLASSES), 1)
+
+
 @pytest.mark.parametrize("use", ["standard/normal", "standard/uniform"])
 def test_the_standard_latents_draw_numbers_and_then_labels(use: str) -> None:
     drawn = run_of({"latent": {"use": use}}).latent(5, "latent", 3, 0)
@@ -114,6 +182,7 @@ def test_standard_normal_is_what_a_recipe_without_latents_has() -> None:
     [
         ({"latent": {"use": "normall"}}, "latent 'normall', which does not exist; did you mean 'normal'"),
         ({"latent": {"use": "standard/normal", "width": 3}}, "has no setting 'width'"),
+        ({"latent": {"use": "probe/halves"}}, "draws labels of shape (1000,) and type torch.float32 for 1000 images"),
         ({"latent": {"use": "probe/short"}}, "draws z of 15 rows, label of 16 rows for 16 images"),
         ({"latent": False}, "latent must be a table with a `use`"),
         ({"run": {"latent": "uniform"}}, "has no setting 'latent'"),

@@ -34,12 +34,15 @@ def gancore_samplers() -> Iterator[gancore.Component]:
     yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
     yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")
     yield gancore.Component("noisy", f"{PARTS}:Noisy", "Noise on the real images")
+    yield gancore.Component("never", f"{PARTS}:Never", "Never draws a class")
     yield gancore.Component("dim", f"{PARTS}:Dim", "A lossy measurement before D")
 
 
 @gancore.hookimpl
 def gancore_latents() -> Iterator[gancore.Component]:
     yield gancore.Component("mixture", f"{PARTS}:Mixture", "A component for each class")
+    yield gancore.Component("every-class", f"{PARTS}:EveryClass", "Labels of its own, of every class")
+    yield gancore.Component("halves", f"{PARTS}:Halves", "Labels that are no whole numbers")
     yield gancore.Component("short", f"{PARTS}:Short", "Fewer latents than asked for")
     yield gancore.Component("clashing", f"{PARTS}:Clashing", "A code called like a network")
 

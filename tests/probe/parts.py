@@ -85,6 +85,40 @@ class Short(gancore.Latent):
         return gancore.Latents(torch.zeros(number - 1, self.latent_dim), torch.zeros(number, dtype=torch.int64))
 
 
+class EveryClass(gancore.Latent):
+    """Labels of its own, of every class, whether it occurs or not."""
+
+    labels = "uniform"
+
+    def __init__(self, *, latent_dim: int, classes: int) -> None:
+        super().__init__()
+        self.latent_dim, self.classes = latent_dim, classes
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        z = torch.randn((number, self.latent_dim), generator=noise)
+        return gancore.Latents(z, torch.randint(0, self.classes, (number,), generator=noise))
+
+
+class Halves(EveryClass):
+    """Labels that are no whole numbers."""
+
+    any_label = False
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        return gancore.Latents(torch.zeros(number, self.latent_dim), torch.full((number,), 0.5))
+
+
+class Never(gancore.Sampler):
+    """Never draws a class that it leaves among the images."""
+
+    def __init__(self, *, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def weights(self, labels: Tensor) -> Tensor:
+        return (labels != self.label).double()
+
+
 class Clashing(gancore.Latent):
     """A code whose name is a network's."""
 

@@ -119,5 +119,4 @@ class Uniform(components.Normal):
     """Latents that are uniform on [-1, 1]."""
 
     def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
-        z = torch.rand((number, self.latent_dim), generator=noise, device=noise.device).mul_(2).sub_(1)
-        return gancore.Latents(z, torch.randint(0, self.classes, (number,), generator=noise, device=noise.device))
+        return gancore.Latents(torch.rand((number, self.latent_dim), generator=noise, device=noise.device).mul_(2).sub_(1))

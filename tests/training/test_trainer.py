@@ -28,6 +28,7 @@ from gancore.recipe.recipe import Recipe, check_table
 from gancore.training import checkpoint
 from gancore.training.evaluate import Evaluator
 from gancore.training.run_folder import RunFolder
+from gancore.training.sampling import sample
 from gancore.training.stopping import Interrupted
 from gancore.training.trainer import open_run, train
 from tests.hosts import BALANCE, CPU, FREE, GAME, registry, same
@@ -81,6 +82,7 @@ def test_a_run_leaves_recipe_environment_log_samples_checkpoint_and_weights(tmp_
     environment = json.loads((out / "environment.json").read_text())
     assert environment["parameters"].keys() == {"generator", "discriminator"}
     assert sum(environment["class_counts"]) == 1440
+    assert environment["label_counts"] == {str(label): 144 for label in range(10)}
     assert [entry["iteration"] for entry in lines(out / "log.jsonl")] == [2, 4, 6, 8]
     assert lines(out / "log.jsonl")[-1]["losses"].keys() == {"discriminator/adversarial", "generator/adversarial"}
     assert [path.name for path in sorted((out / "samples").iterdir())] == ["00000004.png", "00000008.png"]
@@ -228,6 +230,27 @@ def test_a_damaged_checkpoint_is_named_with_the_one_to_go_back_to_and_nothing_is
 def test_a_run_opens_as_its_newest_checkpoint_left_it(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", BALANCE)
     assert same(run, open_run(tmp_path / "run", registry(), CPU)) == []
+
+
+def test_a_run_knows_which_labels_to_ask_for_without_its_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tail = {
+        "samplers": {"tail": {"use": "standard/long-tail", "ratio": 16}},
+        "latent": {"use": "standard/normal", "labels": "data"},
+    }
+    expected = trained(tmp_path / "run", tail).latent(50, "some").label
+
+    def gone(*_: Any) -> Any:
+        raise GancoreError("the images are gone.")
+
+    monkeypatch.setattr("tests.standin.data.Digits.load", gone)
+    opened = open_run(tmp_path / "run", registry(), CPU)
+    assert torch.equal(opened.latent(50, "some").label, expected)
+    assert sample(opened, 12)[1].tolist() == [*range(10), 0, 1]
+    # A run of another version, or a damaged file: the data say it.
+    for text in ("{}", "[", '{"label_counts": {"3": "many"}}'):
+        RunFolder(tmp_path / "run").environment.write_text(text)
+        with pytest.raises(GancoreError, match="the images are gone"):
+            sample(open_run(tmp_path / "run", registry(), CPU), 12)
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_run_with_a_sentence(tmp_path: Path) -> None:

@@ -55,6 +55,19 @@ def test_the_distances_of_the_classes_and_groups_equal_those_of_scipys_matrix_ro
     assert scores["tail"] == pytest.approx(expected[4], rel=1e-6)
 
 
+def test_classes_that_no_image_was_trained_on_are_left_out() -> None:
+    real, fake = labeled(150, 5, 4, 1), labeled(127, 5, 4, 2)
+    asked = (fake[1] != 1) & (fake[1] != 2)
+    scores = fed(
+        IntraClassFrechetDistance(classes=5, class_counts=[500, 0, 0, 90, 5]), real, (fake[0][asked], fake[1][asked])
+    ).compute()
+    expected = [by_scipy(real[0][real[1] == k], fake[0][fake[1] == k]) for k in (0, 3, 4)]
+    assert scores == {
+        "intra_frechet": pytest.approx(np.mean(expected), rel=1e-6),
+        **{name: pytest.approx(value, rel=1e-6) for name, value in zip(("head", "medium", "tail"), expected, strict=True)},
+    }
+
+
 def test_a_class_of_fewer_images_than_features_has_a_distance() -> None:
     # Means 3 apart in each of 50 features, and the same deviations: the distance is that of the means.
     features = noise(12, 50)

@@ -59,8 +59,10 @@ def gancore_samplers() -> Iterator[Component]:
 @hookimpl
 def gancore_latents() -> Iterator[Component]:
     """Yield distributions of latents."""
-    yield Component("normal", "gancore_standard.latents:Normal", "Standard normal latents, uniform labels")
-    yield Component("uniform", "gancore_standard.latents:Uniform", "Latents uniform on [-1, 1], uniform labels")
+    yield Component("normal", "gancore_standard.latents:Normal", "Standard normal latents, labels uniform or as in the data")
+    yield Component(
+        "uniform", "gancore_standard.latents:Uniform", "Latents uniform on [-1, 1], labels uniform or as in the data"
+    )
 
 
 @hookimpl

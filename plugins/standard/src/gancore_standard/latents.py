@@ -1,8 +1,8 @@
-"""Latents whose numbers are independent, with labels that are uniform over the classes."""
+"""Latents whose numbers are independent of each other and of the label."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,14 +11,19 @@ from gancore import Latent, Latents
 
 
 class _Independent(Latent):
-    """Numbers of one distribution each, and labels that are uniform over the classes."""
+    """Numbers of one distribution each, and labels that core draws.
 
-    labels: ClassVar[str] = "uniform"
+    Args:
+        latent_dim: Width of the latent, from core.
+        attributes: Number of attributes of an image, from core.
+        labels: How labels are distributed: ``"uniform"``, each that occurs in the data (of attributes, each combination) as
+            often as any other; ``"data"``, as often as there. By default classes are uniform, and attributes as in the data.
+    """
 
-    def __init__(self, *, latent_dim: int, classes: int) -> None:
+    def __init__(self, *, latent_dim: int, attributes: int = 0, labels: Literal["uniform", "data"] | None = None) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.classes = classes
+        self.labels = labels or ("data" if attributes else "uniform")
 
     def numbers(self, shape: tuple[int, int], noise: torch.Generator) -> Tensor:
         """Return numbers (N, latent_dim)."""
@@ -26,8 +31,7 @@ class _Independent(Latent):
 
     def draw(self, number: int, noise: torch.Generator) -> Latents:
         """Return latents for `number` images."""
-        z = self.numbers((number, self.latent_dim), noise)
-        return Latents(z, torch.randint(0, self.classes, (number,), generator=noise, device=noise.device))
+        return Latents(self.numbers((number, self.latent_dim), noise))
 
 
 class Normal(_Independent):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -147,17 +147,18 @@ class CrossEntropy(gancore.LossTerm):
 
 
 class Normal(gancore.Latent):
-    """Standard normal latents, and labels that are uniform over the classes."""
+    """Standard normal latents, and labels that core draws.
 
-    labels: ClassVar[str] = "uniform"
+    Args:
+        labels: How they are distributed.
+    """
 
-    def __init__(self, *, latent_dim: int, classes: int) -> None:
+    def __init__(self, *, latent_dim: int, labels: Literal["uniform", "data"] = "uniform") -> None:
         super().__init__()
-        self.latent_dim, self.classes = latent_dim, classes
+        self.latent_dim, self.labels = latent_dim, labels
 
     def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
-        z = torch.randn((number, self.latent_dim), generator=noise, device=noise.device)
-        return gancore.Latents(z, torch.randint(0, self.classes, (number,), generator=noise, device=noise.device))
+        return gancore.Latents(torch.randn((number, self.latent_dim), generator=noise, device=noise.device))
 
 
 class Turns(gancore.Loop):

@@ -55,7 +55,8 @@ class IntraClassFrechetDistance(FeatureMetric):
     Intra FID (Miyato and Koyama 2018, arXiv:1802.05637, section 4); on long-tailed data NoisyTwins (arXiv:2304.05866) reports
     it, because one distance over all classes hardly sees a tail that has collapsed. Reports ``intra_frechet``, the mean over
     the classes; ``by_class``, one distance per class; and on long-tailed data ``head``, ``medium`` and ``tail``, means over the
-    classes of a group. All are 0 or more.
+    classes of a group. All are 0 or more. A class of which no image takes part in the training is left out, as the generator is
+    not asked for it; then there is no ``by_class``, whose places are the classes.
 
     The groups: of K classes, sorted by their training images (after samplers; among equals by their number), the K // 3 with
     most are the head, the K // 3 with fewest the tail, and the rest is in between; of 10 classes 3, 4 and 3. They are shares of
@@ -95,7 +96,8 @@ class IntraClassFrechetDistance(FeatureMetric):
             )
         super().__init__(network=network)
         self.classes = classes
-        self.groups = groups_of(class_counts)
+        self.occurring = [k for k, count in enumerate(class_counts) if count > 0]
+        self.groups = groups_of([class_counts[k] for k in self.occurring])
 
     def update_real(self, *, features: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         """Take in features (N, F) of real images and their classes (N,)."""
@@ -115,7 +117,7 @@ class IntraClassFrechetDistance(FeatureMetric):
         }
 
     def compute(self) -> dict[str, Any]:
-        """Return ``intra_frechet``, ``by_class``, and where the classes are unequal ``head``, ``medium`` and ``tail``.
+        """Return ``intra_frechet``, ``by_class`` of all classes, and where these are unequal ``head``, ``medium`` and ``tail``.
 
         Raises:
             GancoreError: Fewer than two images of a class on either side, features that are not finite or of different widths.
@@ -128,13 +130,14 @@ class IntraClassFrechetDistance(FeatureMetric):
         places = [self._places(self._real, where), self._places(self._fake, where)]
         by_class = [frechet_distance_of_samples(real[a], fake[b]) for a, b in zip(*places, strict=True)]
         means = {name: _mean([by_class[k] for k in group]) for name, group in self.groups.items()}
-        return {"intra_frechet": _mean(by_class), "by_class": by_class, **means}
+        every = {"by_class": by_class} if len(by_class) == self.classes else {}
+        return {"intra_frechet": _mean(by_class), **every, **means}
 
     def _places(self, images: _Labeled, where: str) -> list[Tensor]:
         """Return the places of each class's images."""
         labels = images.labels()
-        by_class = [(labels == k).nonzero()[:, 0] for k in range(self.classes)]
-        for k, places in enumerate(by_class):
+        by_class = [(labels == k).nonzero()[:, 0] for k in self.occurring]
+        for k, places in zip(self.occurring, by_class, strict=True):
             if len(places) < 2:
                 remedy = "choose a larger split" if images is self._real else "raise evaluation.samples"
                 has = f"class {k} has {len(places)} of {images.of}"
