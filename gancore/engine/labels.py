@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gancore.contract import DatasetInfo, Latent
+from gancore.errors import GancoreError
 from gancore.files import digest_of
 
 
@@ -79,6 +80,15 @@ class Labels:
         if not len(own):
             return drawn
         return torch.where(torch.isin(own, self.values), own, drawn) if own.ndim == drawn.ndim == 1 else own
+
+    def refuse_others(self, classes: Tensor, where: str) -> None:
+        """Refuse classes (N,) that never occur, which the latent at `where` has drawn; of attributes it may draw any."""
+        never = classes[~torch.isin(classes, self.values)] if classes.ndim == 1 else classes[:0]
+        if len(never):
+            raise GancoreError(
+                f"{where} asks for images of class {never[0]}, of which the data have none; its author must draw classes that "
+                "occur (`class_counts` says which), or leave labels to gancore."
+            )
 
     def distribution(self, latent: Latent, classes: int) -> str:
         """Return how the labels of a latent are distributed, for the protocol of scores; the same for the same labels alone."""

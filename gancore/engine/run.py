@@ -71,7 +71,7 @@ class Run:
         self.latents = 0
         self.losses: dict[str, Tensor] = {}
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
-        self._labels_checked = False
+        self._labels_seen = False
         self._active: tuple[int, frozenset[str]] = (-1, frozenset())
         self._phases: dict[tuple[str, frozenset[str]], Phase | None] = {}
         self.parts = Parts(plan, device, weights or {})
@@ -130,30 +130,21 @@ class Run:
                 f"{self.plan.latent.where} draws {shown} for {number} images; it must draw z, label and the codes "
                 f"{listed(self.prior.codes)}, each of as many rows."
             )
-        if not self._labels_checked:
-            self._labels_checked = True  # Once, for to look at labels the host waits for the device.
-            self._check_labels(self.latent(PROBE, "labels").label)
+        label, values = drawn.label, self.labels.values
+        if label.shape[1:] != values.shape[1:] or label.dtype != torch.int64:
+            raise GancoreError(
+                f"{self.plan.latent.where} draws labels of shape {tuple(label.shape)} and type {label.dtype}; the data have "
+                f"the shape {(number, *values.shape[1:])} and the type torch.int64."
+            )
+        if not (self.prior.any_label or self._labels_seen):
+            self._labels_seen = True  # Once, for to look at them the host waits for the device.
+            self.labels.refuse_others(self.latent(PROBE, "labels").label, self.plan.latent.where)
         return drawn
 
     @functools.cached_property
     def labels(self) -> Labels:
         """The labels of the training images, on the run's device."""
         return self.batches.labels.to(self.device)
-
-    def _check_labels(self, label: Tensor) -> None:
-        assert self.plan.latent is not None
-        values, where = self.labels.values, self.plan.latent.where
-        if label.shape[1:] != values.shape[1:] or label.dtype != torch.int64:
-            raise GancoreError(
-                f"{where} draws labels of shape {tuple(label.shape)} and type {label.dtype} for {len(label)} images; the data "
-                f"have them of shape {(len(label), *values.shape[1:])} and type torch.int64."
-            )
-        never = label[~torch.isin(label, values)] if label.ndim == 1 else label[:0]
-        if len(never):
-            raise GancoreError(
-                f"{where} asks for images of class {never[0]}, of which the data have none; its author must draw classes that "
-                "occur (`class_counts` says which), or leave labels to gancore."
-            )
 
     def generator(self, weights: str = "ema") -> Any:
         """Return the generator to sample from: its moving average where there is one and it is asked for."""
