@@ -56,6 +56,7 @@ SUPERVISED: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "plain": BASE,
     "a term with state": merge(BASE, BALANCE),
+    "a term's own parameter": merge(BASE, {"losses": {"learned": {"use": "probe/uncertain"}}}),
     "attack of shared gradient": merge(BASE, FREE),
     "gradient penalty": merge(BASE, PENALTY),
     "batch norm": merge(BASE, BATCH_NORM),

@@ -46,7 +46,10 @@ class LossTerm(nn.Module):
     it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop``, ``players`` and ``reads`` belong to every term, and
     core handles them.
 
-    A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute.
+    A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute. Its own ``nn.Parameter`` are
+    trained with the player whose loss it enters, by that player's optimizer; where it enters several, with the first of them in
+    the loop's order (`gancore.Loop.players`), whose turn alone then changes them. What shall not be trained is a buffer, or has
+    ``requires_grad_(False)``.
 
     Optional methods, each with parameters from the vocabulary:
 
@@ -55,8 +58,8 @@ class LossTerm(nn.Module):
     - ``attacked(self, *, ...)``, ``attacked_fake(self, *, ...)``: one value per image (N,); what an attack on the real
       (generated) images that the discriminator or the classifier sees raises. Terms without it take no part in an attack.
     - ``monitor(self) -> dict[str, Tensor]``: small tensors to log, read only when a log line is written.
-    - ``project(self, player: str, parameters: list[Tensor])``: changes parameters in place after the step of each player
-      in whose loss it takes part (weight clipping).
+    - ``project(self, player: str, parameters: list[Tensor])``: changes the parameters of a player's network and heads in place
+      after each step of a player in whose loss it takes part (weight clipping).
     """
 
     differentiates: ClassVar[frozenset[str] | set[str]] = frozenset()

@@ -147,10 +147,13 @@ class Parts:
             self.batch_norms_apart |= synchronize(network)
 
     def _player(self, name: str) -> Player:
+        plan, planned = self.plan, self.plan.optimizers[name]
         heads = list(self.heads.values()) if name == DISCRIMINATOR else []
-        planned = self.plan.optimizers[name]
-        optimizer = partial(planned.build, self.context())
-        return Player(name, self.networks[name], heads, optimizer, self.plan.factors(f"optimizers.{name}"), planned.where)
+        # A term's own parameters are trained with the first player, in the loop's order, whose loss it enters.
+        first = {label: next(player for player in plan.players if player in term.methods) for label, term in plan.terms.items()}
+        terms = [term for label, term in self.terms.items() if first[label] == name]
+        optimizer, schedules = partial(planned.build, self.context()), plan.factors(f"optimizers.{name}")
+        return Player(name, self.networks[name], heads, optimizer, schedules, planned.where, terms)
 
 
 def _check_batch_norm(module: nn.Module, planned: Planned[Any, Any]) -> None:

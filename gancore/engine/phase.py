@@ -228,7 +228,7 @@ class Phase:
         for label, term in self.terms.items():
             project = getattr(term, "project", None)
             if project is not None:
-                project(self.plan.player, self.player.parameters)
+                project(self.plan.player, self.player.weights)
             if "observe" in self.needs[label]:
                 term.observe(**self.arguments(label, "observe", values))
         if leaf is not None:

@@ -17,7 +17,7 @@ from gancore.plan import scheduled_numbers
 
 
 class Player:
-    """A trained network with its heads.
+    """A trained network with its heads, and what is trained with it.
 
     Args:
         name: The network's recipe label.
@@ -26,6 +26,11 @@ class Player:
         optimizer: Makes the optimizer of some parameters.
         schedules: Schedules of numbers of the optimizer, e.g. of ``lr``.
         where: Names the optimizer for errors.
+        terms: Loss terms whose own parameters are trained with it.
+
+    Attributes:
+        weights: Parameters of the network and its heads.
+        parameters: All that its optimizer changes: those, and its terms' own.
     """
 
     def __init__(
@@ -36,11 +41,15 @@ class Player:
         optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
         schedules: Mapping[str, Factor],
         where: str = "the optimizer",
+        terms: Sequence[nn.Module] = (),
     ) -> None:
         self.name = name
         self.network = network
         self.modules = [network, *heads]
-        self.parameters = [p for module in self.modules for p in module.parameters() if p.requires_grad]
+        self.weights, own = (
+            [p for module in modules for p in module.parameters() if p.requires_grad] for modules in (self.modules, terms)
+        )
+        self.parameters = [*self.weights, *own]
         if not self.parameters:
             raise GancoreError(f"{where} has nothing to do, for the {name} has no parameter to train.")
         self.optimizer = optimizer(self.parameters)

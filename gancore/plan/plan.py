@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import attrs
+from torch import nn
 
 from gancore.contract import (
     Attack,
@@ -109,7 +110,8 @@ class Planned(Generic[C, K]):
         """Return the component, of its settings and what core knows; `first` are the parameters that an optimizer takes.
 
         Raises:
-            GancoreError: A setting is missing, or the constructor refuses its arguments.
+            GancoreError: A setting is missing, the constructor refuses its arguments, or the component has parameters that
+                no player trains.
         """
         arguments = complete(self.cls, self.settings, where=self.where, context=context)
         try:
@@ -118,6 +120,12 @@ class Planned(Generic[C, K]):
             raise GancoreError(f"{self.where}: {error}") from error
         except (ValueError, TypeError, RuntimeError) as error:
             raise GancoreError(f"{self.where} can't be built: {error}") from error
+        idle = isinstance(built, nn.Module) and self.entry.group not in ("networks", "heads", "losses")
+        if idle and any(parameter.requires_grad for parameter in cast(nn.Module, built).parameters()):
+            raise GancoreError(
+                f"{self.where} has parameters, which nothing would train: only networks, heads and loss terms are trained; its "
+                "author must make buffers of them, or set requires_grad_(False)."
+            )
         return built
 
 

@@ -21,6 +21,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("greedy", f"{PARTS}:Greedy", "Wants an attack to raise activations")
     yield gancore.Component("balance", f"{PARTS}:Balance", "A term with state, of a classifier's decisions", "arXiv:1809.11096")
     yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
+    yield gancore.Component("uncertain", f"{PARTS}:Uncertain", "A loss with a learned weight")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
 
 

@@ -212,6 +212,20 @@ class Balance(gancore.LossTerm):
         self.steps.masked_fill_(ended, 0)
 
 
+class Uncertain(gancore.LossTerm):
+    """A loss with a learned weight: exp(-s) L + s (Kendall et al. 2018, Eq. 10), in both players' losses."""
+
+    def __init__(self, *, frozen: bool = False) -> None:
+        super().__init__()
+        self.s = nn.Parameter(torch.zeros(()), requires_grad=not frozen)
+
+    def discriminator(self, *, real_adversarial: Tensor) -> Tensor:
+        return (-self.s).exp() * real_adversarial.square().mean() + 3 * self.s
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return (-self.s).exp() * fake_adversarial.square().mean() + 3 * self.s
+
+
 class Untouchable(gancore.LossTerm):
     """A game on raw logits that does not say what an attack on it raises."""
 
