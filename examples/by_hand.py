@@ -13,7 +13,13 @@ This is what the recipe ::
     [loop]                   use = "fastrobgan/free-replay"  replays = 2
     [ema]                    decay = 0.9
 
-does, written out: no framework, one file, top to bottom. The test suite trains both and asks for the same weights to the
+does, written out: no framework, one file, top to bottom. Asked for labels, it does what the recipe does with these besides ::
+
+    [latent]                 use = "standard/normal"             labels = "data"
+    [networks.generator]     conditional = true
+    [heads.adversarial]      use = "standard/projection"
+
+The test suite trains both and asks for the same weights to the
 last bit, so this file is also the answer to "what does gancore compute?". Only the random draws and the networks are
 imported, for two loops can only agree when they start from the same numbers.
 
@@ -27,7 +33,7 @@ from typing import Any
 
 import torch
 from gancore_standard.datasets.digits import Digits
-from gancore_standard.heads import Linear
+from gancore_standard.heads import Linear, Projection
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
 from gancore_standard.samplers import LongTail
@@ -60,18 +66,28 @@ def built(label: str, make: Any) -> Any:
     return module.to(memory_format=torch.channels_last)
 
 
-def train(iterations: int) -> dict[str, Tensor]:
-    """Train for so many iterations and return the weights, by ``module.parameter``."""
+def train(iterations: int, *, conditional: bool = False) -> dict[str, Tensor]:
+    """Train for so many iterations and return the weights, by ``module.parameter``.
+
+    Args:
+        iterations: How many.
+        conditional: Whether generator and discriminator go by labels, of which the generator gets each as often as the data
+            have it.
+    """
     images, labels = Digits().load("train")
     chosen = LongTail(ratio=RATIO).select(labels, SEED)
     images, labels = images[chosen], labels[chosen]
 
     G = built(
         "networks.generator",
-        lambda: SNDCGANGenerator(channels=1, image_size=SIZE, classes=CLASSES, latent_dim=LATENT, width=0.25),
+        lambda: SNDCGANGenerator(
+            channels=1, image_size=SIZE, classes=CLASSES, latent_dim=LATENT, width=0.25, conditional=conditional
+        ),
     )
     D = built("networks.discriminator", lambda: SNDCGANDiscriminator(channels=1, image_size=SIZE, width=0.25))
-    head = built("heads.adversarial", lambda: Linear(features=D.features, spectral_norm=True))
+    projection = {"features": D.features, "classes": CLASSES, "spectral_norm": True}
+    linear = {"features": D.features, "spectral_norm": True}
+    head = built("heads.adversarial", lambda: Projection(**projection) if conditional else Linear(**linear))
     C = (
         built("networks.classifier", lambda: SmallCNN(channels=1, image_size=SIZE, classes=CLASSES))
         .eval()
@@ -96,20 +112,22 @@ def train(iterations: int) -> dict[str, Tensor]:
     for iteration in range(iterations):
         # One batch of data, widened by noise, is real (DSGAN, Eq. 1); data of another order, to be avoided, are joined to the
         # generated images (appendix C).
-        real = batch_of(images, draw=iteration)
+        real, real_label = batch_of(images, labels, draw=iteration)
         spread = torch.empty_like(real).normal_(generator=noise("sampler", "difference", iteration, 0))
         real = real + SPREAD * spread
-        avoided = batch_of(images, draw=iteration, seed=derive(SEED, "source", "avoid"))[: int(ALPHA * BATCH)]
-        number = BATCH - len(avoided)
+        avoided, avoided_label = batch_of(images, labels, draw=iteration, seed=derive(SEED, "source", "avoid"))
+        number = BATCH - int(ALPHA * BATCH)
+        avoided, avoided_label = avoided[: BATCH - number], avoided_label[: BATCH - number]
 
         # --- discriminator: the same batch several times, one backward each for D and for the perturbation
-        z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration, 0))
+        z, fake_label = latents(labels, draw=2 * iteration)
         with torch.no_grad():
-            fake = G(z)[:number]
+            fake = G(z, fake_label)[:number]
+        label = torch.cat([real_label, fake_label[:number], avoided_label])
         for _ in range(REPLAYS):
             seen = (real + delta).clamp(-1, 1).requires_grad_()
             with parametrize.cached():
-                logits = head(D(torch.cat([seen, fake, avoided])), None)
+                logits = head(D(torch.cat([seen, fake, avoided])), label)
             real_logits, fake_logits = logits.split(BATCH)
             loss = F.softplus(fake_logits - real_logits).mean()
             clear(d_parameters)
@@ -120,12 +138,12 @@ def train(iterations: int) -> dict[str, Tensor]:
             delta = (delta + EPSILON * grad.sign()).clamp(-EPSILON, EPSILON)
 
         # --- generator: fresh latents, the same real images, undisturbed
-        z = torch.randn(BATCH, LATENT, generator=noise("latent", 2 * iteration + 1, 0))
-        fake = G(z)
+        z, fake_label = latents(labels, draw=2 * iteration + 1)
+        fake = G(z, fake_label)
         with parametrize.cached():
-            fake_logits = head(D(fake), None)
+            fake_logits = head(D(fake), fake_label)
             with torch.no_grad():
-                real_logits = head(D(real), None)
+                real_logits = head(D(real), real_label)
         class_logits = C(fake)
         p = class_logits.softmax(1).mean(0)
         balance = (w.float() * p * p.log()).sum()
@@ -152,14 +170,22 @@ def train(iterations: int) -> dict[str, Tensor]:
     return {**state, "delta": delta, "N": N, "c": c, "w": w}
 
 
-def batch_of(images: Tensor, draw: int, seed: int = SEED) -> Tensor:
-    """Return batch number `draw` of an endless stream in which every image comes once per epoch."""
+def latents(labels: Tensor, draw: int) -> tuple[Tensor, Tensor]:
+    """Return draw number `draw` of latents, and of labels: those of as many images that are chosen at random."""
+    stream = noise("latent", draw, 0)
+    z = torch.randn(BATCH, LATENT, generator=stream)
+    chosen = (torch.rand(BATCH, generator=stream, dtype=torch.float64) * len(labels)).long()
+    return z, labels.sort().values[chosen]
+
+
+def batch_of(images: Tensor, labels: Tensor, draw: int, seed: int = SEED) -> tuple[Tensor, Tensor]:
+    """Return batch number `draw` of an endless stream in which every image comes once per epoch, and its labels."""
     position = draw * BATCH
     epochs = range(position // len(images), (position + BATCH - 1) // len(images) + 1)
     order = torch.cat([torch.randperm(len(images), generator=noise_for("cpu", seed, "epoch", epoch)) for epoch in epochs])
     start = position % len(images)
-    picked = images[order[start : start + BATCH]]
-    return (picked.float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last)
+    picked = order[start : start + BATCH]
+    return (images[picked].float() / 127.5 - 1.0).contiguous(memory_format=torch.channels_last), labels[picked]
 
 
 def noise(*purpose: str | int) -> torch.Generator:

@@ -8,7 +8,9 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
 
+from gancore.tools import Run
 from tests.compose.hosts import run_of, steps
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "by_hand.py"
@@ -37,6 +39,13 @@ RECIPE = {
 }
 
 
+CONDITIONAL = {
+    "latent": {"use": "standard/normal", "labels": "data"},
+    "networks": {"generator": {"conditional": True}},
+    "heads": {"adversarial": {"use": "standard/projection"}},
+}
+
+
 @pytest.fixture(scope="module")
 def by_hand() -> ModuleType:
     spec = importlib.util.spec_from_file_location("by_hand", SCRIPT)
@@ -51,8 +60,18 @@ def by_hand() -> ModuleType:
 def test_class_balance_free_replay_and_difference_seeking_compose_to_the_loop_by_hand(
     by_hand: ModuleType, iterations: int
 ) -> None:
-    expected = by_hand.train(iterations)
-    run = steps(run_of(base=RECIPE), iterations)
+    assert_the_same(by_hand.train(iterations), steps(run_of(base=RECIPE), iterations))
+
+
+@pytest.mark.parametrize("iterations", [1, 7])
+def test_with_labels_as_the_data_have_them_too(by_hand: ModuleType, iterations: int) -> None:
+    expected = by_hand.train(iterations, conditional=True)
+    assert_the_same(expected, steps(run_of(CONDITIONAL, base=RECIPE), iterations))
+    uniform = steps(run_of(CONDITIONAL, {"latent": {"labels": "uniform"}}, base=RECIPE), iterations)
+    assert not torch.equal(uniform.networks["generator"].linear.weight, expected["generator.linear.weight"])
+
+
+def assert_the_same(expected: dict[str, Tensor], run: Run) -> None:
     assert run.average is not None
     assert run.attack is not None
     parts = {
