@@ -17,9 +17,31 @@ NO_PLUGIN = "no plugin is installed; `pip install 'gancore[all]'` brings those o
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of `known`, or an empty string when nothing is near."""
-    near = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return ``" (did you mean 'x'?)"`` for the nearest of `known`, or an empty string when nothing is near."""
+    near = difflib.get_close_matches(word[:100], sorted(known), n=1, cutoff=0.6)
+    return f" (did you mean {shown(near[0])}?)" if near else ""
+
+
+def shown(value: object, most: int = 60) -> str:
+    """Return a value of a recipe, a file or a command line as a sentence quotes it: its `repr`, cut where that is longer."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of more digits than Python writes
+        text = f"a {type(value).__name__} too long to write"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def plain(text: str) -> str:
+    """Return a stranger's text without what a terminal would obey: control characters, marks that turn text around."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else " " if character.isspace() else "?" for character in text
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """Return each line of an error's text as it may be shown, its middle left out where it has more than 400 characters."""
+    lines = plain(str(error)).split("\n")
+    return "\n".join(line if len(line) <= 400 else f"{line[:240]} ... {line[-150:]}" for line in lines)
 
 
 def listed(names: Iterable[str], *, none: str = "none") -> str:

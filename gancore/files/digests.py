@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gancore.files.paths import as_path
+
 
 def digest(pieces: Iterable[bytes], characters: int = 12) -> str:
     """Return hexadecimal characters that change when any byte does; where the pieces end does not count.
@@ -32,6 +34,10 @@ def digest_of(value: Any, characters: int = 12) -> str:
 
 
 def cache_root() -> Path:
-    """Return the folder for what can be made again: GANCORE_CACHE, or ``~/.cache/gancore``."""
-    # Path.expanduser raises RuntimeError for a user that does not exist.
-    return Path(os.path.expanduser(os.environ.get("GANCORE_CACHE") or "~/.cache/gancore"))  # noqa: PTH111
+    """Return the folder for what can be made again: GANCORE_CACHE, or ``~/.cache/gancore``.
+
+    Raises:
+        GancoreError: GANCORE_CACHE is no path, or is not set for a user without a home folder.
+    """
+    named = os.environ.get("GANCORE_CACHE")
+    return as_path(named, "GANCORE_CACHE") if named else as_path("~/.cache/gancore", "without GANCORE_CACHE the cache")

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 
 from gancore.errors import GancoreError
+
+LARGEST = 262_144
+"""The most bytes of a file of TOML."""
+
+DEEPEST = 32
+"""The most levels of its tables and lists."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -18,24 +26,58 @@ def read(path: Path) -> dict[str, Any]:
     """Return the table in a file.
 
     Raises:
-        GancoreError: The file is missing, not UTF-8, or not TOML.
+        GancoreError: The file is missing, no file, of more than `LARGEST` bytes, not UTF-8, or no TOML of a recipe.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise GancoreError(f"{path} is not valid TOML: {error}; correct the file.") from error
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise GancoreError(f"{path} is no file; name a recipe, which is a TOML file.")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        return _parsed(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise GancoreError(f"{path} is not a text file in UTF-8; a recipe is a TOML file.") from error
+    except ValueError as error:
+        raise GancoreError(f"{path} is not valid TOML: {error}; correct the file.") from error
     except OSError as error:
         raise GancoreError(f"{path} can't be read: {error.strerror}.") from error
 
 
 def value(text: str) -> Any:
-    """Return what a text means on the right of ``=``; a bare word that is no TOML value is a string."""
+    """Return what a text means on the right of ``=``; a bare word that is no TOML value is a string.
+
+    Raises:
+        ValueError: It has no form in TOML, or none in a recipe.
+    """
+    text.encode("utf-8")  # a command line may hold what is no text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = _parsed(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the table in a text; `ValueError` says why it is none."""
+    if len(text) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST:,} bytes")
+    # What reads TOML takes the square of a key's length.
+    if any(piece.count(".") > DEEPEST for piece in re.split(r"[={\[,\n]", text)):
+        raise ValueError(f"a key has more than {DEEPEST} dots")
+    try:
+        table = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels") from None
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        level = [each for item in level for each in (item.values() if isinstance(item, dict) else item)]
+        if any(isinstance(item, int) and not -(2**63) <= item < 2**63 for item in level):
+            raise ValueError("a whole number has more than 64 bits")
+        if any(isinstance(item, date | time) for item in level):
+            raise ValueError("it has a date, which no recipe needs; write it as a text in quotes")
+        level = [item for item in level if isinstance(item, dict | list)]
+    if level:
+        raise ValueError(f"it is nested deeper than {DEEPEST} levels")
+    return table
 
 
 def dumps(table: Mapping[str, Any]) -> str:

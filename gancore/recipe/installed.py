@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import inspect
+import os
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from gancore import contract
-from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, shown
 from gancore.recipe.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
 
@@ -57,9 +60,11 @@ class Registry:
         if plugin is not None and plugin.problem and slash:
             raise GancoreError(f"{what} can't be used: {plugin.problem}")
         if plugin is None and slash and prefix != TORCH:
+            remedy = "ask whoever named it where it comes from"
+            if f"gancore-plugin-{prefix}" in _own_distributions():
+                remedy = f"try `pip install gancore-plugin-{prefix}`"
             near = did_you_mean(prefix, self._plugins)
-            remedy = f"try `pip install gancore-plugin-{prefix}`."
-            raise GancoreError(f"{what} needs the plugin {prefix!r}, which is not installed{near}; {remedy}")
+            raise GancoreError(f"{what} needs the plugin {shown(prefix)}, which is not installed{near}; {remedy}.")
 
     def components(self, kind: str | None = None) -> list[Declared]:
         """Return the components of a kind, or all."""
@@ -87,8 +92,8 @@ class Registry:
             return matches[0]
         if matches:
             names = " and ".join(f"{c.full_name} (of {c.distribution} {c.version})" for c in matches)
-            raise GancoreError(f"{where} uses {name!r}, which is ambiguous: it may be {names}; write the full name.")
-        what = f"{where} uses the {kind} {name!r}, which"
+            raise GancoreError(f"{where} uses {shown(name)}, which is ambiguous: it may be {names}; write the full name.")
+        what = f"{where} uses the {kind} {shown(name)}, which"
         if others := {c.kind for c in self.components() if name in (c.full_name, c.name)}:
             raise GancoreError(f"{what} is {' and '.join(map(_a, sorted(others)))}, not {_a(kind)}.")
         self._check_plugin(name, what)
@@ -141,10 +146,11 @@ class Registry:
         if len(matches) == 1:
             return recipes[matches[0]]
         if matches:
-            raise GancoreError(f"the recipe {name!r} is ambiguous: it may be {' or '.join(matches)}; write the full name.")
-        self._check_plugin(name, f"the recipe {name!r}")
-        why = f"{did_you_mean(name, [*recipes, *bare])}; see `gancore recipes`, or name a .toml file."
-        raise GancoreError(f"there is no recipe {name!r}{why if self._plugins else f': {NO_PLUGIN}'}")
+            raise GancoreError(f"the recipe {shown(name)} is ambiguous: it may be {' or '.join(matches)}; write the full name.")
+        self._check_plugin(name, f"the recipe {shown(name)}")
+        near = f"; for the file of that name write ./{name}" if os.path.isfile(name) else did_you_mean(name, [*recipes, *bare])  # noqa: PTH113
+        why = f"{near}; see `gancore recipes`, or name a .toml file."
+        raise GancoreError(f"there is no recipe {shown(name)}{why if self._plugins else f': {NO_PLUGIN}'}")
 
     def observers(self, names: Collection[str]) -> Callable[..., None]:
         """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""
@@ -186,6 +192,13 @@ def _mismatch(kind: str, loaded: Any) -> str | None:
 
 def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _own_distributions() -> set[str]:
+    """Return the distributions that ``gancore[all]`` brings; what else a recipe names may be a stranger's trap."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return {re.split(r"[^\w-]", need)[0] for need in metadata.requires("gancore") or ()}
+    return set()
 
 
 @functools.cache

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from gancore.errors import GancoreError, did_you_mean, listed
-from gancore.files import toml
-from gancore.recipe.tables import TABLES
+from gancore.errors import GancoreError, did_you_mean, listed, shown
+from gancore.files import as_path, toml
+from gancore.recipe.tables import GROUPS, SINGLE, TABLES
 
 if TYPE_CHECKING:
     from gancore.recipe.installed import Registry
 
 TEXTS = ("summary", "cite", "extends")
+"""Keys of a recipe beside its tables. A summary is of the file that has it alone; citations are of all that are layered."""
+
+SWITCHES = (*GROUPS, "ema", "evaluation")
+"""Tables that ``= false`` switches off."""
 
 
 @attrs.frozen
@@ -27,33 +32,62 @@ class Layer:
     chain: tuple[str, ...]
 
 
-def read_layer(name: str, registry: Registry, *, _seen: tuple[str, ...] = ()) -> Layer:
-    """Read one recipe file and merge it over what it extends."""
-    path = Path(name)
-    if not (path.suffix == ".toml" or path.is_file()):
-        path = registry.recipe_path(name)
-    if name in _seen:
-        raise GancoreError(f"recipe {name} extends itself: {' -> '.join((*_seen, name))}; remove one `extends`.")
+def read_layer(name: str, registry: Registry, *, _above: Mapping[Path, str] | None = None) -> Layer:
+    """Read one recipe file and merge it over what it extends.
+
+    Args:
+        name: The name of an installed recipe, or a path: it ends in ``.toml``, or begins with ``.``, ``/`` or ``~``.
+        registry: The installed plugins.
+    """
+    path = as_path(name, "the recipe") if is_path(name) else registry.recipe_path(name)
+    above = {**(_above or {}), path.resolve(): name}
+    if len(above) == len(_above or {}) or len(above) > toml.DEEPEST:
+        how = "extends itself" if len(above) <= toml.DEEPEST else "is the last of too many that extend each other"
+        raise GancoreError(f"recipe {name} {how}, by way of {', '.join(above.values())}; remove one `extends`.")
     table = toml.read(path)
     check_tables(table, name)
     extended = table.pop("extends", None)
     if extended is None:
         return Layer(table, (name,))
-    if not isinstance(extended, str):
-        raise GancoreError(f"{name}: extends must be the name of a recipe, not {extended!r}.")
     # A recipe beside this one may be named by its file.
-    if extended.endswith(".toml") and not Path(extended).is_absolute():
-        extended = str(path.parent / extended)
-    base = read_layer(extended, registry, _seen=(*_seen, name))
-    return Layer(merge(base.table, table), (*base.chain, name))
+    if is_path(extended):
+        extended = str(path.parent / os.path.expanduser(extended))  # noqa: PTH111
+    base = read_layer(extended, registry, _above=above)
+    return Layer(laid(base.table, table), (*base.chain, name))
+
+
+def is_path(name: str) -> bool:
+    """Return whether a recipe is named by its file; any other name is an installed recipe's, whatever files lie around."""
+    return name.endswith(".toml") or name.startswith((".", "/", "~"))
 
 
 def check_tables(table: Mapping[str, Any], name: str) -> None:
-    """Refuse tables that a recipe does not have."""
+    """Refuse tables that a recipe does not have, tables that are none, and texts that are none."""
     known = (*TABLES, *TEXTS)
-    for key in table:
+    for key, value in table.items():
         if key not in known:
-            raise GancoreError(f"{name}: there is no table [{key}]{did_you_mean(key, known)} (known: {listed(known)}).")
+            near = did_you_mean(key, known)
+            raise GancoreError(f"{name}: there is no table [{shown(key)[1:-1]}]{near} (known: {listed(known)}).")
+        if key in TABLES and not isinstance(value, Mapping) and not (value is False and key in SWITCHES):
+            what = "hold tables, one a component" if key in GROUPS else f"be a table{' with a `use`' if key in SINGLE else ''}"
+            raise GancoreError(f"{name}: {key} must {what}, not {shown(value)}.")
+        several = value if key == "cite" and isinstance(value, list) else [value]
+        if key in TEXTS and not all(isinstance(text, str) for text in several):
+            what = "the name of a recipe" if key == "extends" else "a text"
+            raise GancoreError(f"{name}: {key} must be {what}, not {shown(value)}.")
+
+
+def cited(table: Mapping[str, Any]) -> list[str]:
+    """Return the papers that a recipe's table names."""
+    cite = table.get("cite", [])
+    return [cite] if isinstance(cite, str) else list(cite)
+
+
+def laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one recipe's table merged over another's: its summary, or none, and the papers of both."""
+    papers = list(dict.fromkeys([*cited(base), *cited(over)]))
+    table = merge({key: value for key, value in base.items() if key != "summary"}, over)
+    return {**table, "cite": papers} if papers else table
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,9 +115,12 @@ def assigned(table: Mapping[str, Any], assignments: Iterable[str], where: str = 
     for text in assignments:
         key, equals, value = text.partition("=")
         words = [word.strip() for word in key.split(".")]
-        if not equals or not all(words):
-            raise GancoreError(f"{where} {text!r} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
-        nested: Any = toml.value(value.strip())
+        if not equals or not all(words) or len(words) > toml.DEEPEST:
+            raise GancoreError(f"{where} {shown(text)} is not of the form KEY=VALUE, e.g. losses.balance.weight=5.")
+        try:
+            nested: Any = toml.value(value.strip())
+        except ValueError as error:
+            raise GancoreError(f"{where} {shown(text)} can't be read: {error}; write another value.") from error
         for word in reversed(words):
             nested = {word: nested}
         table = merge(table, nested)
@@ -109,4 +146,6 @@ def refuse_conflicts(layers: Sequence[Layer]) -> None:
             other, claimed = claims.setdefault(path, (name, value))
             if claimed != value:
                 key = ".".join(path)
-                raise GancoreError(f"{other} and {name} can't be combined: they set {key} to {claimed!r} and {value!r}.")
+                raise GancoreError(
+                    f"{other} and {name} can't be combined: they set {key} to {shown(claimed)} and {shown(value)}."
+                )

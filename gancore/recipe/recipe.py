@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 
 from gancore.contract import check, convert
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.files import digest_of
-from gancore.recipe.layers import assigned, check_tables, merge, read_layer, refuse_conflicts
+from gancore.recipe.layers import TEXTS, assigned, check_tables, cited, laid, merge, read_layer, refuse_conflicts
 from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
@@ -98,23 +98,23 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Twelve characters that change when the recipe does."""
-        return digest(self.table)
+        """Twelve characters that change when the recipe does, but for its texts and `run.accelerate`."""
+        return digest_of(identity(self.table))
+
+    @property
+    def cites(self) -> list[str]:
+        """The papers of all files and components in it."""
+        declared = [each.declared for each in (*self.entries.values(), *self.schedules.values())]
+        papers = [*cited(self.table), *(component.cite for component in (*declared, *self.accelerators))]
+        return [paper for paper in dict.fromkeys(papers) if paper]
 
 
 def identity(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's table without what says how it is computed, and nothing of what: ``run.accelerate``."""
-    run = table.get("run")
-    if not isinstance(run, Mapping) or "accelerate" not in run:
-        return {**table}
-    run = {key: value for key, value in run.items() if key != "accelerate"}
-    return {**{key: value for key, value in table.items() if key != "run"}, **({"run": run} if run else {})}
-
-
-def digest(table: Mapping[str, Any]) -> str:
-    """Return twelve characters that change when anything in the table does, except its texts and `run.accelerate`."""
-    table = {key: value for key, value in identity(table).items() if key not in ("summary", "cite")}
-    return digest_of(table)
+    """Return a recipe's table without what says how it is computed, and nothing of what: its texts, and ``run.accelerate``."""
+    own = {key: value for key, value in table.items() if key not in TEXTS}
+    if isinstance(run := own.get("run"), Mapping):  # a run's folder may hold anything
+        own["run"] = {key: value for key, value in run.items() if key != "accelerate"}
+    return {key: value for key, value in own.items() if key != "run" or value}
 
 
 def read(
@@ -139,7 +139,11 @@ def read(
     """
     layers = [read_layer(each, registry) for each in (name, *overlays)]
     refuse_conflicts(layers)
-    table = assigned(functools.reduce(merge, (layer.table for layer in layers)), assignments)
+    table = functools.reduce(laid, (layer.table for layer in layers))
+    # What is said of one file is not so of what others make of it; how long and by which seed it is trained does not matter.
+    if overlays or overrides or not all(text.strip().startswith("run.") for text in assignments):
+        table = {key: value for key, value in table.items() if key != "summary"}
+    table = assigned(table, assignments)
     chain = [link for layer in layers for link in layer.chain]
     return check_table(merge(table, overrides or {}), registry, name=" + ".join([name, *overlays]), layers=chain)
 
@@ -201,7 +205,7 @@ class _Reader:
         place = f"{self.name}: {group}" if group == label else f"{self.name}: {group}.{label}"
         if not isinstance(settings, dict):
             hint = " (false switches it off)" if group in GROUPS else ""
-            raise GancoreError(f"{place} must be a table with a `use`{hint}, not {settings!r}.")
+            raise GancoreError(f"{place} must be a table with a `use`{hint}, not {shown(settings)}.")
         use = settings.get("use", DEFAULTS.get(group))
         if use is None:
             others = [other for other in siblings if other != label]
@@ -231,7 +235,7 @@ class _Reader:
         for place, number, settings in [*places, ("ema", "decay", table.get("ema", {}))]:
             several = settings.get("schedules", {}) if place.startswith("optimizers.") else {}
             if not isinstance(several, dict):
-                raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {several!r}.")
+                raise GancoreError(f"{self.name}: {place}.schedules must be a table of schedules, not {shown(several)}.")
             if "schedule" in settings and number in several:
                 raise GancoreError(f"{self.name}: {place} has two schedules of {number}; leave one out.")
             own = {number: settings["schedule"]} if "schedule" in settings else {}
@@ -241,19 +245,17 @@ class _Reader:
 
     def checked(self, cls: type[T], group: str, settings: Any, leave: Collection[str] = ()) -> T:
         """Return a table that core handles, all but some of its keys."""
-        if not isinstance(settings, Mapping):
-            raise GancoreError(f"{self.name}: {group} must be a table, not {settings!r}.")
         own = {key: value for key, value in settings.items() if key not in leave}
         return cls(**check(cls, own, where=f"{self.name}: {group}"))
 
 
 def _without_removed(table: dict[str, Any], name: str) -> dict[str, Any]:
     for key in GROUPS:
-        group = table.get(key, {})
-        if group is not False and not isinstance(group, Mapping):
-            raise GancoreError(f"{name}: {key} must hold tables, one a component, not {group!r}.")
-        for label in group or ():
+        group = table.get(key) or {}
+        for label in group:
             if not _LABEL.fullmatch(label):
-                raise GancoreError(f"{name}: the label {key}.{label} must be lower-case letters, digits and underscores.")
-        table[key] = {label: entry for label, entry in (group or {}).items() if entry is not False}
-    return {key: value for key, value in table.items() if value is not False or key not in ("ema", "evaluation")}
+                raise GancoreError(
+                    f"{name}: the label {key}.{shown(label)[1:-1]} must be lower-case letters, digits and underscores."
+                )
+        table[key] = {label: entry for label, entry in group.items() if entry is not False}
+    return {key: value for key, value in table.items() if value is not False}

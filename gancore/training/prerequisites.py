@@ -50,7 +50,8 @@ def training_recipe(plan: Plan, place: str) -> Recipe:
     planned = wanted(plan)[place]
     name, where = planned.keys.trained_by, planned.where
     layer = read_layer(name, plan.registry)
-    table = layer.table
+    # A summary speaks of the file's own data.
+    table = {key: value for key, value in layer.table.items() if key != "summary"}
     for inherited in planned.keys.inherits:
         if inherited not in TABLES:
             raise GancoreError(f"{where} can't inherit [{inherited}]: there is no such table (known: {listed(TABLES)}).")

@@ -113,6 +113,7 @@ def environment_of(run: Run) -> dict[str, Any]:
     return {
         "recipe_name": run.recipe.name,
         "recipes": list(run.recipe.layers),
+        "cites": run.recipe.cites,
         "gancore": __version__,
         "plugins": run.plan.registry.plugin_versions(run.recipe.plugins),
         "torch": torch.__version__,

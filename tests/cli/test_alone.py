@@ -62,7 +62,8 @@ def test_the_lists_say_that_nothing_is_installed(command: str, tmp_path: Path) -
         ("digits", f"there is no recipe 'digits': {NOTHING}"),
         (
             "gans/digits",
-            "the recipe 'gans/digits' needs the plugin 'gans', which is not installed; try `pip install gancore-plugin-gans`.",
+            "the recipe 'gans/digits' needs the plugin 'gans', which is not installed; "
+            "ask whoever named it where it comes from.",
         ),
         ("tiny.toml", "needs the plugin 'standard', which is not installed; try `pip install gancore-plugin-standard`."),
     ],

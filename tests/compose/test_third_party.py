@@ -147,7 +147,7 @@ BROKEN = {
     "an exit while importing": ("raise SystemExit(3)", "importing it raised SystemExit: 3"),
     "a mistyped hook": (
         HOOK.format(name="gancore_los_terms", arguments="", body=COMPONENT),
-        "gancore_los_terms is no hook of gancore; did you mean 'gancore_loss_terms'?",
+        "gancore_los_terms is no hook of gancore (did you mean 'gancore_loss_terms'?)",
     ),
     "a hook without its decorator": (
         "import gancore\ndef gancore_loss_terms():\n    " + COMPONENT,

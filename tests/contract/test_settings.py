@@ -60,13 +60,13 @@ def test_numbers_written_without_a_point_are_taken_for_floats_and_keep_their_val
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"gama": 1.0}, "here has no setting 'gama'; did you mean 'gamma'?"),
+        ({"gama": 1.0}, "here has no setting 'gama' (did you mean 'gamma'?)"),
         ({"gamma": "ten"}, "here: gamma must be a number above 0, not 'ten'."),
         ({"gamma": 0}, "here: gamma must be a number above 0, not 0."),
         ({"gamma": True}, "here: gamma must be a number above 0, not True."),
         ({"gamma": math.nan}, "here: gamma must be a number above 0, not nan."),
         ({"gamma": math.inf}, "here: gamma must be a number above 0, not inf."),
-        ({"mode": "sotf"}, "here: mode must be one of 'hard', 'soft', not 'sotf'; did you mean 'soft'?"),
+        ({"mode": "sotf"}, "here: mode must be one of 'hard', 'soft', not 'sotf' (did you mean 'soft'?)"),
         ({"mode": 1}, "here: mode must be one of 'hard', 'soft', not 1."),
         ({"betas": [0.5]}, "here: betas must be a list of 2: a number, a number, not [0.5]."),
         ({"sizes": [1, 0]}, "here: sizes must be a list of: a whole number at least 1 or nothing, not [1, 0]."),

@@ -180,7 +180,7 @@ def test_standard_normal_is_what_a_recipe_without_latents_has() -> None:
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ({"latent": {"use": "normall"}}, "latent 'normall', which does not exist; did you mean 'normal'"),
+        ({"latent": {"use": "normall"}}, "latent 'normall', which does not exist (did you mean 'normal'"),
         ({"latent": {"use": "standard/normal", "width": 3}}, "has no setting 'width'"),
         ({"latent": {"use": "probe/halves"}}, "draws labels of shape (16,) and type torch.float32; the data have"),
         ({"latent": {"use": "probe/short"}}, "draws z of 15 rows, label of 16 rows for 16 images"),

@@ -129,10 +129,10 @@ def test_a_recipe_that_names_its_optimizers_needs_not_the_one_that_stands_in(mon
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"use": "adamm"}, "which does not exist; did you mean 'adam'"),
+        ({"use": "adamm"}, "which does not exist (did you mean 'adam'"),
         (
             {"use": "torch/AdamWW"},
-            "which does not exist; did you mean 'torch/AdamW'?; see `gancore components optimizer` and torch.optim.",
+            "which does not exist (did you mean 'torch/AdamW'?); see `gancore components optimizer` and torch.optim.",
         ),
         ({"use": "torch/AdamW", "momentum": 0.9}, "has no setting 'momentum'"),
         ({"use": "torch/AdamW", "lr": "fast"}, "lr must be a number, not 'fast'"),

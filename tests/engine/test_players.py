@@ -83,11 +83,11 @@ def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"use": "adm"}, "optimizer 'adm', which does not exist; did you mean 'adam'"),
+        ({"use": "adm"}, "optimizer 'adm', which does not exist (did you mean 'adam'"),
         ({"lr": 0}, "lr must be a number above 0"),
         ({"momentum": 0.9}, "no setting 'momentum'"),
         ({"schedule": "linear"}, "schedule.lr must be a table"),
-        ({"schedule": {"use": "linaer"}}, "schedule 'linaer', which does not exist; did you mean 'linear'"),
+        ({"schedule": {"use": "linaer"}}, "schedule 'linaer', which does not exist (did you mean 'linear'"),
         ({"schedule": {"use": "steps", "at": 5}}, "at must be a list"),
         ({"schedule": {"use": "exponential"}}, "needs the setting 'period'"),
         ({"betas": [0.5, 1.0]}, "betas"),

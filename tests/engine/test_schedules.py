@@ -119,7 +119,7 @@ def test_the_plan_and_the_table_say_what_the_schedules_are() -> None:
     [
         (
             {"optimizers": {"generator": {"schedules": {"bta1": {"use": "linear"}}}}},
-            "optimizers.generator (standard/adam) has no number 'bta1' that a schedule could multiply; did you mean 'beta1'?",
+            "optimizers.generator (standard/adam) has no number 'bta1' that a schedule could multiply (did you mean 'beta1'?)",
         ),
         ({"optimizers": {"generator": {"schedules": {"weight_decay": {"use": "linear"}}}}}, "no number 'weight_decay'"),
         ({"optimizers": {"generator": {"schedules": 3}}}, "optimizers.generator.schedules must be a table of schedules, not 3"),

@@ -207,7 +207,7 @@ def test_a_head_may_be_read_in_place_of_another():
     ("reads", "message"),
     [
         ({"classifier": "third"}, "asks for 'real_third'"),
-        ({"clasifier": "second"}, "'clasifier', which no parameter of it names; did you mean 'classifier'"),
+        ({"clasifier": "second"}, "'clasifier', which no parameter of it names (did you mean 'classifier'"),
         ({"classifier": 3}, "reads"),
         ("second", "reads"),
     ],

@@ -11,7 +11,7 @@ from gancore import GancoreError
 from gancore.files import toml
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table, read
-from gancore.recipe.tables import TermKeys
+from gancore.recipe.tables import GROUPS, TABLES, TermKeys
 from tests.hosts import registry
 
 BASE = """
@@ -134,3 +134,74 @@ def test_every_shipped_recipe_says_what_it_is() -> None:
 )
 def test_the_keys_of_a_term_say_when_it_takes_part(keys: TermKeys, active: list[int]) -> None:
     assert [iteration for iteration in range(6) if keys.active(iteration)] == active
+
+
+def test_a_summary_is_of_the_file_that_has_it_alone(folder: Path) -> None:
+    (folder / "mine.toml").write_text('extends = "base.toml"\n[data]\nuse = "digits"\n')
+    assert "summary" not in read(str(folder / "mine.toml"), registry()).table
+    assert "summary" not in layered(folder, 'summary = "Fragment"\n[run]\nseed = 4\n').table
+    assert "summary" not in layered(folder, sets=("data.flip=true",)).table
+    assert layered(folder, sets=("run.seed=4",)).table["summary"] == "Base"
+    assert layered(folder, sets=("data.flip=true", "summary=Ana's run")).table["summary"] == "Ana's run"
+
+
+def test_the_papers_of_all_files_and_components_are_kept(folder: Path) -> None:
+    (folder / "base.toml").write_text('cite = "arXiv:1"\n' + BASE)
+    (folder / "child.toml").write_text('extends = "base.toml"\ncite = ["arXiv:2", "arXiv:1"]\n')
+    (folder / "over.toml").write_text('cite = "arXiv:3"\n[losses.balance]\nuse = "probe/balance"\n')
+    recipe = read(str(folder / "child.toml"), registry(), overlays=[str(folder / "over.toml")])
+    assert recipe.table["cite"] == ["arXiv:1", "arXiv:2", "arXiv:3"]
+    of_components = {entry.declared.cite for entry in recipe.entries.values() if entry.declared.cite}
+    assert "arXiv:1809.11096" in of_components
+    assert recipe.cites[:3] == ["arXiv:1", "arXiv:2", "arXiv:3"]
+    assert set(recipe.cites) == {"arXiv:1", "arXiv:2", "arXiv:3", *of_components}
+    assert len(recipe.cites) == len(set(recipe.cites))
+    assert recipe.digest == read(str(folder / "base.toml"), registry(), overlays=[str(folder / "over.toml")]).digest
+
+
+@pytest.mark.parametrize("text", ["summary = 3", "cite = 3", "cite = [3]", "extends = ['x']", "summary = ['x']"])
+def test_texts_that_are_none_are_refused(folder: Path, text: str) -> None:
+    (folder / "bad.toml").write_text(text)
+    with pytest.raises(GancoreError, match=rf"{text.split(' ')[0]} must be "):
+        read(str(folder / "bad.toml"), registry())
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("value", ["true", "3", "[1]", "'x'"])
+def test_a_table_that_is_none_is_refused(folder: Path, table: str, value: str) -> None:
+    with pytest.raises(GancoreError, match=rf"{table} must (be a table|hold tables)"):
+        layered(folder, sets=(f"{table}={value}",))
+
+
+@pytest.mark.parametrize("table", sorted({*TABLES} - {*GROUPS, "ema", "evaluation"}))
+def test_a_table_that_every_recipe_has_can_not_be_switched_off(folder: Path, table: str) -> None:
+    with pytest.raises(GancoreError, match=rf"{table} must be a table.*, not False"):
+        layered(folder, sets=(f"{table}=false",))
+
+
+def test_recipes_in_a_circle_are_refused_wherever_they_lie(folder: Path) -> None:
+    (folder / "below").mkdir()
+    (folder / "a.toml").write_text('extends = "below/b.toml"\n')
+    (folder / "below" / "b.toml").write_text('extends = "../a.toml"\n')
+    with pytest.raises(GancoreError, match=r"a.toml extends itself, by way of ") as caught:
+        read(str(folder / "a.toml"), registry())
+    assert len(str(caught.value)) < 1000
+
+
+def test_too_many_recipes_that_extend_each_other_are_refused(folder: Path) -> None:
+    for number in range(60):
+        (folder / f"r{number}.toml").write_text(f'extends = "r{number + 1}.toml"\n')
+    with pytest.raises(GancoreError, match="too many that extend each other"):
+        read(str(folder / "r0.toml"), registry())
+
+
+def test_a_file_takes_no_installed_recipes_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "probe").mkdir()
+    for name in ("game", "probe/game", "mine"):
+        (folder / name).write_text(BASE)
+    assert "Base" not in str(read("game", registry()).table.get("summary"))
+    assert "Base" not in str(read("probe/game", registry()).table.get("summary"))
+    assert read("./game", registry()).table["summary"] == "Base"
+    with pytest.raises(GancoreError, match=r"there is no recipe 'mine'; for the file of that name write ./mine"):
+        read("mine", registry())

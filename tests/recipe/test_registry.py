@@ -55,10 +55,10 @@ def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "sentence"),
     [
-        ("loss", "hnige", "here uses the loss 'hnige', which does not exist; did you mean 'hinge'?"),
+        ("loss", "hnige", "here uses the loss 'hnige', which does not exist (did you mean 'hinge'?)"),
         ("loss", "standard/hnige", "did you mean 'standard/hinge'?"),
         ("loss", "linear", "is a head and a schedule, not a loss."),
-        ("loss", "nowhere/term", "try `pip install gancore-plugin-nowhere`"),
+        ("loss", "nowhere/term", "which is not installed; ask whoever named it where it comes from."),
         ("loss", "standrad/hinge", "did you mean 'standard'?"),
     ],
 )

@@ -16,7 +16,7 @@ from gancore import GancoreError
 from gancore.plan.load import make_plan
 from gancore.recipe import Registry
 from gancore.recipe.layers import merge
-from gancore.recipe.recipe import Recipe, check_table, digest
+from gancore.recipe.recipe import Recipe, check_table, identity
 from gancore.training.trainer import train
 from tests.hosts import CPU, GAME, registry, same
 from tests.training.test_trainer import Watcher
@@ -117,7 +117,7 @@ def test_what_it_says_later_is_told_and_kept(tmp_path: Path) -> None:
 
 def test_accelerators_are_no_part_of_the_identity_and_named_in_full(tmp_path: Path) -> None:
     assert recipe_of().digest == recipe_of("outer").digest == recipe_of("outer", "inner").digest
-    assert digest({}) == digest({"run": {"accelerate": ["outer"]}})
+    assert identity({}) == identity({"run": {"accelerate": ["outer"]}})
     assert recipe_of("outer").table["run"]["accelerate"] == ["fast/outer"]
     trained(tmp_path, "outer")
     CALLS.clear()
@@ -151,7 +151,7 @@ def test_what_fails_gives_a_sentence_and_writes_nothing(name: str, sentence: str
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["outr"], "test: run.accelerate uses the accelerator 'outr', which does not exist; did you mean 'outer'?"),
+        (["outr"], "test: run.accelerate uses the accelerator 'outr', which does not exist (did you mean 'outer'?)"),
         (["warp/drive"], "needs the plugin 'warp', which is not installed"),
         (["hinge"], "is a loss, not an accelerator"),
         ("outer", "run"),

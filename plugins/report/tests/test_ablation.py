@@ -254,7 +254,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no such part": (
         {},
         {"drops": ["losses.balence"]},
-        r"^test has no part 'losses.balence' to drop; did you mean 'losses.balance'\? \(it has: ema, evaluation, heads.adver",
+        r"^test has no part 'losses.balence' to drop \(did you mean 'losses.balance'\?\) \(it has: ema, evaluation, heads",
     ),
     "a metric": ({}, {"drops": ["metrics.fid"]}, "^test has no part 'metrics.fid' to drop"),
     "a table that can't be off": ({}, {"drops": ["data"]}, "^test has no part 'data' to drop"),

@@ -268,10 +268,10 @@ def test_a_run_without_the_asked_iteration_is_a_row_of_dashes(make: MakeRun) -> 
 # -- what is refused -------------------------------------------------------------------------------------------------------
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "a score that no run has": ({"metrics": ["fit"]}, r"^none of the runs was scored by 'fit'; did you mean 'fid'\?"),
+    "a score that no run has": ({"metrics": ["fit"]}, r"^none of the runs was scored by 'fit' \(did you mean 'fid'\?\)"),
     "an iteration that no run has": ({"at": "7"}, r"^one has no scores of iteration 7 .*20, 40\)\. Nor has any other"),
     "no evaluation": ({"at": "first"}, "^--at 'first' is neither last, nor an iteration"),
-    "the best of a score that no run has": ({"at": "best:fid"}, "no run has the score 'fid'; did you mean 'fid/fid'"),
+    "the best of a score that no run has": ({"at": "best:fid"}, "no run has the score 'fid'.*did you mean 'fid/fid'"),
     "the best of a score without a direction": ({"at": "best:fid/other"}, "^fid/other has no best value"),
 }
 

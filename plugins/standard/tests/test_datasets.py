@@ -189,7 +189,7 @@ def test_the_real_sets_have_their_published_sizes_and_means(
 
 @pytest.mark.parametrize("cls", FIXED)
 def test_an_unknown_split_is_refused(cls: Any) -> None:
-    with pytest.raises(GancoreError, match="not 'tests'; did you mean 'test'"):
+    with pytest.raises(GancoreError, match=r"not 'tests'.*did you mean 'test'"):
         cls().load("tests")
 
 
@@ -477,7 +477,7 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
         (["train/0", "test/0"], [], "train", r"set/train holds no class folders.*train/all"),
         (["a/0"], ["b"], "train", r"class folder .*set/b holds no image"),
         (["train/a/0"], [], "test", r"has train/ but no test/ or val/"),
-        (["train/cats/0", "test/cat/0"], [], "test", r"test/cat is a class without training images; did you mean 'cats'"),
+        (["train/cats/0", "test/cat/0"], [], "test", r"test/cat is a class without training images.*did you mean 'cats'"),
         (["train/a/0", "test/0"], [], "test", r"set/test holds no class folders"),
         (["train/a/0", "test/a/0"], ["test/a/x", "train/b"], "train", r"train/b holds no image"),
         (["a/0"], [], "test", r"no image to test on with test_fraction = 0\.1"),

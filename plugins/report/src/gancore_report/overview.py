@@ -96,6 +96,7 @@ def _plugins(run: RunData) -> str:
 _ROWS: Mapping[str, Callable[[RunData], str]] = {
     "Summary": lambda run: _text(run.recipe.get("summary")),
     "Recipes": lambda run: _text(run.environment.get("recipes")),
+    "Papers": lambda run: _text(run.environment.get("cites")),
     "Folder": lambda run: str(run.path),
     "Data": _data,
     "Iterations": _iterations,
