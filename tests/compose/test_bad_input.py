@@ -71,7 +71,7 @@ def test_a_report_on_what_is_no_run(run: Callable[..., Result], tmp_path: Path) 
 
 
 def test_bad_words_of_the_commands_that_show_and_write(run: Callable[..., Result], tmp_path: Path) -> None:
-    refused(run("show", "standard/hnige"), "no component or recipe is called 'standard/hnige'; did you mean 'standard/hinge'?")
+    refused(run("show", "standard/hnige"), "no component or recipe is called 'standard/hnige' (did you mean 'standard/hinge'?)")
     refused(run("new-plugin", "My Plugin"), "'My Plugin' can't be a plugin's name")
     refused(run("new-plugin", "mine", "--to", tmp_path), "exists already; choose another --to")
     refused(run("explain", "tiny.toml", "--set", "losses.adversarial=false"), "no loss term trains the generator")

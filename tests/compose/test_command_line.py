@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from tests.cli.test_cli import recipe, run
 
@@ -48,6 +51,30 @@ def test_show_gives_settings_documentation_and_citation() -> None:
     done = run("show", "cbgan/digits-lt")
     assert "extends cbgan/digits-lt-baseline" in done.output
     assert 'use = "cbgan/class-balance"' in done.output
+    assert "CBGAN" in done.output
+    assert "baseline" not in done.output.split("summary")[1].split("\n")[0]
+
+
+def test_show_gives_the_settings_of_functions_too() -> None:
+    for name in ("standard/steps", "standard/adam"):
+        assert re.search(r"\n    \w+ +(a|one|true) .*\((default .*|required)\)\n", run("show", name).output), name
+    assert run("show", "profile/compile").exit_code == 0
+
+
+def test_a_run_of_two_papers_names_both_wherever_it_says_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["cbgan/digits-lt-baseline", "--with", "fastrobgan/free", "--set", "run.iterations=1"]
+    words += ["--set", "metrics=false", "--set", "networks.annotator=false"]
+    cbgan, free = "OpenReview:yEnaS6yOkxy", "arXiv:2008.03364"
+    done = run("explain", *words)
+    assert re.search(rf"papers +{cbgan}, {free}", done.output), done.output
+    assert run("train", *words, "--out", "run").exit_code == 0
+    assert {cbgan, free} < set(json.loads((tmp_path / "run" / "environment.json").read_text())["cites"])
+    assert "summary" not in tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+    assert run("report", "run").exit_code == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert cbgan in page
+    assert free in page
 
 
 def test_explain_prints_the_plan_and_trains_nothing(recipe: Path, tmp_path: Path) -> None:

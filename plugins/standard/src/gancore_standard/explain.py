@@ -24,6 +24,8 @@ def _head(plan: Plan) -> Iterator[str]:
     yield f"{plan.recipe.name}  (recipe {plan.recipe.digest})"
     if len(plan.recipe.layers) > 1:
         yield f"  layers       {' < '.join(plan.recipe.layers)}"
+    if plan.recipe.cites:
+        yield f"  papers       {', '.join(plan.recipe.cites)}"
     yield (
         f"  data         {plan.recipe.entries['data', 'data'].declared.full_name}: {info.channels} x {info.image_size} x "
         f"{info.image_size}, {info.classes} classes"

@@ -11,6 +11,9 @@ import click
 from gancore import GancoreError
 from gancore.tools import CONTEXT, Declared, aligned, did_you_mean, read_layer, registry, settings_of, toml
 
+_WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
+"""Kinds whose parameters no recipe sets."""
+
 
 @click.command()
 @click.argument("name")
@@ -40,7 +43,7 @@ def _component(component: Declared) -> Iterator[str]:
     yield f"  from {component.target} of {component.distribution} {component.version}"
     loaded = registry().load(component)
     rows = []
-    for setting in settings_of(loaded).values() if inspect.isclass(loaded) else ():
+    for setting in settings_of(loaded).values() if component.kind not in _WITHOUT_SETTINGS else ():
         supplied = "given by gancore" if setting.name in CONTEXT else "required"
         default = supplied if setting.required else f"default {setting.default!r}"
         rows.append((setting.name, f"{setting.allowed} ({default})"))
