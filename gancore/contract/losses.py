@@ -13,7 +13,8 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
 ``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order; where
                                 it stands on a classifier's features (``on``), those, as (N, F, 1, 1)
 ``real_<head>``, ``fake_<head>``  the discriminator's heads on the views, float32; ``<head>`` is the head's recipe label
-``<side>_features``             the discriminator's features (N, F); ``<side>_activations`` the list of hidden ones
+``<side>_features``             the discriminator's features (N, F); ``<side>_activations`` the list of hidden ones, after the
+                                nonlinearity, and ``<side>_preactivations`` of those before it
 ``real_<net>``, ``fake_<net>``  output of another network (frozen, or a further player) on ``real`` or ``fake``;
                                 ``real_<net>_features`` its features
 ``iteration``                   0-d int64 tensor, the current iteration

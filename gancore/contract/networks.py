@@ -64,7 +64,10 @@ class Discriminator(Network):
         raise NotImplementedError
 
     def hidden_layers(self) -> Sequence[nn.Module]:
-        """Return the modules whose outputs are ``<side>_activations``; by default every activation function, in order."""
+        """Return the modules whose outputs are ``<side>_activations``, and whose inputs are ``<side>_preactivations``.
+
+        By default every activation function, in order.
+        """
         kinds = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Tanh, nn.Softplus)
         return [module for module in self.modules() if isinstance(module, kinds)]
 

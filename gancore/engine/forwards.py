@@ -73,7 +73,7 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
             values.head.update({(name, side): output for side, output in zip(wanted, outputs, strict=True)})
     for number, side in enumerate(sides):
         values.features[side] = pieces[side].float()
-        values.activations[side] = [layer.split(sizes)[number] for layer in hidden]
+        values.preactivations[side], values.activations[side] = ([x.split(sizes)[number] for x in layers] for layers in hidden)
 
 
 def _joined_views(values: Values, sides: Sequence[str], recipe: str) -> Tensor:
@@ -104,13 +104,17 @@ def run_networks(parts: Parts, plan: PhasePlan, values: Values) -> None:
 
 
 @contextlib.contextmanager
-def recorded(network: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
-    """Collect the outputs of the network's hidden layers."""
-    hidden: list[Tensor] = []
-    if not wanted:
-        yield hidden
-        return
+def recorded(network: nn.Module, wanted: bool) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Collect the inputs and the outputs of the network's hidden layers."""
+    before: list[Tensor] = []
+    after: list[Tensor] = []
+
+    def take(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # A layer in place writes over its input.
+        before.append(inputs[0].clone() if getattr(layer, "inplace", False) else inputs[0])
+
     with contextlib.ExitStack() as hooks:
-        for layer in network.hidden_layers():  # type: ignore[operator]
-            hooks.enter_context(layer.register_forward_hook(lambda _module, _inputs, output: hidden.append(output)))
-        yield hidden
+        for layer in network.hidden_layers() if wanted else ():  # type: ignore[operator]
+            hooks.enter_context(layer.register_forward_pre_hook(take))
+            hooks.enter_context(layer.register_forward_hook(lambda _module, _inputs, output: after.append(output)))
+        yield before, after

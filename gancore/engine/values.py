@@ -44,6 +44,7 @@ class Values:
         head: Outputs of the discriminator's heads, by head and side.
         features: Its features of each side.
         activations: Outputs of its hidden layers for each side.
+        preactivations: Their inputs.
         network: Outputs of other networks, by network and side.
         embedding: Their features, by network and side.
     """
@@ -58,5 +59,6 @@ class Values:
     head: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     features: dict[str, Tensor] = attrs.field(factory=dict)
     activations: dict[str, list[Tensor]] = attrs.field(factory=dict)
+    preactivations: dict[str, list[Tensor]] = attrs.field(factory=dict)
     network: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     embedding: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)

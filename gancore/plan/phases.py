@@ -18,7 +18,7 @@ class Forward:
         sides: Whose views go through, as one batch.
         grad: Whether the graph is kept.
         heads: For each head, the sides it is evaluated on.
-        activations: Whether hidden activations are kept.
+        activations: Whether the hidden activations, and what they are of, are kept.
     """
 
     sides: tuple[str, ...]
@@ -136,7 +136,7 @@ def _ordered(sides: Collection[str], plan: Plan) -> tuple[str, ...]:
 
 def _forwards(plan: Plan, needs: Iterable[Need], graphs: Collection[str], alone: Collection[str]) -> Iterator[Forward]:
     """Yield the discriminator's forwards; the sides in `graphs` need a graph, and those in `alone` go through by themselves."""
-    needs = [need for need in needs if need.kind in ("head", "features", "activations")]
+    needs = [need for need in needs if need.kind in ("head", *SEEN) and need.kind != "view"]
     apart = any(planned.label == DISCRIMINATOR for planned in plan.batch_statistics)
     batches: dict[tuple[bool, str], list[str]] = {}
     for side in _ordered({need.side for need in needs}, plan):
@@ -144,5 +144,5 @@ def _forwards(plan: Plan, needs: Iterable[Need], graphs: Collection[str], alone:
     for (grad, _), sides in batches.items():
         asked = {(need.label, need.side) for need in needs if need.kind == "head" and need.side in sides}
         heads = {head: tuple(side for side in sides if (head, side) in asked) for head in sorted({head for head, _ in asked})}
-        activations = any(need.kind == "activations" and need.side in sides for need in needs)
+        activations = any(need.kind in ("activations", "preactivations") and need.side in sides for need in needs)
         yield Forward(tuple(sides), grad, heads, activations)

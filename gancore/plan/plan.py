@@ -35,9 +35,8 @@ from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, Reg
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 
-Kind = Literal[
-    "batch", "images", "label", "view", "head", "features", "activations", "network", "embedding", "noise", "iteration"
-]
+Seen = Literal["view", "features", "activations", "preactivations"]
+Kind = Literal["batch", "images", "label", Seen, "head", "network", "embedding", "noise", "iteration"]
 
 C = TypeVar("C")
 K = TypeVar("K")

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from gancore.contract import Classifier, Discriminator, Generator
-from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Kind, Need, Plan, Term
+from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Need, Plan, Seen, Term
 
 SIDES = ("real", "fake")
 """Sides that the authors of terms name, and in whose place a recipe may have others read."""
 
-SEEN: tuple[Kind, ...] = ("view", "features", "activations")
+SEEN: tuple[Seen, ...] = ("view", "features", "activations", "preactivations")
 """What the discriminator has of a side beside its heads."""
 
 RESERVED = ("real", "fake", "noise", "iteration", "z")

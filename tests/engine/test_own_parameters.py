@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_testing.checks import gradients_elsewhere
 from torch import nn
 
 import gancore
@@ -15,7 +16,6 @@ from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.recipe import Registry
 from gancore.testing import host
-from gancore.testing.checks import gradients_elsewhere
 from tests import hosts, probe, standin
 from tests.hosts import CPU, same, steps
 
