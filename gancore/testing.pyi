@@ -6,3 +6,4 @@ from gancore_testing import gradients_elsewhere as gradients_elsewhere
 from gancore_testing import host as host
 from gancore_testing import host_of as host_of
 from gancore_testing import host_registry as host_registry
+from gancore_testing import paper_settings as paper_settings
