@@ -111,6 +111,35 @@ def test_every_size_makes_and_sees_its_images(size: int) -> None:
         assert network(images).shape == (2, network.features)
 
 
+def test_at_128_px_the_smaller_networks_are_those_of_imagenet_143() -> None:
+    sizes = {}
+    for large in (False, True):
+        generator = RobGANGenerator(channels=3, image_size=128, classes=143, latent_dim=128, large=large)
+        trunk = PlainDiscriminator(channels=3, image_size=128, large=large)
+        sizes[large] = [sum(p.numel() for p in network.parameters()) for network in (generator, trunk)]
+    # 10.6 and 10.8 million, against 33.6 and 38.4 for all of ImageNet.
+    assert sizes == {False: [10_606_339, 10_819_456], True: [33_550_339, 38_410_112]}
+
+
+def test_frozen_batch_norm_keeps_its_statistics_in_training() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(6, 2, 8, 8)
+    frozen, free = (
+        RobGANDiscriminator(channels=2, image_size=8, width=1 / 32, frozen_norm=is_frozen) for is_frozen in (True, False)
+    )
+    for network in (frozen, free):
+        network.load_state_dict(free.state_dict())
+        network.train()
+    before = {name: value.clone() for name, value in frozen.named_buffers()}
+    together, apart = frozen(images), torch.cat([frozen(image[None]) for image in images])
+    torch.testing.assert_close(together, apart)  # no image's features depend on the others
+    assert all(torch.equal(value, before[name]) for name, value in frozen.named_buffers())
+    together.sum().backward()
+    assert frozen.blocks[0].norm1.weight.grad.abs().sum() > 0  # its gain is trained all the same
+    free(images)
+    assert any(not torch.equal(value, before[name]) for name, value in free.named_buffers())
+
+
 def test_other_sizes_and_missing_labels_are_refused() -> None:
     with pytest.raises(GancoreError, match="not 48"):
         PlainDiscriminator(channels=3, image_size=48)

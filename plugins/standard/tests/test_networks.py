@@ -110,6 +110,13 @@ def resnet_generator_places(g: resnet_gan.ResNetGenerator, norm: str, last: str)
     return places
 
 
+def test_the_last_block_halves_where_it_shall() -> None:
+    images = torch.zeros(2, 3, 64, 64)
+    for halve_last, size in ((False, 4), (True, 2)):
+        network = resnet_gan.ResNetDiscriminator(channels=3, image_size=64, width=1 / 64, halve_last=halve_last)
+        assert network.blocks(images).shape == (2, 16, size, size)
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_the_resnet_gan_is_the_originals(parity: Parity, size: int) -> None:
     vectors = parity("cbgan_networks")

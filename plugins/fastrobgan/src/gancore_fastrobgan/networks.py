@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
 from gancore_standard.tools import doubled, halved
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import gancore
 
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 
 
-def _plan(image_size: int) -> tuple[list[int], list[bool], list[int], list[bool]]:
-    """Return maps and doublings of the generator, and maps and halvings of the discriminator, in units of 64 maps."""
+def _plan(image_size: int, large: bool) -> tuple[list[int], list[bool], list[int], list[bool]]:
+    """Return maps and doublings of the generator, and maps and halvings of the discriminator, in units of 64 maps.
+
+    At 128 px the public code has two of each: the smaller ones for ImageNet-143, the larger ones for all of ImageNet.
+    """
     if image_size < 8 or image_size > 128 or image_size & (image_size - 1):
         raise gancore.GancoreError(f"RobGAN's networks make images of 8, 16, 32, 64 or 128 px, not {image_size}.")
     if image_size <= 32:
@@ -24,7 +28,10 @@ def _plan(image_size: int) -> tuple[list[int], list[bool], list[int], list[bool]
         return [16, 8, 4, 2, 1], [k < doublings for k in range(4)], [2] * 4, [True, True, False, False]
     if image_size == 64:
         return [16, 8, 4, 2, 1], [True] * 4, [1, 2, 4, 8, 16], [True] * 5
-    return [16, 16, 8, 4, 2, 1], [True] * 5, [1, 2, 4, 8, 16, 16], [True] * 5 + [False]
+    halvings = [True] * 5 + [False]
+    if large:
+        return [16, 16, 8, 4, 2, 1], [True] * 5, [1, 2, 4, 8, 16, 16], halvings
+    return [8, 8, 4, 4, 2, 1], [True] * 5, [1, 2, 4, 4, 8, 8], halvings
 
 
 class ConditionalNorm(nn.Module):
@@ -93,6 +100,8 @@ class RobGANGenerator(gancore.Generator):
         classes: Number of classes K, from core.
         latent_dim: Width of the latent, from core.
         width: Multiplies the numbers of maps; 1 is 64 in the last block.
+        large: At 128 px, the network for all of ImageNet (33.6 M parameters and those of the classes) instead of that for
+            ImageNet-143 (10.6 M).
         momentum: Of the batch norms' running statistics; the public code's is 0.9, see `ConditionalNorm`.
     """
 
@@ -104,11 +113,12 @@ class RobGANGenerator(gancore.Generator):
         classes: int,
         latent_dim: int,
         width: Width = 1.0,
+        large: bool = False,
         momentum: Annotated[float, gancore.Range(0, 1)] = 0.1,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        units, ups, _, _ = _plan(image_size)
+        units, ups, _, _ = _plan(image_size, large)
         maps = [max(1, round(64 * width * unit)) for unit in units]
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
         nn.init.xavier_uniform_(self.linear.weight)
@@ -166,13 +176,14 @@ class PlainDiscriminator(gancore.Discriminator):
         channels: Channels of an image, from core.
         image_size: 8, 16, 32, 64 or 128, from core.
         width: Multiplies the numbers of maps; 1 is 128 maps at 32 px.
+        large: At 128 px, the network for all of ImageNet instead of that for ImageNet-143.
     """
 
     NORM = False
 
-    def __init__(self, *, channels: int, image_size: int, width: Width = 1.0) -> None:
+    def __init__(self, *, channels: int, image_size: int, width: Width = 1.0, large: bool = False) -> None:
         super().__init__()
-        _, _, units, downs = _plan(image_size)
+        _, _, units, downs = _plan(image_size, large)
         maps = [channels, *(max(1, round(64 * width * unit)) for unit in units)]
         self.blocks = nn.Sequential(
             *(
@@ -195,7 +206,26 @@ class RobGANDiscriminator(PlainDiscriminator):
         channels: Channels of an image, from core.
         image_size: 8, 16, 32, 64 or 128, from core.
         width: Multiplies the numbers of maps; 1 is 128 maps at 32 px.
+        large: At 128 px, the network for all of ImageNet instead of that for ImageNet-143.
+        frozen_norm: Normalize by the running statistics in training too, and leave them as they are, as the public code's
+            fine-tuning does: its attack leaves the network in evaluation mode.
     """
 
     NORM = True
     batch_statistics = True
+
+    def __init__(
+        self, *, channels: int, image_size: int, width: Width = 1.0, large: bool = False, frozen_norm: bool = False
+    ) -> None:
+        super().__init__(channels=channels, image_size=image_size, width=width, large=large)
+        self.frozen_norm = frozen_norm
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; frozen batch norms stay in the latter."""
+        super().train(mode)
+        if self.frozen_norm:
+            for layer in self.modules():
+                # Under several processes core has turned them into a class of its own.
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self

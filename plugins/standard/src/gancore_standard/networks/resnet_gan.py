@@ -128,6 +128,7 @@ class ResNetDiscriminator(Discriminator):
         activation: LeakyReLU of slope 0.1, or ReLU.
         raw_shortcut: Shortcuts start from a block's input, as Miyato et al. print and train it. CBGAN's public code activates
             in place, so that its shortcuts start from the activated input; that is the default.
+        halve_last: From 64 px on, let the last block halve too, as that of Miyato et al. does at 64 px.
     """
 
     def __init__(
@@ -139,12 +140,13 @@ class ResNetDiscriminator(Discriminator):
         spectral_norm: bool = True,
         activation: Activation = "leaky_relu",
         raw_shortcut: bool = False,
+        halve_last: bool = False,
     ) -> None:
         super().__init__()
         self.spectral_norm = spectral_norm
         number = doublings(image_size)
         plain = [128] * 4 if number <= 3 else [*(min(1024, 64 * 2**k) for k in range(number)), 1024]
-        halving = 2 if number <= 3 else number
+        halving = 2 if number <= 3 else number + halve_last
         maps = [channels, *(scaled(width, n) for n in plain)]
         self.blocks = nn.Sequential(
             *(
