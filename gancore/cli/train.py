@@ -90,3 +90,5 @@ def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
     for name, value in scores.values.items():
         shown = f"{value:.4f}" if isinstance(value, float) else str(value)
         say(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
+    for warning in scores.warnings:
+        say(warning)

@@ -125,7 +125,10 @@ class Metric:
         raise NotImplementedError
 
     def protocol(self) -> dict[str, Any]:
-        """Return the settings that make two values comparable, beyond those that core adds itself."""
+        """Return the settings that make two values comparable, beyond those that core adds itself.
+
+        A ``warning`` among them, what is to be known of the values that `compute` gave, is shown with the scores.
+        """
         return {}
 
     def compute(self) -> dict[str, Any]:

@@ -45,6 +45,11 @@ class Scores:
     better: dict[str, str]
     seconds: float
 
+    @property
+    def warnings(self) -> list[str]:
+        """What is to be known of the scores, by the metrics' protocols."""
+        return [f"warning: {label}: {one['warning']}" for label, one in self.protocols.items() if "warning" in one]
+
     def write(self, folder: RunFolder, iteration: int) -> None:
         """Append the scores of an iteration to a run's folder."""
         entry = {"iteration": iteration, "scores": self.values, "protocols": self.protocols, "better": self.better}

@@ -152,6 +152,8 @@ class OuterLoop:
         self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
         self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
+        for warning in scores.warnings:
+            self.progress.announce(warning)
         self.clock.seconds["evaluation"] += scores.seconds
         if self.run.rank == 0:
             scores.write(self.folder, iteration)

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from gancore.cli import main as cli
 from gancore.recipe import Registry
 from tests import standin
 from tests.hosts import installed, registry
+from tests.standin import metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -135,6 +137,22 @@ def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Pat
     one, two = map(json.loads, (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines())
     assert one["scores"] == two["scores"]
     assert one["protocols"] == two["protocols"]
+
+
+def test_what_a_metric_warns_of_is_shown_with_its_scores_and_kept(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def protocol(metric: metrics.ClassHistogram) -> dict[str, str]:
+        # What is known only once images were seen.
+        return {"warning": f"of {len(torch.cat(metric._logits))} images"} if metric._logits else {}
+
+    monkeypatch.setattr(metrics.ClassHistogram, "protocol", protocol)
+    metric = ("--set", "networks.annotator.use=host/classifier", "--set", "metrics.classes.use=class-histogram")
+    done = run("train", recipe, *metric, "--set", "evaluation.samples=16")
+    assert "\nwarning: classes: of 16 images\n" in done.stderr
+    assert "\nwarning: classes: of 16 images\n" in run("evaluate", "runs/tiny").output
+    for line in (tmp_path / "runs" / "tiny" / "scores.jsonl").read_text().splitlines():
+        assert json.loads(line)["protocols"]["classes"]["warning"] == "of 16 images"
 
 
 def test_lists_name_everything_that_is_installed() -> None:

@@ -12,6 +12,23 @@ from gancore import GancoreError, Metric
 from gancore.tools import listed
 
 
+def few_images(real: int, fake: int, least: int, why: str, of: str = "") -> dict[str, str]:
+    """Return the entry ``warning`` of a protocol where a score is of too few images, and no entry where it is not.
+
+    Args:
+        real: Number of real images.
+        fake: Number of generated images; 0 before any was seen, when there is no score to warn of.
+        least: How many of either are enough.
+        why: What is wrong with fewer, a clause.
+        of: Which images, e.g. ``" of class 3"``.
+    """
+    counts = {"real": real, "generated": fake}
+    few = [f"only {number} {kind} images{of}" for kind, number in counts.items() if number < least]
+    if not few or not fake:
+        return {}
+    return {"warning": f"{' and '.join(few)}, fewer than {least}: {why}"}
+
+
 class FeatureStore:
     """Features that come in batches and are all needed at the end. Taking one in never waits for the device.
 
@@ -38,6 +55,16 @@ class FeatureStore:
             )
         self._batches.append(features.detach())
 
+    @property
+    def count(self) -> int:
+        """How many features there are, N."""
+        return sum(map(len, self._batches))
+
+    @property
+    def width(self) -> int:
+        """Their width F; 0 before the first batch."""
+        return self._batches[0].shape[1] if self._batches else 0
+
     def all(self, least: int) -> Tensor:
         """Return all features (N, F), in the order and the type in which they came.
 
@@ -47,10 +74,9 @@ class FeatureStore:
         Raises:
             GancoreError: Fewer, or a feature that is not finite.
         """
-        count = sum(map(len, self._batches))
-        if count < least:
+        if self.count < least:
             raise GancoreError(
-                f"at least {least} images of each kind are needed, but there are {count} of {self.of}; give more."
+                f"at least {least} images of each kind are needed, but there are {self.count} of {self.of}; give more."
             )
         if len(self._batches) > 1:
             # Real features are asked for at every evaluation; the batches are put together once.
@@ -95,7 +121,8 @@ class FeatureMetric(Metric):
     """
 
     collector: ClassVar[type[Any]]
-    """Takes in the features of one side, e.g. `FeatureStore`; called with what the features are of."""
+    """Takes in the features of one side, e.g. `FeatureStore`, and knows their ``count`` and ``width``; called with what the
+    features are of."""
 
     def __init__(self, *, network: str) -> None:
         self.network: str = network
@@ -113,6 +140,10 @@ class FeatureMetric(Metric):
     def update(self, *, features: Tensor) -> None:
         """Take in features (N, F) of generated images."""
         self._fake.update(features)
+
+    def few_for_features(self, why: str) -> dict[str, str]:
+        """Return the entry ``warning`` of a protocol where either kind of images does not outnumber the features."""
+        return few_images(self._real.count, self._fake.count, self._real.width + 1, why)
 
     def real_state(self) -> dict[str, Tensor]:
         """Return what was taken in of the real images, by name."""

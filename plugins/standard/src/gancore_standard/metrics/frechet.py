@@ -22,6 +22,9 @@ SMALLEST_PIVOT = 1e-10
 Rounding moves a pivot by about F times float64's precision: 4.5e-13 for the 2048 features of Inception.
 """
 
+SINGULAR = "a covariance is singular where there are no more images than features, and the distance is too high"
+"""What is to be known of a distance of few images."""
+
 MANY_FEATURES = 256
 """Features from which the Fréchet distance tries the faster way; below, the exact one takes milliseconds."""
 
@@ -47,8 +50,8 @@ class FrechetDistance(FeatureMetric):
         super().__init__(network=network)
 
     def protocol(self) -> dict[str, Any]:
-        """Return how the moments are computed."""
-        return {"covariance": "unbiased", "moments_in": "float64"}
+        """Return how the moments are computed, and a warning of few images."""
+        return {"covariance": "unbiased", "moments_in": "float64", **self.few_for_features(SINGULAR)}
 
     def compute(self) -> dict[str, Any]:
         """Return ``fid``.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric, Range
+from gancore_standard.metrics.features import few_images
 from gancore_standard.metrics.float64 import as_float64
 
 
@@ -57,8 +58,10 @@ class ClassHistogram(Metric):
         self._images += len(logits)
 
     def protocol(self) -> dict[str, Any]:
-        """Return the smoothing of the divergence."""
-        return {"kl_smoothing": self.smoothing}
+        """Return the smoothing of the divergence, and a warning of few images."""
+        least = 0 if self._counts is None else len(self._counts)
+        why = "not every class can occur, and the divergence is too high"
+        return {"kl_smoothing": self.smoothing, **few_images(least, self._images, least, why)}
 
     def compute(self) -> dict[str, Any]:
         """Return ``kl``, ``histogram`` and ``distinct_classes``.

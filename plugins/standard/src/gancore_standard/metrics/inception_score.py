@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric, Range
+from gancore_standard.metrics.features import few_images
 from gancore_standard.metrics.float64 import as_float64
 
 
@@ -41,8 +42,11 @@ class InceptionScore(Metric):
         self._logits.append(logits.detach())
 
     def protocol(self) -> dict[str, Any]:
-        """Return the number of splits and the kind of deviation."""
-        return {"splits": self.splits, "deviation": "population"}
+        """Return the number of splits, the kind of deviation, and a warning of few images."""
+        number = sum(map(len, self._logits))
+        least = self.splits * self._logits[0].shape[1] if self._logits else 0
+        why = "a split has fewer images than there are classes, and the score is too low"
+        return {"splits": self.splits, "deviation": "population", **few_images(least, number, least, why)}
 
     def compute(self) -> dict[str, Any]:
         """Return ``inception_score`` and ``inception_score_std``.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore_standard.metrics.features import FeatureMetric, FeatureStore, of_one_width
-from gancore_standard.metrics.frechet import frechet_distance_of_samples
+from gancore_standard.metrics.features import FeatureMetric, FeatureStore, few_images, of_one_width
+from gancore_standard.metrics.frechet import SINGULAR, frechet_distance_of_samples
 
 LONG_TAIL = 5
 """How many times as many training images as the smallest class the largest has at least in long-tailed data.
@@ -108,13 +108,22 @@ class IntraClassFrechetDistance(FeatureMetric):
         self._fake.update(features, labels)
 
     def protocol(self) -> dict[str, Any]:
-        """Return whose labels count, and what the groups are."""
+        """Return whose labels count, what the groups are, and a warning of few images."""
         return {
             "class_of_a_fake": "the label asked for",
             "groups": f"thirds of the classes by training images, at a ratio of {LONG_TAIL} and more",
             "covariance": "unbiased",
             "moments_in": "float64",
+            **self._few_of_a_class(),
         }
+
+    def _few_of_a_class(self) -> dict[str, str]:
+        if not self._fake.features.count or not self._real.features.count:
+            return {}
+        real, fake = (torch.bincount(one.labels(), minlength=self.classes) for one in (self._real, self._fake))
+        fewest = int(torch.minimum(real, fake).argmin())
+        why = f"{SINGULAR}; so it may be of other classes"
+        return few_images(int(real[fewest]), int(fake[fewest]), self._real.features.width + 1, why, f" of class {fewest}")
 
     def compute(self) -> dict[str, Any]:
         """Return ``intra_frechet``, ``by_class`` of all classes, and where these are unequal ``head``, ``medium`` and ``tail``.

@@ -49,7 +49,7 @@ class KernelDistance(FeatureMetric):
         self.seed = seed
 
     def protocol(self) -> dict[str, Any]:
-        """Return the kernel, the subsets and the kind of deviation."""
+        """Return the kernel, the subsets, the kind of deviation, and a warning of few images."""
         return {
             "kernel": "(x.y / F + 1)^3",
             "mmd": "unbiased, float64",
@@ -57,6 +57,7 @@ class KernelDistance(FeatureMetric):
             "subset_size": self.subset_size,
             "seed": self.seed,
             "deviation": "sample",
+            **self.few_for_features("the distance may be far off by chance, which kid_std does not show"),
         }
 
     def compute(self) -> dict[str, Any]:

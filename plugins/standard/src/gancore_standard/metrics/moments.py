@@ -28,6 +28,11 @@ class Moments:
         self._mean: Tensor | None = None
         self._scatter: Tensor | None = None
 
+    @property
+    def width(self) -> int:
+        """Width F of the features; 0 before the first batch."""
+        return 0 if self._mean is None else len(self._mean)
+
     def update(self, features: Tensor) -> None:
         """Take in a batch of features (N, F).
 

@@ -87,7 +87,7 @@ class PrecisionRecall(FeatureMetric):
         super().load_real_state(state)
 
     def protocol(self) -> dict[str, Any]:
-        """Return the neighbor, which images are taken, and how distances are compared."""
+        """Return the neighbor, which images are taken, how distances are compared, and a warning of few images."""
         return {
             "neighbors": self.neighbors,
             # Not `samples`, under which core says how many images are generated.
@@ -95,6 +95,7 @@ class PrecisionRecall(FeatureMetric):
             "images_taken": "evenly spread",
             "balls": "closed",
             "distances_in": "float64",
+            **self.few_for_features("balls around so few images say little of where a distribution is"),
         }
 
     def compute(self) -> dict[str, Any]:
