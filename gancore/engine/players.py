@@ -114,14 +114,20 @@ class Player:
         return state
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned.
+
+        Raises:
+            GancoreError: It is the state of other parameters, or of another type.
+        """
         entries: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
-            number, key = name.split(".", 1)
-            parameter = self.parameters[int(number)]
+            number, _, key = name.partition(".")
+            parameter = self.parameters[int(number)] if number in map(str, range(len(self.parameters))) else None
             # The file holds plain contiguous tensors; a moment has its parameter's memory format.
-            if value.shape == parameter.shape:
+            if parameter is not None and value.shape == parameter.shape and value.dtype.is_floating_point:
                 value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            elif parameter is None or value.shape == parameter.shape:
+                raise GancoreError(f"the checkpoint does not fit {self.where}: {name} ({value.dtype}) is no state of it.")
             entries.setdefault(int(number), {})[key] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
 

@@ -23,15 +23,31 @@ def tensors_of(parts: Parts) -> dict[str, Tensor]:
     return state
 
 
+def not_finite(parts: Parts, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the name of a tensor that is not finite, among those of a checkpoint or others; None where all are sound.
+
+    A module whose buffers may be infinite by design names them in its ``unbounded``.
+    """
+    unbounded = {f"{owner}/{name}" for owner, module in parts.modules().items() for name in getattr(module, "unbounded", ())}
+    checked = {name: value for name, value in tensors.items() if value.is_floating_point() and name not in unbounded}
+    for device in {value.device for value in checked.values()}:
+        here = [name for name, value in checked.items() if value.device == device]
+        # One wait for the device, whatever their number.
+        for name, finite in zip(here, torch.stack([checked[name].isfinite().all() for name in here]).tolist(), strict=True):
+            if not finite:
+                return name
+    return None
+
+
 def restore_tensors(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
     """Go back to what `tensors_of` returned.
 
     Raises:
-        GancoreError: Tensors are missing, unknown, or of another shape.
+        GancoreError: Tensors are missing, unknown, or of another shape or type.
     """
     groups: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        owner, key = name.split("/", 1)
+        owner, _, key = name.partition("/")
         groups.setdefault(owner, {})[key] = value
     modules = {owner: module for owner, module in parts.modules().items() if module.state_dict()}
     strange = (modules.keys() ^ groups.keys()) - {f"optimizer.{name}" for name in parts.players}
@@ -41,6 +57,10 @@ def restore_tensors(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
         if buffer in groups.get(owner, {}):
             groups[owner][buffer] = distributed.own_rows(groups[owner][buffer])
     for owner, module in modules.items():
+        for key, value in module.state_dict().items():
+            dtype = groups[owner].get(key, value).dtype
+            if dtype != value.dtype:
+                raise GancoreError(f"the checkpoint does not fit this recipe's {owner}: {key} is {dtype}, not {value.dtype}.")
         try:
             module.load_state_dict(groups[owner])
         except RuntimeError as error:

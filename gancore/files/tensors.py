@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +13,33 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, first_line
 from gancore.files.atomic import replacing
 from gancore.files.digests import digest
 
+_SEAL = "gancore-digest"
+
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a header to a safetensors file, all or nothing: a crash leaves the old file."""
+    """Write tensors and a header to a safetensors file, all or nothing: a crash leaves the old file.
+
+    A digest of all of it lies beside the header, and is compared when the file is read.
+    """
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    content = save(plain, metadata={"gancore": json.dumps(header)})
+    text = json.dumps(header)
+    content = save(plain, metadata={"gancore": text, _SEAL: _digest(plain, text)})
     with replacing(path) as beside:
         beside.write_bytes(content)
+
+
+def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+    """Return what changes when any bit of a file's tensors or header does."""
+    pieces = (
+        piece
+        for name, tensor in sorted(tensors.items())
+        for piece in (f"{name}\n{tensor.dtype}{list(tensor.shape)}\n".encode(), raw_bytes(tensor))
+    )
+    return digest(itertools.chain([header.encode()], pieces), 32)
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
@@ -36,20 +53,31 @@ def fingerprint(network: nn.Module) -> str:
     return digest(piece for name, tensor in named.items() for piece in (name.encode(), raw_bytes(tensor)))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a safetensors file and its header; an empty header where gancore did not write it.
 
+    Args:
+        path: The file.
+        sealed: Refuse a file without a digest, as other tools write it.
+
     Raises:
-        GancoreError: The file is missing or damaged.
+        GancoreError: The file is missing, or damaged: its content is not what its digest says.
     """
     if not path.is_file():
         raise GancoreError(f"there is no weights file {path}; check the path.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get("gancore", "{}")
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(header)  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise GancoreError(f"{path} is damaged or no safetensors file ({error}).") from error
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        text = metadata.get("gancore", "{}")
+        header = json.loads(text)
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise GancoreError(f"{path} is damaged or no safetensors file ({first_line(error)[:200]}).") from error
+    if sealed and _SEAL not in metadata:
+        raise GancoreError(f"{path} carries no digest of its content, as older versions and other tools write it.")
+    if _SEAL in metadata and metadata[_SEAL] != _digest(tensors, text):
+        raise GancoreError(f"{path} is damaged: its content is not what its digest says.")
+    return tensors, header
 
 
 def load_weights(network: nn.Module, path: Path, *, where: str) -> None:

@@ -15,7 +15,7 @@ from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
 from gancore.training.evaluate import Evaluator
 from gancore.training.progress import Clock, Progress
-from gancore.training.run_folder import RunFolder, checkpoints
+from gancore.training.run_folder import RunFolder
 from gancore.training.sampling import image_format, sample, suffixes
 from gancore.training.stopping import Interrupted, Stop
 
@@ -127,12 +127,7 @@ class OuterLoop:
         values = dict(zip(names, newest.tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
-                saved = checkpoints(self.folder.path)
-                last = f"the last checkpoint is {saved[-1]}" if saved else "no checkpoint was written yet"
-                raise GancoreError(
-                    f"the loss {name} became {value} at iteration {iteration}; {last}. "
-                    f"Lower a learning rate or a weight, or set run.precision to float32."
-                )
+                raise checkpoint.diverged(f"the loss {name} became {value}", iteration, self.folder.path)
         return values
 
     def _monitors(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class KnownStatistics:
         if not any(self.folder.glob("*.safetensors")):
             return False
         try:
-            tensors, _ = read_tensors(self._path(key))
+            tensors, _ = read_tensors(self._path(key), sealed=True)
             metric.load_real_state({name: tensor.to(self.device) for name, tensor in tensors.items()})
         except GancoreError:
             # There is none, or a damaged one, which is made again, as what is kept here always can be.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gancore.errors import GancoreError
-from gancore.files import toml, write_text, writing
+from gancore.files import LOCK, toml, write_text, writing
 from gancore.recipe import Recipe, identity
 
 
@@ -50,10 +50,8 @@ class RunFolder:
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise GancoreError(f"{self.path} is a file; choose another --out.")
         if not self.recipe.exists():
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and any(path.name != LOCK for path in self.path.iterdir()):
                 raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
             return
         if not resume:

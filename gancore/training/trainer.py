@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +16,7 @@ import gancore.training.prerequisites as prerequisites
 from gancore.contract import load_split
 from gancore.engine import Labels, Run, processor
 from gancore.errors import GancoreError, listed
-from gancore.files import toml
+from gancore.files import holding, toml
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR, Plan, make_plan
 from gancore.recipe import Recipe, Registry, check_table, said
@@ -55,10 +56,19 @@ def train(
     """
     distributed.start(device)
     progress = Progress() if progress is None or distributed.rank() else progress
-    folder = RunFolder(out)
+    with contextlib.ExitStack() as stack:
+        # Held before anything is prepared, and by rank 0 for all.
+        distributed.on_rank_zero(lambda: stack.enter_context(holding(out)))
+        return _train(recipe, registry, RunFolder(out), device, resume, progress)
+
+
+def _train(
+    recipe: Recipe, registry: Registry, folder: RunFolder, device: torch.device, resume: bool, progress: Progress
+) -> Run:
+    """Train into a folder that this process holds."""
     distributed.on_rank_zero(lambda: folder.check(recipe, resume=resume))
     run = build(recipe, registry, device, progress)
-    newest = distributed.on_rank_zero(lambda: checkpoints(out)[-1:]) if resume else []
+    newest = distributed.on_rank_zero(lambda: checkpoints(folder.path)[-1:]) if resume else []
     for path in newest:
         checkpoint.load(run, path)
     # Reading the data may fail; nothing has been written yet.

@@ -255,8 +255,14 @@ def test_a_run_knows_which_labels_to_ask_for_without_its_images(tmp_path: Path, 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
     table = {"optimizers": {"discriminator": {"use": "sgd", "lr": 1e30}}, "run": {"checkpoint_every": 1}}
-    with pytest.raises(GancoreError, match=r"the loss .*/adversarial became (nan|inf) at iteration 2; the last checkpoint is"):
+    with pytest.raises(GancoreError, match=r"the loss .*/adversarial is not finite at iteration 1; no checkpoint was written"):
         trained(tmp_path / "run", table)
+    table["run"]["checkpoint_every"] = 0
+    with pytest.raises(
+        GancoreError, match=r"the loss .*/adversarial became (nan|inf) at iteration 2; no checkpoint was written"
+    ):
+        trained(tmp_path / "run", table, resume=True)
+    assert checkpoint.checkpoints(tmp_path / "run") == []
 
 
 def test_a_run_is_a_function_of_its_seed(tmp_path: Path) -> None:
