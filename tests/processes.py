@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a term's own parameter": merge(BASE, {"losses": {"learned": {"use": "probe/uncertain"}}}),
     "attack of shared gradient": merge(BASE, FREE),
     "gradient penalty": merge(BASE, PENALTY),
+    "a loop with state": merge(BASE, {"loop": {"use": "probe/lookahead", "k": 2}}),
     "batch norm": merge(BASE, BATCH_NORM),
     "batch norm and gradient penalty": merge(merge(BASE, BATCH_NORM), PENALTY),
     "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),

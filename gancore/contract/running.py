@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gancore.contract.networks import Latents
 
@@ -74,14 +74,26 @@ class Run(Protocol):
         """
 
 
-class Loop:
+class Loop(nn.Module):
     """An update rule: ordinary Python that says which phases run, on which batches. It knows phases, never terms.
+
+    What it remembers from one iteration to the next lies in its buffers, which are saved and restored. What it keeps elsewhere,
+    e.g. as a number, a checkpoint would forget, so that a training refuses it.
 
     Attributes:
         players: The networks that are trained, by recipe label. Every other network of a recipe is frozen.
     """
 
     players: Sequence[str] = ("generator", "discriminator")
+
+    def __new__(cls, *_args: Any, **_settings: Any) -> Self:
+        """Return a module that is one already, for the constructors of most loops have nothing to say to `nn.Module`."""
+        loop = super().__new__(cls)
+        nn.Module.__init__(loop)
+        return loop
+
+    def prepare(self, run: Run) -> None:
+        """Register buffers whose shapes depend on the run, e.g. on its networks: before a checkpoint is restored."""
 
     def iteration(self, run: Run) -> None:
         """Run one iteration by calling ``run.fresh()``, ``run.renew(batch)`` and ``run.phase(player, batch)``."""

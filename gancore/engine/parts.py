@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gancore.contract import Attack, Classifier, Latent, LossTerm, Sampler, settings_of
+from gancore.contract import Attack, Classifier, Factor, Latent, Loop, LossTerm, Sampler, settings_of
 from gancore.engine.batches import Batches
 from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
@@ -35,8 +35,10 @@ class Parts:
         networks: Every network by recipe label.
         heads: The discriminator's heads.
         attack: The attack, if any.
+        loop: The update rule.
         terms: The loss terms.
         weights: Their weights, on the device.
+        factors: The schedules, by the place of the number that each changes.
         scheduled_weights: What the weights with a schedule start from, and the schedule.
         players: The trained networks with their optimizers.
         average: The generator's moving average, if the recipe asks for one.
@@ -51,6 +53,7 @@ class Parts:
         self.device = device
         self.files = weights
         self.batch_norms_apart: set[str] = set()
+        self.factors: dict[str, Factor] = {}
         self.samplers: dict[str, Sampler] = {
             label: self._make(f"samplers.{label}", planned, plan.context) for label, planned in plan.samplers.items()
         }
@@ -62,10 +65,11 @@ class Parts:
             self.networks[label] = self._network(label)
         self.heads = self._heads()
         self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack)
+        self.loop: Loop = self._make("loop", plan.loop)
         self.terms: dict[str, LossTerm] = {label: self._make(f"losses.{label}", term) for label, term in plan.terms.items()}
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
         self.scheduled_weights = {
-            label: (term.keys.weight, plan.factors(f"losses.{label}")["weight"])
+            label: (term.keys.weight, self._factors(f"losses.{label}")["weight"])
             for label, term in plan.terms.items()
             if f"losses.{label}.weight" in plan.schedules
         }
@@ -73,7 +77,7 @@ class Parts:
         ema = plan.recipe.ema
         self.average = None
         if ema is not None:
-            schedule = plan.factors("ema").get("decay")
+            schedule = self._factors("ema").get("decay")
             self.average = MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start, schedule=schedule)
 
     def context(self, cls: Any = None) -> dict[str, Any]:
@@ -92,6 +96,7 @@ class Parts:
             named["latent"] = self.prior
         if self.attack is not None:
             named["attack"] = self.attack
+        named["loop"] = self.loop
         if self.average is not None:
             named["ema.generator"] = self.average.network
         return named
@@ -108,6 +113,12 @@ class Parts:
             torch.manual_seed(derive(self.plan.recipe.run.seed, "weights", place))
             built = planned.build(self.context(planned.cls) if context is None else context)
         return built.to(self.device) if isinstance(built, nn.Module) else built
+
+    def _factors(self, place: str) -> dict[str, Factor]:
+        """Build the schedules of the numbers in a place."""
+        factors = self.plan.factors(place)
+        self.factors |= {f"{place}.{name}": factor for name, factor in factors.items()}
+        return factors
 
     def _load(self, module: nn.Module, place: str, planned: Planned[Any, Any]) -> None:
         path = self.files.get(place) or planned.keys.weights
@@ -152,7 +163,7 @@ class Parts:
         # A term's own parameters are trained with the first player, in the loop's order, whose loss it enters.
         first = {label: next(player for player in plan.players if player in term.methods) for label, term in plan.terms.items()}
         terms = [term for label, term in self.terms.items() if first[label] == name]
-        optimizer, schedules = partial(planned.build, self.context()), plan.factors(f"optimizers.{name}")
+        optimizer, schedules = partial(planned.build, self.context()), self._factors(f"optimizers.{name}")
         return Player(name, self.networks[name], heads, optimizer, schedules, planned.where, terms)
 
 

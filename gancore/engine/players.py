@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,9 @@ from gancore.contract import Factor
 from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import scheduled_numbers
+
+OF_TORCH = ("state", "param_groups", "defaults")
+"""What every optimizer keeps."""
 
 
 class Player:
@@ -99,6 +102,13 @@ class Player:
                 settings[key].fill_(start * factor(iteration))
             else:
                 settings[key] = start * factor(iteration)
+
+    def unsaved(self) -> Iterator[tuple[str, Any]]:
+        """Yield what its optimizer keeps beside its state: attributes, and numbers of groups that have no schedule."""
+        scheduled = {key for _, key, *_ in self._scheduled}
+        yield from ((name, value) for name, value in vars(self.optimizer).items() if name not in OF_TORCH and name[0] != "_")
+        for group in self.optimizer.param_groups:
+            yield from ((name, value) for name, value in group.items() if name not in (*scheduled, "params"))
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's tensors, named ``<parameter number>.<what>``.

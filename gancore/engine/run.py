@@ -78,6 +78,8 @@ class Run:
         self.batches, self.players, self.average = self.parts.batches, self.parts.players, self.parts.average
         self.networks, self.heads, self.terms = self.parts.networks, self.parts.heads, self.parts.terms
         self.samplers, self.attack, self.prior = self.parts.samplers, self.parts.attack, self.parts.prior
+        self.parts.loop.prepare(self)
+        self.parts.loop.to(device)
         # Every process has drawn the same weights; where machines differ, their arithmetic may not agree to the last bit.
         collectives.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
         for _, module, buffer in self.parts.rows():
@@ -186,7 +188,7 @@ class Run:
     def take_turns(self) -> None:
         """Take the turns of an iteration: all of `step` that a recording can hold."""
         self.turn = 0
-        self.plan.loop.iteration(self)
+        self.parts.loop.iteration(self)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which networks run: bfloat16 where chosen."""

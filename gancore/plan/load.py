@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 import gancore.plan.checks as checks
-from gancore.contract import Dataset, Loop, check
+from gancore.contract import Dataset, check
 from gancore.errors import GancoreError
 from gancore.plan.plan import Plan, Planned
 from gancore.plan.terms import with_needs
@@ -26,28 +26,29 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         return {label: load(entry, registry) for label, entry in recipe.group(name).items() if not entry.shared}
 
     dataset: Dataset = load(recipe.entries["data", "data"], registry).build({})
-    loop: Loop = load(recipe.entries["loop", "loop"], registry).build({})
     latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
-    tables = recipe.group("optimizers")
-    optimizers = {player: tables.get(player) or default_optimizer(recipe.name, player, registry) for player in loop.players}
     plan = Plan(
         recipe=recipe,
         registry=registry,
         accelerators=tuple((declared.full_name, registry.load(declared)) for declared in recipe.accelerators),
         dataset=dataset,
         sources={label: further.get(label, dataset) for label in recipe.group("sources")},
-        loop=loop,
-        players=tuple(loop.players),
+        loop=load(recipe.entries["loop", "loop"], registry),
+        players=(),
         networks=group("networks"),
         heads=group("heads"),
         samplers=group("samplers"),
         attack=next(iter(group("attacks").values()), None),
         latent=None if latent is None else load(latent, registry),
         metrics=group("metrics"),
-        optimizers={player: load(entry, registry) for player, entry in optimizers.items()},
+        optimizers={},
         schedules={place: load(entry, registry) for place, entry in recipe.schedules.items()},
     )
+    players = tuple(plan.loop.build(plan.context).players)
+    tables = recipe.group("optimizers")
+    entries = {player: tables.get(player) or default_optimizer(recipe.name, player, registry) for player in players}
+    plan = attrs.evolve(plan, players=players, optimizers={player: load(entry, registry) for player, entry in entries.items()})
     _refuse(checks.of_components(plan))
     terms = {label: with_needs(term, plan) for label, term in group("losses").items()}
     plan = attrs.evolve(plan, terms={label: term for label, term in terms.items() if term.keys.weight != 0})

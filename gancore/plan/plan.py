@@ -159,7 +159,7 @@ class Plan:
     accelerators: tuple[tuple[str, Callable[..., Any]], ...]
     dataset: Dataset
     sources: dict[str, Dataset]
-    loop: Loop
+    loop: Planned[Loop, None]
     players: tuple[str, ...]
     networks: dict[str, Planned[Network, NetworkKeys]]
     heads: dict[str, Planned[Head, HeadKeys]]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import gancore.training.checkpoint as checkpoint
-from gancore.engine import Run
+from gancore.engine import Run, Unsaved
 from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
@@ -40,6 +40,8 @@ class OuterLoop:
         self.evaluator = evaluator
         self.stop = Stop()
         self.clock = Clock(folder, run.iteration)
+        self.unsaved = Unsaved(run.parts)
+        self.begun = run.iteration
 
     def train(self, step: Callable[[], None]) -> None:
         """Train to the last iteration, each by `step`.
@@ -79,6 +81,9 @@ class OuterLoop:
         with clock.counting("training"):
             step()
             values = self._losses(done) if logged else {}
+            # Most of what a checkpoint would forget shows at once; before one is written, it must have shown.
+            if logged or saved or done <= self.begun + 2:
+                self.unsaved.check()
             if self.run.device.type == "cuda" and (sampled or evaluator or saved):
                 # Iterations that still wait on the device are training's time, not that of what comes next.
                 torch.cuda.synchronize(self.run.device)

@@ -57,6 +57,7 @@ def gancore_attacks() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_loops() -> Iterator[gancore.Component]:
     yield gancore.Component("replay", f"{PARTS}:Replay", "The same batch several times")
+    yield gancore.Component("lookahead", f"{PARTS}:Lookahead", "Remembers weights")
     yield gancore.Component("three", f"{PARTS}:ThreePlayers", "Generator, discriminator, encoder")
     yield gancore.Component("two-generators", f"{PARTS}:TwoGenerators", "Two generators and a discriminator")
 

@@ -356,6 +356,7 @@ class Replay(gancore.Loop):
     """Free adversarial replay: the discriminator sees one batch several times."""
 
     def __init__(self, *, replays: int = 2) -> None:
+        super().__init__()
         self.replays = replays
 
     def iteration(self, run: Run) -> None:
@@ -363,6 +364,36 @@ class Replay(gancore.Loop):
         for _ in range(self.replays):
             run.phase("discriminator", batch)
         run.phase("generator", run.renew(batch))
+
+
+class Lookahead(gancore.Loop):
+    """Every `k` iterations the weights go back towards where they were then (Zhang et al. 2019, arXiv:1907.08610, Alg. 1)."""
+
+    done: Tensor
+
+    def __init__(self, *, k: int = 3, alpha: float = 0.5) -> None:
+        super().__init__()
+        self.k, self.alpha = k, alpha
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64))
+
+    def prepare(self, run: Run) -> None:
+        for name, player in run.players.items():
+            for number, parameter in enumerate(player.parameters):
+                self.register_buffer(f"{name}_{number}", parameter.detach().clone())
+
+    @torch.no_grad()
+    def iteration(self, run: Run) -> None:
+        with torch.enable_grad():
+            batch = run.fresh()
+            run.phase("discriminator", batch)
+            run.phase("generator", run.renew(batch))
+        self.done += 1
+        back = self.done % self.k == 0
+        for name, player in run.players.items():
+            for number, parameter in enumerate(player.parameters):
+                slow = getattr(self, f"{name}_{number}")
+                slow.copy_(torch.where(back, slow.lerp(parameter, self.alpha), slow))
+                parameter.copy_(torch.where(back, slow, parameter))
 
 
 class ThreePlayers(gancore.Loop):

@@ -16,6 +16,7 @@ class Alternating(gancore.Loop):
     """
 
     def __init__(self, *, discriminator_steps: Annotated[int, gancore.Range(1)] = 1) -> None:
+        super().__init__()
         self.discriminator_steps = discriminator_steps
 
     def iteration(self, run: gancore.Run) -> None:

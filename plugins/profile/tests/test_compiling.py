@@ -40,7 +40,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("table", [{}, CBGAN, FREE], ids=["plain", "class balance", "free replay"])
+LOOKAHEAD: dict[str, Any] = {"loop": {"use": "probe/lookahead", "k": 2}}
+
+
+@pytest.mark.parametrize("table", [{}, CBGAN, FREE, LOOKAHEAD], ids=["plain", "class balance", "free replay", "lookahead"])
 def test_a_compiled_run_is_the_eager_one_and_goes_on_from_where_it_was(table: dict[str, Any]) -> None:
     eager, compiled = run_of(SNDCGAN, table), run_of(SNDCGAN, table)
     steps(eager, 2)

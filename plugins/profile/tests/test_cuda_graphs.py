@@ -209,7 +209,7 @@ def test_a_loop_that_remembers_in_python_is_not_captured(kind: Any, monkeypatch:
     run = run_of()
     check_off(run, run_of(), "loop changes memory, which is no tensor")
     # The trial left no trace in it.
-    assert len(run.plan.loop.memory) == 6
+    assert len(run.modules()["loop"].memory) == 6
 
 
 def test_a_loop_that_nobody_declared_anything_of_is_replayed() -> None:
@@ -217,6 +217,15 @@ def test_a_loop_that_nobody_declared_anything_of_is_replayed() -> None:
     run = run_of(table)
     iterations, recorder, told = graphed(run)
     check_like_always(run_of(table), run, iterations, 6)
+    assert told == ["on"]
+    assert recorder.replays > 0
+
+
+def test_a_loop_that_remembers_in_tensors_is_replayed() -> None:
+    table = {"loop": {"use": "probe/lookahead", "k": 2}}
+    run = run_of(table)
+    iterations, recorder, told = graphed(run)
+    check_like_always(run_of(table), run, iterations, 8)
     assert told == ["on"]
     assert recorder.replays > 0
 

@@ -124,6 +124,7 @@ class Forgetful(gancore.Loop):
     """Takes the turns that it remembers having taken, which a checkpoint does not hold."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.done = 0
 
     def iteration(self, run: gancore.Run) -> None:

@@ -25,6 +25,7 @@ class SemiSupervised(gancore.Loop):
     def __init__(
         self, *, critic_steps: Annotated[int, gancore.Range(0)] = 1, game_every: Annotated[int, gancore.Range(1)] = 1
     ) -> None:
+        super().__init__()
         self.critic_steps = critic_steps
         self.game_every = game_every
         self.players: Sequence[str] = (

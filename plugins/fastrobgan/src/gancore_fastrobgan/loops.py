@@ -27,6 +27,7 @@ class FreeReplay(gancore.Loop):
     def __init__(
         self, *, replays: Annotated[int, gancore.Range(1)] = 2, discriminator_steps: Annotated[int, gancore.Range(1)] = 1
     ) -> None:
+        super().__init__()
         self.replays = replays
         self.discriminator_steps = discriminator_steps
 

@@ -130,8 +130,8 @@ def _tensors(run: Run) -> dict[str, Tensor]:
 
 
 def _attributes(run: Run) -> dict[str, dict[str, Any]]:
-    """Return the attributes of the loop and of every module, by their name in the run."""
-    objects: dict[str, object] = {"loop": run.plan.loop}
+    """Return the attributes of every module, by their name in the run."""
+    objects: dict[str, object] = {}
     for owner, module in _owners(run).items():
         objects |= {f"{owner}.{name}" if name else owner: inner for name, inner in module.named_modules()}
     return {name: value.__dict__ for name, value in objects.items() if hasattr(value, "__dict__")}

@@ -146,7 +146,7 @@ def _counts(plan: Plan, phases: Mapping[str, PhasePlan]) -> Iterator[str]:
     tally: Any = _Tally(plan, phases)
     note = ""
     try:
-        plan.loop.iteration(tally)
+        plan.loop.build(plan.context).iteration(tally)
     except Exception:  # a loop may ask more of a run than a stand-in has
         tally, note = _Tally(plan, phases), " (with each phase once; the loop may repeat them)"
         for player in plan.players:

@@ -23,6 +23,7 @@ class Alternating(Loop):
     players: Sequence[str] = ("generator", "discriminator")
 
     def __init__(self, *, discriminator_steps: Annotated[int, Range(1)] = 1) -> None:
+        super().__init__()
         self.discriminator_steps = discriminator_steps
 
     def iteration(self, run: Run) -> None:

@@ -169,6 +169,7 @@ class Turns(gancore.Loop):
     """
 
     def __init__(self, *, players: list[str]) -> None:
+        super().__init__()
         self.players = players
 
     def iteration(self, run: Run) -> None:

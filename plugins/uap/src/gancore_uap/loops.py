@@ -31,6 +31,7 @@ class Crafting(gancore.Loop):
         skip_gradient: Annotated[float, gancore.Range(0, 1, open_low=True)] = 1.0,
         skip_first_block: bool = True,
     ) -> None:
+        super().__init__()
         self.skip_gradient = skip_gradient
         self.skip_first_block = skip_first_block
 

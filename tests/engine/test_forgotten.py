@@ -1,0 +1,347 @@
+"""State that a checkpoint would forget is refused, whatever component keeps it, and wherever it does."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import sys
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import gancore
+from gancore import GancoreError
+from gancore.engine import Run, Unsaved
+from gancore.recipe import Registry, merge
+from gancore.recipe.recipe import check_table
+from gancore.testing import host
+from gancore.testing.components import LinearHead, Normal
+from gancore.training import train
+from tests import probe, standin
+from tests.hosts import CPU, GAME, plan_of, steps
+from tests.probe.parts import Descent, TinyDiscriminator
+from tests.standin.loops import Alternating
+
+MODULE = __name__
+
+
+class Stats:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.seen = [0]
+
+
+class Keeper(nn.Module):
+    """Keeps something in the place that its subclass's setting says, and changes it when it is called."""
+
+    start: ClassVar[dict[str, Callable[[], Any]]] = {
+        "number": lambda: 0,
+        "flag": lambda: False,
+        "nothing yet": lambda: None,
+        "list": list,
+        "dict": lambda: {"seen": {"real": 0}},
+        "object": Stats,
+        "tensor": lambda: torch.zeros(()),
+        "tensor in place": lambda: torch.zeros(()),
+        "array": lambda: np.zeros(2),
+        "torch noise": lambda: torch.Generator(),
+        "numpy noise": lambda: np.random.default_rng(0),
+        "noise": lambda: random.Random(0),
+        "iterator": itertools.count,
+        "late buffer": lambda: 0,
+        "passing buffer": lambda: 0,
+    }
+
+    def begin(self, what: str) -> None:
+        self.what = what
+        self.kept = self.start[what]() if what in self.start else 0
+        if what == "passing buffer":
+            self.register_buffer("count", torch.zeros(()), persistent=False)
+
+    def change(self) -> None:
+        kept: Any = self.kept
+        changes: dict[str, Callable[[], Any]] = {
+            "number": lambda: kept + 1,
+            "flag": lambda: True,
+            "nothing yet": lambda: torch.zeros(()),
+            "list": lambda: kept.append(len(kept)),
+            "dict": lambda: kept["seen"].update(real=kept["seen"]["real"] + 1),
+            "object": lambda: kept.seen.append(1),
+            "tensor": lambda: 1 - kept,
+            "tensor in place": lambda: kept.add_(1),
+            "array": lambda: np.add(kept, 1, out=kept),
+            "torch noise": lambda: torch.rand((), generator=kept),
+            "numpy noise": lambda: kept.random(),
+            "noise": lambda: kept.random(),
+            "iterator": lambda: next(kept),
+            "late buffer": lambda: self.register_buffer("late", torch.zeros(())),
+            "passing buffer": lambda: self.count.add_(1),
+        }
+        new = changes[self.what]() if self.what in changes else None
+        if self.what in ("number", "flag", "nothing yet", "tensor"):
+            self.kept = new
+
+
+NAMED = {"late buffer": "the names of its buffers", "passing buffer": "count", "object": "kept"}
+"""What the sentence names, where that is not ``kept``."""
+
+
+class KeepingLoop(Alternating, Keeper):
+    def __init__(self, *, what: str) -> None:
+        super().__init__()
+        self.begin(what)
+
+    def iteration(self, run: gancore.Run) -> None:
+        self.change()
+        super().iteration(run)
+
+
+class KeepingTerm(gancore.LossTerm, Keeper):
+    def __init__(self, *, what: str) -> None:
+        super().__init__()
+        self.begin(what)
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        self.change()
+        return fake_adversarial.mean()
+
+
+class KeepingSampler(gancore.Sampler, Keeper):
+    def __init__(self, *, what: str) -> None:
+        super().__init__()
+        self.begin(what)
+
+    def draw(self, batch: Any, noise: torch.Generator) -> Any:
+        self.change()
+        return batch
+
+
+class KeepingLatent(Normal, Keeper):
+    def __init__(self, *, what: str, latent_dim: int, classes: int) -> None:
+        super().__init__(latent_dim=latent_dim, classes=classes)
+        self.begin(what)
+
+    def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
+        self.change()
+        return super().draw(number, noise)
+
+
+class KeepingAttack(gancore.Attack, Keeper):
+    def __init__(self, *, what: str) -> None:
+        super().__init__()
+        self.begin(what)
+
+    def craft(self, x: Tensor, objective: Any, noise: torch.Generator) -> Tensor:
+        self.change()
+        return x
+
+
+class KeepingDiscriminator(TinyDiscriminator, Keeper):
+    def __init__(self, *, what: str, channels: int, image_size: int) -> None:
+        super().__init__(channels=channels, image_size=image_size)
+        self.begin(what)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.change()
+        return super().forward(x)
+
+
+class KeepingHead(LinearHead, Keeper):
+    def __init__(self, *, what: str, features: int) -> None:
+        super().__init__(features=features)
+        self.begin(what)
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        self.change()
+        return super().forward(features, label)
+
+
+def keeping_schedule() -> gancore.Factor:
+    called = 0
+
+    def factor(_iteration: int) -> float:
+        nonlocal called
+        called += 1
+        return 1.0
+
+    return factor
+
+
+class KeepingOptimizer(Descent):
+    """Counts its steps in its settings, as optimizers without a schedule do."""
+
+    def step(self, closure: Any = None) -> None:
+        super().step(closure)
+        for group in self.param_groups:
+            group["steps"] = group.get("steps", 0) + 1
+
+
+class Harmless(gancore.LossTerm):
+    """Keeps what can be computed anew, and what changes no result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = {"weights": [1.0, 2.0]}
+        self.count: Tensor
+        self.register_buffer("count", torch.zeros(()))
+
+    @cached_property
+    def kernel(self) -> Tensor:
+        return torch.ones(3)
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return fake_adversarial.mean() * self.kernel.mean() * self.scale["weights"][0]
+
+    def observe(self, *, fake_adversarial: Tensor) -> None:
+        self.count = self.count + 1
+
+
+class Showing(TinyDiscriminator):
+    """Leaves behind what it computed, for whoever wants to look."""
+
+    def __init__(self, *, channels: int, image_size: int) -> None:
+        super().__init__(channels=channels, image_size=image_size)
+        self.attention: Tensor | None = None
+        self.hidden: list[Tensor] = []
+        nn.utils.spectral_norm(self.net[1])  # the one of old, whose weight is no parameter
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.attention = super().forward(x)
+        self.hidden = [self.attention]
+        return self.attention
+
+
+OWNERS = {
+    "loss_terms": "loss.keeps",
+    "samplers": "sampler.keeps",
+    "latents": "latent",
+    "attacks": "attack",
+    "loops": "loop",
+    "networks": "network.discriminator",
+    "heads": "head.adversarial",
+}
+KINDS = {
+    "loss_terms": "Term",
+    "samplers": "Sampler",
+    "latents": "Latent",
+    "attacks": "Attack",
+    "loops": "Loop",
+    "networks": "Discriminator",
+    "heads": "Head",
+}
+
+
+def _declares(hook: str, **names: str) -> Any:
+    def declared() -> Iterator[gancore.Component]:
+        for name, target in names.items():
+            yield gancore.Component(name.replace("_", "-"), f"{MODULE}:{target}", "Of this test")
+
+    declared.__name__ = hook
+    return gancore.hookimpl(declared)
+
+
+for _kind, _name in KINDS.items():
+    globals()[f"gancore_{_kind}"] = _declares(
+        f"gancore_{_kind}",
+        keeping=f"Keeping{_name}",
+        **{"loss_terms": {"harmless": "Harmless"}, "networks": {"showing": "Showing"}}.get(_kind, {}),
+    )
+gancore_schedules = _declares("gancore_schedules", keeping="keeping_schedule")
+gancore_optimizers = _declares("gancore_optimizers", keeping="KeepingOptimizer")
+
+REGISTRY = Registry.of({"standard": standin, "probe": probe, "host": host, "forgets": sys.modules[MODULE]})
+
+
+def keeping(kind: str, what: str) -> dict[str, Any]:
+    component = {"use": "forgets/keeping", "what": what}
+    places: dict[str, dict[str, Any]] = {
+        "loops": {"loop": component},
+        "loss_terms": {"losses": {"keeps": component}},
+        "samplers": {"samplers": {"keeps": component}},
+        "latents": {"latent": component},
+        "attacks": {
+            "attacks": {"keeps": component},
+            "losses": {"adversarial": {"use": "host/non-saturating-game"}},
+        },
+        "networks": {"networks": {"discriminator": component}},
+        "heads": {"heads": {"adversarial": component}},
+        "schedules": {"losses": {"adversarial": {"schedule": {"use": "forgets/keeping"}}}},
+        "optimizers": {"optimizers": {"generator": {"use": "forgets/keeping"}}},
+    }
+    return places[kind]
+
+
+def run_of(*tables: dict[str, Any]) -> Run:
+    return Run(plan_of(*tables, plugins=REGISTRY), CPU)
+
+
+def check(*tables: dict[str, Any], number: int = 2) -> None:
+    run = run_of(*tables)
+    unsaved = Unsaved(run.parts)
+    unsaved.check()
+    steps(run, number)
+    unsaved.check()
+
+
+@pytest.mark.parametrize("what", Keeper.start)
+def test_whatever_a_loop_keeps_elsewhere_is_refused(what: str) -> None:
+    with pytest.raises(GancoreError, match=rf"test: loop changes {NAMED.get(what, 'kept')} in an iteration"):
+        check(keeping("loops", what))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whoever_keeps_a_number_is_named(kind: str) -> None:
+    with pytest.raises(GancoreError, match=rf"^test: {OWNERS[kind]} changes kept in an iteration"):
+        check(keeping(kind, "number"))
+
+
+def test_a_schedule_that_counts_is_refused() -> None:
+    with pytest.raises(GancoreError, match=r"the schedule of losses\.adversarial\.weight changes called"):
+        check(keeping("schedules", ""))
+
+
+def test_an_optimizer_that_counts_in_its_settings_is_refused() -> None:
+    with pytest.raises(GancoreError, match=r"optimizers\.generator changes steps"):
+        check(keeping("optimizers", ""))
+
+
+def test_a_number_that_a_schedule_sets_is_the_schedules() -> None:
+    check({"optimizers": {"generator": {"use": "standard/adam", "schedules": {"beta1": {"use": "linear"}}}}})
+
+
+@pytest.mark.parametrize(
+    "table",
+    [{"losses": {"harmless": {"use": "forgets/harmless"}}}, {"networks": {"discriminator": {"use": "forgets/showing"}}}],
+)
+def test_what_is_saved_computed_anew_or_merely_shown_is_not_refused(table: dict[str, Any]) -> None:
+    check(table, number=3)
+
+
+def test_a_training_is_refused_after_its_first_iteration(tmp_path: Path) -> None:
+    recipe = check_table(merge(GAME, {**keeping("loops", "number"), "run": {"log_every": 100}}), REGISTRY, name="test")
+    with pytest.raises(GancoreError, match="changes kept") as refused:
+        train(recipe, REGISTRY, tmp_path / "run", device=CPU)
+    assert len(str(refused.value)) <= 400
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
+
+
+def test_what_changes_later_is_refused_before_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KeepingLoop, "change", lambda _: None)
+    plain = KeepingLoop.iteration
+
+    def iteration(self: KeepingLoop, run: gancore.Run) -> None:
+        self.kept = run.iteration >= 4
+        plain(self, run)
+
+    monkeypatch.setattr(KeepingLoop, "iteration", iteration)
+    table = {**keeping("loops", "flag"), "run": {"log_every": 100, "checkpoint_every": 4}}
+    with pytest.raises(GancoreError, match="changes kept"):
+        train(check_table(merge(GAME, table), REGISTRY, name="test"), REGISTRY, tmp_path / "run", device=CPU)
+    assert [path.stem for path in (tmp_path / "run").glob("checkpoints/*")] == ["00000004"]
