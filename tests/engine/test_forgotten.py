@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from gancore_testing.components import LinearHead, Normal
 from torch import Tensor, nn
 
 import gancore
@@ -21,7 +22,6 @@ from gancore.engine import Run, Unsaved
 from gancore.recipe import Registry, merge
 from gancore.recipe.recipe import check_table
 from gancore.testing import host
-from gancore.testing.components import LinearHead, Normal
 from gancore.training import train
 from tests import probe, standin
 from tests.hosts import CPU, GAME, plan_of, steps
@@ -124,8 +124,8 @@ class KeepingSampler(gancore.Sampler, Keeper):
 
 
 class KeepingLatent(Normal, Keeper):
-    def __init__(self, *, what: str, latent_dim: int, classes: int) -> None:
-        super().__init__(latent_dim=latent_dim, classes=classes)
+    def __init__(self, *, what: str, latent_dim: int) -> None:
+        super().__init__(latent_dim=latent_dim)
         self.begin(what)
 
     def draw(self, number: int, noise: torch.Generator) -> gancore.Latents:
