@@ -366,6 +366,17 @@ def test_nothing_in_a_run_becomes_markup(make_run: MakeRun, folders: list[str]) 
     assert "00000400.png is damaged" in page.text
 
 
+def test_robust_accuracies_of_one_shared_network_are_told(make_run: MakeRun) -> None:
+    paths = [make_run(name) for name in ("one", "two", "other")]
+    for path, weights in zip(paths, ("aaaa", "aaaa", "bbbb"), strict=True):
+        protocol = {"id": "cccc3333", "attack": "pgd", "weights": weights}
+        attack = {"iteration": 400, "natural": 0.9, "accuracy": {"0.1": 0.5}, "protocol": protocol}
+        (path / "attacks.jsonl").write_text(json.dumps(attack) + "\n")
+    shared = "one and the same network was attacked"
+    assert report(*paths).text.count(shared) == 1
+    assert shared not in report(*paths[1:]).text
+
+
 def test_runs_of_one_recipe_are_averaged_over_their_seeds_and_shown_one_by_one(make_run: MakeRun) -> None:
     runs = [make_run(f"run-{seed}", scores=[score_line(400, 20.0 + 2 * seed)]) for seed in (0, 1)]
     (runs[1] / "recipe.toml").write_text(RECIPE.format(weight=2.0).replace("seed = 7", "seed = 8"))

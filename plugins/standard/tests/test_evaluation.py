@@ -52,7 +52,11 @@ def test_one_stream_feeds_every_metric_and_the_values_are_those_of_the_images() 
 
 def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
     robust = {"use": "standard/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
-    run = run_of(METRICS, {"metrics": {"robust": robust}})
+    head: dict[str, Any] = {
+        "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
+        "losses": {"classes": {"use": "standard/auxiliary-classifier"}},
+    }
+    run = run_of(METRICS, head, {"metrics": {"robust": robust}})
     scores = Evaluator(run)()
     robustness = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=30)
     assert scores.values["robust/accuracy_0.1"] == robustness.accuracy["0.1"]
@@ -62,11 +66,11 @@ def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
     assert (protocol["attack"], protocol["images"], protocol["split"]) == ("fastrobgan/fgsm", 30, "test")
     assert "samples" not in protocol
     # The other scores are those without it.
-    alone = Evaluator(run_of(METRICS))().values
+    alone = Evaluator(run_of(METRICS, head))().values
     assert alone == {name: value for name, value in scores.values.items() if not name.startswith("robust/")}
     for change, words in (({"attack": "pdg"}, "pdg"), ({"settings": {"norms": 1}}, "'norm'"), ({"classifier": "g"}, "'g'")):
         with pytest.raises(GancoreError, match=rf"^test: metrics\.robust \(standard/robust-accuracy\): .*{words}"):
-            Evaluator(run_of(METRICS, {"metrics": {"robust": {**robust, **change}}}))
+            Evaluator(run_of(METRICS, head, {"metrics": {"robust": {**robust, **change}}}))
 
 
 def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:

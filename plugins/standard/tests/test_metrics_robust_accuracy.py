@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_standard.metrics.accuracy import TestAccuracy
 from gancore_standard.metrics.robust_accuracy import RobustAccuracy
 from gancore_standard.robustness import robust_accuracy
 from torch import Tensor
@@ -16,14 +17,25 @@ from gancore.engine.batches import to_unit
 from gancore.engine.run import Run
 from tests.compose.hosts import run_of, same
 
-CLASSIFIER: dict[str, Any] = {"networks": {"classifier": {"use": "host/classifier"}}}
+CLASSIFIER: dict[str, Any] = {
+    "run": {"batch_size": 8, "precision": "float32"},
+    "data": {"use": "standard/digits"},
+    "loop": {"use": "standard/supervised"},
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "losses": {"cross_entropy": {"use": "standard/cross-entropy"}},
+}
+FROZEN: dict[str, Any] = {"networks": {"annotator": {"use": "host/classifier"}}}
+HEAD: dict[str, Any] = {
+    "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
+    "losses": {"classes": {"use": "standard/auxiliary-classifier"}},
+}
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """A game beside a frozen classifier that has learnt the digits a little."""
-    built = run_of(CLASSIFIER)
-    network = built.networks["classifier"].requires_grad_(True)
+    """The run of a classifier that has learnt the digits a little."""
+    built = run_of(base=CLASSIFIER)
+    network = built.networks["classifier"]
     images, labels = built.plan.dataset.load("train")
     optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
     for _ in range(60):
@@ -31,7 +43,6 @@ def run() -> Run:
         F.cross_entropy(network(to_unit(images)), labels).backward()
         optimizer.step()
     optimizer.zero_grad()
-    network.requires_grad_(False)
     return built
 
 
@@ -78,7 +89,7 @@ def test_the_scores_are_those_of_gancore_attack_with_the_settings_given(run: Run
 
 
 def test_a_score_leaves_the_run_as_it_was(run: Run) -> None:
-    before = run_of(CLASSIFIER)
+    before = run_of(base=CLASSIFIER)
     before.networks["classifier"].load_state_dict(run.networks["classifier"].state_dict())
     state = torch.get_rng_state()
     metric = RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1], samples=20)
@@ -86,8 +97,8 @@ def test_a_score_leaves_the_run_as_it_was(run: Run) -> None:
     assert metric.score_run(run) == metric.score_run(run)
     assert not same(run, before)
     assert torch.equal(torch.get_rng_state(), state)
-    assert all(p.grad is None and not p.requires_grad for p in run.networks["classifier"].parameters())
-    assert run.networks["discriminator"].training
+    assert all(p.grad is None and p.requires_grad for p in run.networks["classifier"].parameters())
+    assert run.networks["classifier"].training
 
 
 @pytest.mark.parametrize(
@@ -106,9 +117,35 @@ def test_what_cannot_be_scored_is_refused_before_the_training(run: Run, settings
         metric.prepare(run)
 
 
-def test_a_run_without_a_classifier_is_refused() -> None:
-    with pytest.raises(GancoreError, match="no classifier and no discriminator head"):
-        RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1]).prepare(run_of())
+@pytest.mark.parametrize(
+    ("tables", "classifier", "words"),
+    [
+        ([], None, r"test trains discriminator, generator, and no classifier or head with class logits to score; name a run"),
+        (
+            [FROZEN],
+            None,
+            r"no classifier or head with class logits to score \(it shares annotator with other runs\); name a run",
+        ),
+        ([FROZEN], "annotator", r"no classifier or head with class logits"),
+        ([FROZEN, HEAD], "annotator", r"test does not train annotator, which it shares with other runs.*trains \(classes\)"),
+        ([FROZEN, HEAD], "clases", r"has no classifier 'clases'.*did you mean 'classes'"),
+    ],
+)
+def test_what_the_run_does_not_train_is_not_scored(tables: list[Any], classifier: str | None, words: str) -> None:
+    with pytest.raises(GancoreError, match=words) as raised:
+        RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1], classifier=classifier).prepare(run_of(*tables))
+    assert len(str(raised.value)) <= 400
+
+
+def test_of_a_run_with_a_frozen_network_the_head_that_it_trains_is_attacked() -> None:
+    result = robust_accuracy(run_of(FROZEN, HEAD), "fastrobgan/fgsm", [0.1], samples=10)
+    assert result.protocol["classifier"] == "classes"
+
+
+def test_the_accuracy_of_a_network_that_the_run_does_not_train_is_not_scored() -> None:
+    TestAccuracy(classes=10).prepare(run_of(base=CLASSIFIER))
+    with pytest.raises(GancoreError, match="shares annotator with other runs"):
+        TestAccuracy(classes=10, network="annotator").prepare(run_of(FROZEN))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,19 @@ def _group(runs: Sequence[Shown], name: str, measured: Mapping[int, Attacked]) -
     drawable = budgets[-1] > 0
     chart = line_chart("accuracy", curves, budgets[-1], legend=len(runs) > 1, over="epsilon") if drawable else Markup()
     text = json.dumps(dict(protocol), indent=2, ensure_ascii=False)
-    return render("robustness", runs=runs, title=_title(protocol), rows=rows, name=name, protocol=text, chart=chart)
+    about = {"title": _title(protocol), "name": name, "protocol": text, "shared": _shared(runs, measured)}
+    return render("robustness", runs=runs, rows=rows, chart=chart, **about)
+
+
+def _shared(runs: Sequence[Shown], measured: Mapping[int, Attacked]) -> str:
+    """Return which runs' values are those of one network, which says nothing of how the runs differ; empty where none are."""
+    by_weights: dict[str, list[str]] = {}
+    for run in runs:
+        weights = measured[run.place].protocol.get("weights") if run.place in measured else None
+        if weights is not None:
+            by_weights.setdefault(str(weights), []).append(run.label)
+    same = [names for names in by_weights.values() if len(names) > 1]
+    return "; ".join(f"of {', '.join(names)} one and the same network was attacked" for names in same)
 
 
 def _title(protocol: Mapping[str, Any]) -> str:

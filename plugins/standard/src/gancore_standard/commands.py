@@ -17,7 +17,7 @@ from gancore.tools import device_option, recipe_options
     "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."
 )
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting of the attack, e.g. steps=20.")
-@click.option("--classifier", help="A classifier of the run, or a head of its discriminator.  [default: the first]")
+@click.option("--classifier", help="A classifier that the run trained, or a head of its discriminator.  [default: the first]")
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Real images to attack.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
@@ -33,7 +33,7 @@ def attack(
     seed: int,
     device: str,
 ) -> None:
-    """Attack a run's classifier, or its discriminator's class head, and append the robust accuracy to the run."""
+    """Attack a classifier that a run trained, or its discriminator's class head, and append the robust accuracy to the run."""
     from gancore.tools import RunFolder, assigned, choose_device, open_run, registry
     from gancore_standard.robustness import robust_accuracy
 

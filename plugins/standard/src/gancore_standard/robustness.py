@@ -55,30 +55,61 @@ class Robustness:
 
 
 def classifiers(run: Run) -> list[str]:
-    """Return the names of what can be attacked in a run: its classifiers, and the discriminator's heads with class logits."""
-    names = [label for label, planned in run.plan.networks.items() if issubclass(planned.cls, Classifier)]
-    return [*(label for label, head in run.heads.items() if getattr(head, "gives_classes", False)), *names]
+    """Return the names of what can be attacked in a run: the classifiers and heads of classes that it trains.
+
+    A frozen network is that of other runs too, so that their scores would be the same.
+    """
+    heads = run.heads if DISCRIMINATOR in run.plan.players else {}
+    return [*(label for label, head in heads.items() if getattr(head, "gives_classes", False)), *trained_classifiers(run)]
+
+
+def trained_classifiers(run: Run) -> list[str]:
+    """Return the labels of the classifiers that a run trains."""
+    return [label for label in run.plan.players if issubclass(run.plan.networks[label].cls, Classifier)]
+
+
+def check_trained(run: Run, name: str | None, choices: Sequence[str]) -> None:
+    """Refuse a score of a network that the run doesn't train, for the runs that share it would all get the same.
+
+    Args:
+        run: The run.
+        name: The network, or a head of the discriminator; None for any of the choices.
+        choices: What can be chosen.
+
+    Raises:
+        GancoreError: It is none of the choices, or there is none.
+    """
+    if name in choices or (name is None and choices):
+        return
+    recipe, frozen = run.recipe.name, [label for label in run.plan.networks if label not in run.plan.players]
+    if not choices:
+        aside = f" (it shares {listed(frozen)} with other runs)" if frozen else ""
+        raise GancoreError(
+            f"{recipe} trains {listed(run.plan.players)}, and no classifier or head with class logits to score{aside}; "
+            "name a run that trains one."
+        )
+    if name in frozen:
+        raise GancoreError(
+            f"{recipe} does not train {name}, which it shares with other runs; choose of what it trains ({listed(choices)}), "
+            f"or name the run that trained {name}."
+        )
+    raise GancoreError(f"{recipe} has no classifier {name!r}{did_you_mean(str(name), choices)} (it has: {listed(choices)}).")
 
 
 @contextmanager
 def classifier_of(run: Run, name: str | None) -> Iterator[tuple[str, Classify, list[nn.Module]]]:
-    """Give a classifier of a run, in evaluation mode and without gradients of its own, and its modules.
+    """Give a classifier that a run trains, in evaluation mode and without gradients of its own, and its modules.
 
     Args:
         run: The run.
         name: A network, or a head of the discriminator; None takes the first of `classifiers`.
 
     Raises:
-        GancoreError: There is none of that name.
+        GancoreError: There is none of that name, or the run doesn't train it.
     """
     known = classifiers(run)
-    if name is None and not known:
-        raise GancoreError(f"{run.recipe.name} has no classifier and no discriminator head with class logits to attack.")
+    check_trained(run, name, known)
     chosen = known[0] if name is None else name
-    if chosen not in known:
-        raise GancoreError(
-            f"{run.recipe.name} has no classifier {chosen!r}{did_you_mean(chosen, known)} (it has: {listed(known)})."
-        )
     modules = [run.networks[DISCRIMINATOR], run.heads[chosen]] if chosen in run.heads else [run.networks[chosen]]
     below = run.networks[run.plan.stands_on] if chosen in run.heads and run.plan.stands_on is not None else None
     modules += [] if below is None else [below]

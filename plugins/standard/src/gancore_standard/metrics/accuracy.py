@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric
+from gancore_standard.robustness import check_trained, trained_classifiers
+
+if TYPE_CHECKING:
+    from gancore.tools import Run
 
 
 class TestAccuracy(Metric):
-    """Share of the evaluation split's images that a classifier labels rightly, in all and by class.
+    """Share of the evaluation split's images that a classifier which the run trains labels rightly, in all and by class.
 
     Args:
         classes: Number of classes K.
@@ -27,6 +31,14 @@ class TestAccuracy(Metric):
         self.network: str = network
         self.classes = classes
         self.reset()
+
+    def prepare(self, run: Run) -> None:
+        """Refuse a frozen network, whose accuracy is that of all runs that share it.
+
+        Raises:
+            GancoreError: The run doesn't train the network.
+        """
+        check_trained(run, self.network, trained_classifiers(run))
 
     def reset(self) -> None:
         """Forget the images seen."""

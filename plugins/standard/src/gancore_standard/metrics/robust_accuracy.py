@@ -27,7 +27,7 @@ class RobustAccuracy(Metric):
         attack: Name of the attack component, e.g. ``fastrobgan/pgd``.
         epsilons: Its budgets, on the [-1, 1] scale of the images.
         settings: Its other settings, e.g. ``{steps = 20}``.
-        classifier: A classifier of the run, or a head of its discriminator with class logits; by default the first.
+        classifier: A classifier that the run trains, or a head of its discriminator with class logits; by default the first.
         samples: Images that are attacked, evenly spread over the split; all of them where there are fewer.
         split: Of the recipe's image set; by default that of the evaluation.
         seed: Of the attack's random starts.
