@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import torch
@@ -143,6 +143,11 @@ class Latent(nn.Module):
     labels: str = "of the latent"
     """How the labels are distributed. Those that `draw` leaves out are as frequent as in the data where this is ``"data"``;
     otherwise each that occurs there is as frequent as any other. Of others, a word or two for the protocol of scores."""
+
+    network: str | None = None
+    """Recipe label of the frozen network that `draw` reads as ``self.read``, if any: a causal model, an encoder."""
+
+    read: Any
 
     any_label: ClassVar[bool] = True
     """Whether `z` goes with any label, so that images of a class that somebody asks for may be made from it."""

@@ -63,6 +63,9 @@ class Parts:
         # What the discriminator stands on says how wide its input is, so it comes first.
         for label in sorted(plan.networks, key=lambda name: name != plan.stands_on):
             self.networks[label] = self._network(label)
+        if self.prior is not None and self.prior.network is not None:
+            # Past `nn.Module`, in whose state a network of the recipe would stand twice.
+            self.prior.__dict__["read"] = self.networks[self.prior.network]
         self.heads = self._heads()
         self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack)
         self.loop: Loop = self._make("loop", plan.loop)

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Any
 
 import attrs
 
-from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, Sampler
+from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, Sampler, settings_of
 from gancore.errors import did_you_mean, listed
 from gancore.plan.phases import plan_phase
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, scheduled_numbers
-from gancore.plan.vocabulary import RESERVED, SEEN, attacked_method
+from gancore.plan.vocabulary import RESERVED, SEEN, attacked_method, parameters_of
 
 
 def of_components(plan: Plan) -> Iterator[str]:
     """Yield which components are not what their place in the recipe takes, and which labels mean something else."""
     yield from _roles(plan)
+    yield from _attributes(plan)
     for label in plan.heads:
         if label in plan.networks or label in (*SEEN, "label"):
             yield f"{plan.recipe.name}: the label of heads.{label} is taken by a network or the vocabulary; rename the head."
@@ -48,6 +49,7 @@ def of_whole(plan: Plan) -> Iterator[str]:
         yield f"{plan.recipe.name}: [ema] averages the generator, but the loop trains {listed(plan.players)}; set ema = false."
     yield from _raised(plan)
     yield from _metrics(plan)
+    yield from _attributes(plan)
 
 
 def _roles(plan: Plan) -> Iterator[str]:
@@ -105,6 +107,8 @@ def _source(where: str, label: str, info: DatasetInfo, data: DatasetInfo) -> Ite
         resized = attrs.evolve(info, image_size=data.image_size)
         remedy = f", or set sources.{label}.image_size" if _shape(resized) == _shape(data) else ""
         yield f"{where} has {_shape(info)}, and the data have {_shape(data)}; choose a set of the same shape{remedy}."
+    if info.attributes != data.attributes:
+        yield f"{where} has {info.attributes} attributes, and the data have {data.attributes}; choose a set of the same labels."
     if info.classes > data.classes:
         yield (
             f"{where} has {info.classes} classes, and the data have {data.classes}, which the networks are made for; "
@@ -195,8 +199,40 @@ def _selecting(plan: Plan) -> Iterator[str]:
             yield f"{sampler.where} changes drawn batches, so it can't act on the source {of!r} alone; leave out `of`."
 
 
+def _attributes(plan: Plan) -> Iterator[str]:
+    """An image has a class, or attributes; where it has these, nothing needs its class."""
+    if bool(plan.info.classes) == bool(plan.info.attributes):
+        yield f"{plan.recipe.entries['data', 'data'].where} must have classes or attributes, and not both; correct its `info`."
+    tables = (plan.networks, plan.heads, plan.samplers, plan.terms, plan.metrics)
+    optional = [component for component in (plan.latent, plan.attack) if component is not None]
+    for component in [*(each for table in tables for each in table.values()), *optional]:
+        settings = settings_of(component.cls).keys()
+        if plan.info.attributes and "attributes" not in settings and _needs_classes(component, settings):
+            yield (
+                f"{component.where} needs the class of each image, and the data have {plan.info.attributes} attributes in its "
+                "place; choose one that takes attributes, or data with classes."
+            )
+
+
+def _needs_classes(component: Planned[Any, Any], settings: Collection[str]) -> bool:
+    cls = component.cls
+    methods = (getattr(cls, name, None) for name in ("update", "update_real"))
+    names = {name for method in methods if method is not None for name in parameters_of(method)}
+    names |= {need.name for needs in component.methods.values() for need in needs}
+    chooses = (
+        inspect.isclass(cls)
+        and issubclass(cls, Sampler)
+        and (cls.select is not Sampler.select or cls.weights is not Sampler.weights)
+    )
+    asked = {"classes", "class_counts"}.intersection(settings) - component.settings.keys()
+    return bool(asked) or chooses or any(name == "labels" or name.endswith("_label") for name in names)
+
+
 def _codes(plan: Plan) -> Iterator[str]:
-    """The names of codes mean nothing else."""
+    """The latent reads a frozen network, if any, and the names of its codes mean nothing else."""
+    network = None if plan.latent is None else plan.latent.values.get("network", getattr(plan.latent.cls, "network", None))
+    if plan.latent is not None and network is not None and network not in plan.networks.keys() - {*plan.players}:
+        yield f"{plan.latent.where} reads the network {network!r}, which is no frozen one; add [networks.{network}]."
     for name in plan.codes:
         taken = {*RESERVED, *plan.networks, *plan.heads, *plan.further}
         if plan.latent is not None and (name in taken or not re.fullmatch(r"[a-z][a-z0-9]*", name)):

@@ -135,7 +135,7 @@ def environment_of(run: Run) -> dict[str, Any]:
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
         "class_counts": run.batches.class_counts,
         "label_counts": run.batches.labels.table(),
-        "class_names": list(run.plan.info.class_names),
+        "class_names": list(run.plan.info.class_names) if run.plan.info.classes else [],
         "accelerators": {},
     }
 

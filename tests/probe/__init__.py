@@ -8,6 +8,7 @@ from pathlib import Path
 import gancore
 
 PARTS = "tests.probe.parts"
+LABELLED = "tests.probe.labelled"
 
 
 @gancore.hookimpl
@@ -23,11 +24,16 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
     yield gancore.Component("uncertain", f"{PARTS}:Uncertain", "A loss with a learned weight")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
+    yield gancore.Component("attribute-loss", f"{LABELLED}:AttributeLoss", "Attributes of an image")
+    yield gancore.Component("class-loss", f"{LABELLED}:ClassLoss", "Reads labels")
+    yield gancore.Component("cause-loss", f"{LABELLED}:CauseLoss", "Loss of a causal latent's code")
 
 
 @gancore.hookimpl
 def gancore_heads() -> Iterator[gancore.Component]:
     yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalized features")
+    yield gancore.Component("attribute-head", f"{LABELLED}:AttributeHead", "A logit given attributes")
+    yield gancore.Component("attribute-logits", f"{LABELLED}:AttributeLogits", "Logits of attributes")
 
 
 @gancore.hookimpl
@@ -46,6 +52,7 @@ def gancore_latents() -> Iterator[gancore.Component]:
     yield gancore.Component("halves", f"{PARTS}:Halves", "Labels that are no whole numbers")
     yield gancore.Component("short", f"{PARTS}:Short", "Fewer latents than asked for")
     yield gancore.Component("clashing", f"{PARTS}:Clashing", "A code called like a network")
+    yield gancore.Component("causal", f"{LABELLED}:CausalLatent", "Attributes of a frozen causal model")
 
 
 @gancore.hookimpl
@@ -81,11 +88,19 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
+    yield gancore.Component("attribute-generator", f"{LABELLED}:AttributeGenerator", "Obeys attributes")
+    yield gancore.Component("causal-model", f"{LABELLED}:Causal", "Which attributes go together")
+
+
+@gancore.hookimpl
+def gancore_datasets() -> Iterator[gancore.Component]:
+    yield gancore.Component("faces", f"{LABELLED}:Faces", "Images with attributes")
 
 
 @gancore.hookimpl
 def gancore_metrics() -> Iterator[gancore.Component]:
     yield gancore.Component("whole", f"{PARTS}:Whole", "A score of the whole run")
+    yield gancore.Component("asked", f"{LABELLED}:Asked", "What a generator is asked for")
 
 
 @gancore.hookimpl

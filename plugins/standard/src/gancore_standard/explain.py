@@ -28,7 +28,7 @@ def _head(plan: Plan) -> Iterator[str]:
         yield f"  papers       {', '.join(plan.recipe.cites)}"
     yield (
         f"  data         {plan.recipe.entries['data', 'data'].declared.full_name}: {info.channels} x {info.image_size} x "
-        f"{info.image_size}, {info.classes} classes"
+        f"{info.image_size}, {f'{info.classes} classes' if info.classes else f'{info.attributes} attributes'}"
     )
     yield f"  run          {run.iterations} iterations, batch {run.batch_size}, seed {run.seed}, precision {run.precision}"
     yield f"  loop         {plan.recipe.entries['loop', 'loop'].declared.full_name}, players {', '.join(plan.players)}"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gancore import Head
 from gancore_standard.networks.initialization import orthogonal_init
-from gancore_standard.networks.layers import spectral
+from gancore_standard.networks.layers import embedding, spectral
 
 
 class Linear(Head):
@@ -60,18 +60,19 @@ class Projection(Head):
     Args:
         features: Width F of the features, from core.
         classes: Number of classes K, from core.
+        attributes: Number of attributes A, from core, where labels are attributes.
         spectral_norm: Spectral norm of both, as the discriminator has it unless set.
     """
 
-    def __init__(self, *, features: int, classes: int, spectral_norm: bool) -> None:
+    def __init__(self, *, features: int, classes: int, attributes: int = 0, spectral_norm: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(features, 1)
-        self.embedding = nn.Embedding(classes, features)
+        self.embedding = embedding(classes, attributes, features)
         orthogonal_init(self)
         spectral(self.linear, spectral_norm)
         spectral(self.embedding, spectral_norm)
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        """Map features (N, F) and labels (N,) int64 to logits (N,)."""
+        """Map features (N, F) and labels (N,) int64, or attributes (N, A), to logits (N,)."""
         logits: Tensor = self.linear(features).squeeze(1) + (self.embedding(label) * features).sum(1)
         return logits

@@ -61,23 +61,45 @@ def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> n
     return module
 
 
+class AttributeEmbedding(nn.Linear):
+    """The sum of the vectors of the attributes that an image has, in the place of the vector of its class.
+
+    Args:
+        attributes: Number of attributes A.
+        width: Width F of the vectors.
+    """
+
+    def __init__(self, attributes: int, width: int) -> None:
+        super().__init__(attributes, width, bias=False)
+
+    def forward(self, label: Tensor) -> Tensor:
+        """Map attributes (N, A) int64 to vectors (N, F)."""
+        return super().forward(label.to(self.weight.dtype))
+
+
+def embedding(classes: int, attributes: int, width: int) -> nn.Module:
+    """Return what maps labels (N,), or attributes (N, A) where there are some, to vectors (N, width)."""
+    return AttributeEmbedding(attributes, width) if attributes else nn.Embedding(classes, width)
+
+
 class ConditionalBatchNorm2d(nn.Module):
     """Batch norm, then gain 1 + embed0(y) and bias embed1(y) (de Vries et al. 2017), as CBGAN's code has it.
 
     Args:
         maps: Number of maps C.
         classes: Number of classes K.
+        attributes: Number of attributes A, where labels are attributes.
         eps: Added to the variance.
     """
 
-    def __init__(self, maps: int, classes: int, *, eps: float = 1e-4) -> None:
+    def __init__(self, maps: int, classes: int, attributes: int = 0, *, eps: float = 1e-4) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(maps, eps=eps, affine=False)
-        self.gain = nn.Embedding(classes, maps)
-        self.bias = nn.Embedding(classes, maps)
+        self.gain = embedding(classes, attributes, maps)
+        self.bias = embedding(classes, attributes, maps)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        """Normalize maps (N, C, H, W) given labels (N,) int64."""
+        """Normalize maps (N, C, H, W) given labels (N,) int64, or attributes (N, A)."""
         gain = (1 + self.gain(label))[:, :, None, None]
         normed: Tensor = self.norm(x) * gain + self.bias(label)[:, :, None, None]
         return normed
@@ -89,12 +111,13 @@ class Norm2d(nn.Module):
     Args:
         maps: Number of maps C.
         classes: Number of classes K, or None for plain batch norm.
+        attributes: Number of attributes A, where labels are attributes.
     """
 
-    def __init__(self, maps: int, classes: int | None) -> None:
+    def __init__(self, maps: int, classes: int | None, attributes: int = 0) -> None:
         super().__init__()
         self.conditional = classes is not None
-        self.norm = nn.BatchNorm2d(maps) if classes is None else ConditionalBatchNorm2d(maps, classes)
+        self.norm = nn.BatchNorm2d(maps) if classes is None else ConditionalBatchNorm2d(maps, classes, attributes)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
         """Normalize maps (N, C, H, W)."""

@@ -22,10 +22,10 @@ def _activation(name: Activation) -> nn.Module:
 
 
 class _UpBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, classes: int | None, activation: Activation) -> None:
+    def __init__(self, inputs: int, outputs: int, classes: int | None, attributes: int, activation: Activation) -> None:
         super().__init__()
-        self.norm1 = Norm2d(inputs, classes)
-        self.norm2 = Norm2d(outputs, classes)
+        self.norm1 = Norm2d(inputs, classes, attributes)
+        self.norm2 = Norm2d(outputs, classes, attributes)
         self.shortcut = nn.Conv2d(inputs, outputs, 1)
         self.convolution1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1)
@@ -49,6 +49,7 @@ class ResNetGenerator(Generator):
         channels: Channels of an image, from core.
         image_size: Height and width, a power of two of at least 8, from core.
         classes: Number of classes K, from core.
+        attributes: Number of attributes A, from core, where labels are attributes.
         latent_dim: Width of the latent, from core.
         width: Multiplies the numbers of maps.
         conditional: Conditional batch norm, which makes the generator obey its labels.
@@ -61,6 +62,7 @@ class ResNetGenerator(Generator):
         channels: int,
         image_size: int,
         classes: int,
+        attributes: int = 0,
         latent_dim: int,
         width: Width = 1.0,
         conditional: bool = False,
@@ -73,14 +75,14 @@ class ResNetGenerator(Generator):
         maps = [scaled(width, n) for n in plain]
         condition = classes if conditional else None
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
-        self.blocks = nn.ModuleList(_UpBlock(a, b, condition, activation) for a, b in pairwise(maps))
+        self.blocks = nn.ModuleList(_UpBlock(a, b, condition, attributes, activation) for a, b in pairwise(maps))
         self.norm = nn.BatchNorm2d(maps[-1])
         self.activation = _activation(activation)
         self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
         orthogonal_init(self)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        """Map latents (N, latent_dim) and labels (N,) or (N, A) to images (N, C, H, W) in [-1, 1]."""
         x = self.linear(z).unflatten(1, (-1, 4, 4))
         for block in self.blocks:
             x = block(x, label)

@@ -25,6 +25,7 @@ class SNDCGANGenerator(Generator):
         channels: Channels of an image, from core.
         image_size: Height and width, a power of two of at least 8, from core.
         classes: Number of classes K, from core.
+        attributes: Number of attributes A, from core, where labels are attributes.
         latent_dim: Width of the latent, from core.
         width: Multiplies the numbers of maps.
         conditional: Conditional batch norm, which makes the generator obey its labels.
@@ -37,6 +38,7 @@ class SNDCGANGenerator(Generator):
         channels: int,
         image_size: int,
         classes: int,
+        attributes: int = 0,
         latent_dim: int,
         width: Width = 1.0,
         conditional: bool = False,
@@ -48,13 +50,13 @@ class SNDCGANGenerator(Generator):
         self.linear = nn.Linear(latent_dim, maps[0] * 16)
         pairs = list(pairwise(maps))
         self.convolutions = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairs)
-        self.norms = nn.ModuleList(Norm2d(b, classes if conditional else None) for _, b in pairs)
+        self.norms = nn.ModuleList(Norm2d(b, classes if conditional else None, attributes) for _, b in pairs)
         self.activation = nn.LeakyReLU(slope)
         self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
         orthogonal_init(self)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        """Map latents (N, latent_dim) and labels (N,) or (N, A) to images (N, C, H, W) in [-1, 1]."""
         x = self.linear(z).unflatten(1, (-1, 4, 4))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = self.activation(norm(convolution(x), label))
