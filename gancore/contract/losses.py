@@ -25,7 +25,7 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
 In the discriminator's phase ``fake_view`` and ``fake_label`` also cover the images that samplers join to ``fake``.
 A parameter with a default is optional: it gets the tensor where the recipe provides it and the default where not.
 
-Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``channels``,
+Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``attributes``, ``channels``,
 ``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
 the discriminator), ``batch_size`` (of all processes together), ``iterations`` and ``class_counts`` (training images per
 class, after samplers). A component that names one of them gets it.

@@ -104,7 +104,8 @@ class Metric:
     """A score of generated images. One stream of generated images feeds all metrics of a recipe.
 
     The parameters of `update_real` and `update` are keyword-only names from: ``images`` (N, C, H, W) float32 in [-1, 1],
-    ``labels`` (N,), ``logits`` (N, K) and ``features`` (N, F) of the network that the setting ``network`` names. A metric
+    ``labels`` (N,), ``logits`` (N, K) and ``features`` (N, F) of the network that the setting ``network`` names; of generated
+    images also ``z`` and the latent's codes, by their names. A metric
     without ``update_real`` never has the real images read. Every value that `compute` returns is stored with the protocol.
 
     Optional methods, which only a metric with both ``update`` and ``update_real`` makes use of:

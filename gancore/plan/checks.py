@@ -16,7 +16,7 @@ from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, 
 from gancore.errors import did_you_mean, listed
 from gancore.plan.phases import plan_phase
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, scheduled_numbers
-from gancore.plan.vocabulary import RESERVED, SEEN, attacked_method, parameters_of
+from gancore.plan.vocabulary import RESERVED, SCORED, SEEN, attacked_method, parameters_of
 
 
 def of_components(plan: Plan) -> Iterator[str]:
@@ -234,7 +234,7 @@ def _codes(plan: Plan) -> Iterator[str]:
     if plan.latent is not None and network is not None and network not in plan.networks.keys() - {*plan.players}:
         yield f"{plan.latent.where} reads the network {network!r}, which is no frozen one; add [networks.{network}]."
     for name in plan.codes:
-        taken = {*RESERVED, *plan.networks, *plan.heads, *plan.further}
+        taken = {*RESERVED, *SCORED, *plan.networks, *plan.heads, *plan.further}
         if plan.latent is not None and (name in taken or not re.fullmatch(r"[a-z][a-z0-9]*", name)):
             yield (
                 f"{plan.latent.where} has a code called {name!r}, a name that is taken here or not of lower-case letters and "
@@ -269,6 +269,10 @@ def _metrics(plan: Plan) -> Iterator[str]:
                 f"{metric.where} reads the network {network!r}, which is no classifier of this recipe; "
                 f"add [networks.{network}] or set metrics.{label}.network."
             )
+        for method, names in (("update_real", SCORED), ("update", (*SCORED, "z", *plan.codes))):
+            asked = parameters_of(getattr(metric.cls, method)) if hasattr(metric.cls, method) else {}
+            for name in (name for name, required in asked.items() if required and name not in names):
+                yield f"{metric.where} asks for {name!r} in its {method}, where this recipe has {listed(names)}; leave it out."
     scoring = [label for label, metric in plan.metrics.items() if hasattr(metric.cls, "update")]
     if scoring and GENERATOR not in plan.networks:
         yield f"{plan.recipe.name}: the metrics {listed(scoring)} score generated images, but there is no generator."

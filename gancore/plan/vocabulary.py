@@ -19,6 +19,9 @@ SIDES = ("real", "fake")
 SEEN: tuple[Seen, ...] = ("view", "features", "activations", "preactivations")
 """What the discriminator has of a side beside its heads."""
 
+SCORED = ("images", "labels", "logits", "features")
+"""What a metric may ask for of images; of generated ones also for ``z`` and codes."""
+
 RESERVED = ("real", "fake", "noise", "iteration", "z")
 """Names that mean the same in every recipe."""
 

@@ -15,7 +15,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Latents, Metric, Translator, load_split
+from gancore.contract import Metric, Translator, load_split
 from gancore.engine import evaluating, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of, fingerprint
@@ -143,35 +143,36 @@ class Evaluator:
             key["network_hash"] = self._fingerprints[metric.network]
         return {**key, "plugins": plan.registry.plugin_versions(self.run.recipe.plugins)}
 
-    def _real_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's rows of every batch of real images, with their labels."""
+    def _real_batches(self) -> Iterator[dict[str, Tensor]]:
+        """Yield this process's rows of every batch of real images and their labels."""
         images, labels = self._real
         size = self.run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
             batch = (rows[start : start + size] for rows in (images, labels))
             pixels, label = (distributed.own_rows(rows).to(self.run.device) for rows in batch)
-            yield to_unit(pixels), label
+            yield {"images": to_unit(pixels), "labels": label}
 
-    def _generated(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's rows of every batch of generated images, with their labels."""
+    def _generated(self) -> Iterator[dict[str, Tensor]]:
+        """Yield this process's rows of every batch of generated images, and of what they are made from."""
         run, settings = self.run, self.run.recipe.evaluation
         images = self._real[0] if isinstance(run.generator(settings.weights), Translator) else None
         for start in range(0, settings.samples, settings.batch_size):
             number = min(settings.batch_size, settings.samples - start)
-            drawn, own = run.latent(number, "evaluation", settings.seed, start), distributed.own_slice(number)
-            latents = Latents(drawn.z[own], drawn.label[own])
-            generated = run.generate(latents, settings.weights, images=images, start=start + own.start, total=settings.samples)
+            latents = distributed.own_rows(run.latent(number, "evaluation", settings.seed, start))
+            place = start + distributed.own_slice(number).start
+            generated = run.generate(latents, settings.weights, images=images, start=place, total=settings.samples)
             # Metrics see what a saved image would hold.
-            yield generated if run.plan.info.continuous else to_unit(to_uint8(generated)), latents.label
+            seen = generated if run.plan.info.continuous else to_unit(to_uint8(generated))
+            yield {"images": seen, "labels": latents.label, "z": latents.z, **latents.codes}
 
-    def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[Mapping[str, Tensor]]) -> None:
         """Give metrics, where there are some, what they ask for, batch by batch."""
         wanted = {label: parameters_of(getattr(metric, method)).keys() for label, metric in metrics.items()}
         asked = {name for names in wanted.values() for name in names}
         read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
-        for images, labels in batches if metrics else ():
-            whole = {name: _joined(rows) for name, rows in (("images", images), ("labels", labels)) if name in asked}
-            seen: dict[str | None, Any] = {name: self._read(self.run.networks[name], images) for name in sorted(read)}
+        for batch in batches if metrics else ():
+            whole = {name: _joined(rows) for name, rows in batch.items() if name in asked}
+            seen: dict[str | None, Any] = {name: self._read(self.run.networks[name], batch["images"]) for name in sorted(read)}
             if distributed.rank():
                 continue
             for label, metric in metrics.items():

@@ -10,7 +10,6 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Latents
 from gancore.errors import GancoreError, listed
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def sample(
     pieces = []
     for start in range(0, number, 250):
         rows = slice(start, start + 250)
-        pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=number))
+        pieces.append(run.generate(drawn.rows(rows), weights, start=start, total=number))
     return torch.cat(pieces).cpu(), drawn.label.cpu()
 
 

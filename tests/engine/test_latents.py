@@ -73,6 +73,16 @@ def test_a_loss_term_reads_a_code_by_its_name() -> None:
         plan_of(term)
 
 
+def test_a_score_reads_codes_and_samples_keep_them_beside_their_images() -> None:
+    table = {"metrics": {"doubled": {"use": "probe/doubled"}}, "evaluation": {"samples": 30, "batch_size": 12}}
+    assert Evaluator(run_of(MIXTURE, table))().values == {"doubled/rows": 30, "doubled/agree": 1.0}
+    drawn = run_of(MIXTURE).latent(6, "rows").rows(slice(2, 4))
+    assert torch.equal(drawn.codes["twice"], 2 * drawn.label)
+    assert len(drawn.z) == 2
+    with pytest.raises(GancoreError, match="asks for 'twice' in its update, where this recipe has features, images, labels"):
+        plan_of(table)
+
+
 def test_the_buffers_of_latents_are_saved_and_restored() -> None:
     whole, first, second = (run_of(MIXTURE) for _ in range(3))
     steps(whole, 4)
@@ -184,6 +194,7 @@ def test_standard_normal_is_what_a_recipe_without_latents_has() -> None:
         ({"latent": {"use": "standard/normal", "width": 3}}, "has no setting 'width'"),
         ({"latent": {"use": "probe/halves"}}, "draws labels of shape (16,) and type torch.float32; the data have"),
         ({"latent": {"use": "probe/short"}}, "draws z of 15 rows, label of 16 rows for 16 images"),
+        ({"latent": {"use": "probe/scored"}}, "has a code called 'labels', a name that is taken here"),
         ({"latent": False}, "latent must be a table with a `use`"),
         ({"run": {"latent": "uniform"}}, "has no setting 'latent'"),
         (

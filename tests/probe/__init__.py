@@ -51,6 +51,7 @@ def gancore_latents() -> Iterator[gancore.Component]:
     yield gancore.Component("every-class", f"{PARTS}:EveryClass", "Labels of its own, of every class")
     yield gancore.Component("halves", f"{PARTS}:Halves", "Labels that are no whole numbers")
     yield gancore.Component("short", f"{PARTS}:Short", "Fewer latents than asked for")
+    yield gancore.Component("scored", f"{PARTS}:Scored", "A code called like what metrics see")
     yield gancore.Component("clashing", f"{PARTS}:Clashing", "A code called like a network")
     yield gancore.Component("causal", f"{LABELLED}:CausalLatent", "Attributes of a frozen causal model")
 
@@ -99,6 +100,7 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_metrics() -> Iterator[gancore.Component]:
+    yield gancore.Component("doubled", f"{PARTS}:Doubled", "Reads a code of the latent")
     yield gancore.Component("whole", f"{PARTS}:Whole", "A score of the whole run")
     yield gancore.Component("asked", f"{LABELLED}:Asked", "What a generator is asked for")
 

@@ -125,6 +125,29 @@ class Clashing(gancore.Latent):
     codes = ("classifier",)
 
 
+class Scored(gancore.Latent):
+    """A code whose name a metric has for something else."""
+
+    codes = ("labels",)
+
+
+class Doubled(gancore.Metric):
+    """How often the mixture's code is twice the label."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.agreed: list[Tensor] = []
+
+    def update(self, *, labels: Tensor, twice: Tensor) -> None:
+        self.agreed.append(twice == 2 * labels)
+
+    def compute(self) -> dict[str, Any]:
+        agreed = torch.cat(self.agreed)
+        return {"rows": len(agreed), "agree": float(agreed.float().mean())}
+
+
 class Predict(gancore.LossTerm):
     """Asks for the mixture's code."""
 

@@ -59,6 +59,7 @@ def gancore_samplers() -> Iterator[Component]:
 @hookimpl
 def gancore_latents() -> Iterator[Component]:
     """Yield distributions of latents."""
+    yield Component("mixture", "gancore_standard.latents:Mixture", "Gaussians whose component is a code", "arXiv:1808.10356")
     yield Component("normal", "gancore_standard.latents:Normal", "Standard normal latents, labels uniform or as in the data")
     yield Component(
         "uniform", "gancore_standard.latents:Uniform", "Latents uniform on [-1, 1], labels uniform or as in the data"
