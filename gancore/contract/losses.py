@@ -66,6 +66,12 @@ class LossTerm(nn.Module):
     differentiates: ClassVar[frozenset[str] | set[str]] = frozenset()
     """Names of views (``real_view``, ``fake_view``, or an extra view) with respect to which the term takes gradients."""
 
+    mean_over_images: ClassVar[bool] = True
+    """Whether it is a mean over the images of each side, or over pairs of a real and a generated one, so that its value for a
+    mixture of images is the mixture of its values. What compares the images of one side with each other, takes statistics of
+    a batch to a function that is not linear, or asks which generator made an image, is not. It is then refused where others
+    stand among the generated images (`gancore.Drawn.joined`) or in their place (``reads``)."""
+
     per_image: ClassVar[frozenset[str] | set[str]] = frozenset()
     """Names of buffers (N, ...) with a row for each image of a batch, as for `Attack`."""
 

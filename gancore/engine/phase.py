@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gancore.contract import Run, Sampler
@@ -16,7 +17,7 @@ from gancore.engine.forwards import as_images, discriminate, generate, run_netwo
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch, Values
 from gancore.parallel import seed_default, shared_noise
-from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, attacked_method
+from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, Need, PhasePlan, attacked_method
 
 
 class Turn(Run, Protocol):
@@ -88,7 +89,7 @@ class Phase:
         joined = batch.joined if self.plan.player == DISCRIMINATOR else {}
         images = {"real": batch.real, **{side: pair[0] for side, pair in batch.sides.items()}}
         labels = {"real": batch.real_label, **{side: pair[1] for side, pair in batch.sides.items()}}
-        fixed: dict[str, Tensor | None] = {"real_label": batch.real_label, "z": batch.z, "fake_label": batch.fake_label}
+        fixed = {"real_label": batch.real_label, "z": batch.z, "fake_label": batch.fake_label, **batch.codes}
         for side, grad in self.plan.generators.items():
             assert batch.z is not None
             assert batch.fake_label is not None
@@ -98,8 +99,8 @@ class Phase:
             label = batch.fake_label[:number]
             labels[side] = torch.cat([label, joined[side][1]]) if side in joined else label
             if side == "fake":
-                codes = {name: code[:number] for name, code in batch.codes.items()}
-                fixed |= {"z": batch.z[:number], "fake_label": labels[side], **codes}
+                latents = {"z": batch.z, **batch.codes}
+                fixed |= {**{name: value[:number] for name, value in latents.items()}, "fake_label": labels[side]}
         return Values(fixed, images, labels, {side: pair[0] for side, pair in joined.items()}, batch.blended)
 
     def _generate(self, side: str, batch: Batch, *, grad: bool) -> Tensor:
@@ -161,7 +162,8 @@ class Phase:
             total = torch.zeros(len(x), device=x.device)
             for label in terms:
                 raised = getattr(self.terms[label], method)(**self.arguments(label, method, own))
-                total = total + self.parts.weights[label] * raised
+                # A term that sees no joined images has nothing to raise for them.
+                total = total + self.parts.weights[label] * F.pad(raised, (0, len(x) - len(raised)))
             return total
 
         return objective
@@ -173,7 +175,7 @@ class Phase:
                 label, name = side.split(":")
                 method = self.parts.plan.terms[label].cls.extra_views[name]
                 view = getattr(self.terms[label], method)(**self.arguments(label, method, values))
-                values.label[side] = values.label["real"]
+                values.label[side] = values.label["real"][: len(view)]
             else:
                 view = self.view(self.seen(values, side), side, values)
             if side in self.plan.leaves and not view.requires_grad:
@@ -219,8 +221,18 @@ class Phase:
             elif need.kind == "iteration":
                 arguments[need.name] = self.run.iteration_tensor
             else:
-                arguments[need.name] = getattr(values, need.kind)[need.key]
+                value = getattr(values, need.kind)[need.key]
+                arguments[need.name] = self._generated(value, need, values) if label in self.plan.apart else value
         return arguments
+
+    @staticmethod
+    def _generated(value: Any, need: Need, values: Values) -> Any:
+        """Return the rows of a side without those of the images that are joined to it."""
+        side = "fake" if need.label == "fake_label" else need.side
+        if side not in values.joined or need.kind in ("images", "network", "embedding"):
+            return value
+        number = len(values.images[side])
+        return [layer[:number] for layer in value] if isinstance(value, list) else value[:number]
 
     def after_step(self, values: Values, leaf: Tensor | None) -> None:
         """Let terms project and observe, the attack learn from the gradient that reached its images, the average go on."""

@@ -4,6 +4,7 @@ from gancore.plan.phases import PhasePlan as PhasePlan
 from gancore.plan.phases import plan_phase as plan_phase
 from gancore.plan.plan import DISCRIMINATOR as DISCRIMINATOR
 from gancore.plan.plan import GENERATOR as GENERATOR
+from gancore.plan.plan import Need as Need
 from gancore.plan.plan import Plan as Plan
 from gancore.plan.plan import Planned as Planned
 from gancore.plan.plan import scheduled_numbers as scheduled_numbers

@@ -50,6 +50,7 @@ class PhasePlan:
         networks: Forwards of further networks.
         terms: Labels of the terms that are summed.
         attacked: Sides whose images the attack perturbs before the player sees them.
+        apart: Labels of the terms that see the generated images of a side without those that samplers join to them.
     """
 
     player: str
@@ -60,6 +61,7 @@ class PhasePlan:
     networks: tuple[NetworkForward, ...]
     terms: tuple[str, ...]
     attacked: tuple[str, ...]
+    apart: frozenset[str]
 
 
 def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
@@ -69,7 +71,7 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     differentiates the view (its second-order graph would otherwise span the whole batch), or only one of them needs a graph.
     """
     terms = [plan.terms[label] for label in sorted(active) if player in plan.terms[label].methods]
-    needs = [need for term in terms for need in _needs(term, player)]
+    needs = [need for term in terms for need in needs_of(term, player)]
     differentiated = _through_d(needs) & {need.side for term in terms for need in term.methods["differentiates"]}
     attacked = _attacked(plan, player, terms, needs)
     gradient = plan.attack.cls.gradient if plan.attack is not None and attacked else None
@@ -102,10 +104,24 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
         ),
         terms=tuple(term.label for term in terms),
         attacked=attacked,
+        apart=frozenset(term.label for term in terms if sees_apart(plan, term, player)),
     )
 
 
-def _needs(term: Term, player: str) -> tuple[Need, ...]:
+def sees_apart(plan: Plan, term: Term, player: str) -> bool:
+    """Return whether a term asks for what joined images have not: latents, images as generated, what networks say of them."""
+    if player != DISCRIMINATOR or player not in term.methods:
+        return False
+    latent = {"z", *plan.codes}
+    return any(
+        need.label in latent
+        if need.kind == "batch"
+        else need.kind in ("images", "network", "embedding") and need.side in plan.joined
+        for need in needs_of(term, player)
+    )
+
+
+def needs_of(term: Term, player: str) -> tuple[Need, ...]:
     """Return what a term needs in a player's turn: for its loss, for what it observes after it, and for its extra views."""
     needs = (*term.methods[player], *term.methods.get("observe", ()))
     sides = {need.side for need in term.methods[player]}

@@ -204,6 +204,11 @@ class Plan:
         return (*self.sources, *(side for sampler in self.acting.values() for side in sampler.adds))
 
     @property
+    def joined(self) -> dict[str, str]:
+        """Sides to which samplers join images in the discriminator's turn -> the place of such a sampler, for errors."""
+        return {side: self.samplers[label].where for label, sampler in self.acting.items() for side in sampler.joins}
+
+    @property
     def stands_on(self) -> str | None:
         """Label of the classifier whose features the discriminator sees, or None where it sees images."""
         return self.networks[DISCRIMINATOR].keys.on if DISCRIMINATOR in self.networks else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -52,6 +52,85 @@ class Silent(gancore.Head):
         return logits
 
 
+class Recorder(gancore.LossTerm):
+    """Keeps what it is given in each turn."""
+
+    def keep(self, player: str, **rows: Tensor) -> Tensor:
+        term = type(self).__name__.lower()
+        ROWS.update({f"{term}, {player}: {name}": [value.detach()] for name, value in rows.items()})
+        return sum((value.float().mean() for value in rows.values()), torch.zeros(()))
+
+
+class Recover(Recorder):
+    """Recovers latents from what D says of generated images, in both players' losses (after Chen et al. 2016, Eq. 6)."""
+
+    def discriminator(self, *, z: Tensor, fake_label: Tensor, fake_features: Tensor, fake_adversarial: Tensor) -> Tensor:
+        self.keep("discriminator", z=z, label=fake_label, features=fake_features, logits=fake_adversarial)
+        return (fake_features[:, : z.shape[1]] - z).square().mean() + fake_adversarial.mean()
+
+    def generator(self, *, z: Tensor, fake_features: Tensor, fake_adversarial: Tensor) -> Tensor:
+        self.keep("generator", z=z, features=fake_features, logits=fake_adversarial)
+        return (fake_features[:, : z.shape[1]] - z).square().mean()
+
+    def attacked_fake(self, *, z: Tensor, fake_adversarial: Tensor) -> Tensor:
+        return fake_adversarial * z.mean(1)
+
+
+class Consistent(Recorder):
+    """D says the same of a generated image and of its mirror image (after Zhang et al. 2020, Eq. 2)."""
+
+    extra_views: ClassVar[dict[str, str]] = {"mirrored": "mirror"}
+
+    def mirror(self, *, fake: Tensor) -> Tensor:
+        return fake.flip(3)
+
+    def discriminator(self, *, fake_adversarial: Tensor, mirrored_adversarial: Tensor) -> Tensor:
+        self.keep("discriminator", logits=fake_adversarial, mirrored=mirrored_adversarial)
+        return (fake_adversarial - mirrored_adversarial).square().mean()
+
+
+class Annotated(Recorder):
+    """Asks for another network's opinion of generated images beside D's."""
+
+    def discriminator(self, *, fake_classifier: Tensor, fake_label: Tensor, fake_adversarial: Tensor) -> Tensor:
+        return self.keep("discriminator", classes=fake_classifier, label=fake_label, logits=fake_adversarial)
+
+
+class Coded(Recorder):
+    """Asks for a code of the latent, and for nothing else that is generated."""
+
+    def discriminator(self, *, twice: Tensor, real_adversarial: Tensor) -> Tensor:
+        return self.keep("discriminator", code=twice) + real_adversarial.mean()
+
+
+class Plain(Recorder):
+    """A mean over generated images, whatever they are."""
+
+    def discriminator(self, *, fake_label: Tensor, fake_adversarial: Tensor, fake_view: Tensor) -> Tensor:
+        return self.keep("discriminator", label=fake_label, logits=fake_adversarial, view=fake_view)
+
+
+class Spread(gancore.LossTerm):
+    """Compares what D says of generated images with one another."""
+
+    mean_over_images = False
+
+    def discriminator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return fake_adversarial.var()
+
+    def generator(self, *, fake_adversarial: Tensor) -> Tensor:
+        return -fake_adversarial.var()
+
+
+class Steep(gancore.LossTerm):
+    """A gradient with respect to all of the view, beside latents."""
+
+    differentiates = frozenset({"fake_view"})
+
+    def discriminator(self, *, z: Tensor, fake_view: Tensor, fake_adversarial: Tensor) -> Tensor:
+        return torch.autograd.grad(fake_adversarial.sum(), fake_view, create_graph=True)[0].square().mean()
+
+
 def _declared(**targets: str) -> Iterator[gancore.Component]:
     for name, target in targets.items():
         yield gancore.Component(name, f"{__name__}:{target}", target)
@@ -62,12 +141,25 @@ def gancore_heads() -> Iterator[gancore.Component]:
     yield from _declared(deviation="MinibatchDeviation", silent="Silent")
 
 
+@gancore.hookimpl
+def gancore_loss_terms() -> Iterator[gancore.Component]:
+    names = ("Recover", "Consistent", "Annotated", "Coded", "Plain", "Spread", "Steep")
+    yield from _declared(**{name.lower(): name for name in names})
+
+
 REGISTRY = Registry.of({"standard": standin, "probe": probe, "host": host, "rows": sys.modules[__name__]})
 
 DEVIATION: dict[str, Any] = {"heads": {"adversarial": {"use": "rows/deviation"}}}
 JOINED: dict[str, Any] = {"samplers": {"difference": {"use": "probe/difference"}}}
 PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty"}}}
 NORMED: dict[str, Any] = {"networks": {"discriminator": {"use": "standard/dcgan-discriminator", "width": 0.125}}}
+
+
+CONDITIONAL: dict[str, Any] = {"networks": {"generator": {"use": "standard/dcgan-generator", "conditional": True}}}
+
+
+def term(name: str, **settings: Any) -> dict[str, Any]:
+    return {"losses": {name: {"use": f"rows/{name}", **settings}}}
 
 
 def run_of(*tables: dict[str, Any]) -> Run:
@@ -80,6 +172,103 @@ def backbone(run: Run) -> list[int]:
     numbers: list[int] = []
     run.networks["discriminator"].register_forward_pre_hook(lambda _m, inputs: numbers.append(len(inputs[0])))
     return numbers
+
+
+# -- loss terms ----------------------------------------------------------------------------------------------------------
+
+
+def seen(run: Run, batch: Any, *players: str) -> dict[str, Tensor]:
+    """Take turns on a batch; return what terms were given."""
+    ROWS.clear()
+    for player in players or ("discriminator", "generator"):
+        run.phase(player, batch)
+    return {name: rows for name, (rows,) in ROWS.items()}
+
+
+def test_a_term_about_latents_sees_generated_rows_alone_and_one_about_images_all() -> None:
+    run = run_of(JOINED, term("recover"), term("plain"), CONDITIONAL)
+    batch = run.fresh()
+    latents, labels = batch.z, batch.fake_label
+    assert latents is not None
+    assert labels is not None
+    with torch.no_grad():
+        images = run.networks["generator"](latents, labels)[:12]
+        features = run.networks["discriminator"](images)
+    rows = seen(run, batch, "discriminator")
+    avoided, avoided_label = batch.joined["fake"]
+    assert torch.equal(rows["recover, discriminator: z"], latents[:12])
+    assert torch.equal(rows["recover, discriminator: label"], labels[:12])
+    torch.testing.assert_close(rows["recover, discriminator: features"], features, rtol=1e-5, atol=1e-6)
+    assert torch.equal(rows["plain, discriminator: view"], torch.cat([images, avoided]))
+    assert torch.equal(rows["plain, discriminator: label"], torch.cat([labels[:12], avoided_label]))
+    assert torch.equal(rows["recover, discriminator: logits"], rows["plain, discriminator: logits"][:12])
+
+
+@pytest.mark.parametrize("name", ["recover", "consistent", "annotated"])
+@pytest.mark.parametrize("joined", [False, True])
+def test_lengths_agree_wherever_a_term_sees_them_together(name: str, joined: bool) -> None:
+    run = run_of(JOINED if joined else {}, term(name), {"networks": {"classifier": {"use": "host/classifier"}}}, CONDITIONAL)
+    rows = seen(run, run.fresh())
+    for player, number in (("discriminator", 12 if joined else 16), ("generator", 16)):
+        lengths = {key: len(value) for key, value in rows.items() if player in key}
+        assert set(lengths.values()) <= {number}, lengths
+    assert any("discriminator" in key for key in rows)
+
+
+def test_a_head_that_is_given_labels_has_those_of_a_shorter_extra_view() -> None:
+    run = run_of(JOINED, term("consistent"), {"heads": {"adversarial": {"use": "standard/projection"}}}, CONDITIONAL)
+    assert len(seen(run, run.fresh(), "discriminator")["consistent, discriminator: mirrored"]) == 12
+
+
+def test_a_code_is_there_without_a_generated_image() -> None:
+    losses = {"adversarial": {"players": ["generator"]}, "coded": {"use": "rows/coded"}}
+    run = run_of({"losses": losses, "latent": {"use": "probe/mixture"}})
+    batch = run.fresh()
+    assert torch.equal(seen(run, batch, "discriminator")["coded, discriminator: code"], batch.codes["twice"])
+
+
+def test_an_attack_raises_nothing_for_images_that_a_term_does_not_see() -> None:
+    attack = {"attacks": {"sign": {"use": "probe/sign", "sides": ["fake"], "epsilon": 0.5}}}
+    run = run_of(JOINED, term("recover"), attack, CONDITIONAL)
+    views: list[Tensor] = []
+    run.networks["discriminator"].register_forward_pre_hook(lambda _m, inputs: views.append(inputs[0].detach()))
+    batch = run.fresh()
+    run.phase("discriminator", batch)
+    generated, avoided = views[-1][16:28], views[-1][28:]
+    assert torch.equal(avoided, batch.joined["fake"][0])
+    assert not torch.allclose(generated, batch.generated["fake"][:12])
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "statistics of a mixture": ({**JOINED, **term("spread")}, "spread .* is no mean over .* joins further images to 'fake'"),
+    "a relativistic average of a mixture": (
+        {**JOINED, "losses": {"adversarial": {"use": "standard/relativistic-average"}}},
+        "adversarial .* is no mean over",
+    ),
+    "statistics of avoided images": (
+        {"sources": {"avoid": {}}, **term("spread", players=["discriminator"], reads={"fake": "avoid"})},
+        "is no mean over the images of a side, so it can't read 'avoid', which no generator makes, as fake",
+    ),
+    "latents of avoided images": (
+        {"sources": {"avoid": {}}, **term("recover", players=["discriminator"], reads={"fake": "avoid"})},
+        "recover .* asks for z, so it can't read 'avoid'",
+    ),
+    "a gradient at all images beside latents": ({**JOINED, **term("steep")}, "differentiates all that the discriminator sees"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_term_that_would_be_given_other_rows_than_it_means_is_refused(name: str) -> None:
+    table, sentence = REFUSED[name]
+    with pytest.raises(GancoreError, match=sentence) as caught:
+        run_of(table)
+    assert len(str(caught.value)) <= 400
+
+
+def test_what_is_no_mean_over_images_is_left_alone_where_its_rows_are_right() -> None:
+    """In the generator's loss no images are joined, and without joined ones the discriminator's are right too."""
+    hosts.steps(run_of(JOINED, term("spread", players=["generator"])), 1)
+    hosts.steps(run_of({"sources": {"other": {}}}, term("spread")), 1)
 
 
 # -- generators ----------------------------------------------------------------------------------------------------------

@@ -593,7 +593,7 @@ def test_both_sides_of_a_blend_are_measured_with_draws_of_their_own() -> None:
 
 # -- expectations over two sides -----------------------------------------------------------------------------------------
 
-OBJECTIVES = ["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic", "relativistic-average"]
+OBJECTIVES = ["minimax", "non-saturating", "hinge", "least-squares", "wasserstein", "relativistic"]
 
 
 def logits(run: Run, x: Tensor, label: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class R1(gancore.LossTerm):
 class SmoothActivations(gancore.LossTerm):
     """Difference of the mean hidden activations of real and fake."""
 
+    mean_over_images = False
+
     def generator(self, *, real_activations: list[Tensor], fake_activations: list[Tensor]) -> Tensor:
         pairs = zip(real_activations, fake_activations, strict=True)
         return torch.stack([(r.float().mean(0) - f.float().mean(0)).square().mean() for r, f in pairs]).sum()
@@ -212,6 +214,8 @@ class Balance(gancore.LossTerm):
         classes: Number of classes.
         cycle: Steps of the generator between two updates of the weights.
     """
+
+    mean_over_images = False
 
     def __init__(self, *, classes: int, cycle: Annotated[int, gancore.Range(1)] = 2000) -> None:
         super().__init__()

@@ -38,6 +38,8 @@ class ClassBalance(gancore.LossTerm):
         first_cycle: What c_k starts from in the first cycle, and only there.
     """
 
+    mean_over_images = False
+
     effective_counts: Tensor
     counts: Tensor
     steps: Tensor

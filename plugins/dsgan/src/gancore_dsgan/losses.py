@@ -65,6 +65,8 @@ class PullAway(gancore.LossTerm):
     The mean squared cosine between the features of two different images.
     """
 
+    mean_over_images = False
+
     def generator(self, *, fake_classifier_features: Tensor) -> Tensor:
         """Return the scalar loss for features (N, F), N at least 2; 0 for a single image."""
         features = gancore.gather(F.normalize(fake_classifier_features, dim=1))
@@ -78,6 +80,8 @@ class FeatureMatching(gancore.LossTerm):
 
     The generator's loss of badGAN (Dai et al. 2017), without a critic: the mean absolute difference over the features.
     """
+
+    mean_over_images = False
 
     def generator(self, *, real_classifier_features: Tensor, fake_classifier_features: Tensor) -> Tensor:
         """Return the scalar loss for features (N, F)."""

@@ -118,6 +118,8 @@ class Hinge(gancore.LossTerm):
 class RelativisticAverage(gancore.LossTerm):
     """The relativistic average game (Jolicoeur-Martineau 2018, arXiv:1807.00734): both players compare the sides."""
 
+    mean_over_images = False
+
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         real, fake = gather(real_adversarial), gather(fake_adversarial)
         return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()

@@ -36,6 +36,8 @@ class Fooling(gancore.LossTerm):
         log: Take the logarithm. Without it the loss is -CE, or CE towards a target; CBGAN does so for ImageNet's own images.
     """
 
+    mean_over_images = False
+
     fooled: Tensor
 
     def __init__(

@@ -80,6 +80,8 @@ class CrossEntropy(LossTerm):
         GancoreError: When class weights or margins are asked for and a class has no training images.
     """
 
+    mean_over_images = False
+
     class_weights: Tensor
     margins: Tensor
 

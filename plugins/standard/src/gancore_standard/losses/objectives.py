@@ -150,6 +150,8 @@ class RelativisticAverage(LossTerm):
     L_D = -E log s(D(x) - m_f) - E log(1 - s(D(G(z)) - m_r)); L_G = -E log s(D(G(z)) - m_r) - E log(1 - s(D(x) - m_f)).
     """
 
+    mean_over_images = False
+
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         """Return the scalar L_D."""
         return _above_mean(real_adversarial, fake_adversarial) + _below_mean(fake_adversarial, real_adversarial)
