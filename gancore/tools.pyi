@@ -14,6 +14,7 @@ from gancore.engine import Watch as Watch
 from gancore.engine import as_images as as_images
 from gancore.engine import choose_device as choose_device
 from gancore.engine import evaluating as evaluating
+from gancore.engine import finite as finite
 from gancore.engine import processor as processor
 from gancore.engine import synchronize as synchronize
 from gancore.engine import to_uint8 as to_uint8

@@ -34,7 +34,8 @@ def train(
     out = out or Path("runs") / recipe_title(recipe, overlays)
     try:
         run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal())
-    except Interrupted:
+    except Interrupted as stopped:
+        say(f"Stopped; the newest checkpoint is {stopped.saved}.")
         say(f"Saved. To go on: {command_line('train', recipe, overlays, assignments, f'--out {out}', '--resume')}")
         sys.exit(130)
     say(f"The run is in {out}." + (f" To look at it: gancore report {out}" if "report" in registry().commands() else ""))

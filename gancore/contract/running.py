@@ -70,7 +70,7 @@ class Run(Protocol):
             total: How many are made so in all; by default N.
 
         Raises:
-            GancoreError: There is no generator.
+            GancoreError: There is no generator, or what it makes is not finite.
         """
 
 

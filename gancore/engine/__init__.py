@@ -5,7 +5,7 @@ from __future__ import annotations
 from gancore.engine.batches import to_uint8, to_unit
 from gancore.engine.devices import choose_device, choose_precision, processor, synchronize
 from gancore.engine.forgotten import Unsaved
-from gancore.engine.forwards import as_images, evaluating
+from gancore.engine.forwards import as_images, evaluating, finite
 from gancore.engine.host_waits import Watch
 from gancore.engine.labels import Labels
 from gancore.engine.run import Run
@@ -19,6 +19,7 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "evaluating",
+    "finite",
     "processor",
     "synchronize",
     "to_uint8",

@@ -48,6 +48,19 @@ def sufficing(recipe: Recipe) -> Iterator[None]:
         ) from error
 
 
+def finite(what: str, *tensors: Tensor) -> None:
+    """Refuse tensors that hold a value that is not finite: as 8-bit pixels or as a class it would look sound.
+
+    Raises:
+        GancoreError: One does, with `what` as the subject of the sentence.
+    """
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise GancoreError(
+            f"{what} is not finite: the training has diverged. Go back to an earlier checkpoint, and lower a learning rate "
+            "or a weight, or set run.precision to float32."
+        )
+
+
 def as_images(features: Tensor) -> Tensor:
     """Return features (N, F) as float32 images (N, F, 1, 1), for a discriminator that stands on them."""
     return features.float()[:, :, None, None]

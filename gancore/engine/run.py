@@ -16,7 +16,7 @@ from gancore.contract import Latents, Translator
 from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
 from gancore.engine.devices import choose_precision
-from gancore.engine.forwards import evaluating, generate
+from gancore.engine.forwards import evaluating, finite, generate
 from gancore.engine.labels import Labels
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
@@ -165,7 +165,9 @@ class Run:
             places = torch.arange(start, start + number) * len(images) // (total or number)
             sources = to_unit(images[places].to(self.device))
         with evaluating(network), self.autocast():
-            return generate(network, latents.z, latents.label, sources).float()
+            generated = generate(network, latents.z, latents.label, sources).float()
+        finite(f"{self.recipe.name}: what the generator makes after {self.iteration} iterations", generated)
+        return generated
 
     # -- stepping ------------------------------------------------------------------------------------------------------
 

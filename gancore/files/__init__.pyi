@@ -1,5 +1,7 @@
 from gancore.files import toml as toml
+from gancore.files.atomic import append_line as append_line
 from gancore.files.atomic import replacing as replacing
+from gancore.files.atomic import sweep as sweep
 from gancore.files.atomic import write_text as write_text
 from gancore.files.atomic import writing as writing
 from gancore.files.digests import cache_root as cache_root

@@ -1,13 +1,22 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Writing files whole or not at all, and lines so that none is lost; no link is followed at a name of ours."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from gancore.errors import GancoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can tell whether a writer still lives
+    fcntl = None  # type: ignore[assignment]
+
+_SUFFIX = ".gancore-part"
+_OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 @contextlib.contextmanager
@@ -15,15 +24,16 @@ def writing(path: Path, remedy: str) -> Iterator[None]:
     """Say in a sentence that a path can't be written, and what to do, where the operating system says so."""
     try:
         yield
-    except OSError as error:
-        raise GancoreError(f"{path} can't be written: {error.strerror or error}; {remedy}.") from error
+    except (OSError, ValueError) as error:  # of a name with a zero byte Python says the latter
+        raise GancoreError(f"{path} can't be written: {getattr(error, 'strerror', None) or error}; {remedy}.") from error
 
 
 @contextlib.contextmanager
 def replacing(path: Path, remedy: str = "choose another --out, or free space there") -> Iterator[Path]:
     """Give a path beside a file to write to, which takes the file's place when the block ends.
 
-    Whatever happens, a crash included, the file is the old one or the new one. Missing folders are made.
+    Whatever happens, a crash included, the file is the old one or the new one. Missing folders are made. What a writer that
+    was killed has left in the folder is removed.
 
     Args:
         path: The file.
@@ -32,10 +42,12 @@ def replacing(path: Path, remedy: str = "choose another --out, or free space the
     Raises:
         GancoreError: It can't be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with writing(path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        beside, handle = _temporary(path)
     try:
         with writing(path, remedy):
-            path.parent.mkdir(parents=True, exist_ok=True)
             yield beside
             with beside.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -43,6 +55,35 @@ def replacing(path: Path, remedy: str = "choose another --out, or free space the
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of writers that were killed; those of writers that live are locked."""
+    for left in folder.glob(f".*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDWR | _OWN)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _temporary(path: Path) -> tuple[Path, int]:
+    """Make a file beside another, under a name that nobody can foresee, and lock it as long as its handle is open."""
+    while True:
+        beside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}{_SUFFIX}")
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OWN, 0o666)
+        # Some network drives have no locks.
+        with contextlib.suppress(OSError):
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        # Between the two another process may have taken it for one that was left, and removed it.
+        if beside.exists():
+            return beside, handle
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -53,3 +94,18 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path, line: str, remedy: str = "free space there") -> None:
+    """Append a line to a text file. Half a line, which a crash or a full disk has left at its end, is ended first.
+
+    Raises:
+        GancoreError: It can't be written, or the file is a link.
+    """
+    with writing(path, remedy), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _OWN, 0o666), "ab+") as file:
+        whole = True
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            whole = file.read(1) == b"\n"
+        # In one piece, so that what another process appends meanwhile stands before or after it.
+        file.write(f"{'' if whole else chr(10)}{line}\n".encode())

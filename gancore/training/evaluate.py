@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from gancore.contract import Metric, Translator, load_split
-from gancore.engine import evaluating, to_uint8, to_unit
+from gancore.engine import evaluating, finite, to_uint8, to_unit
 from gancore.errors import GancoreError, did_you_mean, listed
 from gancore.files import digest_of, fingerprint
 from gancore.parallel import collectives, distributed
@@ -85,13 +85,23 @@ class Evaluator:
             except GancoreError as error:
                 raise GancoreError(f"{planned[label].where}: {error}") from error
         self._seen_real = False
+        self._heed: Callable[[], None] = lambda: None
 
     def _with(self, *methods: str) -> dict[str, Any]:
         """Return the metrics that have some methods."""
         return {label: metric for label, metric in self.metrics.items() if all(hasattr(metric, name) for name in methods)}
 
-    def __call__(self) -> Scores:
-        """Score the run's present weights. Of several processes all must call it together."""
+    def __call__(self, heed: Callable[[], None] = lambda: None) -> Scores:
+        """Score the run's present weights. Of several processes all must call it together.
+
+        Args:
+            heed: Called first and before each batch of images; what it raises ends the evaluation.
+
+        Raises:
+            GancoreError: A metric fails, or images, or what a network makes of them, are not finite.
+        """
+        self._heed = heed
+        heed()
         started = time.perf_counter()
         if not self._seen_real:
             self._see_real()
@@ -171,19 +181,22 @@ class Evaluator:
         asked = {name for names in wanted.values() for name in names}
         read = {m.network for k, m in metrics.items() if m.network is not None and wanted[k] & {"logits", "features"}}
         for batch in batches if metrics else ():
+            self._heed()
             whole = {name: _joined(rows) for name, rows in batch.items() if name in asked}
-            seen: dict[str | None, Any] = {name: self._read(self.run.networks[name], batch["images"]) for name in sorted(read)}
+            seen: dict[str | None, Any] = {name: self._read(name, batch["images"]) for name in sorted(read)}
             if distributed.rank():
                 continue
             for label, metric in metrics.items():
                 tensors = {**whole, **seen.get(metric.network, {})}
                 getattr(metric, method)(**{name: tensors[name] for name in wanted[label] if name in tensors})
 
-    @staticmethod
-    def _read(network: Any, images: Tensor) -> dict[str, Tensor]:
+    def _read(self, label: str, images: Tensor) -> dict[str, Tensor]:
+        network = self.run.networks[label]
         with evaluating(network):
             features = network.embed(images)
             logits = network.classify(features)
+        # The largest of logits that are no numbers would be a class like any other.
+        finite(f"{self.run.recipe.name}: what the network {label!r} makes of images", features, logits)
         return {"features": _joined(features.float()), "logits": _joined(logits.float())}
 
     def _protocol(self, label: str, metric: Metric) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
 from gancore.training.evaluate import Evaluator
 from gancore.training.progress import Clock, Progress
-from gancore.training.run_folder import RunFolder
+from gancore.training.run_folder import RunFolder, checkpoints, entries
 from gancore.training.sampling import image_format, sample, suffixes
 from gancore.training.stopping import Interrupted, Stop
 
@@ -48,7 +48,7 @@ class OuterLoop:
 
         Raises:
             GancoreError: A loss is no longer finite, a file can't be written, or a metric fails.
-            Interrupted: A signal came; the state is saved.
+            Interrupted: A signal came; the state is saved, and `Interrupted.saved` says where.
         """
         run, begun = self.run, self.run.iteration
         self.observers("gancore_run_started", run=run)
@@ -56,8 +56,12 @@ class OuterLoop:
         self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
         try:
             with self.stop.listening():
+                self._catch_up()
                 while run.iteration < self.settings.iterations:
                     self._iteration(step)
+        except Interrupted as stopped:
+            stopped.saved = next(reversed(checkpoints(self.folder.path)), None)
+            raise
         finally:
             self.progress.ended()
         with self.clock.counting("other"):
@@ -67,8 +71,7 @@ class OuterLoop:
             self.progress.announce(self.clock.told())
         self.observers("gancore_run_ended", run=run)
         # A signal that came with the last iteration stops whatever would follow this training.
-        if distributed.any_of(self.stop.asked):
-            raise Interrupted
+        self.stop.heed()
 
     def _iteration(self, step: Callable[[], None]) -> None:
         """Run an iteration, and do what is due after it."""
@@ -77,37 +80,52 @@ class OuterLoop:
             settings.due(every, done)
             for every in (settings.log_every, settings.sample_every, settings.checkpoint_every, settings.evaluate_every)
         )
-        evaluator = self.evaluator if scored else None
+        scored = scored and self.evaluator is not None
         with clock.counting("training"):
             step()
             values = self._losses(done) if logged else {}
             # Most of what a checkpoint would forget shows at once; before one is written, it must have shown.
             if logged or saved or done <= self.begun + 2:
                 self.unsaved.check()
-            if self.run.device.type == "cuda" and (sampled or evaluator or saved):
+            if self.run.device.type == "cuda" and (sampled or scored or saved):
                 # Iterations that still wait on the device are training's time, not that of what comes next.
                 torch.cuda.synchronize(self.run.device)
         self.stop.meet(done, clock.rate(done), due=logged)
         if logged:
             self._log(done, values)
-        if sampled:
-            with clock.counting("other"):
-                self._sample(done)
-        if evaluator is not None:
-            try:
-                self._evaluate(done, evaluator)
-            except GancoreError:
-                # Scores can be made again, the training can't. (Several processes may be out of step by now.)
-                if distributed.world_size() == 1:
-                    checkpoint.save(self.run, self.folder.path)
-                raise
-        # The checkpoint comes last: what it stands for has then been written.
+        # Scores and samples can be made again, the training can't, so the checkpoint comes before them.
         stopped = self.stop.now
-        if saved or stopped:
+        if saved or scored or stopped:
             with clock.counting("other"):
                 checkpoint.save(self.run, self.folder.path)
-        if stopped and done < settings.iterations:
+        if stopped and (scored or done < settings.iterations):
             raise Interrupted
+        self._look(done, sampled=sampled, scored=scored)
+
+    def _look(self, iteration: int, *, sampled: bool, scored: bool) -> None:
+        """Write samples and scores of a state that is saved."""
+        with self.clock.counting("other"), self.stop.at_once():
+            if sampled:
+                self._sample(iteration)
+        if scored and self.evaluator is not None:
+            self._evaluate(iteration, self.evaluator)
+
+    def _catch_up(self) -> None:
+        """Write samples and scores of the checkpoint from which training goes on, where it was stopped before they were."""
+        settings, done = self.settings, self.run.iteration
+        if done:
+            drawn, known = distributed.on_rank_zero(lambda: (self._drawn(done), self._scored(done)))
+            scored = self.evaluator is not None and settings.due(settings.evaluate_every, done) and not known
+            self._look(done, sampled=settings.due(settings.sample_every, done) and not drawn, scored=scored)
+
+    def _drawn(self, iteration: int) -> bool:
+        return any(self.folder.samples.glob(f"{iteration:08d}.*"))
+
+    def _scored(self, iteration: int) -> bool:
+        """Return whether the folder holds scores of an iteration by all metrics."""
+        labels = set(self.evaluator.metrics if self.evaluator else ())
+        lines = (entry for entry in entries(self.folder.scores) if entry["iteration"] == iteration)
+        return any(labels <= {name.split("/")[0] for name in entry.get("scores", ())} for entry in lines)
 
     def _log(self, iteration: int, values: dict[str, float]) -> None:
         rate = self.clock.rate(iteration)
@@ -148,7 +166,8 @@ class OuterLoop:
                 image_format(path, registry)(images, path, columns=8)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
-        scores = evaluator()
+        with self.stop.at_once():
+            scores = evaluator(self.stop.heed)
         self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
         self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")

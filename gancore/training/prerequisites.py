@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +98,7 @@ def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None
 
     Args:
         plan: The plan that needs them.
-        train: Trains a recipe into a folder, ``(recipe, out=folder)``.
+        train: Trains a recipe into a folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped.
         announce: Told in one line what is trained.
 
     Returns:
@@ -115,24 +112,6 @@ def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None
         # All processes train together, so they must not each look for themselves whether that is needed.
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
-            started = folder.with_name(f"{folder.name}.{distributed.agree(os.getpid())}.part")
-            _discard(started)
-            try:
-                train(recipe, out=started)
-                distributed.on_rank_zero(partial(_keep, started, paths[place]))
-            finally:
-                _discard(started)
+            # A run like any other, in its place from the start: what is stopped goes on the next time.
+            train(recipe, out=folder, resume=True)
     return paths
-
-
-def _discard(folder: Path) -> None:
-    if distributed.rank() == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _keep(started: Path, weights: Path) -> None:
-    """Put a finished training in its place, unless another run has finished the same meanwhile; either result is the same."""
-    if not weights.is_file():
-        folder = weights.parent.parent
-        shutil.rmtree(folder, ignore_errors=True)
-        started.replace(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gancore.errors import GancoreError
-from gancore.files import LOCK, toml, write_text, writing
+from gancore.files import LOCK, append_line, sweep, toml, write_text, writing
 from gancore.recipe import Recipe, identity
 
 
@@ -30,6 +30,18 @@ class RunFolder:
         self.samples = path / "samples"
         self.weights = path / "weights"
 
+    def _own(self) -> None:
+        """Refuse links in the place of the run's own files: a folder from a stranger could lead anywhere.
+
+        Raises:
+            GancoreError: There is one.
+        """
+        folders = (self.samples, self.weights, self.path / "checkpoints")
+        files = (self.recipe, self.environment, self.log, self.scores, self.attacks)
+        for path in (*files, *folders, *(path for folder in folders for path in folder.glob("*"))):
+            if path.is_symlink():
+                raise GancoreError(f"{path} is a link, and a run's files lie in its folder; put there what it points to.")
+
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """Return the folder of an existing run.
@@ -38,6 +50,7 @@ class RunFolder:
             GancoreError: There is none.
         """
         folder = cls(path)
+        folder._own()
         if not folder.recipe.is_file():
             raise GancoreError(
                 f"{path} holds no run (there is no recipe.toml in it); name a folder that `gancore train` wrote."
@@ -50,7 +63,10 @@ class RunFolder:
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
         """
+        self._own()
         if not self.recipe.exists():
+            # A run that was killed while it was begun has left no other files.
+            sweep(self.path)
             if self.path.exists() and any(path.name != LOCK for path in self.path.iterdir()):
                 raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
             return
@@ -71,10 +87,11 @@ class RunFolder:
         Raises:
             GancoreError: It can't be written.
         """
-        with writing(self.path, "choose another --out"):
-            self.samples.mkdir(parents=True, exist_ok=True)
-        self.describe(environment)
+        # First, so that what is killed in between is known for a run.
         write_text(self.recipe, toml.dumps(table))
+        self.describe(environment)
+        with writing(self.path, "choose another --out"):
+            self.samples.mkdir(exist_ok=True)
 
     def describe(self, environment: Mapping[str, Any]) -> None:
         """Write what the run is made with."""
@@ -95,8 +112,7 @@ class RunFolder:
         Raises:
             GancoreError: It can't be written.
         """
-        with writing(path, "free space, and go on with --resume"), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_line(path, json.dumps(entry), "free space, and go on with --resume")
 
     def forget_after(self, iteration: int) -> None:
         """Drop log lines, scores and samples of iterations that a resumed run will make again, and half-written lines."""

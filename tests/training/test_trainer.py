@@ -385,7 +385,7 @@ METRIC: dict[str, Any] = {
 
 
 def test_an_evaluation_that_fails_costs_no_iteration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_evaluator: Evaluator) -> None:
+    def fails(*_: Any) -> None:
         raise GancoreError("too few images.")
 
     recipe = recipe_of(METRIC)

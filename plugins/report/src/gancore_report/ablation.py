@@ -163,11 +163,14 @@ def last_scores(trial: Trial) -> ScoredRun:
         GancoreError: The run was not scored at its last iteration.
     """
     path, last = trial.folder.path, trial.recipe.run.iterations
-    run = read_run(path)
-    values = single_numbers(evaluations(run).get(last, {}))
+    run, values = read_run(path), _last_values(trial)
     if not values:
         raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `gancore evaluate {path}`.")
     return ScoredRun(run, path.name, last, values)
+
+
+def _last_values(trial: Trial) -> dict[str, Any]:
+    return dict(single_numbers(evaluations(read_run(trial.folder.path)).get(trial.recipe.run.iterations, {})))
 
 
 def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
@@ -237,7 +240,8 @@ def _finished(trial: Trial, plan: Plan) -> bool:
     newest = checkpoint.checkpoints(path)[-1:]
     if not newest or int(newest[0].stem) < trial.recipe.run.iterations:
         return False
-    last_scores(trial)
-    # Weights are written after the last checkpoint, so a run may have been killed between the two.
+    # Scores and weights are written after the last checkpoint, so a run may have been stopped before them.
+    if not _last_values(trial):
+        return False
     names = [*plan.players, *(f"heads.{label}" for label in plan.heads)]
     return all((folder.weights / f"{name}.safetensors").is_file() for name in names)

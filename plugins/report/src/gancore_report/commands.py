@@ -49,7 +49,8 @@ def ablate(
     out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-ablation"
     try:
         table = run_ablation(checked, registry(), out, drops=drops, seeds=seeds, device=target, progress=Terminal())
-    except Interrupted:
+    except Interrupted as stopped:
+        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
         options = [*(f"--drop {part}" for part in drops), f"--seeds {seeds}", f"--out {out}"]
         again = command_line("ablate", recipe, overlays, assignments, *options)
         click.echo(f"Saved. To go on, the same command: {again}")

@@ -47,7 +47,9 @@ def _stoppable(command: F) -> F:
 
         try:
             return command(*args, **kwargs)
-        except (Interrupted, KeyboardInterrupt):
+        except KeyboardInterrupt as stopped:
+            if isinstance(stopped, Interrupted):
+                click.echo(f"The newest checkpoint is {stopped.saved}.")
             click.echo("Stopped; what was finished is saved. The same command goes on from here.")
             return sys.exit(130)
 
