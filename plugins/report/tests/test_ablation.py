@@ -327,14 +327,16 @@ def test_a_folder_with_something_else_in_it_is_refused_before_anything_is_traine
     refused("long_tail-0 holds other files and no run; choose another --out")
 
 
-def test_a_finished_run_without_scores_is_refused_with_the_command_that_scores_it(
-    tmp_path: Path, table: dict[str, Any]
+def test_a_run_that_was_stopped_before_its_last_scores_is_scored_and_not_repeated(
+    tmp_path: Path, table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    ablated(out, table, drops=["losses.balance"], seeds=1)
+    before = ablated(out, table, drops=["losses.balance"], seeds=1)
     (out / "whole-0" / "scores.jsonl").unlink()
-    with pytest.raises(GancoreError, match=r"holds no scores of iteration 4; score it by `gancore evaluate .*whole-0`"):
-        ablated(out, table, drops=["losses.balance"], seeds=1)
+    monkeypatch.setattr(Run, "step", lambda _: pytest.fail("it was repeated"))
+    after = ablated(out, table, drops=["losses.balance"], seeds=1)
+    numbers = [[[run.values for run in row.runs] for row in each.rows] for each in (before, after)]
+    assert numbers[0] == numbers[1]
 
 
 def test_a_training_that_fails_says_whose_it_was(tmp_path: Path, table: dict[str, Any]) -> None:
@@ -398,7 +400,8 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(recipe: Path, monkeypa
         _interrupt_at_step(patched, 6)
         stopped = run(*words)
     assert stopped.exit_code == 130
-    (line,) = stopped.stdout.splitlines()
+    newest, line = stopped.stdout.splitlines()
+    assert newest == "Stopped; the newest checkpoint is here/without-ema-0/checkpoints/00000002.safetensors."
     assert line == (
         f"Saved. To go on, the same command: gancore ablate {recipe} --set 'run.batch_size=8' "
         "--drop losses.balance --drop ema --seeds 1 --out here"
