@@ -10,7 +10,6 @@ import torch
 
 import gancore.training.checkpoint as checkpoint
 from gancore.engine import Run, Unsaved
-from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
 from gancore.training.evaluate import Evaluator

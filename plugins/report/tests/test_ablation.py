@@ -401,7 +401,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(recipe: Path, monkeypa
         stopped = run(*words)
     assert stopped.exit_code == 130
     newest, line = stopped.stdout.splitlines()
-    assert newest == "Stopped; the newest checkpoint is here/without-ema-0/checkpoints/00000002.safetensors."
+    assert newest == "Stopped; the newest checkpoint is here/without-losses.balance-0/checkpoints/00000002.safetensors."
     assert line == (
         f"Saved. To go on, the same command: gancore ablate {recipe} --set 'run.batch_size=8' "
         "--drop losses.balance --drop ema --seeds 1 --out here"
