@@ -84,7 +84,7 @@ class OuterLoop:
             step()
             values = self._losses(done) if logged else {}
             # Most of what a checkpoint would forget shows at once; before one is written, it must have shown.
-            if logged or saved or done <= self.begun + 2:
+            if logged or saved or scored or done <= self.begun + 2:
                 self.unsaved.check()
             if self.run.device.type == "cuda" and (sampled or scored or saved):
                 # Iterations that still wait on the device are training's time, not that of what comes next.
