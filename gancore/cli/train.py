@@ -16,10 +16,24 @@ from gancore.recipe import read, registry
 @click.argument("recipe")
 @recipe_options
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
+@click.option(
+    "--track",
+    "observers",
+    metavar="PLUGIN",
+    multiple=True,
+    envvar="GANCORE_TRACK",
+    help="Have a plugin observe the training, e.g. tensorboard; may be repeated.  [env var: GANCORE_TRACK]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint, to the last bit.")
 @device_option
 def train(
-    recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], out: Path | None, resume: bool, device: str
+    recipe: str,
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    out: Path | None,
+    observers: tuple[str, ...],
+    resume: bool,
+    device: str,
 ) -> None:
     """Train a recipe (a name, or a TOML file).
 
@@ -33,10 +47,11 @@ def train(
     target = choose_device(device)
     out = out or Path("runs") / recipe_title(recipe, overlays)
     try:
-        run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal())
+        run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal(), observers=observers)
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        say(f"Saved. To go on: {command_line('train', recipe, overlays, assignments, f'--out {out}', '--resume')}")
+        tracked = [f"--track {name}" for name in observers]
+        say(f"Saved. To go on: {command_line('train', recipe, overlays, assignments, f'--out {out}', *tracked, '--resume')}")
         sys.exit(130)
     say(f"The run is in {out}." + (f" To look at it: gancore report {out}" if "report" in registry().commands() else ""))
 

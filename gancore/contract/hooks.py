@@ -15,6 +15,8 @@ import attrs
 import pluggy
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gancore.contract.running import Run
 
 GANCORE_API = 1
@@ -95,14 +97,25 @@ class Hooks(Protocol):
     def gancore_doctor(self) -> Iterator[str]:
         """Yield lines for `gancore doctor`: what the plugin needs of a machine. What is broken raises `GancoreError`."""
 
+    # What follows observes a run. What it raises is told once, and ends nothing. Of several processes rank 0 alone calls it.
+
     def gancore_run_started(self, run: Run) -> None:
-        """Observe that a run starts (or resumes) training. Of several processes rank 0 alone calls observers."""
+        """Observe that a run starts (or resumes) training, from ``run.iteration`` on."""
 
     def gancore_logged(self, run: Run, iteration: int, values: Mapping[str, float]) -> None:
         """Observe a line of the log, every ``run.log_every`` iterations."""
 
+    def gancore_sampled(self, run: Run, iteration: int, images: Tensor) -> None:
+        """Observe samples (N, C, H, W) in [-1, 1], on the CPU, of the same latents each time."""
+
     def gancore_evaluated(self, run: Run, iteration: int, scores: Mapping[str, Any]) -> None:
         """Observe the scores of an evaluation."""
 
+    def gancore_checkpointed(self, run: Run, iteration: int, path: Path) -> None:
+        """Observe that a checkpoint has been written."""
+
     def gancore_run_ended(self, run: Run) -> None:
         """Observe that a run has ended, after its last checkpoint."""
+
+    def gancore_run_failed(self, run: Run, error: BaseException) -> None:
+        """Observe that a run ends before its last iteration: by an error, or by a signal, after its checkpoint."""

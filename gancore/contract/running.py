@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import torch
@@ -27,6 +28,7 @@ class Run(Protocol):
         networks: Every network by recipe label.
         heads: The discriminator's heads by recipe label.
         recipe: The checked recipe, with its `name`.
+        folder: Where the run is kept, or None where it is not.
         plan: The checked plan, with `info`, a `gancore.DatasetInfo`, and the `dataset`.
         losses: The newest value of every loss on this process's images, ``player/label`` -> 0-d tensor.
     """
@@ -37,6 +39,7 @@ class Run(Protocol):
     networks: dict[str, Any]
     heads: dict[str, Any]
     recipe: Any
+    folder: Path | None
     plan: Any
     losses: dict[str, Tensor]
 

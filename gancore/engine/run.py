@@ -48,6 +48,7 @@ class Run:
         turn: Number of the current phase in its iteration.
         draws: Batches drawn so far.
         latents: Draws of latents so far.
+        folder: Where the run is kept, or None where it is not.
         rank: This process's number; 0 where there is one alone.
 
     Raises:
@@ -70,6 +71,7 @@ class Run:
         self.draws = 0
         self.latents = 0
         self.losses: dict[str, Tensor] = {}
+        self.folder: Path | None = None
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
         self._labels_seen = False
         self._active: tuple[int, frozenset[str]] = (-1, frozenset())

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -151,18 +151,6 @@ class Registry:
         near = f"; for the file of that name write ./{name}" if os.path.isfile(name) else did_you_mean(name, [*recipes, *bare])  # noqa: PTH113
         why = f"{near}; see `gancore recipes`, or name a .toml file."
         raise GancoreError(f"there is no recipe {shown(name)}{why if self._plugins else f': {NO_PLUGIN}'}")
-
-    def observers(self, names: Collection[str]) -> Callable[..., None]:
-        """Return a function that calls an observer hook of the named plugins: ``observe("gancore_logged", run=...)``."""
-        plugins = [plugin for plugin in self._plugins.values() if plugin.name in names]
-
-        def observe(hook: str, **arguments: Any) -> None:
-            for plugin in plugins:
-                if hook in plugin.hooks:
-                    wanted = inspect.signature(plugin.hooks[hook]).parameters
-                    plugin.hooks[hook](**{name: value for name, value in arguments.items() if name in wanted})
-
-        return observe
 
 
 def torch_optimizers() -> list[Declared]:

@@ -110,10 +110,10 @@ class Recipe:
 
 
 def identity(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's table without what says how it is computed, and nothing of what: its texts, and ``run.accelerate``."""
+    """Return a recipe's table without what says how it is computed, and nothing of what: its texts, and two keys of ``run``."""
     own = {key: value for key, value in table.items() if key not in TEXTS}
     if isinstance(run := own.get("run"), Mapping):  # a run's folder may hold anything
-        own["run"] = {key: value for key, value in run.items() if key != "accelerate"}
+        own["run"] = {key: value for key, value in run.items() if key not in ("accelerate", "observers")}
     return {key: value for key, value in own.items() if key != "run" or value}
 
 

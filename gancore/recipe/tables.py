@@ -23,6 +23,8 @@ class RunSettings:
         precision: ``auto`` takes bfloat16 where the hardware has instructions for it, float32 elsewhere.
         accelerate: Accelerators that run the iterations in another way, applied in this order; ``environment.json`` says of
             each whether it does, or why not. No part of the recipe's identity.
+        observers: Plugins that observe the training, beside those that have a component in the recipe and what the command line
+            names. No part of the recipe's identity.
         latent_dim: Width of the latent.
         log_every: Iterations between lines of the log.
         sample_every: Iterations between sample grids; 0 for only the last.
@@ -36,6 +38,7 @@ class RunSettings:
     seed: _Number = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accelerate: list[str] = attrs.field(factory=list)
+    observers: list[str] = attrs.field(factory=list)
     latent_dim: _Count = 128
     log_every: _Count = 100
     sample_every: _Number = 1000

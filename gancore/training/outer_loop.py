@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -12,7 +12,9 @@ import gancore.training.checkpoint as checkpoint
 from gancore.engine import Run, Unsaved
 from gancore.parallel import collectives, distributed
 from gancore.plan import GENERATOR
+from gancore.recipe import Plugin
 from gancore.training.evaluate import Evaluator
+from gancore.training.observers import Observers
 from gancore.training.progress import Clock, Progress
 from gancore.training.run_folder import RunFolder, checkpoints, entries
 from gancore.training.sampling import image_format, sample, suffixes
@@ -27,15 +29,22 @@ class OuterLoop:
         folder: Its folder.
         progress: Whom to tell.
         evaluator: Its metrics, where it has some.
+        observers: Plugins that observe it; of several processes rank 0 alone calls them.
     """
 
-    def __init__(self, run: Run, folder: RunFolder, progress: Progress, evaluator: Evaluator | None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        folder: RunFolder,
+        progress: Progress,
+        evaluator: Evaluator | None,
+        observers: Collection[Plugin] = (),
+    ) -> None:
         self.run = run
         self.folder = folder
         self.settings = run.recipe.run
         self.progress = progress
-        # Of several processes rank 0 alone calls observers.
-        self.observers = run.plan.registry.observers(() if run.rank else run.recipe.plugins)
+        self.observers = Observers(run, () if run.rank else observers, progress.announce)
         self.evaluator = evaluator
         self.stop = Stop()
         self.clock = Clock(folder, run.iteration)
@@ -50,7 +59,7 @@ class OuterLoop:
             Interrupted: A signal came; the state is saved, and `Interrupted.saved` says where.
         """
         run, begun = self.run, self.run.iteration
-        self.observers("gancore_run_started", run=run)
+        self.observers("gancore_run_started")
         length = f"{self.settings.iterations} iterations"
         self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
         try:
@@ -58,8 +67,10 @@ class OuterLoop:
                 self._catch_up()
                 while run.iteration < self.settings.iterations:
                     self._iteration(step)
-        except Interrupted as stopped:
-            stopped.saved = next(reversed(checkpoints(self.folder.path)), None)
+        except BaseException as error:
+            if isinstance(error, Interrupted):
+                error.saved = next(reversed(checkpoints(self.folder.path)), None)
+            self.observers("gancore_run_failed", error=error)
             raise
         finally:
             self.progress.ended()
@@ -68,7 +79,7 @@ class OuterLoop:
                 checkpoint.export(run, self.folder.weights)
         if run.rank == 0 and run.iteration > begun:
             self.progress.announce(self.clock.told())
-        self.observers("gancore_run_ended", run=run)
+        self.observers("gancore_run_ended")
         # A signal that came with the last iteration stops whatever would follow this training.
         self.stop.heed()
 
@@ -97,6 +108,8 @@ class OuterLoop:
         if saved or scored or stopped:
             with clock.counting("other"):
                 checkpoint.save(self.run, self.folder.path)
+                path = self.folder.path / "checkpoints" / f"{done:08d}.safetensors"
+                self.observers("gancore_checkpointed", iteration=done, path=path)
         if stopped and (scored or done < settings.iterations):
             raise Interrupted
         self._look(done, sampled=sampled, scored=scored)
@@ -130,7 +143,6 @@ class OuterLoop:
         rate = self.clock.rate(iteration)
         self.clock.line(iteration)
         self.progress.advanced(iteration, self.settings.iterations, rate, values)
-        self.observers("gancore_logged", run=self.run, iteration=iteration, values=values)
         if not self.run.rank:
             entry = {
                 "iteration": iteration,
@@ -141,6 +153,8 @@ class OuterLoop:
                 "monitors": self._monitors(),
             }
             self.folder.append(self.folder.log, entry)
+        with self.clock.counting("other"):
+            self.observers("gancore_logged", iteration=iteration, values=values)
 
     def _losses(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronization for all."""
@@ -158,16 +172,18 @@ class OuterLoop:
 
     def _sample(self, iteration: int) -> None:
         registry = self.run.plan.registry
-        if GENERATOR in self.run.networks and self.run.rank == 0:
-            for suffix in suffixes(registry)[:1]:
-                path = self.folder.samples / f"{iteration:08d}.{suffix}"
-                images, _ = sample(self.run, 64)
-                image_format(path, registry)(images, path, columns=8)
+        formats = suffixes(registry)[:1]
+        if GENERATOR not in self.run.networks or self.run.rank or not (formats or self.observers.see("gancore_sampled")):
+            return
+        images, _ = sample(self.run, 64)
+        for suffix in formats:
+            path = self.folder.samples / f"{iteration:08d}.{suffix}"
+            image_format(path, registry)(images, path, columns=8)
+        self.observers("gancore_sampled", iteration=iteration, images=images)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
         with self.stop.at_once():
             scores = evaluator(self.stop.heed)
-        self.observers("gancore_evaluated", run=self.run, iteration=iteration, scores=scores.values)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
         self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
         for warning in scores.warnings:
@@ -175,3 +191,4 @@ class OuterLoop:
         self.clock.seconds["evaluation"] += scores.seconds
         if self.run.rank == 0:
             scores.write(self.folder, iteration)
+        self.observers("gancore_evaluated", iteration=iteration, scores=scores.values)

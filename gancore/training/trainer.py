@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from gancore.errors import GancoreError, listed
 from gancore.files import holding, toml
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR, Plan, make_plan
-from gancore.recipe import Recipe, Registry, check_table, said
+from gancore.recipe import Plugin, Recipe, Registry, check_table, said
 from gancore.training.evaluate import Evaluator
+from gancore.training.observers import observing
 from gancore.training.outer_loop import OuterLoop
 from gancore.training.progress import Progress
 from gancore.training.run_folder import RunFolder, checkpoints
@@ -36,6 +37,7 @@ def train(
     device: torch.device,
     resume: bool = False,
     progress: Progress | None = None,
+    observers: Collection[str] = (),
 ) -> Run:
     """Train a recipe and return the finished run.
 
@@ -46,6 +48,7 @@ def train(
         device: Where to compute.
         resume: Go on from the newest checkpoint in `out`; start anew where there is none.
         progress: Whom to tell; of several processes rank 0 alone tells.
+        observers: Plugins that observe the training, beside those that the recipe names.
 
     Under ``torchrun`` every process calls this; `out` and the cache must be folders that all machines share.
 
@@ -55,19 +58,27 @@ def train(
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
     distributed.start(device)
+    watching = observing(registry, [*recipe.run.observers, *observers], recipe.plugins)
     progress = Progress() if progress is None or distributed.rank() else progress
     with contextlib.ExitStack() as stack:
         # Held before anything is prepared, and by rank 0 for all.
         distributed.on_rank_zero(lambda: stack.enter_context(holding(out)))
-        return _train(recipe, registry, RunFolder(out), device, resume, progress)
+        return _train(recipe, registry, RunFolder(out), device, resume, progress, watching)
 
 
 def _train(
-    recipe: Recipe, registry: Registry, folder: RunFolder, device: torch.device, resume: bool, progress: Progress
+    recipe: Recipe,
+    registry: Registry,
+    folder: RunFolder,
+    device: torch.device,
+    resume: bool,
+    progress: Progress,
+    observers: Collection[Plugin],
 ) -> Run:
     """Train into a folder that this process holds."""
     distributed.on_rank_zero(lambda: folder.check(recipe, resume=resume))
     run = build(recipe, registry, device, progress)
+    run.folder = folder.path
     newest = distributed.on_rank_zero(lambda: checkpoints(folder.path)[-1:]) if resume else []
     for path in newest:
         checkpoint.load(run, path)
@@ -90,7 +101,7 @@ def _train(
 
     distributed.on_rank_zero(prepare)
     _announce(run, progress)
-    OuterLoop(run, folder, progress, evaluator).train(step)
+    OuterLoop(run, folder, progress, evaluator, observers).train(step)
     return run
 
 
@@ -190,6 +201,7 @@ def open_run(path: Path, registry: Registry, device: torch.device, progress: Pro
             f"{path} has no checkpoint yet; train it further with `gancore train {folder.recipe} --out {path} --resume`."
         )
     run = build(recipe, registry, device, progress)
+    run.folder = path
     # What the labels of its data were it knows without them.
     labels = Labels.from_table(folder.described().get("label_counts"), run.plan.info)
     if labels is not None:

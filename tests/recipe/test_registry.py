@@ -145,37 +145,6 @@ def test_recipes_are_named_after_plugin_and_file(tmp_path: Path) -> None:
         found.recipe_path("on")
 
 
-def test_observers_are_those_of_the_named_plugins_only() -> None:
-    seen: list[str] = []
-
-    def observer(name: str) -> ModuleType:
-        module = ModuleType(name)
-
-        @gancore.hookimpl
-        def gancore_run_ended(run: Any) -> None:
-            seen.append(f"{name} {run}")
-
-        module.gancore_run_ended = gancore_run_ended  # type: ignore[attr-defined]
-        return module
-
-    found = Registry.of({"one": observer("one"), "two": observer("two")})
-    found.observers(["two"])("gancore_run_ended", run="run")
-    assert seen == ["two run"]
-
-
-def test_an_observer_gets_what_it_asks_for() -> None:
-    seen: list[Any] = []
-
-    @gancore.hookimpl
-    def gancore_logged(iteration: int) -> None:
-        seen.append(iteration)
-
-    module = ModuleType("brief")
-    module.gancore_logged = gancore_logged  # type: ignore[attr-defined]
-    Registry.of({"brief": module}).observers(["brief"])("gancore_logged", run="run", iteration=3, values={})
-    assert seen == [3]
-
-
 def test_discovery_and_the_lists_of_the_command_line_import_no_torch() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from gancore.cli.main import main\n"

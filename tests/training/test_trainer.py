@@ -271,18 +271,6 @@ def test_a_run_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert same(one, trained(tmp_path / "c", {"run": {"seed": 2}})) != []
 
 
-def test_observers_see_a_run_at_snapshots_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gancore.recipe import Registry
-
-    seen: list[Any] = []
-    monkeypatch.setattr(
-        Registry, "observers", lambda _self, _names: lambda hook, **given: seen.append((hook, given.get("iteration")))
-    )
-    trained(tmp_path / "run")
-    logged = [("gancore_logged", iteration) for iteration in (2, 4, 6, 8)]
-    assert seen == [("gancore_run_started", None), *logged, ("gancore_run_ended", None)]
-
-
 def test_a_networks_weights_are_trained_first_when_they_are_not_there_and_found_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

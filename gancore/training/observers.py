@@ -1,0 +1,71 @@
+"""Observers of a training: hooks of plugins that are told how it goes, and that can never end it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from gancore.contract import Hooks
+from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.recipe import Plugin, Registry, said
+
+if TYPE_CHECKING:
+    from gancore.engine import Run
+
+OBSERVING = {
+    name for name, hook in vars(Hooks).items() if inspect.isfunction(hook) and "run" in inspect.signature(hook).parameters
+}
+"""The hooks of observers."""
+
+
+def observing(registry: Registry, names: Collection[str], others: Collection[str]) -> list[Plugin]:
+    """Return the plugins that are switched on as observers, and others that may have observers.
+
+    Raises:
+        GancoreError: One is not installed, is broken, or observes nothing.
+    """
+    plugins = {plugin.name: plugin for plugin in registry.plugins()}
+    able = [plugin.name for plugin in plugins.values() if not plugin.hooks.keys().isdisjoint(OBSERVING)]
+    for name in names:
+        if name in plugins and plugins[name].problem:
+            raise GancoreError(f"the observer {name!r} can't be used: {plugins[name].problem}")
+        if name not in able:
+            what = "observes nothing" if name in plugins else "is not installed"
+            raise GancoreError(f"the observer {name!r} {what}{did_you_mean(name, able)}; installed are: {listed(able)}.")
+    return [plugins[name] for name in dict.fromkeys([*names, *others])]
+
+
+class Observers:
+    """The observers of a run.
+
+    Args:
+        run: The run.
+        plugins: Those that are called.
+        tell: Told once of each plugin and hook what it raised.
+    """
+
+    def __init__(self, run: Run, plugins: Collection[Plugin], tell: Callable[[str], None]) -> None:
+        self.run = run
+        self.plugins = plugins
+        self.tell = tell
+        self._told: set[tuple[str, str]] = set()
+
+    def see(self, hook: str) -> bool:
+        """Return whether anybody observes something."""
+        return any(hook in plugin.hooks for plugin in self.plugins)
+
+    def __call__(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of every observer that has it, with what it asks for."""
+        for plugin in self.plugins:
+            if hook not in plugin.hooks:
+                continue
+            wanted = inspect.signature(plugin.hooks[hook]).parameters
+            try:
+                plugin.hooks[hook](**{name: value for name, value in {"run": self.run, **arguments}.items() if name in wanted})
+            except KeyboardInterrupt:  # a second Ctrl-C
+                raise
+            except BaseException as error:
+                if (plugin.name, hook) not in self._told:
+                    self._told.add((plugin.name, hook))
+                    self.tell(f"the observer {plugin.name} raised {said(error)[:250]} in its {hook}; the training goes on")
