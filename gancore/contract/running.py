@@ -76,6 +76,19 @@ class Run(Protocol):
             GancoreError: There is no generator, or what it makes is not finite.
         """
 
+    def build(self, kind: str, use: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0) -> Any:
+        """Return a component that is none of the recipe's, e.g. a classifier that a score trains, on the run's device.
+
+        Args:
+            kind: Its kind, e.g. ``network``.
+            use: Its name, e.g. ``standard/small-cnn``.
+            settings: Its settings; what core knows (``classes``, ``channels``) it supplies.
+            seed: Of its initial weights, with the run's and the component's name. They draw from nothing else.
+
+        Raises:
+            GancoreError: There is no such component, or a setting is wrong.
+        """
+
 
 class Loop(nn.Module):
     """An update rule: ordinary Python that says which phases run, on which batches. It knows phases, never terms.

@@ -55,10 +55,10 @@ class Parts:
         self.batch_norms_apart: set[str] = set()
         self.factors: dict[str, Factor] = {}
         self.samplers: dict[str, Sampler] = {
-            label: self._make(f"samplers.{label}", planned, plan.context) for label, planned in plan.samplers.items()
+            label: self.make(f"samplers.{label}", planned, plan.context) for label, planned in plan.samplers.items()
         }
         self.batches = Batches(plan, self.samplers, device)
-        self.prior: Latent | None = None if plan.latent is None else self._make("latent", plan.latent)
+        self.prior: Latent | None = None if plan.latent is None else self.make("latent", plan.latent)
         self.networks: dict[str, Any] = {}
         # What the discriminator stands on says how wide its input is, so it comes first.
         for label in sorted(plan.networks, key=lambda name: name != plan.stands_on):
@@ -67,9 +67,9 @@ class Parts:
             # Past `nn.Module`, in whose state a network of the recipe would stand twice.
             self.prior.__dict__["read"] = self.networks[self.prior.network]
         self.heads = self._heads()
-        self.attack: Attack | None = None if plan.attack is None else self._make("attack", plan.attack)
-        self.loop: Loop = self._make("loop", plan.loop)
-        self.terms: dict[str, LossTerm] = {label: self._make(f"losses.{label}", term) for label, term in plan.terms.items()}
+        self.attack: Attack | None = None if plan.attack is None else self.make("attack", plan.attack)
+        self.loop: Loop = self.make("loop", plan.loop)
+        self.terms: dict[str, LossTerm] = {label: self.make(f"losses.{label}", term) for label, term in plan.terms.items()}
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
         self.scheduled_weights = {
             label: (term.keys.weight, self._factors(f"losses.{label}")["weight"])
@@ -110,7 +110,7 @@ class Parts:
             for buffer in sorted(getattr(module, "per_image", ())):
                 yield name, module, buffer
 
-    def _make(self, place: str, planned: Any, context: Mapping[str, Any] | None = None) -> Any:
+    def make(self, place: str, planned: Any, context: Mapping[str, Any] | None = None) -> Any:
         """Build a component with initial weights that are a function of the seed and its place alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(self.plan.recipe.run.seed, "weights", place))
@@ -132,7 +132,7 @@ class Parts:
         plan, planned = self.plan, self.plan.networks[label]
         on = plan.stands_on if label == DISCRIMINATOR else None
         inputs = {} if on is None else {"channels": self.networks[on].features, "image_size": 1}
-        network = self._make(f"networks.{label}", planned, {**plan.context, **inputs})
+        network = self.make(f"networks.{label}", planned, {**plan.context, **inputs})
         self._load(network, f"networks.{label}", planned)
         if planned.keys.input_mean is not None and planned.keys.input_std is not None:
             network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.where)
@@ -150,7 +150,7 @@ class Parts:
         width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
         heads: dict[str, nn.Module] = {}
         for label, planned in self.plan.heads.items():
-            heads[label] = self._make(f"heads.{label}", planned, {**self.plan.context, **width}).train()
+            heads[label] = self.make(f"heads.{label}", planned, {**self.plan.context, **width}).train()
             self._load(heads[label], f"heads.{label}", planned)
             _check_batch_norm(heads[label], planned)
             self._synchronize(heads[label])

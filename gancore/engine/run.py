@@ -24,7 +24,8 @@ from gancore.engine.state import not_finite, restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, listed
 from gancore.parallel import collectives, distributed, noise_for
-from gancore.plan import GENERATOR, Plan, plan_phase
+from gancore.plan import GENERATOR, Plan, plan_phase, planned
+from gancore.recipe import GROUPS, Entry
 
 PROBE = 1000
 """Labels that are looked at before the first latents are handed out."""
@@ -170,6 +171,14 @@ class Run:
             generated = generate(network, latents.z, latents.label, sources).float()
         finite(f"{self.recipe.name}: what the generator makes after {self.iteration} iterations", generated)
         return generated
+
+    def build(self, kind: str, use: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0) -> Any:
+        """Return a component that is none of the recipe's; see `gancore.Run`."""
+        where = f"{self.recipe.name}: a {kind} beside the recipe"
+        declared = self.plan.registry.component(kind, use, where=where)
+        group = next((group for group, of in GROUPS.items() if of == kind), kind)
+        entry = Entry(group, use, declared, dict(settings or {}), None, f"{where} ({declared.full_name})")
+        return self.parts.make(f"beside/{kind}/{use}/{seed}", planned(entry, self.plan.registry))
 
     # -- stepping ------------------------------------------------------------------------------------------------------
 

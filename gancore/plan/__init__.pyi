@@ -1,4 +1,5 @@
 from gancore.plan.load import make_plan as make_plan
+from gancore.plan.load import planned as planned
 from gancore.plan.phases import Forward as Forward
 from gancore.plan.phases import PhasePlan as PhasePlan
 from gancore.plan.phases import plan_phase as plan_phase

@@ -23,9 +23,9 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     """
 
     def group(name: str) -> dict[str, Planned[Any, Any]]:
-        return {label: load(entry, registry) for label, entry in recipe.group(name).items() if not entry.shared}
+        return {label: planned(entry, registry) for label, entry in recipe.group(name).items() if not entry.shared}
 
-    dataset: Dataset = load(recipe.entries["data", "data"], registry).build({})
+    dataset: Dataset = planned(recipe.entries["data", "data"], registry).build({})
     latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
     plan = Plan(
@@ -34,21 +34,22 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
         accelerators=tuple((declared.full_name, registry.load(declared)) for declared in recipe.accelerators),
         dataset=dataset,
         sources={label: further.get(label, dataset) for label in recipe.group("sources")},
-        loop=load(recipe.entries["loop", "loop"], registry),
+        loop=planned(recipe.entries["loop", "loop"], registry),
         players=(),
         networks=group("networks"),
         heads=group("heads"),
         samplers=group("samplers"),
         attack=next(iter(group("attacks").values()), None),
-        latent=None if latent is None else load(latent, registry),
+        latent=None if latent is None else planned(latent, registry),
         metrics=group("metrics"),
         optimizers={},
-        schedules={place: load(entry, registry) for place, entry in recipe.schedules.items()},
+        schedules={place: planned(entry, registry) for place, entry in recipe.schedules.items()},
     )
     players = tuple(plan.loop.build(plan.context).players)
     tables = recipe.group("optimizers")
     entries = {player: tables.get(player) or default_optimizer(recipe.name, player, registry) for player in players}
-    plan = attrs.evolve(plan, players=players, optimizers={player: load(entry, registry) for player, entry in entries.items()})
+    optimizers = {player: planned(entry, registry) for player, entry in entries.items()}
+    plan = attrs.evolve(plan, players=players, optimizers=optimizers)
     _refuse(checks.of_components(plan))
     terms = {label: with_needs(term, plan) for label, term in group("losses").items()}
     plan = attrs.evolve(plan, terms={label: term for label, term in terms.items() if term.keys.weight != 0})
@@ -56,7 +57,7 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     return plan
 
 
-def load(entry: Entry, registry: Registry) -> Planned[Any, Any]:
+def planned(entry: Entry, registry: Registry) -> Planned[Any, Any]:
     """Return a component of a recipe, imported, with its settings converted."""
     cls = registry.load(entry.declared)
     return Planned(entry, cls, check(cls, entry.settings, where=entry.where), entry.keys)

@@ -17,6 +17,7 @@ from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe import Registry, registry
 from gancore.recipe.recipe import check_table
+from gancore.training.evaluate import Evaluator
 from tests import probe
 from tests.hosts import CPU, GAME
 
@@ -68,6 +69,34 @@ def test_the_side_of_the_authors_page_is_added_and_read_as_it_is_printed(monkeyp
     assert sizes == [3 * len(batch.real)]
     assert set(run.losses) == {"discriminator/generated", "discriminator/rotated"}
     assert run.losses["discriminator/generated"] != run.losses["discriminator/rotated"]
+
+
+def test_the_latent_and_the_score_of_the_authors_page_are_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "writing-a-plugin.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = [block for block in blocks if "class Ring" in block or "class Learned" in block]
+    assert len(code) == 2
+    printed = types.ModuleType("printed")
+    exec(
+        "\n".join(["import math, torch, gancore, gancore.tools", "from torch.nn import functional as F", *code]),
+        printed.__dict__,
+    )
+    ring, learned = gancore.Component("ring", "printed:Ring", "x"), gancore.Component("learned", "printed:Learned", "x")
+    printed.gancore_latents = gancore.hookimpl(lambda: [ring], specname="gancore_latents")  # type: ignore[attr-defined]
+    printed.gancore_metrics = gancore.hookimpl(lambda: [learned], specname="gancore_metrics")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "printed", printed)
+    latent = {"run": {**GAME["run"], "latent_dim": 2}, "latent": {"use": "printed/ring"}}
+    table = {**GAME, **latent, "metrics": {"learned": {"use": "printed/learned"}}}
+    plugins = Registry.of({"standard": gancore_standard, "probe": probe, "printed": printed})
+    run = Run(make_plan(check_table(table, plugins, name="printed"), plugins), CPU)
+    batch = run.fresh()
+    assert batch.z is not None
+    torch.testing.assert_close(batch.z, torch.stack([batch.codes["angle"].cos(), batch.codes["angle"].sin()], 1))
+    scores = Evaluator(run)()
+    assert 0 <= scores.values["learned/accuracy"] <= 1
+    assert scores.protocols["learned"]["images"] == 6400
+    run.step()
+    assert "discriminator/adversarial" in run.losses
 
 
 def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:

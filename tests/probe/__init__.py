@@ -101,6 +101,7 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_metrics() -> Iterator[gancore.Component]:
     yield gancore.Component("doubled", f"{PARTS}:Doubled", "Reads a code of the latent")
+    yield gancore.Component("learned", f"{PARTS}:Learned", "A classifier that learns from generated images")
     yield gancore.Component("whole", f"{PARTS}:Whole", "A score of the whole run")
     yield gancore.Component("asked", f"{LABELLED}:Asked", "What a generator is asked for")
 

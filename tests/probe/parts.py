@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
+import gancore.tools
 from gancore.contract.data import Drawn
 
 if TYPE_CHECKING:
@@ -282,6 +283,29 @@ class Whole(gancore.Metric):
 
     def score_run(self, run: gancore.Run) -> dict[str, Any]:
         return {"iteration": run.iteration}
+
+
+class Learned(gancore.Metric):
+    """How well a classifier that learns from generated images of two classes labels real ones.
+
+    Args:
+        steps: Of its training.
+    """
+
+    def __init__(self, *, steps: int = 20) -> None:
+        self.steps = steps
+
+    def score_run(self, run: gancore.Run) -> dict[str, Any]:
+        model = run.build("network", "standard/small-cnn", {"width": 0.5})
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for step in range(self.steps):
+            latents = run.latent(32, "learned", step)
+            loss = F.cross_entropy(model(run.generate(latents)), latents.label)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        images, labels = gancore.tools.load_split(run.plan.dataset, "test")
+        return {"accuracy": float((model(gancore.tools.to_unit(images)).argmax(1) == labels).float().mean())}
 
 
 class NormedHead(gancore.Head):

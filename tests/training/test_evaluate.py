@@ -12,7 +12,7 @@ from gancore.engine.batches import to_uint8, to_unit
 from gancore.files import fingerprint
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample
-from tests.hosts import BALANCE, run_of, steps
+from tests.hosts import BALANCE, run_of, same, steps
 
 METRICS: dict[str, Any] = {
     "networks": {"annotator": {"use": "host/classifier"}},
@@ -99,6 +99,35 @@ def test_real_statistics_are_computed_once() -> None:
     evaluator()
     # Of the training images the labels are asked for, which say what the generator may be asked for.
     assert sorted(loads) == ["test", "train"]
+
+
+def test_a_score_trains_a_classifier_on_images_of_its_own_and_leaves_the_run_as_it_was() -> None:
+    table = {
+        "metrics": {"learned": {"use": "probe/learned"}},
+        "networks": {"generator": {"use": "standard/sndcgan-generator", "conditional": True}},
+    }
+    run, untouched = run_of(table), run_of(table)
+    random = torch.get_rng_state()
+    scores = [Evaluator(run)().values["learned/accuracy"] for _ in range(2)]
+    assert scores[0] == scores[1] == Evaluator(untouched)().values["learned/accuracy"]
+    assert torch.equal(random, torch.get_rng_state())
+    assert same(run, untouched) == []
+    assert same(steps(run, 2), steps(run_of(table), 2)) == []
+
+
+def test_a_component_beside_the_recipe_has_what_core_knows_and_weights_of_its_seed() -> None:
+    run = run_of()
+    first, again, second = (run.build("network", "small-cnn", {"width": 0.5}, seed=seed).linear.weight for seed in (1, 1, 2))
+    assert first.shape[0] == 10
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    for use, settings, sentence in (
+        ("small-cmm", {}, "test: a network beside the recipe uses the network 'small-cmm', which does not exist"),
+        ("small-cnn", {"depth": 3}, r"a network beside the recipe \(standard/small-cnn\) has no setting 'depth'"),
+        ("small-cnn", {"width": 0}, r"a network beside the recipe \(standard/small-cnn\): width must be a number above 0"),
+    ):
+        with pytest.raises(GancoreError, match=sentence):
+            run.build("network", use, settings)
 
 
 def test_only_the_metrics_asked_for_are_computed() -> None:

@@ -93,6 +93,7 @@ class Replay(gancore.Loop):
         run.phase(batch)  # type: ignore[call-arg]
         assert_type(run.generate(run.latent(8, "replay", run.iteration)), Tensor)
         run.generate(8)  # type: ignore[arg-type]
+        run.build("network", "standard/small-cnn", {"width": 0.5}, seed=1)
         run.players = {}  # type: ignore[misc]
 
 
