@@ -26,21 +26,19 @@ def shown(value: object, most: int = 60) -> str:
     """Return a value of a recipe, a file or a command line as a sentence quotes it: its `repr`, cut where that is longer."""
     try:
         text = repr(value)
-    except (ValueError, RecursionError):  # a number of more digits than Python writes
+    except Exception:  # a number of more digits than Python writes, or a stranger's object
         text = f"a {type(value).__name__} too long to write"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def plain(text: str) -> str:
-    """Return a stranger's text without what a terminal would obey: control characters, marks that turn text around."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else " " if character.isspace() else "?" for character in text
-    )
+    """Return a stranger's text in one line, without what a terminal would obey: control characters, turns of direction."""
+    return "".join(each if each.isprintable() else " " if each.isspace() else "?" for each in text)
 
 
 def sentence(error: BaseException) -> str:
     """Return each line of an error's text as it may be shown, its middle left out where it has more than 400 characters."""
-    lines = plain(str(error)).split("\n")
+    lines = [plain(line) for line in str(error).split("\n")]
     return "\n".join(line if len(line) <= 400 else f"{line[:240]} ... {line[-150:]}" for line in lines)
 
 

@@ -1,8 +1,10 @@
 from gancore.cli import aligned as aligned
 from gancore.cli import command_line as command_line
 from gancore.cli import device_option as device_option
+from gancore.cli import path_type as path_type
 from gancore.cli import recipe_options as recipe_options
 from gancore.cli import recipe_title as recipe_title
+from gancore.cli import recipe_words as recipe_words
 from gancore.cli import say as say
 from gancore.contract import CONTEXT as CONTEXT
 from gancore.contract import KINDS as KINDS

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from gancore.cli import main
-from gancore.cli.options import aligned, command_line, device_option, recipe_options, recipe_title, say
+from gancore.cli.options import aligned, command_line, device_option, path_type, recipe_options, recipe_title, recipe_words, say
 
-__all__ = ["aligned", "command_line", "device_option", "main", "recipe_options", "recipe_title", "say"]
+__all__ = [
+    "aligned",
+    "command_line",
+    "device_option",
+    "main",
+    "path_type",
+    "recipe_options",
+    "recipe_title",
+    "recipe_words",
+    "say",
+]

@@ -9,9 +9,10 @@ from importlib import metadata
 
 import click
 
-from gancore.errors import GancoreError, first_line
+from gancore.cli.options import say
+from gancore.errors import GancoreError
 from gancore.files import cache_root
-from gancore.recipe import Plugin, registry
+from gancore.recipe import Broken, Plugin, registry, yielded
 from gancore.version import __version__
 
 
@@ -21,8 +22,8 @@ def doctor() -> None:
 
     Ends with exit status 1 where a plugin is broken.
     """
-    for line in (*_versions(), *_devices(), f"cache {cache_root()}", "plugins"):
-        click.echo(line)
+    for line in (*_versions(), *_devices(), _cache(), "plugins"):
+        say(line)
     healthy = [_examine(plugin) for plugin in registry().plugins()]
     if not all(healthy):
         sys.exit(1)
@@ -47,15 +48,23 @@ def _devices() -> Iterator[str]:
     yield f"  {'precision':14} auto means {precision.name} here: {precision.why}"
 
 
+def _cache() -> str:
+    try:
+        return f"cache {cache_root()}"
+    except GancoreError as error:
+        return f"no cache: {error}"
+
+
 def _examine(plugin: Plugin) -> bool:
     """Print the state of a plugin, and return whether nothing is broken."""
     state = f"BROKEN: {plugin.problem}" if plugin.problem else "; ".join(plugin.warnings) or "fine"
-    click.echo(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
+    say(f"  {plugin.name:14} {plugin.distribution} {plugin.version}: {state}")
     try:
-        for line in plugin.hooks.get("gancore_doctor", list)():
-            click.echo(f"  {'':14} {line}")
-    except Exception as error:
-        problem = str(error) if isinstance(error, GancoreError) else f"{type(error).__name__}: {first_line(error)}"
-        click.echo(f"  {'':14} BROKEN: {problem}")
+        # It may import what is heavy, to say whether it is there.
+        for line in yielded(plugin, plugin.hooks, "gancore_doctor", seconds=60):
+            say(f"  {'':14} {line}")
+    except Broken as error:
+        cause = error.__cause__
+        say(f"  {'':14} BROKEN: {cause if isinstance(cause, GancoreError) else error}")
         return False
     return not plugin.problem

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from gancore.cli.options import aligned
+from gancore.cli.options import aligned, say
 from gancore.contract import KINDS
-from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed, sentence
 from gancore.files import toml
 from gancore.recipe import Registry, registry
 
@@ -17,11 +17,11 @@ def recipes() -> None:
     rows = []
     for name, path in sorted(_installed().recipes().items()):
         try:
-            rows.append((name, toml.read(path).get("summary", "")))
+            rows.append((name, str(toml.read(path).get("summary", ""))))
         except GancoreError as error:
-            rows.append((name, f"(broken: {error})"))
+            rows.append((name, f"(broken: {sentence(error)})"))
     for line in aligned(rows):
-        click.echo(line)
+        say(line)
 
 
 @click.command()
@@ -37,8 +37,8 @@ def components(kind: str | None) -> None:
     for name in [kind] if kind else KINDS:
         declared = sorted(installed.components(name), key=lambda component: component.full_name)
         rows = [(c.full_name, f"{c.summary}  [{c.cite}]" if c.cite else c.summary) for c in declared]
-        if rows:
-            click.echo("\n".join([f"{name}:", *aligned(rows, indent=2)]))
+        for line in [f"{name}:", *aligned(rows, indent=2)] if rows else ():
+            say(line)
 
 
 @click.command()
@@ -51,15 +51,15 @@ def plugins() -> None:
         numbers |= {"recipe": owners.count(plugin.name)}
         counts = [_counted(number, kind) for kind, number in numbers.items() if number]
         state = "broken" if plugin.problem else ", ".join(counts) or "declares nothing"
-        click.echo(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
+        say(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
         for line in filter(None, (plugin.problem, *plugin.warnings)):
-            click.echo(f"{'':16} {line}")
+            say(f"{'':16} {line}")
 
 
 def _installed() -> Registry:
     """Return the registry, and tell where nothing is installed."""
     if not registry().plugins():
-        click.echo(NO_PLUGIN)
+        say(NO_PLUGIN)
     return registry()
 
 

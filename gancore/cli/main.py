@@ -11,7 +11,7 @@ import click
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins, recipes
 from gancore.cli.train import evaluate, sample, train
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, sentence
 from gancore.recipe import Declared, registry
 from gancore.version import __version__
 
@@ -45,7 +45,7 @@ class Group(click.Group):
         except GancoreError as error:
             several = _processes()
             if several is None or several.first_to_fail():
-                click.echo(f"Error: {error}", err=True)
+                click.echo(f"Error: {sentence(error)}", err=True)
             ctx.exit(2)
         finally:
             # A process that just ends may be aborted by its own connections to the others.

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import click
 
-from gancore.cli.options import command_line, device_option, recipe_options, recipe_title, say
+from gancore.cli.options import command_line, device_option, path_type, recipe_options, recipe_title, recipe_words, say
 from gancore.errors import GancoreError
+from gancore.files import as_path
 from gancore.recipe import read, registry
 
 
 @click.command()
 @click.argument("recipe")
 @recipe_options
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/RECIPE]")
+@click.option("--out", type=path_type, help="Folder of the run.  [default: runs/RECIPE]")
 @click.option(
     "--track",
     "observers",
@@ -45,24 +46,26 @@ def train(
     from gancore.training import train as run_training
 
     target = choose_device(device)
-    out = out or Path("runs") / recipe_title(recipe, overlays)
+    out = out or as_path(Path("runs") / recipe_title(recipe, overlays), "the folder of the run")
     try:
         run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal(), observers=observers)
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        tracked = [f"--track {name}" for name in observers]
-        say(f"Saved. To go on: {command_line('train', recipe, overlays, assignments, f'--out {out}', *tracked, '--resume')}")
+        tracked = [word for name in observers for word in ("--track", name)]
+        words = [*recipe_words(recipe, overlays, assignments, device), "--out", out, *tracked, "--resume"]
+        say(f"Saved. To go on: {command_line('train', *words)}")
         sys.exit(130)
-    say(f"The run is in {out}." + (f" To look at it: gancore report {out}" if "report" in registry().commands() else ""))
+    look = f" To look at it: {command_line('report', out)}" if "report" in registry().commands() else ""
+    say(f"The run is in {out}.{look}")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=path_type)
 @click.option("--n", "number", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Number of images.")
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True, help="Averaged or not.")
-@click.option("--out", type=click.Path(path_type=Path), help="File to write.  [default: RUN/samples.png]")
+@click.option("--out", type=path_type, help="File to write.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
     """Write a grid of generated images from a run's newest checkpoint."""
@@ -82,7 +85,7 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=path_type)
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
 @device_option
 def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:

@@ -6,6 +6,7 @@ from gancore.contract.data import Sampler as Sampler
 from gancore.contract.data import load_split as load_split
 from gancore.contract.hooks import GANCORE_API as GANCORE_API
 from gancore.contract.hooks import KINDS as KINDS
+from gancore.contract.hooks import OLDEST_API as OLDEST_API
 from gancore.contract.hooks import Component as Component
 from gancore.contract.hooks import Hooks as Hooks
 from gancore.contract.hooks import hookimpl as hookimpl

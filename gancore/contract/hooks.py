@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from gancore.contract.running import Run
 
 GANCORE_API = 1
-"""Version of this contract. A plugin may state ``GANCORE_API = 1``; another number is refused with a sentence."""
+"""Version of this contract. A plugin may state the version that it is written for, or the first and the last: ``(1, 2)``."""
+
+OLDEST_API = 1
+"""Oldest version whose plugins still work, if with a warning; those for an older or a newer one are refused with a sentence."""
 
 hookimpl = pluggy.HookimplMarker("gancore")
 

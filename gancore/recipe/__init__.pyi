@@ -1,9 +1,12 @@
+from gancore.recipe.discovery import Broken as Broken
 from gancore.recipe.discovery import Declared as Declared
 from gancore.recipe.discovery import Plugin as Plugin
 from gancore.recipe.discovery import said as said
+from gancore.recipe.discovery import yielded as yielded
 from gancore.recipe.installed import Registry as Registry
 from gancore.recipe.installed import registry as registry
 from gancore.recipe.layers import assigned as assigned
+from gancore.recipe.layers import is_path as is_path
 from gancore.recipe.layers import merge as merge
 from gancore.recipe.layers import read_layer as read_layer
 from gancore.recipe.recipe import Entry as Entry

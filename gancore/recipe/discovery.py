@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
+import itertools
 import re
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -22,13 +21,20 @@ from typing import Any, TypeVar
 
 import attrs
 
-from gancore.contract import GANCORE_API, KINDS, Component, Hooks
-from gancore.errors import did_you_mean, listed
+from gancore.contract import GANCORE_API, KINDS, OLDEST_API, Component, Hooks
+from gancore.errors import did_you_mean, listed, plain, shown
+from gancore.recipe.isolation import SECONDS, CtrlC, TooLong, isolated
 
 T = TypeVar("T")
 
 GROUP = "gancore"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+RESERVED = ("core", "gancore", "torch")
+"""Names that no plugin may have: a reader would take what is of theirs for gancore's or torch's own."""
+
+MOST = 1000
+"""The most that a hook may yield."""
+
 HOOKS: dict[str, set[str]] = {kind.hook: set() for kind in KINDS.values()} | {
     name: set(inspect.signature(hook).parameters) - {"self"}
     for name, hook in vars(Hooks).items()
@@ -87,22 +93,16 @@ class Plugin:
     warnings: list[str] = attrs.field(factory=list)
 
 
-class _Broken(Exception):  # noqa: N818 - turned into a plugin's problem
+class Broken(Exception):  # noqa: N818 - turned into a plugin's problem
     """Why a plugin is broken."""
-
-
-class CtrlC(KeyboardInterrupt):
-    """The user's interrupt, which ends the command, where a plugin that raises KeyboardInterrupt is merely broken."""
-
-
-def _interrupt(*_: object) -> None:
-    raise CtrlC
 
 
 def said(error: BaseException) -> str:
     """Return an error's class and text in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    with contextlib.suppress(Exception):  # a stranger's error may have no text
+        if text := plain(" ".join(str(error).split())):
+            return f"{type(error).__name__}: {text}"
+    return type(error).__name__
 
 
 def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
@@ -110,26 +110,11 @@ def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
     claims: dict[str, list[Plugin]] = {}
     for point in entry_points:
         distribution, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "unknown")
-        plugin = Plugin(point.name, distribution, version, point.value)
+        plugin = Plugin(plain(point.name), plain(str(distribution)), plain(str(version)), plain(point.value))
         # An editable and an ordinary installation of one distribution may both be seen.
         if plugin not in claims.setdefault(point.name, []):
             claims[point.name].append(plugin)
-    with _ctrl_c_told_apart():
-        return [examined(several[0]) if len(several) == 1 else _conflict(several) for _, several in sorted(claims.items())]
-
-
-@contextlib.contextmanager
-def _ctrl_c_told_apart() -> Iterator[None]:
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    # Python lets the main thread alone set handlers.
-    if not usual or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGINT, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return [examined(several[0]) if len(several) == 1 else _conflict(several) for _, several in sorted(claims.items())]
 
 
 def _conflict(claims: list[Plugin]) -> Plugin:
@@ -147,72 +132,98 @@ def examined(plugin: Plugin, module: ModuleType | None = None) -> Plugin:
         module: The declaring module, where it is not imported by its name.
     """
     try:
-        if not NAME.fullmatch(plugin.name):
-            raise _Broken("its name must be lower-case letters, digits and dashes")
+        if not NAME.fullmatch(plugin.name) or plugin.name in RESERVED:
+            raise Broken(f"its name must be lower-case letters, digits and dashes, and none of {listed(RESERVED)}")
         had_torch = "torch" in sys.modules
-        module = module or _asked(lambda: importlib.import_module(plugin.module), "importing it")
+        module = module or _asked(plugin, lambda: importlib.import_module(plugin.module), "importing it")
         if not had_torch and "torch" in sys.modules:
             plugin.warnings.append(
                 f"importing {plugin.module} imports torch, which slows down every command; declare components by name."
             )
         _validate(module)
+        plugin.warnings.extend(_api_warnings(getattr(module, "GANCORE_API", GANCORE_API)))
         hooks = {name: hook for name, hook in vars(module).items() if name in HOOKS}
         components = {kind: _declared(plugin, hooks, kind) for kind, each in KINDS.items() if each.hook in hooks}
-        recipes = _yielded(hooks, "gancore_recipes")
+        recipes = yielded(plugin, hooks, "gancore_recipes")
         for folder in recipes:
             if not isinstance(folder, Path) or not folder.is_dir():
-                raise _Broken(f"its gancore_recipes yields {str(folder)!r}, which is no folder")
+                raise Broken(f"its gancore_recipes yields {shown(str(folder))}, which is no folder")
         return attrs.evolve(plugin, components=components, recipes=recipes, hooks=hooks)
-    except _Broken as error:
+    except Exception as error:
+        why = str(error) if isinstance(error, Broken) else said(error)
         problem = (
             f"the plugin {plugin.name!r} of {plugin.distribution} {plugin.version} (entry point "
-            f"{plugin.name} = {plugin.module}) is broken: {str(error).rstrip('.')}; "
+            f"{plugin.name} = {plugin.module}) is broken: {why.rstrip('.')}; "
             f"upgrade or uninstall {plugin.distribution}, or tell its author."
         )
         return attrs.evolve(plugin, problem=problem)
 
 
 def _validate(module: ModuleType) -> None:
-    """Refuse a contract of another version, mistyped hooks, and hooks that ask for what they don't get."""
-    api = getattr(module, "GANCORE_API", GANCORE_API)
-    if api != GANCORE_API:
-        raise _Broken(f"it is written for version {api!r} of the plugin contract, and this gancore has version {GANCORE_API}")
+    """Refuse mistyped hooks, and hooks that ask for what they don't get."""
     functions = {name: value for name, value in vars(module).items() if inspect.isfunction(value)}
     for name, function in functions.items():
         marked = hasattr(function, "gancore_impl")
         if marked and name not in HOOKS:
-            raise _Broken(f"{name} is no hook of gancore{did_you_mean(name, HOOKS)}")
+            raise Broken(f"{name} is no hook of gancore{did_you_mean(name, HOOKS)}")
         if name not in HOOKS:
             continue
         if not marked:
-            raise _Broken(f"its {name} lacks the decorator @gancore.hookimpl")
+            raise Broken(f"its {name} lacks the decorator @gancore.hookimpl")
         if unknown := set(inspect.signature(function).parameters) - HOOKS[name]:
             gives = listed(HOOKS[name], none="nothing")
-            raise _Broken(f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {gives})")
+            raise Broken(f"its {name} asks for {listed(unknown)}, which the hook does not give (it gives {gives})")
 
 
 def _declared(plugin: Plugin, hooks: Mapping[str, Any], kind: str) -> list[Declared]:
     """Return what a plugin declares of a kind."""
     hook, components = KINDS[kind].hook, {}
-    for component in _yielded(hooks, hook):
+    for component in yielded(plugin, hooks, hook):
         if not isinstance(component, Component):
-            raise _Broken(f"its {hook} yields {component!r}, which is no gancore.Component")
+            raise Broken(f"its {hook} yields {shown(component)}, which is no gancore.Component")
         if component.name in components:
-            raise _Broken(f"its {hook} yields {component.name!r} twice")
+            raise Broken(f"its {hook} yields {component.name!r} twice")
         owner = {"plugin": plugin.name, "distribution": plugin.distribution, "version": plugin.version}
-        components[component.name] = Declared(kind=kind, **owner, **attrs.asdict(component))
+        texts = {name: plain(str(getattr(component, name))) for name in attrs.fields_dict(Component)}
+        components[component.name] = Declared(kind=kind, **owner, **texts)
     return list(components.values())
 
 
-def _yielded(hooks: Mapping[str, Any], hook: str) -> list[Any]:
-    return _asked(lambda: list(hooks.get(hook, list)() or ()), f"its {hook}")
+def yielded(plugin: Plugin, hooks: Mapping[str, Any], hook: str, seconds: float = SECONDS) -> list[Any]:
+    """Return what a hook of a plugin yields, nothing where it has no such hook.
+
+    Raises:
+        Broken: It raises something, yields more than `MOST`, or takes longer than some seconds.
+    """
+    answer = _asked(plugin, lambda: list(itertools.islice(hooks.get(hook, list)() or (), MOST + 1)), f"its {hook}", seconds)
+    if len(answer) > MOST:
+        raise Broken(f"its {hook} yields more than {MOST:,}")
+    return answer
 
 
-def _asked(plugin: Callable[[], T], what: str) -> T:
-    """Return what a plugin's code gives; whatever it raises is no reason to end a command that may not need the plugin."""
+def _asked(plugin: Plugin, call: Callable[[], T], what: str, seconds: float = SECONDS) -> T:
+    """Return what a plugin's code gives; whatever it does is no reason to end a command that may not need the plugin."""
+    told: list[str] = []
     try:
-        return plugin()
+        with isolated(told.append, seconds):
+            return call()
     except CtrlC:
         raise
+    except TooLong as error:
+        raise Broken(f"{what} takes longer than {seconds:g} seconds") from error
     except BaseException as error:
-        raise _Broken(f"{what} raised {said(error)}") from error
+        raise Broken(f"{what} raised {said(error)}") from error
+    finally:
+        plugin.warnings.extend(f"{what} {did}, which was undone; tell its author." for did in told)
+
+
+def _api_warnings(stated: Any) -> Iterator[str]:
+    """Yield a warning where a plugin is written for an older contract that still works; refuse any other than this one."""
+    low, high = stated if isinstance(stated, tuple) and len(stated) == 2 else (stated, stated)
+    if not (isinstance(low, int) and isinstance(high, int) and low <= high):
+        raise Broken(f"its GANCORE_API must be a version of the contract, or the first and the last, not {shown(stated)}")
+    written = f"it is written for version {low if low == high else f'{low} to {high}'} of the plugin contract"
+    if low > GANCORE_API or high < OLDEST_API:
+        raise Broken(f"{written}, and this gancore has version {GANCORE_API}")
+    if high < GANCORE_API:
+        yield f"{written}; this gancore has version {GANCORE_API}, and a later one will refuse it; upgrade it."

@@ -111,9 +111,9 @@ class Registry:
         module, attribute = declared.target.split(":")
         try:
             loaded = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        except GancoreError:
+        except (GancoreError, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise GancoreError(f"{who} can't be loaded from {declared.target}: {said(error)}; {remedy}") from error
         if wanted := _mismatch(declared.kind, loaded):
             raise GancoreError(f"{who} is declared as {_a(declared.kind)}, but {declared.target} is not {wanted}; {remedy}")

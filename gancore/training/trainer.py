@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import shlex
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -198,7 +199,8 @@ def open_run(path: Path, registry: Registry, device: torch.device, progress: Pro
     saved = checkpoints(path)
     if not saved:
         raise GancoreError(
-            f"{path} has no checkpoint yet; train it further with `gancore train {folder.recipe} --out {path} --resume`."
+            f"{path} has no checkpoint yet; train it further with "
+            f"`{shlex.join(['gancore', 'train', str(folder.recipe), '--out', str(path), '--resume'])}`."
         )
     run = build(recipe, registry, device, progress)
     run.folder = path

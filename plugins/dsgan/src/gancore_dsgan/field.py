@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
+from gancore.tools import path_type
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -227,8 +228,8 @@ def _check(run: Run) -> None:
 
 
 @click.command("field")
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="PNG file to write.  [default: RUN/field.png]")
+@click.argument("run", type=path_type)
+@click.option("--out", type=path_type, help="PNG file to write.  [default: RUN/field.png]")
 @click.option(
     "--points", type=click.IntRange(1, 100_000), default=2000, show_default=True, help="Data, and samples, at the most."
 )

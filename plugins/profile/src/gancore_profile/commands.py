@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, recipe_options
+from gancore.tools import device_option, path_type, recipe_options
 
 
 @click.command()
 @click.argument("recipe")
 @recipe_options
 @click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Of each of the two timed passes.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file to write, with every span.")
+@click.option("--out", type=path_type, help="JSON file to write, with every span.")
 @device_option
 def profile(
     recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, out: Path | None, device: str

@@ -20,6 +20,7 @@ from gancore.tools import (
     RunFolder,
     check_table,
     checkpoint,
+    command_line,
     did_you_mean,
     distributed,
     listed,
@@ -165,7 +166,8 @@ def last_scores(trial: Trial) -> ScoredRun:
     path, last = trial.folder.path, trial.recipe.run.iterations
     run, values = read_run(path), _last_values(trial)
     if not values:
-        raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `gancore evaluate {path}`.")
+        how = command_line("evaluate", path)
+        raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `{how}`.")
     return ScoredRun(run, path.name, last, values)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gancore.tools import device_option, recipe_options
+from gancore.tools import device_option, path_type, recipe_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Part to do without, e.g. losses.balance; may be repeated.  [default: each loss term, attack and sampler]",
 )
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each variant, from the recipe's seed on.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs.  [default: runs/RECIPE-ablation]")
+@click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/RECIPE-ablation]")
 @device_option
 def ablate(
     recipe: str,
@@ -41,7 +41,7 @@ def ablate(
 
     The adversarial loss is dropped only by name. Ctrl-C saves; the same command goes on, and repeats no finished run.
     """
-    from gancore.tools import Interrupted, Terminal, choose_device, command_line, read, recipe_title, registry
+    from gancore.tools import Interrupted, Terminal, choose_device, command_line, read, recipe_title, recipe_words, registry
     from gancore_report.ablation import ablate as run_ablation
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
@@ -51,8 +51,8 @@ def ablate(
         table = run_ablation(checked, registry(), out, drops=drops, seeds=seeds, device=target, progress=Terminal())
     except Interrupted as stopped:
         click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        options = [*(f"--drop {part}" for part in drops), f"--seeds {seeds}", f"--out {out}"]
-        again = command_line("ablate", recipe, overlays, assignments, *options)
+        options = [*(word for part in drops for word in ("--drop", part)), "--seeds", seeds, "--out", out]
+        again = command_line("ablate", *recipe_words(recipe, overlays, assignments, device), *options)
         click.echo(f"Saved. To go on, the same command: {again}")
         sys.exit(130)
     _print(table)
@@ -60,7 +60,7 @@ def ablate(
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("runs", metavar="RUN...", type=path_type, nargs=-1, required=True)
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only these scores: fid, or fid/fid; may be repeated.")
 @click.option(
     "--at",
@@ -70,7 +70,7 @@ def ablate(
     help="Evaluation of each run: last, an iteration, or best:SCORE, e.g. best:fid/fid.",
 )
 @click.option("--each", is_flag=True, help="One row per run; do not average runs that differ only in their seed.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table there too: a name in .md, or in .json.")
+@click.option("--out", type=path_type, help="Write the table there too: a name in .md, or in .json.")
 def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: bool, out: Path | None) -> None:
     """Print the scores of runs side by side; what was scored by different protocols never shares a column.
 
@@ -88,8 +88,8 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
 
 
 @click.command()
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), help="HTML file to write.  [default: RUN/report.html]")
+@click.argument("runs", type=path_type, nargs=-1, required=True)
+@click.option("--out", type=path_type, help="HTML file to write.  [default: RUN/report.html]")
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
     from gancore_report.page import write_report

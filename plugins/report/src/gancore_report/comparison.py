@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from gancore import GancoreError
-from gancore.tools import RunFolder, did_you_mean, listed, toml
+from gancore.tools import RunFolder, command_line, did_you_mean, listed, toml
 from gancore_report.paths import distinct, told_apart, write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.scores import ARROWS, Column, Row, ScoredRun, ScoreTable, evaluations, in_words, single_numbers
@@ -193,7 +193,7 @@ def _best_iteration(run: _Candidate, name: str) -> int | None:
 def _no_scores(run: RunData, label: str) -> str:
     """Return a sentence on a run that has no scores."""
     if run.recipe.get("metrics"):
-        return f"{label} has no scores; score it by `gancore evaluate {run.path}`."
+        return f"{label} has no scores; score it by `{command_line('evaluate', run.path)}`."
     example = "--set metrics.kl.use=class-histogram"
     return f"{label} has no scores, for its recipe names no metrics; train it with some, e.g. {example}."
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, recipe_options
+from gancore.tools import device_option, path_type, recipe_options
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=path_type)
 @click.option("--attack", "name", default="fastrobgan/pgd", show_default=True, help="Attack of `gancore components attack`.")
 @click.option(
     "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."

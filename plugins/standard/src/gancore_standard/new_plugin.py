@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
 
 from gancore import GancoreError
-from gancore.tools import write_text
+from gancore.tools import path_type, write_text
 
 TEMPLATE = Path(__file__).with_name("template")
 """The package's files, each with ``.txt`` behind its name; @NAME@ and @MODULE@ in names and texts stand for the plugin's."""
@@ -16,7 +17,7 @@ TEMPLATE = Path(__file__).with_name("template")
 
 @click.command("new-plugin")
 @click.argument("name")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write it.  [default: gancore-plugin-NAME]")
+@click.option("--to", "folder", type=path_type, help="Where to write it.  [default: gancore-plugin-NAME]")
 def new_plugin(name: str, folder: Path | None) -> None:
     """Write a working plugin with a test, to start from."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
@@ -31,4 +32,6 @@ def new_plugin(name: str, folder: Path | None) -> None:
     for file in sorted(TEMPLATE.rglob("*.txt")):
         target = path / fill(str(file.relative_to(TEMPLATE)).removesuffix(".txt"))
         write_text(target, fill(file.read_text(encoding="utf-8")))
-    click.echo(f"The plugin is in {path}. To try it: pip install -e '{path}[test]' && pytest {path}")
+    click.echo(
+        f"The plugin is in {path}. To try it: pip install -e {shlex.quote(f'{path}[test]')} && pytest {shlex.quote(str(path))}"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option
+from gancore.tools import device_option, path_type
 from gancore_uap import options
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def prior(recipe: str, victim: str | None, prior: dict[str, Any], out: Path, dev
 @group.command(short_help="Craft a perturbation that fools one or more victims.")
 @click.argument("method", default="uap/gap")
 @options.victims
-@click.option("--proxy", type=click.Path(path_type=Path), help="Craft on this proxy set: OUT/proxy of `gancore uap prior`.")
+@click.option("--proxy", type=path_type, help="Craft on this proxy set: OUT/proxy of `gancore uap prior`.")
 @click.option("--data", metavar="DATA", help="Craft on a data set instead.")
 @options.assignments_option("--data-set", "data_assignments", "Set one value of the data, e.g. image_size=32.")
 @options.overlays_option("--with", "overlays", "Layer another recipe or fragment over the method, e.g. uap/sgm.")
@@ -127,7 +127,7 @@ def _proxy(folder: Path | None) -> dict[str, Any]:
 
 
 @group.command(short_help="Score perturbations on victims with the target's images.")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=path_type)
 @options.victims
 @options.target
 @options.budgets

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gancore import GancoreError
-from gancore.tools import recipe_options
+from gancore.tools import path_type, recipe_options
 
 if TYPE_CHECKING:
     from gancore_uap.judging import Target
@@ -23,8 +23,7 @@ budgets = click.option("--epsilon", "epsilons", metavar="E,E,...", help="Further
 
 def out(default: str) -> Callable[[F], F]:
     """Add the option ``--out``."""
-    folder = click.Path(path_type=Path)
-    return click.option("--out", type=folder, default=Path(default), show_default=True, help="Folder of the results.")
+    return click.option("--out", type=path_type, default=Path(default), show_default=True, help="Folder of the results.")
 
 
 def overlays_option(name: str, into: str, help_text: str) -> Callable[[F], F]:
