@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,9 +98,15 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         below: Any = result.get(key)
         both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        replaced = both and "use" in value and "use" in below and value["use"] != below["use"]
+        replaced = both and "use" in value and "use" in below and not _same(value["use"], below["use"])
         result[key] = merge(below, value) if both and not replaced else copy.deepcopy(value)
     return result
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two names are of one component: one may leave out the plugin."""
+    bare = isinstance(one, str) and isinstance(other, str) and ("/" not in one or "/" not in other)
+    return bool(one == other or (bare and one.rpartition("/")[2] == other.rpartition("/")[2]))
 
 
 def assigned(table: Mapping[str, Any], assignments: Iterable[str], where: str = "--set") -> dict[str, Any]:
@@ -135,17 +143,39 @@ def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
             yield (*path, key), value
 
 
-def refuse_conflicts(layers: Sequence[Layer]) -> None:
-    """Refuse two overlays that set one key differently, and two recipes of any rank that set another loop."""
+def _without(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    rest = _without(table[path[0]], path[1:]) if path[1:] else {}
+    return {**{key: value for key, value in table.items() if key != path[0]}, **({path[0]: rest} if rest else {})}
+
+
+def settled(layers: Sequence[Layer], assignments: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the tables of layers whose conflicts are decided: those that choose another component say nothing of it.
+
+    Raises:
+        GancoreError: No assignment decides between two overlays that set one key differently, or two recipes of any rank that
+            set another loop.
+    """
+    decided = dict(_leaves(assigned({}, assignments)))
+    tables = [{key: value for key, value in layer.table.items() if key not in TEXTS} for layer in layers]
+    for path, chosen in decided.items():
+        uses = [dict(_leaves(table)).get(path) if path[-1] == "use" else None for table in tables]
+        if len({str(use) for use in uses[path != ("loop", "use") :] if use is not None}) > 1:
+            others = [use is not None and not _same(use, chosen) for use in uses]
+            tables = [_without(table, path[:-1]) if other else table for table, other in zip(tables, others, strict=True)]
     claims: dict[tuple[str, ...], tuple[str, Any]] = {}
-    for rank, layer in enumerate(layers):
+    for rank, (layer, table) in enumerate(zip(layers, tables, strict=True)):
         name = layer.chain[-1]
-        for path, value in _leaves({k: v for k, v in layer.table.items() if k not in TEXTS}):
-            if rank == 0 and path != ("loop", "use"):
+        for path, value in _leaves(table):
+            if (rank == 0 and path != ("loop", "use")) or any(path[:end] in decided for end in range(1, len(path) + 1)):
                 continue
             other, claimed = claims.setdefault(path, (name, value))
-            if claimed != value:
+            if not (_same(claimed, value) if path[-1] == "use" else claimed == value):
                 key = ".".join(path)
+                bare = isinstance(claimed, str) and toml.value(claimed) == claimed
+                assignment = shlex.quote(f"{key}={claimed if bare else json.dumps(claimed)}")
                 raise GancoreError(
-                    f"{other} and {name} can't be combined: they set {key} to {shown(claimed)} and {shown(value)}."
+                    f"{other} and {name} can't be combined: they set {key} to {shown(claimed)} and {shown(value)}; say which, "
+                    f"e.g. by --set {assignment}."
                 )
+    texts = [{key: layer.table[key] for key in TEXTS if key in layer.table} for layer in layers]
+    return [{**text, **table} for text, table in zip(texts, tables, strict=True)]

@@ -2,7 +2,8 @@
 
 A recipe is read in layers: what it ``extends``, then the recipe itself, then each ``--with``, then each ``--set``. A later
 layer wins over an earlier one, key by key; a table that names another ``use`` replaces the component; ``label =
-false`` switches one off. Two ``--with`` recipes that set one key differently are refused, so their order never matters.
+false`` switches one off. Two ``--with`` recipes that set one key differently are refused unless ``--set`` decides, so
+their order never matters.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import attrs
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.files import digest_of
-from gancore.recipe.layers import TEXTS, assigned, check_tables, cited, laid, merge, read_layer, refuse_conflicts
+from gancore.recipe.layers import TEXTS, assigned, check_tables, cited, laid, merge, read_layer, settled
 from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ def read(
         GancoreError: With one sentence, for anything that is wrong.
     """
     layers = [read_layer(each, registry) for each in (name, *overlays)]
-    refuse_conflicts(layers)
-    table = functools.reduce(laid, (layer.table for layer in layers))
+    table = functools.reduce(laid, settled(layers, assignments))
     # What is said of one file is not so of what others make of it; how long and by which seed it is trained does not matter.
     if overlays or overrides or not all(text.strip().startswith("run.") for text in assignments):
         table = {key: value for key, value in table.items() if key != "summary"}

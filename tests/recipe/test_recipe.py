@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -84,6 +85,70 @@ def test_a_loop_may_be_set_once_and_its_settings_by_anybody(folder: Path) -> Non
     assert recipe.table["loop"] == {"use": "probe/replay", "replays": 3}
     with pytest.raises(GancoreError, match=r"over0.toml and .*over1.toml can't be combined: they set loop.use"):
         layered(folder, '[loop]\nuse = "probe/replay"\n', '[loop]\nuse = "probe/three"\n')
+
+
+REPLAYS = '[loop]\nuse = "probe/replay"\nreplays = 3\n'
+LOOKS = '[loop]\nuse = "probe/lookahead"\nk = 5\n'
+
+
+@pytest.mark.parametrize("order", [(REPLAYS, LOOKS), (LOOKS, REPLAYS)])
+@pytest.mark.parametrize("name", ["probe/replay", "replay"])
+def test_the_command_line_decides_which_of_two_loops_with_what_its_recipe_says_of_it(
+    order: tuple[str, str], name: str, folder: Path
+) -> None:
+    recipe = layered(folder, *order, "[loop]\nreplays = 3\n", sets=(f"loop.use={name}",))
+    assert recipe.table["loop"] == {"use": "probe/replay", "replays": 3}
+
+
+def test_a_loop_of_neither_recipe_takes_nothing_of_them(folder: Path) -> None:
+    recipe = layered(folder, REPLAYS, LOOKS, sets=("loop.use=standard/alternating",))
+    assert recipe.table["loop"] == {"use": "standard/alternating"}
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_the_refusal_prints_what_decides(last: bool, folder: Path) -> None:
+    overlays = (LOOKS, REPLAYS) if last else (REPLAYS, LOOKS)
+    with pytest.raises(GancoreError) as refused:
+        layered(folder, *overlays)
+    said = shlex.split(str(refused.value).rpartition("e.g. by ")[2].removesuffix("."))
+    assert said == ["--set", "loop.use=probe/lookahead" if last else "loop.use=probe/replay"]
+    assert layered(folder, *overlays, sets=(said[1],)).table["loop"]["use"] == said[1].removeprefix("loop.use=")
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "two"),
+    [
+        ("run.seed", "1", "2"),
+        ("optimizers.generator.betas", "[0.5, 0.9]", "[0.0, 0.9]"),
+        ("data.flip", "true", "false"),
+        ("networks.generator.use", '"probe/tiny-generator"', '"host/generator"'),
+        ("losses.adversarial.weight", "2.0", "1e-3"),
+    ],
+)
+def test_the_command_line_decides_any_conflict(key: str, one: str, two: str, folder: Path) -> None:
+    table, _, name = key.rpartition(".")
+    overlays = [f"[{table}]\n{name} = {value}\n" for value in (one, two)]
+    with pytest.raises(GancoreError, match=f"they set {key} to") as refused:
+        layered(folder, *overlays)
+    _, assignment = shlex.split(str(refused.value).rpartition("e.g. by ")[2].removesuffix("."))
+    by_first, by_second = layered(folder, *overlays, sets=(assignment,)), layered(folder, *overlays, sets=(f"{key}={two}",))
+    assert by_first.digest == layered(folder, overlays[0]).digest
+    assert by_second.digest == layered(folder, overlays[1]).digest
+
+
+def test_a_whole_table_decides_what_it_switches_off(folder: Path) -> None:
+    recipe = layered(folder, "[ema]\ndecay = 0.9\n", "[ema]\ndecay = 0.99\n", sets=("ema=false",))
+    assert recipe.ema is None
+
+
+def test_an_assignment_decides_nothing_else(folder: Path) -> None:
+    with pytest.raises(GancoreError, match=r"they set run\.seed"):
+        layered(folder, "[run]\nseed = 1\n", "[run]\nseed = 2\n", sets=("run.batch_size=4", "loop.use=probe/replay"))
+
+
+def test_a_component_named_with_and_without_its_plugin_is_one(folder: Path) -> None:
+    recipe = layered(folder, REPLAYS, '[loop]\nuse = "replay"\n')
+    assert recipe.table["loop"] == {"use": "probe/replay", "replays": 3}
 
 
 def test_the_loop_alternates_unless_a_recipe_says_otherwise(folder: Path) -> None:
