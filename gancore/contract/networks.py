@@ -27,7 +27,10 @@ class Generator(Network):
     latent_dim: int
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]; unconditional ones ignore labels."""
+        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]; unconditional ones ignore labels.
+
+        Where one does, which core measures, no loss term and no head that reads labels may enter its loss.
+        """
         raise NotImplementedError
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gancore.contract import Latents, Translator
 from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
+from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
 from gancore.engine.forwards import evaluating, finite, generate
 from gancore.engine.labels import Labels
@@ -81,6 +82,7 @@ class Run:
         self.batches, self.players, self.average = self.parts.batches, self.parts.players, self.parts.average
         self.networks, self.heads, self.terms = self.parts.networks, self.parts.heads, self.parts.terms
         self.samplers, self.attack, self.prior = self.parts.samplers, self.parts.attack, self.parts.prior
+        check_labels(self.parts)
         self.parts.loop.prepare(self)
         self.parts.loop.to(device)
         # Every process has drawn the same weights; where machines differ, their arithmetic may not agree to the last bit.

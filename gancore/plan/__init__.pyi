@@ -2,6 +2,7 @@ from gancore.plan.load import make_plan as make_plan
 from gancore.plan.load import planned as planned
 from gancore.plan.phases import Forward as Forward
 from gancore.plan.phases import PhasePlan as PhasePlan
+from gancore.plan.phases import needs_of as needs_of
 from gancore.plan.phases import plan_phase as plan_phase
 from gancore.plan.plan import DISCRIMINATOR as DISCRIMINATOR
 from gancore.plan.plan import GENERATOR as GENERATOR

@@ -163,8 +163,9 @@ def term(name: str, **settings: Any) -> dict[str, Any]:
 
 
 def run_of(*tables: dict[str, Any]) -> Run:
+    run = Run(hosts.plan_of(*tables, plugins=REGISTRY), CPU)
     ROWS.clear()
-    return Run(hosts.plan_of(*tables, plugins=REGISTRY), CPU)
+    return run
 
 
 def backbone(run: Run) -> list[int]:

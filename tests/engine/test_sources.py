@@ -784,7 +784,7 @@ def test_gradient_flows_through_the_classifier_to_the_generator_and_stays_nowher
     classifier, made = run.networks["classifier"], run.networks["generator"]
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     batch = run.fresh()
-    features = classifier.embed(made(batch.z))[:, :, None, None]
+    features = classifier.embed(made(batch.z, batch.fake_label))[:, :, None, None]
     loss = F.softplus(-logits(run, features, batch.real_label)).mean()
     gradients = torch.autograd.grad(loss, list(made.parameters()))
     run.phase("generator", batch)

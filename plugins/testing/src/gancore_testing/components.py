@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TinyGenerator(gancore.Generator):
-    """One linear layer and tanh."""
+    """One linear layer and tanh. Labels, classes or attributes, move the latent, though not before the first step."""
 
     frozen_needs_weights = False
 
@@ -26,8 +26,11 @@ class TinyGenerator(gancore.Generator):
         self.latent_dim = latent_dim
         self.shape = (channels, image_size, image_size)
         self.linear = nn.Linear(latent_dim, channels * image_size**2)
+        self.direction = nn.Parameter(torch.zeros(latent_dim))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        if label is not None:
+            z = z + label.view(len(z), -1).float().mean(1, keepdim=True) * self.direction
         return torch.tanh(self.linear(z)).view(-1, *self.shape)
 
 
