@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,19 +66,38 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
     """
     if not path.is_file():
         raise GancoreError(f"there is no weights file {path}; check the path.")
+    status = path.stat()
+    if status.st_size > 1 << 30 and getattr(status, "st_blocks", status.st_size) * 512 < status.st_size // 100:
+        raise GancoreError(
+            f"{path} claims {status.st_size >> 30} GiB, of which next to nothing is there; it is no weights file."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         text = metadata.get("gancore", "{}")
         header = json.loads(text)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError, RuntimeError, MemoryError) as error:
+        if _is_pickled(path):
+            raise GancoreError(
+                f"{path} is a file of torch.save, a pickle, which can run code when it is read; convert it to safetensors: "
+                f"gancore convert {shlex.quote(str(path))}"
+            ) from error
         raise GancoreError(f"{path} is damaged or no safetensors file ({first_line(error)[:200]}).") from error
     if sealed and _SEAL not in metadata:
         raise GancoreError(f"{path} carries no digest of its content, as older versions and other tools write it.")
     if _SEAL in metadata and metadata[_SEAL] != _digest(tensors, text):
         raise GancoreError(f"{path} is damaged: its content is not what its digest says.")
     return tensors, header
+
+
+def _is_pickled(path: Path) -> bool:
+    """Return whether a file begins as those of torch.save do, which are archives, or pickles of protocol 2."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) in (b"PK", b"\x80\x02")
+    except OSError:
+        return False
 
 
 def load_weights(network: nn.Module, path: Path, *, where: str) -> None:

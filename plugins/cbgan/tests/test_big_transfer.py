@@ -130,10 +130,22 @@ def _pickled(path: Path) -> None:
     np.savez(path, **{"resnet/root_block/standardized_conv2d/kernel": np.array([{}], dtype=object)})
 
 
+def _array(path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+
+
 WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda _path: None, "download it from https://storage.googleapis.com/bit_models/given.npz"),
     "no archive": (lambda path: path.write_text("<html>"), "no .npz file"),
     "pickled": (_pickled, "no .npz file"),
+    "an array": (_array, "no .npz file"),
+    "bomb": (
+        lambda path: np.savez_compressed(
+            path, **{"resnet/root_block/standardized_conv2d/kernel": np.zeros(50_000_000, np.uint8)}
+        ),
+        "unpacks to 50000128 bytes",
+    ),
     "another network": (lambda path: np.savez(path, a=np.zeros(3)), "lacks resnet/root_block/standardized_conv2d/kernel"),
     "one short": (
         lambda path: write_published(path, tiny(), leave_out="resnet/block3/unit01/c/group_norm/beta"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -201,12 +202,20 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_torchvisions_own_weights(cache: Path) -> None:
+def cached(cache: Path, monkeypatch: pytest.MonkeyPatch, weights: Any, content: Any) -> Path:
+    """Save something in torch's cache under the name of published weights, with a name that states its hash."""
+    (cache / "checkpoints").mkdir(exist_ok=True)
+    path = cache / "checkpoints" / "content.pth"
+    torch.save(content, path)
+    name = f"weights-{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}.pth"
+    monkeypatch.setattr(weights.value, "url", f"https://example.org/{name}")
+    return path.rename(path.with_name(name))
+
+
+def test_torchvisions_own_weights(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = plain("squeezenet1_1", classes=1000)
-    (cache / "checkpoints").mkdir()
-    name = torchvision().models.SqueezeNet1_1_Weights.DEFAULT.url.rpartition("/")[2]
-    torch.save(network.state_dict(), cache / "checkpoints" / name)
+    cached(cache, monkeypatch, torchvision().models.SqueezeNet1_1_Weights.DEFAULT, network.state_dict())
     ours = PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3, input_size=0).eval()
     assert (ours.classes, ours.features) == (1000, 1000)
     assert not PretrainedClassifier.frozen_needs_weights
@@ -218,15 +227,41 @@ def test_torchvisions_own_weights(cache: Path) -> None:
 
 
 def test_weights_that_can_not_be_had(cache: Path) -> None:
-    message = (
-        r"weights of resnet18 can't be had from https://.*\.pth .*no route.*uap/torchvision with weights.*classes = 1000\.$"
-    )
+    message = r"torchvision's resnet18 can't be had from https://.*\.pth .*no route.*uap/torchvision with .*classes = 1000\.$"
     with pytest.raises(GancoreError, match=message):
         PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
     (cache / "checkpoints").mkdir(exist_ok=True)
     name = torchvision().models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
     (cache / "checkpoints" / name).write_bytes(b"cut off")
-    with pytest.raises(GancoreError, match="weights of resnet18 can't be had"):
+    with pytest.raises(GancoreError, match=r"resnet18-f37072fd\.pth is damaged or another file, for its hash is not the one"):
         PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
     with pytest.raises(GancoreError, match="no classifier 'resnet'"):
         PretrainedClassifier(model="resnet", image_size=32, channels=3)
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.victim,))
+
+
+def test_what_lies_in_torchs_cache_runs_no_code(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = torchvision().models.ResNet18_Weights.DEFAULT
+    state = {**plain("resnet18", classes=1000).state_dict(), "fc.bias": Hostile(cache / "victim")}
+    path = cached(cache, monkeypatch, published, state)
+    with pytest.raises(GancoreError, match="holds code beside tensors, which is not run"):
+        PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
+    # The same under a name that states another hash.
+    monkeypatch.setattr(published.value, "url", "https://example.org/weights-01234567.pth")
+    path.rename(path.with_name("weights-01234567.pth"))
+    with pytest.raises(GancoreError, match="its hash is not the one in its name"):
+        PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
+    assert not (cache / "victim").exists()
+    other = cached(cache, monkeypatch, published, plain("resnet18", classes=3).state_dict())
+    with pytest.raises(GancoreError, match="do not fit its network"):
+        PretrainedClassifier(model="resnet18", image_size=32, channels=3, input_size=0)
+    assert other.exists()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
-from zipfile import BadZipFile
 
 import attrs
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
+from gancore.tools import first_line
 
 STAGES = (256, 512, 1024, 2048)
 GROUPS = 32
@@ -127,9 +127,12 @@ class BitResNet(gancore.Classifier):
         try:
             # Without pickle, so a file can't run code.
             with np.load(path, allow_pickle=False) as file:
-                arrays: Mapping[str, Any] = dict(file)
-        except (OSError, ValueError, BadZipFile) as error:
-            raise gancore.GancoreError(f"{path} is damaged or no .npz file ({error}); download it again.") from error
+                arrays: Mapping[str, Any] = {name: file[name] for name in self._fitting(file)}
+        except Exception as error:
+            # Readers of damaged files raise whatever they stumble over.
+            raise gancore.GancoreError(
+                f"{path} is damaged or no .npz file ({first_line(error)[:200]}); download it again."
+            ) from error
         for own, published in self._published_names():
             name = f"resnet/{published}"
             if name not in arrays:
@@ -143,6 +146,15 @@ class BitResNet(gancore.Classifier):
                     "give BiT-M-R50x1.npz."
                 )
             own.copy_(value)
+
+    def _fitting(self, file: Any) -> list[str]:
+        """Return the names of the published arrays; refuse one that unpacks to far more than the weights that it is for."""
+        rooms = {f"resnet/{published}.npy": 64 * own.numel() + 4096 for own, published in self._published_names()}
+        sizes = {member.filename: member.file_size for member in file.zip.infolist()}
+        for name, room in rooms.items():
+            if sizes.get(name, 0) > room:
+                raise ValueError(f"{name} unpacks to {sizes[name]} bytes, and the network has room for {room}")
+        return [name.removesuffix(".npy") for name in rooms if name in sizes]
 
     def _published_names(self) -> Iterator[tuple[Tensor, str]]:
         yield self.stem.weight, "root_block/standardized_conv2d/kernel"

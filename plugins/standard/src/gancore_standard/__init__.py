@@ -140,8 +140,9 @@ def gancore_image_formats() -> Iterator[Component]:
 
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
-    """Yield what attacks a trained classifier, and what shows what is installed and writes more of it."""
+    """Yield what attacks a classifier, converts weights, and shows what is installed and writes more of it."""
     yield Component("attack", "gancore_standard.commands:attack", "Robust accuracy of a run's classifier under an attack")
+    yield Component("convert", "gancore_standard.conversion:convert", "Convert weights of torch.save to safetensors")
     yield Component("explain", "gancore_standard.commands:explain", "Print a recipe's plan, without training it")
     yield Component("show", "gancore_standard.show:show", "Show a component or a recipe, by its full or bare NAME")
     yield Component("new-plugin", "gancore_standard.new_plugin:new_plugin", "Write a working plugin with a test, to start from")

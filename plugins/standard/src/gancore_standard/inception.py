@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import URLError
 
-import torch
 from torch import Tensor, nn
 
 from gancore import Classifier, GancoreError
 from gancore.tools import first_line, to_uint8
+from gancore_standard.datasets.folders import expand_user
+from gancore_standard.torch_files import is_state, published_file, read_state
 from gancore_standard.torchvision_import import torchvision
-
-SHA256_PREFIX = "6726825d"
-"""Start of the hash of the published weights, as in their file's name."""
 
 
 class Inception(Classifier):
@@ -46,7 +42,7 @@ class Inception(Classifier):
         self.features = 2048
         self.classes = 1008
         module = _extractor_module()
-        file = _download(module.URL_INCEPTION_V3) if path is None else Path(path).expanduser()
+        file = _published(module.URL_INCEPTION_V3) if path is None else expand_user(path)
         _check_weights(file)
         try:
             extractor: nn.Module = module.FeatureExtractorInceptionV3(
@@ -100,32 +96,13 @@ def _extractor_module() -> Any:
         ) from error
 
 
-def _download(url: str) -> Path:
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if file.is_file():
-        return file
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(file), hash_prefix=SHA256_PREFIX, progress=False)
-    except (URLError, OSError, RuntimeError) as error:
-        raise GancoreError(
-            f"The weights of the Inception network can't be downloaded from {url} ({first_line(error)}); "
-            "download them elsewhere and set the network's path."
-        ) from error
-    return file
+def _published(url: str) -> Path:
+    return published_file(url, of="the Inception network", remedy="download them elsewhere and set the network's path")
 
 
 def _check_weights(file: Path) -> None:
     """Refuse a file that holds anything but tensors, before torch-fidelity reads it with the full unpickler."""
-    if not file.is_file():
-        raise GancoreError(f"There is no file {file} with the weights of the Inception network; check its path.")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise GancoreError(
-            f"{file} is damaged or no weights file of PyTorch ({first_line(error)}); download it again."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not is_state(read_state(file)):
         raise GancoreError(
             f"{file} does not hold the weights of a network; give the file weights-inception-2015-12-05-6726825d.pth as path."
         )

@@ -14,6 +14,7 @@ from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.networks.layers import doubled, halved
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.pictures import save_picture
+from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "halved",
     "logits_of",
     "own_random_state",
+    "published_file",
     "save_picture",
     "shuffled_epochs",
     "torchvision",

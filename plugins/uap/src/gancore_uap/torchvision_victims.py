@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
-from http.client import HTTPException
 from typing import Annotated, Any, ClassVar
 
 import torch
-from gancore_standard.tools import torchvision
+from gancore_standard.tools import published_file, torchvision
 from torch import Tensor, nn
 
 import gancore
@@ -190,12 +188,17 @@ class PretrainedClassifier(TorchvisionClassifier):
 
     def _build(self, model: str, classes: int, image_size: int) -> nn.Module:
         published = _published(model)
+        remedy = (
+            "where they can, convert them by `gancore convert`, and use uap/torchvision with weights = that file and "
+            f"classes = {classes}"
+        )
+        # torchvision unpickles whatever lies in its cache under this name, so it is checked first.
+        published_file(published.url, of=f"torchvision's {model}", remedy=remedy)
         try:
             network: nn.Module = torchvision().models.get_model(model, weights=published, progress=False)
-        except (OSError, RuntimeError, EOFError, HTTPException, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError) as error:
             raise gancore.GancoreError(
-                f"torchvision's weights of {model} can't be had from {published.url} ({first_line(error)}); where they can, "
-                f"save the state dict as safetensors, and use uap/torchvision with weights = that file and classes = {classes}."
+                f"torchvision's weights of {model} do not fit its network ({first_line(error)}); {remedy}."
             ) from error
         return network
 
