@@ -132,10 +132,6 @@ class Latents:
     label: Tensor = attrs.field(factory=lambda: torch.empty(0, dtype=torch.int64))
     codes: Mapping[str, Tensor] = attrs.field(factory=dict)
 
-    def rows(self, rows: slice) -> Latents:
-        """Return those of some images."""
-        return Latents(self.z[rows], self.label[rows], {name: code[rows] for name, code in self.codes.items()})
-
 
 class Latent(nn.Module):
     """The distribution of latents and labels: one for training, samples and scores. Its buffers are saved and restored.

@@ -152,7 +152,7 @@ class Batches:
     @cached_property
     def labels(self) -> Labels:
         """The labels of the training images."""
-        return Labels.of(*self.selection[1:])
+        return Labels.of(*self.selection[1:], self.device)
 
     @property
     def class_counts(self) -> list[int]:

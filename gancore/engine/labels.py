@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -22,7 +21,7 @@ def weighted_indices(cumulative: Tensor, number: int, noise: torch.Generator) ->
 
 @attrs.frozen(eq=False)
 class Labels:
-    """The labels of the images that take part in a training.
+    """The labels of the images that take part in a training, on the run's device.
 
     Attributes:
         values: Each once, in ascending order: classes (M,) or rows of attributes (M, A), int64.
@@ -33,25 +32,23 @@ class Labels:
     counts: Tensor
 
     @classmethod
-    def of(cls, labels: Tensor, weights: Tensor | None) -> Labels:
+    def of(cls, labels: Tensor, weights: Tensor | None, device: torch.device | str = "cpu") -> Labels:
         """Return those of images with labels (N,) or (N, A), each drawn as often as its weight (N,) says."""
         values, places = labels.unique(dim=0, return_inverse=True)
         counts = torch.bincount(places, None if weights is None else weights.double(), len(values)).double()
-        return cls(values[counts > 0], counts[counts > 0])
+        return cls(values[counts > 0].to(device), counts[counts > 0].to(device))
 
     @classmethod
-    def from_table(cls, table: Any, info: DatasetInfo) -> Labels | None:
-        """Return what `table` wrote of such data, or None where this is no such table."""
-        if not isinstance(table, Mapping) or not table:
-            return None
+    def from_table(cls, table: Any, info: DatasetInfo, device: torch.device | str = "cpu") -> Labels:
+        """Return what `table` wrote of such data, or raise `GancoreError`."""
         try:
-            rows = torch.tensor([[int(word) for word in text.split(",")] for text in table])
-            counts = torch.tensor([float(count) for count in table.values()], dtype=torch.float64)
-        except (ValueError, TypeError, RuntimeError, OverflowError):
-            return None
-        high, width = info.classes or 2, info.attributes or 1
-        if rows.shape[1] != width or rows.min() < 0 or rows.max() >= high or not ((counts > 0) & counts.isfinite()).all():
-            return None
+            rows = torch.tensor([[int(word) for word in text.split(",")] for text in table], device=device)
+            counts = torch.tensor([*table.values()], dtype=torch.float64, device=device)
+            sound = rows.shape[1] == (info.attributes or 1) and rows.min() >= 0 and rows.max() < (info.classes or 2)
+        except (AttributeError, IndexError, OverflowError, RuntimeError, TypeError, ValueError):
+            sound = False
+        if not sound or not ((counts > 0) & counts.isfinite()).all():
+            raise GancoreError("its labels are none of these data")
         return cls(rows if info.attributes else rows[:, 0], counts)
 
     def table(self) -> dict[str, float]:
@@ -59,15 +56,11 @@ class Labels:
         rows = self.values.view(len(self.values), -1).tolist()
         return {",".join(map(str, row)): count for row, count in zip(rows, self.counts.tolist(), strict=True)}
 
-    def to(self, device: torch.device) -> Labels:
-        """Return them on a device."""
-        return Labels(self.values.to(device), self.counts.to(device))
-
     def draw(self, latent: Latent, own: Tensor, noise: torch.Generator, number: int) -> Tensor:
-        """Return labels (number,) or (number, A) that go with latents, none of which never occurs.
+        """Return `number` labels that go with latents, none of which never occurs.
 
         Args:
-            latent: What has drawn the latents from `noise`, and says how its labels are distributed.
+            latent: Has drawn the latents, and says how its labels are distributed.
             own: Labels that it has drawn itself; empty where it leaves that to core.
             noise: Where the latents came from.
             number: How many.
@@ -81,19 +74,10 @@ class Labels:
             return drawn
         return torch.where(torch.isin(own, self.values), own, drawn) if own.ndim == drawn.ndim == 1 else own
 
-    def refuse_others(self, classes: Tensor, where: str) -> None:
-        """Refuse classes (N,) that never occur, which the latent at `where` has drawn; of attributes it may draw any."""
-        never = classes[~torch.isin(classes, self.values)] if classes.ndim == 1 else classes[:0]
-        if len(never):
-            raise GancoreError(
-                f"{where} asks for images of class {never[0]}, of which the data have none; its author must draw classes that "
-                "occur (`class_counts` says which), or leave labels to gancore."
-            )
-
     def distribution(self, latent: Latent, classes: int) -> str:
         """Return how the labels of a latent are distributed, for the protocol of scores; the same for the same labels alone."""
         if latent.labels == "data":
             return f"as in the data ({digest_of(self.table(), 8)})"
         if not latent.any_label or self.values.shape == (classes,):
             return latent.labels
-        return f"{latent.labels} over the {len(self.values)} labels that occur ({digest_of(list(self.table()), 8)})"
+        return f"{latent.labels} over the {len(self.values)} labels that occur ({digest_of([*self.table()], 8)})"

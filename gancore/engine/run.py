@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,14 @@ from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
 from gancore.engine.forwards import evaluating, finite, generate
-from gancore.engine.labels import Labels
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
 from gancore.engine.state import not_finite, restore_tensors, tensors_of
 from gancore.engine.values import Batch
-from gancore.errors import GancoreError, listed
+from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed, noise_for
 from gancore.plan import GENERATOR, Plan, plan_phase, planned
 from gancore.recipe import GROUPS, Entry
-
-PROBE = 1000
-"""Labels that are looked at before the first latents are handed out."""
 
 
 class Run:
@@ -129,29 +124,27 @@ class Run:
         with torch.no_grad():
             drawn = self.prior.draw(number, noise)
             if self.prior.any_label:
-                drawn = attrs.evolve(drawn, label=self.labels.draw(self.prior, drawn.label, noise, number))
-        rows = {"z": len(drawn.z), "label": len(drawn.label), **{name: len(code) for name, code in drawn.codes.items()}}
-        if drawn.codes.keys() != set(self.prior.codes) or set(rows.values()) != {number}:
-            shown = ", ".join(f"{name} of {length} rows" for name, length in rows.items())
+                drawn = attrs.evolve(drawn, label=self.batches.labels.draw(self.prior, drawn.label, noise, number))
+        where, occurring = self.plan.latent.where, self.batches.labels.values
+        shapes = {
+            "z": drawn.z.shape[:1],
+            **{name: code.shape[:1] for name, code in drawn.codes.items()},
+            "label": drawn.label.shape,
+        }
+        due = {**dict.fromkeys(("z", *self.prior.codes), (number,)), "label": (number, *occurring.shape[1:])}
+        if shapes != due or drawn.label.dtype != torch.int64:
+            got, wanted = (", ".join(f"{name} {tuple(shape)}" for name, shape in each.items()) for each in (shapes, due))
             raise GancoreError(
-                f"{self.plan.latent.where} draws {shown} for {number} images; it must draw z, label and the codes "
-                f"{listed(self.prior.codes)}, each of as many rows."
+                f"{where} draws {got} {drawn.label.dtype} for {number} images; it must draw {wanted} torch.int64."
             )
-        label, values = drawn.label, self.labels.values
-        if label.shape[1:] != values.shape[1:] or label.dtype != torch.int64:
-            raise GancoreError(
-                f"{self.plan.latent.where} draws labels of shape {tuple(label.shape)} and type {label.dtype}; the data have "
-                f"the shape {(number, *values.shape[1:])} and the type torch.int64."
-            )
-        if not (self.prior.any_label or self._labels_seen):
-            self._labels_seen = True  # Once, for to look at them the host waits for the device.
-            self.labels.refuse_others(self.latent(PROBE, "labels").label, self.plan.latent.where)
+        if self.plan.info.classes and not (self.prior.any_label or self._labels_seen):
+            self._labels_seen = True  # To look at labels the host waits for the device, so it does that once.
+            for never in {*self.latent(1000, "labels").label.tolist()} - {*occurring.tolist()}:
+                raise GancoreError(
+                    f"{where} asks for images of class {never}, of which the data have none; its author must draw classes that "
+                    "occur (`class_counts` says which), or leave labels to gancore."
+                )
         return drawn
-
-    @functools.cached_property
-    def labels(self) -> Labels:
-        """The labels of the training images, on the run's device."""
-        return self.batches.labels.to(self.device)
 
     def generator(self, weights: str = "ema") -> Any:
         """Return the generator to sample from: its moving average where there is one and it is asked for."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from gancore.engine import Labels
 from gancore.errors import GancoreError
 from gancore.files import read_tensors, write_tensors
 from gancore.parallel import distributed
@@ -43,7 +44,9 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     if broken is not None:
         raise diverged(f"{broken} is not finite", run.iteration, folder)
     header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, "tensors": len(tensors)}
-    write_tensors(path, tensors, {**header, **run.counters()})
+    # With them the generator is asked for the same labels where the images are not.
+    labels = {} if run.prior is None else {"labels": run.batches.labels.table()}
+    write_tensors(path, tensors, {**header, **run.counters(), **labels})
     settings = run.recipe.run
     saved = checkpoints(folder)
     regular = [other for other in saved if settings.due(settings.checkpoint_every, int(other.stem))]
@@ -79,6 +82,8 @@ def load(run: Run, path: Path) -> None:
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
     try:
         run.restore(tensors, header)
+        if "labels" in header:
+            run.batches.labels = Labels.from_table(header["labels"], run.plan.info, run.device)
     except GancoreError as error:
         raise _instead(path, GancoreError(f"{path} can't be restored: {error}")) from error
 

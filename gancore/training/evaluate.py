@@ -214,7 +214,7 @@ class Evaluator:
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples, "sample_seed": settings.seed, "weights": weights}
             images_as = "float32" if info.continuous else "8 bit"
-            labels = "" if run.prior is None else run.labels.distribution(run.prior, info.classes)
+            labels = "" if run.prior is None else run.batches.labels.distribution(run.prior, info.classes)
             protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": labels}
         if metric.network is not None:
             planned = run.plan.networks[metric.network]

@@ -97,14 +97,6 @@ class RunFolder:
         """Write what the run is made with."""
         write_text(self.environment, json.dumps(environment, indent=2) + "\n")
 
-    def described(self) -> dict[str, Any]:
-        """Return what `describe` wrote, as far as it can be read."""
-        try:
-            environment = json.loads(self.environment.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return environment if isinstance(environment, dict) else {}
-
     @staticmethod
     def append(path: Path, entry: Mapping[str, Any]) -> None:
         """Append one JSON line.

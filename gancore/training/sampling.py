@@ -10,6 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from gancore.contract import Latents
 from gancore.errors import GancoreError, listed
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def sample(
     drawn = run.latent(number, "samples", seed)
     assert run.prior is not None
     if run.prior.any_label and run.plan.info.classes:
-        wanted = _asked(run, classes) if classes else run.labels.values
+        wanted = _asked(run, classes) if classes else run.batches.labels.values
         drawn = attrs.evolve(drawn, label=wanted[torch.arange(number, device=run.device) % len(wanted)])
     elif classes:
         why = "draws latents that go with labels of their own" if run.plan.info.classes else "has data with attributes"
@@ -47,19 +48,18 @@ def sample(
     pieces = []
     for start in range(0, number, 250):
         rows = slice(start, start + 250)
-        pieces.append(run.generate(drawn.rows(rows), weights, start=start, total=number))
+        pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=number))
     return torch.cat(pieces).cpu(), drawn.label.cpu()
 
 
 def _asked(run: Run, classes: Collection[int]) -> Tensor:
     """Return the classes that are asked for as a tensor, or refuse one of which no image took part in the training."""
-    known, occurring = run.plan.info.classes, run.labels.values.tolist()
-    for asked in classes:
+    known, occurring = run.plan.info.classes, run.batches.labels.values.tolist()
+    for asked in set(classes) - set(occurring):
         if not 0 <= asked < known:
             raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
-        if asked not in occurring:
-            shown = ", ".join(map(str, occurring[:20])) + (" and more" if len(occurring) > 20 else "")
-            raise GancoreError(f"{run.recipe.name} has seen no image of class {asked}, only of {shown}; ask for one of those.")
+        shown = ", ".join(map(str, occurring[:20])) + (" and more" if len(occurring) > 20 else "")
+        raise GancoreError(f"there is no image of class {asked} among the training data of {run.recipe.name}, only of {shown}.")
     return torch.tensor(list(classes), device=run.device)
 
 

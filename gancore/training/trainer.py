@@ -15,7 +15,7 @@ import torch
 import gancore.training.checkpoint as checkpoint
 import gancore.training.prerequisites as prerequisites
 from gancore.contract import load_split
-from gancore.engine import Labels, Run, processor
+from gancore.engine import Run, processor
 from gancore.errors import GancoreError, listed
 from gancore.files import holding, toml
 from gancore.parallel import distributed
@@ -146,7 +146,6 @@ def environment_of(run: Run) -> dict[str, Any]:
         "precision": run.precision,
         "parameters": {name: sum(p.numel() for p in player.parameters) for name, player in run.players.items()},
         "class_counts": run.batches.class_counts,
-        "label_counts": run.batches.labels.table(),
         "class_names": list(run.plan.info.class_names) if run.plan.info.classes else [],
         "accelerators": {},
     }
@@ -204,9 +203,5 @@ def open_run(path: Path, registry: Registry, device: torch.device, progress: Pro
         )
     run = build(recipe, registry, device, progress)
     run.folder = path
-    # What the labels of its data were it knows without them.
-    labels = Labels.from_table(folder.described().get("label_counts"), run.plan.info)
-    if labels is not None:
-        run.batches.labels = labels
     checkpoint.load(run, saved[-1])
     return run

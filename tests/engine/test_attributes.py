@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from gancore import GancoreError
+from gancore.files import read_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.training.checkpoint import checkpoints
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample
 from gancore.training.trainer import open_run, train
@@ -74,7 +76,8 @@ def test_a_run_on_attributes_is_resumed_and_sampled_without_its_images(tmp_path:
 
     run = train(recipe(8), registry(), tmp_path / "run", device=CPU)
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
-    assert environment["label_counts"] == {"0,0,1": 50, "0,1,0": 40, "1,0,0": 5, "1,0,1": 1}
+    _, header = read_tensors(checkpoints(tmp_path / "run")[-1], sealed=True)
+    assert header["labels"] == {"0,0,1": 50, "0,1,0": 40, "1,0,0": 5, "1,0,1": 1}
     assert environment["class_counts"] == environment["class_names"] == []
     monkeypatch.setattr("tests.probe.labelled.Faces.load", lambda *_: pytest.fail("the images were read"))
     opened = open_run(tmp_path / "run", registry(), CPU)
@@ -117,7 +120,10 @@ def test_labels_come_from_a_frozen_causal_model_and_its_code_reaches_both_turns(
         ),
         ({"latent": {"use": "probe/causal"}}, "reads the network 'causal', which is no frozen one; add [networks.causal]"),
         ({"latent": {"use": "probe/causal", "network": "generator"}}, "reads the network 'generator', which is no frozen one"),
-        ({"latent": {"use": "probe/short"}}, "draws z of 15 rows, label of 16 rows for 16 images"),
+        (
+            {"latent": {"use": "probe/short"}},
+            "draws z (15,), label (16,) torch.int64 for 16 images; it must draw z (16,), label (16, 3)",
+        ),
     ],
 )
 def test_what_needs_classes_gets_a_sentence(table: dict[str, Any], sentence: str) -> None:

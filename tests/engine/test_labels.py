@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gancore import DatasetInfo
+from gancore import DatasetInfo, GancoreError
 from gancore.engine import Labels
 
 CLASSES = DatasetInfo(10, 1, 8)
@@ -28,7 +28,6 @@ def test_a_label_counts_as_often_as_its_images_are_drawn() -> None:
 def test_a_file_holds_them_to_the_last_bit(info: DatasetInfo, rows: list[Any]) -> None:
     before = Labels.of(torch.tensor(rows), torch.tensor([0.1, 1 / 3, 3e-9][: len(rows)], dtype=torch.float64))
     after = Labels.from_table(json.loads(json.dumps(before.table())), info)
-    assert after is not None
     assert torch.equal(after.values, before.values)
     assert torch.equal(after.counts, before.counts)
 
@@ -55,6 +54,7 @@ def test_a_file_holds_them_to_the_last_bit(info: DatasetInfo, rows: list[Any]) -
         {"": 1},
     ],
 )
-def test_what_is_no_table_of_such_labels_is_as_if_there_were_none(table: Any) -> None:
-    assert Labels.from_table(table, CLASSES) is None
-    assert Labels.from_table({"0,2,1": 1}, ATTRIBUTES) is None
+def test_what_is_no_table_of_such_labels_is_refused(table: Any) -> None:
+    for info, wrong in ((CLASSES, table), (ATTRIBUTES, {"0,2,1": 1})):
+        with pytest.raises(GancoreError, match="its labels are none of these data"):
+            Labels.from_table(wrong, info)

@@ -73,12 +73,9 @@ def test_a_loss_term_reads_a_code_by_its_name() -> None:
         plan_of(term)
 
 
-def test_a_score_reads_codes_and_samples_keep_them_beside_their_images() -> None:
+def test_a_score_reads_codes_beside_the_images() -> None:
     table = {"metrics": {"doubled": {"use": "probe/doubled"}}, "evaluation": {"samples": 30, "batch_size": 12}}
     assert Evaluator(run_of(MIXTURE, table))().values == {"doubled/rows": 30, "doubled/agree": 1.0}
-    drawn = run_of(MIXTURE).latent(6, "rows").rows(slice(2, 4))
-    assert torch.equal(drawn.codes["twice"], 2 * drawn.label)
-    assert len(drawn.z) == 2
     with pytest.raises(GancoreError, match="asks for 'twice' in its update, where this recipe has features, images, labels"):
         plan_of(table)
 
@@ -112,7 +109,7 @@ def test_a_class_that_never_occurs_is_asked_for_nowhere() -> None:
     assert protocol["fake_labels"].startswith("uniform over the 2 labels that occur (")
     others = {"samplers": {"some": {"keep": [1, 8]}}}
     assert Evaluator(run_of(TWO_CLASSES, SCORED, others))().protocols["histogram"]["id"] != protocol["id"]
-    with pytest.raises(GancoreError, match="has seen no image of class 3, only of 1, 7; ask for one of those"):
+    with pytest.raises(GancoreError, match="there is no image of class 3 among the training data of test, only of 1, 7"):
         sample(run, 5, classes=[1, 3])
 
 
@@ -155,7 +152,7 @@ def test_labels_are_as_frequent_as_samplers_draw_the_images() -> None:
     shares = run.latent(20_000, "many").label.bincount(minlength=10) / 20_000
     assert (shares - 0.1).abs().max() < 0.01
     never = {"samplers": {"never": {"use": "probe/never", "label": 4}}}
-    assert run_of(never).labels.values.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert run_of(never).batches.labels.values.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
 
 
 def test_a_latent_whose_labels_go_with_it_is_refused_where_a_class_never_occurs() -> None:
@@ -192,8 +189,11 @@ def test_standard_normal_is_what_a_recipe_without_latents_has() -> None:
     [
         ({"latent": {"use": "normall"}}, "latent 'normall', which does not exist (did you mean 'normal'"),
         ({"latent": {"use": "standard/normal", "width": 3}}, "has no setting 'width'"),
-        ({"latent": {"use": "probe/halves"}}, "draws labels of shape (16,) and type torch.float32; the data have"),
-        ({"latent": {"use": "probe/short"}}, "draws z of 15 rows, label of 16 rows for 16 images"),
+        (
+            {"latent": {"use": "probe/halves"}},
+            "label (16,) torch.float32 for 16 images; it must draw z (16,), label (16,) torch.int64",
+        ),
+        ({"latent": {"use": "probe/short"}}, "draws z (15,), label (16,) torch.int64 for 16 images; it must draw z (16,)"),
         ({"latent": {"use": "probe/scored"}}, "has a code called 'labels', a name that is taken here"),
         ({"latent": False}, "latent must be a table with a `use`"),
         ({"run": {"latent": "uniform"}}, "has no setting 'latent'"),

@@ -152,7 +152,10 @@ def test_samples_ask_for_the_classes_in_turn_and_are_a_function_of_the_seed() ->
     assert images.shape == (7, 1, 8, 8)
     assert torch.equal(images, sample(run, 7, [3, 5])[0])
     assert not torch.equal(images, sample(run, 7, [3, 5], seed=1)[0])
-    with pytest.raises(GancoreError, match="there is no class 10: the data have the classes 0 to 9"):
+    with pytest.raises(
+        GancoreError,
+        match="there is no class 10: the data have the classes 0 to 9",
+    ):
         sample(run, 7, [10])
 
 
