@@ -147,7 +147,7 @@ def test_images_made_in_pieces_are_those_of_the_whole():
 
 def test_scores_are_of_the_evaluation_split():
     run = run_of()
-    made = torch.cat([images for images, _ in Evaluator(run)._generated()])
+    made = torch.cat([batch["images"] for batch in Evaluator(run)._generated()])
     data, _ = run.plan.dataset.load("test")
     wanted = (to_unit(data[torch.arange(50) * len(data) // 50]) + 0.25).clamp(-1, 1)
     assert made.shape == wanted.shape
