@@ -25,7 +25,7 @@ STUBS = sorted((ROOT / "gancore").rglob("*.pyi"))
 PLUGIN_SOURCES = sorted([*ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("examples/*/src/**/*.py")])
 
 FLOORS = (
-    ("errors", "lazy", "version"),
+    ("errors", "lazy", "showing", "version"),
     ("contract", "parallel", "files"),
     ("recipe",),
     ("plan",),

@@ -13,6 +13,7 @@ from gancore.cli.look import components, plugins, recipes
 from gancore.cli.train import evaluate, sample, train
 from gancore.errors import GancoreError, sentence
 from gancore.recipe import Declared, registry
+from gancore.showing import unfailing
 from gancore.version import __version__
 
 
@@ -40,21 +41,30 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a `GancoreError` becomes one sentence, said by one process, and exit status 2."""
-        try:
-            return super().invoke(ctx)
-        except GancoreError as error:
-            several = _processes()
-            if several is None or several.first_to_fail():
-                click.echo(f"Error: {sentence(error)}", err=True)
-            ctx.exit(2)
-        finally:
-            # A process that just ends may be aborted by its own connections to the others.
-            if several := _processes():
-                several.stop()
+        with unfailing():
+            try:
+                return super().invoke(ctx)
+            except (GancoreError, OSError) as error:
+                several = _processes()
+                if several is None or several.first_to_fail():
+                    click.echo(f"Error: {sentence(_refused(error))}", err=True)
+                ctx.exit(2)
+            finally:
+                # A process that just ends may be aborted by its own connections to the others.
+                if several := _processes():
+                    several.stop()
 
     def _declared(self) -> dict[str, Declared]:
         """Return the commands of plugins by name; no plugin's takes the place of one of core's."""
         return {name: command for name, command in sorted(registry().commands().items()) if name not in self.commands}
+
+
+def _refused(error: Exception) -> Exception:
+    """Return an error that is a sentence; where the system itself refused, one of which file it was and why."""
+    if not isinstance(error, OSError):
+        return error
+    what = f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
+    return GancoreError(f"{what}; mend that, and try again.")
 
 
 def _processes() -> ModuleType | None:

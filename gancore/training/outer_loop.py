@@ -67,21 +67,26 @@ class OuterLoop:
                 self._catch_up()
                 while run.iteration < self.settings.iterations:
                     self._iteration(step)
+                with self.clock.counting("other"):
+                    if not run.rank:
+                        checkpoint.export(run, self.folder.weights)
         except BaseException as error:
             if isinstance(error, Interrupted):
-                error.saved = next(reversed(checkpoints(self.folder.path)), None)
+                self._say_where(error)
             self.observers("gancore_run_failed", error=error)
             raise
         finally:
             self.progress.ended()
-        with self.clock.counting("other"):
-            if not run.rank:
-                checkpoint.export(run, self.folder.weights)
         if run.rank == 0 and run.iteration > begun:
             self.progress.announce(self.clock.told())
         self.observers("gancore_run_ended")
         # A signal that came with the last iteration stops whatever would follow this training.
-        self.stop.heed()
+        if distributed.any_of(self.stop.asked):
+            raise self._say_where(Interrupted())
+
+    def _say_where(self, stopped: Interrupted) -> Interrupted:
+        stopped.saved = next(reversed(checkpoints(self.folder.path)), None)
+        return stopped
 
     def _iteration(self, step: Callable[[], None]) -> None:
         """Run an iteration, and do what is due after it."""
@@ -137,7 +142,8 @@ class OuterLoop:
         """Return whether the folder holds scores of an iteration by all metrics."""
         labels = set(self.evaluator.metrics if self.evaluator else ())
         lines = (entry for entry in entries(self.folder.scores) if entry["iteration"] == iteration)
-        return any(labels <= {name.split("/")[0] for name in entry.get("scores", ())} for entry in lines)
+        known = (entry["scores"] for entry in lines if isinstance(entry.get("scores"), dict))
+        return any(labels <= {name.split("/")[0] for name in scores} for scores in known)
 
     def _log(self, iteration: int, values: dict[str, float]) -> None:
         rate = self.clock.rate(iteration)

@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
+from gancore.showing import Unfailing
 from gancore.training.run_folder import RunFolder, entries
 
 
@@ -86,16 +88,17 @@ class Terminal(Progress):
     """Seconds between lines where there is no terminal."""
 
     def __init__(self) -> None:
-        self._live = sys.stderr.isatty()
+        self._stream: Any = Unfailing(sys.stderr)
+        self._live = self._stream.isatty()
         self._shown = time.monotonic()
         self._dirty = False
 
     def announce(self, text: str) -> None:
         """Show one line."""
         if self._dirty:
-            click.echo("\r" + " " * (_columns() - 1) + "\r", nl=False, err=True)
+            click.echo("\r" + " " * (_columns() - 1) + "\r", self._stream, nl=False)
             self._dirty = False
-        click.echo(text, err=True)
+        click.echo(text, self._stream)
 
     def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
         """So many iterations of all are done."""
@@ -108,13 +111,13 @@ class Terminal(Progress):
         if self._live:
             width = _columns() - 1
             text = "\r" + text[:width].ljust(width)
-        click.echo(text, nl=not self._live, err=True)
+        click.echo(text, self._stream, nl=not self._live)
         self._dirty = self._live
 
     def ended(self) -> None:
         """The training ends."""
         if self._dirty:
-            click.echo(err=True)
+            click.echo(file=self._stream)
         self._dirty = False
 
 

@@ -38,6 +38,12 @@ def greet() -> None:
 
 
 @click.command()
+def full() -> None:
+    """Write to a full disk; a command of a plugin in a test."""
+    raise OSError(28, "No space left on device", "/dev/full")
+
+
+@click.command()
 def refuse() -> None:
     """Refuse; the command of a plugin in a test."""
     raise GancoreError("this is refused; ask for something else.")
@@ -227,12 +233,15 @@ def test_what_a_command_of_a_plugin_refuses_is_one_sentence_and_status_2() -> No
         return [
             gancore.Component("refuse", "tests.cli.test_cli:refuse", "Refuses"),
             gancore.Component("gone", "tests.cli.test_cli:gone", "Can't be imported"),
+            gancore.Component("full", "tests.cli.test_cli:full", "Writes to a full disk"),
         ]
 
     module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
     with installed(Registry.of({"commanding": module})):
-        done, gone = run("refuse"), run("gone")
+        done, gone, filled = run("refuse"), run("gone"), run("full")
     assert (done.exit_code, done.stderr) == (2, "Error: this is refused; ask for something else.\n")
+    sentence = "Error: /dev/full can't be read or written: No space left on device; mend that, and try again.\n"
+    assert (filled.exit_code, filled.stderr) == (2, sentence)
     assert gone.exit_code == 2
     assert re.fullmatch(r"Error: commanding/gone of .* can't be loaded from .*\n", gone.stderr)
 
