@@ -65,22 +65,23 @@ def train(
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True, help="Averaged or not.")
-@click.option("--out", type=path_type, help="File to write.  [default: RUN/samples.png]")
+@click.option("--out", type=path_type, help="File to write, e.g. x.png or x.npz.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
-    """Write a grid of generated images from a run's newest checkpoint."""
+    """Write generated images from a run's newest checkpoint, as the ending of the file's name says: mostly a grid."""
     try:
         wanted = [int(word) for word in classes.split(",")] if classes else []
     except ValueError:
         raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
     from gancore.engine import choose_device
-    from gancore.training import image_format, open_run, sample
+    from gancore.plan import parameters_of
+    from gancore.training import image_format, open_run, sample, shows_labels
 
     path = out or run / "samples.png"
     write = image_format(path, registry())
     opened = open_run(run, registry(), choose_device(device))
-    images, _ = sample(opened, number, wanted, seed=seed, weights=weights)
-    write(images, path)
+    images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
+    write(images, path, **({"labels": labels} if "labels" in parameters_of(write) and shows_labels(opened) else {}))
     click.echo(f"{number} images are in {path}")
 
 

@@ -78,7 +78,8 @@ KINDS: dict[str, Kind] = {
     "accelerator": Kind("gancore_accelerators"),
     # Each named by the suffix of its files, e.g. ``png``: functions ``(images, path, *, columns=None)`` that write images
     # (N, C, H, W) in [-1, 1], on the CPU, to one file, `columns` in a row where it is a grid, and make missing folders. They
-    # raise `gancore.GancoreError` where they can't.
+    # raise `gancore.GancoreError` where they can't. One with a keyword ``labels`` gets those that a conditional generator was
+    # given, (N,), or (N, A) attributes.
     "image-format": Kind("gancore_image_formats"),
     # Classes or functions, called with a list of parameters and keyword settings. They give a `torch.optim.Optimizer`, one call
     # of whose `step` takes the one step of a turn. Those of `torch.optim` are there without a plugin.

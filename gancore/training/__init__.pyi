@@ -10,6 +10,7 @@ from gancore.training.run_folder import RunFolder as RunFolder
 from gancore.training.run_folder import entries as entries
 from gancore.training.sampling import image_format as image_format
 from gancore.training.sampling import sample as sample
+from gancore.training.sampling import shows_labels as shows_labels
 from gancore.training.sampling import suffixes as suffixes
 from gancore.training.stopping import Interrupted as Interrupted
 from gancore.training.trainer import build as build

@@ -63,6 +63,15 @@ def _asked(run: Run, classes: Collection[int]) -> Tensor:
     return torch.tensor(list(classes), device=run.device)
 
 
+def shows_labels(run: Run) -> bool:
+    """Return whether the images of a run's generator go with the labels that it is given."""
+    if run.prior is None or not run.prior.any_label:
+        return run.prior is not None
+    drawn = run.latent(1, "samples", 0)
+    other = 1 - drawn.label if run.plan.info.attributes else (drawn.label + 1) % run.plan.info.classes
+    return not torch.equal(run.generate(drawn), run.generate(attrs.evolve(drawn, label=other)))
+
+
 def suffixes(registry: Registry) -> list[str]:
     """Return the suffixes of files that images can be written to; the first one is used where none is asked for."""
     names = {component.name for component in registry.components("image-format")}

@@ -133,6 +133,28 @@ def write_shape(images: Tensor, path: Path, *, columns: int | None = None) -> No
     path.write_text(str(tuple(images.shape)))
 
 
+def write_labels(images: Tensor, path: Path, *, columns: int | None = None, labels: Tensor | None = None) -> None:
+    """Write the labels of images; the image format of a plugin in a test."""
+    path.write_text(str(None if labels is None else labels.tolist()))
+
+
+@pytest.mark.parametrize(("conditional", "written"), [("true", "[3, 5, 3, 5]"), ("false", "None")])
+def test_a_format_that_asks_for_labels_gets_those_that_the_generator_heeds(
+    recipe: Path, tmp_path: Path, conditional: str, written: str
+) -> None:
+    @gancore.hookimpl
+    def gancore_image_formats() -> Iterator[gancore.Component]:
+        yield gancore.Component("labels", "tests.cli.test_cli:write_labels", "The labels alone")
+
+    module = ModuleType("labels")
+    module.gancore_image_formats = gancore_image_formats  # type: ignore[attr-defined]
+    words = ("--set", "heads.adversarial.use=linear", "--set", f"networks.generator.conditional={conditional}")
+    with installed(Registry.of({"standard": standin, "labels": module})):
+        assert run("train", recipe, *words, "--set", "run.iterations=2").exit_code == 0
+        assert run("sample", "runs/tiny", "--n", 4, "--classes", "3,5", "--out", "x.labels").exit_code == 0
+    assert (tmp_path / "x.labels").read_text() == written
+
+
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
     metric = ["--set", "networks.annotator.use=host/classifier", "--set", "metrics.classes.use=class-histogram"]
     metric += ["--set", "evaluation.samples=16"]

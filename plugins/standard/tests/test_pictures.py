@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gancore_standard.pictures import grid, save_grid, scatter
+from gancore_standard.image_files import save_png
+from gancore_standard.pictures import grid, scatter
 from PIL import Image
 
 from gancore import GancoreError
@@ -110,7 +111,7 @@ def test_points_that_are_not_finite_are_counted() -> None:
 def test_a_saved_grid_reads_back_as_it_was_and_leaves_nothing_else(tmp_path: Path) -> None:
     images = torch.rand(5, 3, 32, 32) * 2 - 1
     path = tmp_path / "new" / "00000001.png"
-    save_grid(images, path, columns=3)
+    save_png(images, path, columns=3)
     with Image.open(path) as picture:
         assert (pixels(picture) == pixels(grid(images, columns=3))).all()
     assert [file.name for file in path.parent.iterdir()] == ["00000001.png"]
@@ -119,7 +120,7 @@ def test_a_saved_grid_reads_back_as_it_was_and_leaves_nothing_else(tmp_path: Pat
 def test_a_grid_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(GancoreError, match=r"taken can't be written: .*; choose another file"):
-        save_grid(torch.zeros(1, 1, 4, 4), tmp_path / "taken")
+        save_png(torch.zeros(1, 1, 4, 4), tmp_path / "taken")
     assert [file.name for file in tmp_path.iterdir()] == ["taken"]
 
 

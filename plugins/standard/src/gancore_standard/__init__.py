@@ -135,7 +135,12 @@ def gancore_metrics() -> Iterator[Component]:
 @hookimpl
 def gancore_image_formats() -> Iterator[Component]:
     """Yield what files of generated images are written as."""
-    yield Component("png", "gancore_standard.pictures:save_grid", "PNG: a grid of images, or a plot of points in the plane")
+    module, grid = "gancore_standard.image_files", "a grid of images, or a plot of points in the plane"
+    yield Component("png", f"{module}:save_png", f"PNG: {grid}")
+    for name in ("jpg", "jpeg"):
+        yield Component(name, f"{module}:save_jpeg", f"JPEG: {grid}")
+    yield Component("webp", f"{module}:save_webp", f"WebP, without loss: {grid}")
+    yield Component("npz", f"{module}:save_arrays", "Arrays of images and labels, as ADM's samples", "arXiv:2105.05233")
 
 
 @hookimpl

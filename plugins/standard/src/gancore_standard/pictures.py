@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import replacing, to_uint8
+from gancore.tools import to_uint8
 
 _TILE = 48
 """Images smaller than this many pixels are enlarged by a whole factor until they are not."""
@@ -135,34 +134,6 @@ def scatter(points: Tensor, limit: float = 1.0, size: int = 480) -> Image.Image:
         text = f"{lost} of {len(points)} points not finite"
         draw.text((margin + side, margin / 2), text, anchor="rm", fill=_OUTSIDE, font_size=size / 16)
     return plot.resize((size, size), Image.Resampling.BOX)
-
-
-def save_grid(images: Tensor, path: Path, *, columns: int | None = None) -> None:
-    """Write the `grid` of images as a PNG file, all or nothing; missing folders are made. The image format ``standard/png``.
-
-    Args:
-        images: As for `grid`.
-        path: The file.
-        columns: As for `grid`.
-
-    Raises:
-        GancoreError: As `grid` does, or the file can't be written.
-    """
-    save_picture(grid(images, columns), path)
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture as a PNG file, all or nothing; missing folders are made.
-
-    Args:
-        picture: The picture.
-        path: The file.
-
-    Raises:
-        GancoreError: The file can't be written.
-    """
-    with replacing(path, "choose another file") as beside:
-        picture.save(beside, format="PNG")
 
 
 def _at_least(least: int, number: int | None, name: str, default: int) -> int:

@@ -11,9 +11,9 @@ from gancore_standard.classifier_training import logits_of, own_random_state, sh
 from gancore_standard.datasets.folders import expand_user
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
+from gancore_standard.image_files import save_picture
 from gancore_standard.networks.layers import doubled, halved
 from gancore_standard.networks.small_cnn import SmallCNN
-from gancore_standard.pictures import save_picture
 from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
