@@ -61,6 +61,7 @@ from gancore.recipe import merge as merge
 from gancore.recipe import read as read
 from gancore.recipe import read_layer as read_layer
 from gancore.recipe import registry as registry
+from gancore.training import Evaluator as Evaluator
 from gancore.training import Interrupted as Interrupted
 from gancore.training import Progress as Progress
 from gancore.training import RunFolder as RunFolder

@@ -4,4 +4,16 @@ from gancore.testing import conformance
 
 MIXTURE = "joined images replace generated ones in each process's share of a batch, so other latents are left out than in one"
 
-test_conformance = conformance("dsgan", apart={"difference": MIXTURE})
+NOISE = "noise inside of a network falls otherwise on the images of two processes"
+
+test_conformance = conformance(
+    "dsgan",
+    settings={
+        "novelty": {"seen": [0, 1], "detector_iterations": 2, "detector_batch_size": 8},
+        "conv-classifier": {"maps": 16},
+        "plain-classifier": {"maps": 16},
+        "conv-generator": {"width": 0.125},
+    },
+    apart={"difference": MIXTURE, "mnist-classifier": NOISE, "conv-classifier": NOISE},
+    beside={"low-density": {"data": {"use": "dsgan/disc", "samples": 200}}},
+)

@@ -2,4 +2,24 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("standard", {"per-class": {"count": 3}, "take-classes": {"keep": [0, 2]}})
+SETTINGS = {
+    "per-class": {"count": 3},
+    "take-classes": {"keep": [0, 2]},
+    "exponential": {"period": 2.0},
+    "steps": {"at": [1, 3]},
+    "image-folder": {"path": "nowhere"},
+    "cas": {"labels": "generator", "architecture": "small-cnn", "classifier_iterations": 2},
+    "robust-accuracy": {"attack": "host/ascent", "epsilons": [0.1]},
+    **{f"sndcgan-{role}": {"width": 0.125} for role in ("generator", "discriminator")},
+    **{f"resnet-{role}": {"width": 0.125} for role in ("generator", "discriminator")},
+    **{f"dcgan-{role}": {"width": 0.125} for role in ("generator", "discriminator")},
+}
+
+CLASSIFYING = {
+    "loop": {"players": ["discriminator", "generator", "classifier"]},
+    "losses": {"classes": {"use": "host/classifier-loss"}},
+}
+
+test_conformance = conformance(
+    "standard", SETTINGS, beside={"accuracy": CLASSIFYING}, elsewhere={"inception": "its weights are downloaded"}
+)

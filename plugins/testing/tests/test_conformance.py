@@ -22,6 +22,7 @@ from gancore_testing.checks import (
 from gancore_testing.hosting import GAME, Table, build_host, host_of, host_registry
 from gancore_testing.processes import shared_table, two_processes
 from gancore_testing.suite import _two_processes, cases_of
+from gancore_testing.tested import Remarks
 from torch import Tensor
 
 import gancore
@@ -190,9 +191,8 @@ def _faulty(fault: str) -> Table:
 def pair() -> Checker:
     """All faults in one pair of processes, those that fail before those that don't."""
     faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws")
-    return two_processes(
-        "careless", plugins.testing.tests.careless, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults}
-    )
+    modules = {"careless": plugins.testing.tests.careless}
+    return two_processes(modules, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
 
 
 @pytest.mark.parametrize("fault", ["local mean", "own draws"])
@@ -227,6 +227,6 @@ def test_an_excuse_needs_a_reason_and_a_part_that_needs_it(pair: Checker) -> Non
     with pytest.raises(AssertionError, match="need not name"):
         _two_processes(pair, "", "they differ")
     with installed(registry()):
-        cases = dict(cases_of("standard", {}, {"fid": "a score"}))
-    with pytest.raises(pytest.fail.Exception, match="nothing of standard that is trained"):
-        cases["fid: is apart"]()
+        cases = dict(cases_of("standard", Remarks(apart={"digits": "a data set"})))
+    with pytest.raises(pytest.fail.Exception, match="nothing of the plugin that is trained"):
+        cases["digits: is apart"]()

@@ -2,4 +2,13 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("uap")
+test_conformance = conformance(
+    "uap",
+    settings={
+        "gap": {"maps": 8, "blocks": 2},
+        "torchvision": {"model": "resnet18", "input_size": 32},
+        "shapes": {"number": 100},
+        "proxy": {"path": "nowhere"},
+    },
+    elsewhere={"torchvision-pretrained": "its weights are downloaded"},
+)

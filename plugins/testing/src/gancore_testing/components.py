@@ -184,12 +184,20 @@ class Turns(gancore.Loop):
 
 
 class TinyAttack(gancore.Attack):
-    """A step of gradient ascent."""
+    """A step of gradient ascent.
+
+    Args:
+        epsilon: The most that a value of an image changes.
+    """
+
+    def __init__(self, *, epsilon: float = 2.0) -> None:
+        super().__init__()
+        self.epsilon = epsilon
 
     def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
         leaf = x.detach().requires_grad_()
         (grad,) = torch.autograd.grad(objective(leaf).sum(), leaf)
-        return (x + grad).clamp(-1, 1)
+        return (x + grad.clamp(-self.epsilon, self.epsilon)).clamp(-1, 1)
 
 
 class Noise(gancore.Dataset):

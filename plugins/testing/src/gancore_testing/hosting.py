@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from gancore import LossTerm
-from gancore.tools import Plan, Registry, Run, check, check_table, make_plan, merge, parameters_of
+from gancore import Classifier, Discriminator, GancoreError, Generator, LossTerm
+from gancore.tools import (
+    Plan,
+    Registry,
+    Run,
+    check,
+    check_table,
+    make_plan,
+    merge,
+    parameters_of,
+    settings_of,
+)
 from gancore_testing import host
 
 LABEL = "tested"
@@ -17,6 +28,9 @@ LABEL = "tested"
 Table = dict[str, Any]
 
 ADAM: Table = {"use": "torch/Adam", "lr": 2e-4, "betas": [0.5, 0.999], "fused": True}
+
+# Adam turns gradients that are 0 but for rounding into whole steps; plain descent keeps rounding as small as it is.
+SGD: Table = {"use": "torch/SGD", "lr": 0.05, "momentum": 0.9}
 
 GAME: Table = {
     "run": {"iterations": 10, "batch_size": 7, "latent_dim": 4, "precision": "float32"},
@@ -31,6 +45,7 @@ GAME: Table = {
     "latent": {"use": "host/gaussian"},
     "loop": {"use": "host/turns", "players": ["discriminator", "generator"]},
     "optimizers": {"discriminator": ADAM, "generator": ADAM},
+    "evaluation": {"samples": 24, "batch_size": 12},
     "ema": {"decay": 0.9},
 }
 
@@ -46,8 +61,11 @@ SUPERVISED: Table = {
 }
 """What makes the game the training of a classifier."""
 
-HOSTED = {"loss": "losses", "head": "heads", "sampler": "samplers", "latent": "latent", "attack": "attacks", "loop": "loop"}
-"""Kinds of components that there is a host for -> the table in which they stand."""
+ROLES = {"generator": Generator, "discriminator": Discriminator, "classifier": Classifier}
+"""The roles that the host has for a network, and what takes them."""
+
+SHAPES = ((1, 8), (3, 8), (2, 1), (3, 16), (3, 32), (3, 64))
+"""Channels and pixels a side of the images that the host offers to a network, until it takes them."""
 
 
 def host_registry(modules: Mapping[str, ModuleType] | None = None) -> Registry:
@@ -65,61 +83,123 @@ def build_host(table: Table, registry: Registry) -> Run:
     return Run(plan_of(table, registry), torch.device("cpu"))
 
 
-def host_of(kind: str, cls: type[Any], use: str, settings: Mapping[str, Any]) -> Table:
+def host_of(kind: str, cls: Any, use: str, settings: Mapping[str, Any], beside: Table | None = None) -> Table:
     """Return the table of the host that a component needs, with the component in it.
 
     Args:
         kind: One of `HOSTED`.
-        cls: Its class.
+        cls: Its class, or the function that makes it.
         use: Its full name.
         settings: Its settings.
+        beside: Further tables of the recipe, which the component needs.
 
     Raises:
         GancoreError: The settings are not what the class takes.
-        LookupError: It is a loop that trains a network which the host does not have.
+        LookupError: The host lacks what the component needs, and `beside` does not name it.
     """
-    own = {"use": use, **settings}
-    if kind == "latent":
-        return merge(GAME, {"latent": own})
-    if kind == "loop":
-        return merge(merge(GAME, {"loop": own}), _around_loop(_built(cls, use, settings).players))
-    around: Table = {}
-    if kind == "loss":
-        around = _around_term(cls)
-    elif kind == "head":
-        around = {"losses": {"reader": {"use": "host/head-loss"}}}
-    elif kind == "sampler":
-        around = {"sources": {label: {} for label in _built(cls, use, settings).reads()}}
-    return merge(merge(GAME, around), {HOSTED[kind]: {LABEL: own}})
+    around = HOSTED[kind](cls, {"use": use, **settings}, merge(GAME, beside or {}))
+    table = merge(merge(GAME, around), beside or {})
+    further = set(table["loop"].get("players", ())) - set(table["optimizers"])
+    return merge(table, {"optimizers": dict.fromkeys(sorted(further), ADAM)})
 
 
 def is_supervised(cls: type[LossTerm]) -> bool:
     """Return whether a term trains a classifier alone, instead of a player of the game."""
-    return not any(callable(getattr(cls, player, None)) for player in ("generator", "discriminator"))
+    return callable(getattr(cls, "classifier", None)) and not (hasattr(cls, "generator") or hasattr(cls, "discriminator"))
 
 
-def _built(cls: type[Any], use: str, settings: Mapping[str, Any]) -> Any:
-    return cls(**check(cls, settings, where=use, context=plan_of(GAME, host_registry()).context))
+def built(cls: Any, own: Table, **context: Any) -> Any:
+    """Return a component of its own table and what the host knows for constructors, or what is said here instead."""
+    settings = {key: value for key, value in own.items() if key != "use"}
+    return cls(**check(cls, settings, where=own["use"], context={**_context(), **context}))
 
 
-def _around_term(cls: type[LossTerm]) -> Table:
-    methods = [getattr(cls, player) for player in PLAYERS if callable(getattr(cls, player, None))]
+@functools.cache
+def _context() -> dict[str, Any]:
+    """Return what core knows for constructors in the host."""
+    return plan_of(GAME, host_registry()).context
+
+
+# -- what each kind needs around it --------------------------------------------------------------------------------------
+
+
+def _around_loss(cls: type[LossTerm], own: Table, table: Table) -> Table:
+    methods = [getattr(cls, player) for player in table["networks"] if callable(getattr(cls, player, None))]
     names = {name for method in methods for name in parameters_of(method)} - {"real_label", "fake_label"}
     around: Table = {"sources": {name.removesuffix("_label"): {} for name in names if name.endswith("_label")}}
-    if not is_supervised(cls):
-        return around
-    generated = any(name.startswith("fake_") for name in names)
-    return merge(merge(SUPERVISED, {"networks": {"generator": GAME["networks"]["generator"]}} if generated else {}), around)
+    if is_supervised(cls):
+        generated = any(name.startswith("fake_") for name in names)
+        generator = {"networks": {"generator": GAME["networks"]["generator"]}} if generated else {}
+        around = merge(merge(SUPERVISED, generator), around)
+    return merge(around, {"losses": {LABEL: own}})
 
 
-def _around_loop(players: Sequence[str]) -> Table:
-    missing = sorted(set(players) - set(PLAYERS))
+def _around_head(_cls: Any, own: Table, _table: Table) -> Table:
+    return {"heads": {LABEL: own}, "losses": {"reader": {"use": "host/head-loss"}}}
+
+
+def _around_sampler(cls: Any, own: Table, _table: Table) -> Table:
+    return {"samplers": {LABEL: own}, "sources": {label: {} for label in built(cls, own).reads()}}
+
+
+def _around_loop(cls: Any, own: Table, table: Table) -> Table:
+    players: Sequence[str] = built(cls, own).players
+    missing = sorted(set(players) - set(table["networks"]))
     if missing:
-        raise LookupError(f"the host has no network called {' or '.join(missing)}")
+        raise LookupError(
+            f"the host has no network called {' or '.join(missing)}; give conformance what it needs: "
+            f"beside={{{own['use'].partition('/')[2]!r}: {{'networks': {{...}}, 'losses': {{...}}}}}}"
+        )
     around: Table = {
+        "loop": own,
         "losses": SUPERVISED["losses"] if set(players) == {"classifier"} else {},
-        "optimizers": {player: ADAM if player in players else False for player in PLAYERS},
+        "optimizers": {player: ADAM if player in players else False for player in {*PLAYERS, *players}},
     }
     if "classifier" in players:
         around = merge(around, {"losses": {"loss": {"use": "host/classifier-loss"}}})
     return around if "generator" in players else {**around, "ema": False}
+
+
+def _around_network(cls: Any, own: Table, table: Table) -> Table:
+    role = next((role for role, base in ROLES.items() if issubclass(cls, base)), None)
+    if role is None:
+        raise LookupError("the host has roles for generators, discriminators and classifiers alone")
+    around = merge(SUPERVISED if role == "classifier" else {}, {"networks": {role: own}})
+    if table["data"] != GAME["data"]:
+        return around
+    refused = None
+    for channels, size in SHAPES:
+        try:
+            built(cls, own, channels=channels, image_size=size)
+        except GancoreError as error:
+            refused = refused or error
+        else:
+            return {**around, "data": {"use": "host/noise", "channels": channels, "image_size": size}}
+    raise LookupError(f"it takes none of the images that the host offers ({refused}); give conformance its settings, or data")
+
+
+def _around_metric(cls: Any, own: Table, table: Table) -> Table:
+    setting = settings_of(cls).get("network")
+    name = own.get("network", setting.default if setting is not None else getattr(cls, "network", None))
+    classifier = {} if name is None or name in table["networks"] else {name: {"use": "host/classifier"}}
+    return {"networks": classifier, "metrics": {LABEL: own}}
+
+
+def _around_schedule(_cls: Any, own: Table, _table: Table) -> Table:
+    return {"optimizers": {player: {**SGD, "schedule": own} for player in ("generator", "discriminator")}}
+
+
+HOSTED: dict[str, Callable[[Any, Table, Table], Table]] = {
+    "loss": _around_loss,
+    "head": _around_head,
+    "sampler": _around_sampler,
+    "latent": lambda _cls, own, _table: {"latent": own},
+    "attack": lambda _cls, own, _table: {"attacks": {LABEL: own}},
+    "loop": _around_loop,
+    "network": _around_network,
+    "dataset": lambda _cls, own, _table: {"data": own},
+    "metric": _around_metric,
+    "optimizer": lambda _cls, own, _table: {"optimizers": {"generator": own, "discriminator": own}},
+    "schedule": _around_schedule,
+}
+"""Kinds of components that there is a host for -> the tables that one needs: of its class, its own table, and the host."""

@@ -20,20 +20,21 @@ import torch.distributed as dist
 from torch import Tensor
 
 import gancore
-from gancore.tools import Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
-from gancore_testing.hosting import Table, build_host, host_registry, plan_of
+from gancore.tools import Evaluator, Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
+from gancore_testing.hosting import SGD, Table, build_host, host_registry, plan_of
 
 SIZE = 2
 STEPS = 3
+"""Iterations that are compared, at the most."""
+
 TOLERANCE = 1e-3
+"""How far tensors may come apart, as a share of their size or way."""
+
 PATIENCE = timedelta(seconds=60)
 """How long a process waits for the other in a collective."""
 
 LONGEST = 600.0
 """Seconds that all components of a plugin may take together."""
-
-# Adam turns gradients that are 0 but for rounding into whole steps; plain descent keeps rounding as small as it is.
-SGD: dict[str, Any] = {"use": "torch/SGD", "lr": 0.05, "momentum": 0.9}
 
 Outcome = dict[str, Tensor]
 
@@ -43,21 +44,33 @@ ADVICE = (
 )
 
 
-def shared_table(table: Table, registry: Registry) -> Table:
-    """Return a host that two processes can share: an even batch, and plain descent for each of its players."""
-    players = plan_of(table, registry).players
-    return merge(table, {"run": {"batch_size": 8}, "optimizers": dict.fromkeys(players, SGD)})
+def shared_table(table: Table, registry: Registry, *, descent: bool = True, iterations: int = STEPS) -> Table:
+    """Return a host that two processes can share.
+
+    Args:
+        table: The host.
+        registry: What it is read with.
+        descent: Whether its players take plain descent in place of their own optimizers.
+        iterations: How many are compared.
+    """
+    players = plan_of(table, registry).players if descent else ()
+    return merge(table, {"run": {"batch_size": 8, "iterations": iterations}, "optimizers": dict.fromkeys(players, SGD)})
 
 
 def outcome(run: Run) -> Outcome:
-    """Step a run; return what it began with, what it ended with, and each iteration's losses, averaged over processes."""
+    """Step a run; return what it began with, what it ended with, its scores, and each iteration's losses.
+
+    The losses are averaged over processes.
+    """
     before = _state(run, "before")
     losses: dict[str, list[Tensor]] = {}
-    for _ in range(STEPS):
+    for _ in range(run.recipe.run.iterations):
         run.step()
         for name, value in run.losses.items():
             losses.setdefault(f"losses/{name}", []).append(gancore.global_mean(value))
-    return before | _state(run, "after") | {name: torch.stack(values) for name, values in losses.items()}
+    scores = Evaluator(run)().values if run.plan.metrics else {}
+    scored = {f"scores/{name}": torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
+    return before | _state(run, "after") | scored | {name: torch.stack(values) for name, values in losses.items()}
 
 
 def _state(run: Run, when: str) -> Outcome:
@@ -69,7 +82,7 @@ def _state(run: Run, when: str) -> Outcome:
 def differences(one: Outcome, two: Outcome) -> list[str]:
     """Return which tensors of two processes' outcome are further from one's than rounding can bring them, and how far.
 
-    A loss is measured by its largest value, a tensor of the state by how far it has come since the start.
+    A loss or score is measured by its largest value, a tensor of the state by how far it has come since the start.
     """
     if one.keys() != two.keys():
         return [f"{name} (in one of them alone)" for name in sorted(one.keys() ^ two.keys())]
@@ -82,31 +95,30 @@ def differences(one: Outcome, two: Outcome) -> list[str]:
             size, kind = float(a.abs().max()), name.partition("/")[0]
             moved = float((a - one[name.replace("after", "before", 1)].double()).abs().max()) if kind == "after" else 0.0
             # Below these, a tensor's own rounding is what is compared.
-            scale = max(size, 0.1) if kind == "losses" else max(moved, 1e-3 * max(size, 1.0))
+            scale = max(size, 0.1) if kind in ("losses", "scores") else max(moved, 1e-3 * max(size, 1.0))
             apart = float((a - b).abs().max()) / scale
             if not apart <= TOLERANCE:
-                far.append(f"{name} (by {apart:.1g} of its {'size' if kind == 'losses' else 'way'})")
+                far.append(f"{name} (by {apart:.1g} of its {'way' if kind == 'after' else 'size'})")
     return far
 
 
-def two_processes(plugin: str, module: ModuleType, tables: Mapping[str, Callable[[], Table]]) -> Callable[[str], str | None]:
+def two_processes(modules: Mapping[str, ModuleType], tables: Mapping[str, Callable[[], Table]]) -> Callable[[str], str | None]:
     """Return what says why a case's outcome is not that of one process, as a sentence for the author, or None.
 
     The pair of processes runs all cases when the first one is asked for.
 
     Args:
-        plugin: Name of the plugin under test.
-        module: Its declaring module.
+        modules: The declaring modules of the plugins that the hosts need, by name.
         tables: What returns each host, by case.
     """
 
     @functools.cache
     def outcomes() -> dict[str, Outcome | str]:
         built = [_built(build) for build in tables.values()]
-        return dict(zip(tables, _run_together(plugin, module.__name__, built), strict=True))
+        return dict(zip(tables, _run_together({name: module.__name__ for name, module in modules.items()}, built), strict=True))
 
     def problem_of(case: str) -> str | None:
-        one = outcome(build_host(tables[case](), host_registry({plugin: module})))
+        one = outcome(build_host(tables[case](), host_registry(modules)))
         two = outcomes()[case]
         if isinstance(two, str):
             return f"two processes fail where one does not: {two}"
@@ -119,12 +131,12 @@ def two_processes(plugin: str, module: ModuleType, tables: Mapping[str, Callable
 def _built(build: Callable[[], Table]) -> Table | None:
     try:
         return build()
-    except (Exception, pytest.skip.Exception):
+    except (Exception, pytest.skip.Exception, pytest.fail.Exception):
         # Its own case builds it first, and says what is wrong.
         return None
 
 
-def _run_together(plugin: str, module: str, tables: Sequence[Table | None]) -> list[Outcome | str]:
+def _run_together(modules: Mapping[str, str], tables: Sequence[Table | None]) -> list[Outcome | str]:
     """Run the pair of processes to its end; return the outcome of each table, or why there is none."""
     # A server that has imported torch once forks the pairs of all plugins; it has no threads that a fork could leave behind.
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -133,7 +145,7 @@ def _run_together(plugin: str, module: str, tables: Sequence[Table | None]) -> l
     context.set_forkserver_preload([__name__, "torch._dynamo"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        arguments = (plugin, module, tables, folder)
+        arguments = (modules, tables, folder)
         pair = [context.Process(target=_write_outcomes, args=(rank, *arguments), daemon=True) for rank in range(SIZE)]
         for process in pair:
             process.start()
@@ -156,10 +168,10 @@ def _outcome_in(folder: Path, number: int, ended: str) -> Outcome | str:
     return read_tensors(path)[0] if path.exists() else f"they ended before its turn was over, with {ended}"
 
 
-def _write_outcomes(rank: int, plugin: str, module: str, tables: Sequence[Table | None], folder: Path) -> None:
+def _write_outcomes(rank: int, modules: Mapping[str, str], tables: Sequence[Table | None], folder: Path) -> None:
     """Be one of the processes: write the outcome of each host, or why there is none."""
     torch.set_num_threads(1)
-    registry = host_registry({plugin: importlib.import_module(module)})
+    registry = host_registry({name: importlib.import_module(module) for name, module in modules.items()})
     for number, table in enumerate(tables):
         if table is None:
             continue

@@ -4,60 +4,34 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-import torch
 
 from gancore import GancoreError
-from gancore.tools import CONTEXT, KINDS, Declared, Plugin, Registry, make_plan, merge, read, registry, settings_of
-from gancore_testing import checks, host
-from gancore_testing.hosting import HOSTED, Table, host_of, host_registry, is_supervised
-from gancore_testing.processes import shared_table, two_processes
+from gancore.tools import KINDS, Declared, Plugin, Registry, make_plan, read, registry
+from gancore_testing import alone, checks, host, networks, scores
+from gancore_testing.hosting import HOSTED, is_supervised
+from gancore_testing.processes import two_processes
+from gancore_testing.tested import Case, Remarks, Tested, tested
 
-Case = tuple[str, Callable[[], None]]
+IN_PROCESSES = tuple(kind for kind in HOSTED if kind != "dataset")
+"""Kinds that two processes train with: a data set is read by each of them alike."""
 
-
-@attrs.frozen
-class Tested:
-    """A component under test that there is a host for.
-
-    Attributes:
-        declared: The component.
-        settings: Those that it needs.
-        registry: What its host is read with: the host and its plugin alone.
-    """
-
-    declared: Declared
-    settings: Mapping[str, Any]
-    registry: Registry
-
-    def table(self) -> Table:
-        """Return its host; where it can have none, skip the test."""
-        try:
-            return host_of(self.declared.kind, registry().load(self.declared), self.declared.full_name, self.settings)
-        except LookupError as error:
-            pytest.skip(str(error))
-
-    def shared_table(self) -> Table:
-        """Return its host for two processes."""
-        return shared_table(self.table(), self.registry)
-
-    def case(self, title: str, check: Callable[[Table, Registry], None], over: Table | None = None) -> Case:
-        """Return a case that checks the component in its host, with a table laid over that."""
-        return f"{self.declared.name}: {title}", lambda: check(merge(self.table(), over or {}), self.registry)
+Table = Mapping[str, Any]
 
 
 def conformance(
     plugin: str,
-    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    settings: Mapping[str, Table] | None = None,
     apart: Mapping[str, str] | None = None,
+    *,
+    beside: Mapping[str, Table] | None = None,
+    elsewhere: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[[], None]], None]:
     """Return a parametrized test of everything that core asks of an installed plugin.
 
@@ -66,8 +40,12 @@ def conformance(
         settings: For components that have required settings: their values, by bare name.
         apart: For components with which two processes can't compute what one does: why, by bare name. The case is then skipped
             with this reason, and fails once they do compute the same.
+        beside: For components that need more of a recipe than the host has: further tables of it, by bare name, e.g.
+            ``{"rotation": {"heads": {"rotation": {"use": "mine/rotation-head"}}}}``.
+        elsewhere: For components that can't be tried where tests run, e.g. because their weights are downloaded: why, by bare
+            name. Their cases are skipped with this reason.
     """
-    cases = list(cases_of(plugin, settings or {}, apart or {}))
+    cases = list(cases_of(plugin, Remarks(settings or {}, beside or {}, apart or {}, elsewhere or {})))
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in cases])
     def test(check: Callable[[], None]) -> None:
@@ -76,9 +54,10 @@ def conformance(
     return test
 
 
-def cases_of(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mapping[str, str]) -> Iterator[Case]:
+def cases_of(name: str, remarks: Remarks | None = None) -> Iterator[Case]:
     """Yield the cases of a plugin, with their titles."""
-    plugin = {plugin.name: plugin for plugin in registry().plugins()}.get(name)
+    remarks, installed = remarks or Remarks(), registry()
+    plugin = {plugin.name: plugin for plugin in installed.plugins()}.get(name)
     if plugin is None:
         reason = f"no installed distribution has an entry point {name!r} in the group 'gancore'"
         yield "is installed", partial(pytest.fail, reason)
@@ -87,58 +66,124 @@ def cases_of(name: str, settings: Mapping[str, Mapping[str, Any]], apart: Mappin
         yield "is sound", partial(pytest.fail, plugin.problem)
         return
     yield "declares without torch", partial(_declares_without_torch, plugin.module)
-    for kind in KINDS:
-        for declared in plugin.components.get(kind, ()):
-            yield f"{declared.name}: resolves", partial(_resolves, declared)
-            if kind == "image-format":
-                yield f"{declared.name}: writes images", partial(_writes_images, declared)
-            elif kind not in ("accelerator", "command"):
-                yield f"{declared.name}: settings are documented", partial(_documented, declared)
-    tested = list(_tested(plugin, settings))
-    for each in tested:
-        yield from _cases_of_component(each)
-    yield from _process_cases(tested, plugin, apart)
-    for recipe in sorted(recipe for recipe in registry().recipes() if recipe.startswith(f"{name}/")):
+    yield from _misnamed(plugin, remarks)
+    components = []
+    for declared in (declared for kind in KINDS for declared in plugin.components.get(kind, ())):
+        yield f"{declared.name}: resolves", partial(_resolves, declared)
+        loaded = _loaded(declared)
+        if loaded is None:  # the case says why
+            continue
+        if KINDS[declared.kind].base or declared.kind in ("optimizer", "schedule"):
+            yield f"{declared.name}: settings are documented", partial(alone.documented, loaded, declared.target)
+        if declared.name in remarks.elsewhere:
+            yield f"{declared.name}: is tried elsewhere", partial(_skip, remarks.elsewhere[declared.name])
+        else:
+            components.append(tested(declared, loaded, remarks, plugin, installed))
+    for component in components:
+        yield from _cases_of(component)
+    yield from _process_cases([component for component in components if _has_steps(component)], remarks.apart)
+    for recipe in sorted(recipe for recipe in installed.recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
 
 
-def _tested(plugin: Plugin, settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Tested]:
-    found = host_registry({plugin.name: sys.modules[plugin.module]})
-    for kind in HOSTED:
-        for declared in plugin.components.get(kind, ()):
-            loaded = _loaded(declared)
-            # Of one that can't be loaded, the case "resolves" says so; an attack on logits takes no part in a training.
-            if loaded is not None and getattr(loaded, "gradient", None) != "logits":
-                yield Tested(declared, settings.get(declared.name, {}), found)
+def _has_steps(component: Tested) -> bool:
+    """Return whether a component takes part in what processes compute together."""
+    return component.declared.kind in IN_PROCESSES and getattr(component.loaded, "gradient", None) != "logits"
 
 
-def _cases_of_component(tested: Tested) -> Iterator[Case]:
-    yield tested.case("trains", checks.trains)
-    yield tested.case("resumes bit-exactly", checks.resumes)
-    if tested.declared.kind != "loss":
-        return
-    for size in (1, 7):
-        for precision in ("float32", "bfloat16"):
-            run = {"batch_size": size, "precision": precision}
-            yield tested.case(f"finite at batch {size} in {precision}", checks.trains, {"run": run})
-    yield tested.case("gradients stay with the player", checks.own_gradients)
-    yield tested.case("never waits for the device", checks.no_synchronization)
-    yield tested.case("weight 0 is the same as absent", checks.weight_zero)
-    if not is_supervised(_loaded(tested.declared)):
+# -- one component -----------------------------------------------------------------------------------------------------
+
+
+def _cases_of(component: Tested) -> Iterator[Case]:
+    """Yield the cases of a component in its host, and by itself."""
+    kind, loaded = component.declared.kind, component.loaded
+    if _has_steps(component) and kind != "metric":
+        for size in (1, 7):
+            for precision in ("float32", "bfloat16"):
+                run = {"batch_size": size, "precision": precision}
+                yield component.case(f"trains at batch {size} in {precision}", checks.trains, {"run": run})
+        yield component.case("resumes bit-exactly", checks.resumes)
+    for title, check in BY_KIND.get(kind, {}).items():
+        yield component.case(title, check)
+    if kind == "loss":
+        yield from _cases_of_loss(component)
+    elif kind == "network":
+        yield from _cases_of_network(component)
+    elif kind == "head" and not loaded.batch_statistics:
+        yield component.case("its rows do not depend on each other", networks.rows_of_head)
+    elif kind == "attack" and loaded.gradient != "shared":
+        yield component.alone("fools a classifier", lambda: alone.fools(component.built()))
+    elif kind == "accelerator":
+        yield component.alone("computes what is computed without it", lambda: alone.accelerates(loaded))
+    elif kind == "image-format":
+        yield component.alone("writes images", lambda: alone.writes_images(loaded, component.declared.name))
+    elif kind == "command":
+        yield component.alone("shows its help", lambda: alone.shows_help(loaded))
+
+
+BY_KIND = {
+    "loss": {
+        "gradients stay with the player": checks.own_gradients,
+        "never waits for the device": checks.no_synchronization,
+        "weight 0 is the same as absent": checks.weight_zero,
+    },
+    "head": {"gives a row for each image": networks.head_gives},
+    "sampler": {"chooses what there is": alone.selects},
+    "latent": {"draws from its noise alone": alone.draws},
+    "network": {
+        "gives what its base class says": networks.shapes,
+        "in evaluation its rows do not depend on each other": networks.rows_in_evaluation,
+    },
+    "dataset": {"gives what its info says": alone.loads, "trains": alone.trains_on},
+    "metric": {
+        "scores a run and leaves it as it was": scores.scored,
+        "its scores do not depend on the batches": scores.any_batches,
+        "keeps its real statistics in a file": scores.keeps_real_state,
+    },
+    "schedule": {"is a function of the iteration": alone.is_pure},
+}
+"""What is asked of every component of a kind, beside its training."""
+
+
+def _cases_of_loss(component: Tested) -> Iterator[Case]:
+    if not is_supervised(component.loaded):
         for objective in ("hinge", "non-saturating", "relativistic-average"):
             losses = {"adversarial": {"use": f"host/{objective}-game"}}
-            yield tested.case(f"trains beside {objective}", checks.trains, {"losses": losses})
+            yield component.case(f"trains beside {objective}", checks.trains, {"losses": losses})
 
 
-def _process_cases(tested: Sequence[Tested], plugin: Plugin, apart: Mapping[str, str]) -> Iterator[Case]:
-    tables = {f"{each.declared.kind} {each.declared.name}": each.shared_table for each in tested}
-    problem_of = two_processes(plugin.name, sys.modules[plugin.module], tables)
+def _cases_of_network(component: Tested) -> Iterator[Case]:
+    if hasattr(component.loaded, "hidden_layers") and not component.loaded.batch_statistics:
+        yield component.case("in training its rows do not depend on each other", networks.rows_in_training)
+
+
+# -- several -----------------------------------------------------------------------------------------------------------
+
+
+def _process_cases(components: Sequence[Tested], apart: Mapping[str, str]) -> Iterator[Case]:
+    tables = {f"{each.declared.kind} {each.declared.name}": each.shared_table for each in components}
+    modules = {name: module for each in components for name, module in each.plugins.items()}
+    problem_of = two_processes(modules, tables)
     for case in tables:
         name = case.split()[1]
         yield f"{name}: two processes compute what one does", partial(_two_processes, problem_of, case, apart.get(name))
-    for name in sorted(set(apart) - {each.declared.name for each in tested}):
-        reason = f"apart names {name!r}, which is nothing of {plugin.name} that is trained"
-        yield f"{name}: is apart", partial(pytest.fail, reason)
+    for name in sorted(set(apart) - {each.declared.name for each in components}):
+        yield f"{name}: is apart", partial(pytest.fail, f"apart names {name!r}, which is nothing of the plugin that is trained")
+
+
+def _misnamed(plugin: Plugin, remarks: Remarks) -> Iterator[Case]:
+    """Yield a case that fails for each name among the remarks that no component has."""
+    names = {declared.name for components in plugin.components.values() for declared in components}
+    for what in ("settings", "beside", "elsewhere"):
+        for name in sorted(set(getattr(remarks, what)) - names):
+            reason = f"{what} names {name!r}, which {plugin.name} does not declare"
+            yield f"{name}: is of the plugin", partial(pytest.fail, reason)
+
+
+def _skip(reason: str) -> None:
+    if not reason.strip():
+        pytest.fail("elsewhere gives no reason why it can't be tried here")
+    pytest.skip(reason)
 
 
 def _two_processes(problem_of: Callable[[str], str | None], case: str, apart: str | None) -> None:
@@ -152,6 +197,9 @@ def _two_processes(problem_of: Callable[[str], str | None], case: str, apart: st
     pytest.skip(apart)
 
 
+# -- the plugin --------------------------------------------------------------------------------------------------------
+
+
 def _declares_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -162,20 +210,12 @@ def _resolves(declared: Declared) -> None:
     registry().load(declared)
 
 
-def _documented(declared: Declared) -> None:
-    loaded = registry().load(declared)
-    text = "\n".join(cls.__doc__ or "" for cls in getattr(loaded, "__mro__", (loaded,)))
-    missing = [name for name in settings_of(loaded) if name not in CONTEXT and f"{name}:" not in text]
-    assert not missing, f"{declared.target} does not document its settings {missing} under Args:"
-
-
-def _writes_images(declared: Declared) -> None:
-    write = registry().load(declared)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / "deep" / f"{number}.{declared.name}" for number in (1, 3)]
-        for number, path in zip((1, 3), paths, strict=True):
-            write(torch.zeros(2 * number, number, 8, 8), path, columns=2)
-        assert sorted(paths[0].parent.iterdir()) == paths, f"{declared.target} leaves other files than it is to write"
+def _loaded(declared: Declared) -> Any:
+    try:
+        return registry().load(declared)
+    except GancoreError:
+        # The case "resolves" reports it.
+        return None
 
 
 def _has_plan(recipe: str) -> None:
@@ -194,11 +234,3 @@ def _has_plan(recipe: str) -> None:
     found = Registry.discover([*entry_points(group="gancore"), EntryPoint("host", host.__name__, "gancore")])
     noise = {"use": "host/noise", "channels": data.get("channels", 3), "image_size": data.get("image_size", 64)}
     make_plan(read(recipe, found, overrides={"data": noise}), found)
-
-
-def _loaded(declared: Declared) -> Any:
-    try:
-        return registry().load(declared)
-    except GancoreError:
-        # The case "resolves" reports it.
-        return None

@@ -1,0 +1,192 @@
+"""What is asked of a component by itself, beside what its host shows: what it gives, and that it gives the same again."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from gancore import GancoreError
+from gancore.tools import CONTEXT, Registry, load_split, settings_of
+from gancore_testing.checks import steps
+from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registry, plan_of
+
+NUMBER: int = GAME["run"]["batch_size"]
+STEPS = 4
+TOLERANCE = 1e-3
+"""How far an accelerated run may come away: by another order of sums."""
+
+
+def documented(loaded: Any, target: str) -> None:
+    """Each setting stands under ``Args:``."""
+    text = "\n".join(cls.__doc__ or "" for cls in getattr(loaded, "__mro__", (loaded,)))
+    missing = [name for name in settings_of(loaded) if name not in CONTEXT and f"{name}:" not in text]
+    assert not missing, f"{target} does not document its settings {missing} under Args:"
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def loads(table: Table, registry: Registry) -> None:
+    """A data set gives what its `info` says, the same each time, in both splits; where its files are not here, skip."""
+    one, two = (_dataset(table, registry) for _ in range(2))
+    info = one.info
+    assert len(info.class_names) in (0, info.classes), f"info names {len(info.class_names)} of {info.classes} classes"
+    for split in ("train", "test"):
+        images, labels = _there(one, split)
+        again = two.load(split)
+        same = torch.equal(labels, again[1]) and torch.equal(images[:NUMBER], again[0][:NUMBER])
+        assert same, f"the {split} split is another each time that it is loaded"
+
+
+def trains_on(table: Table, registry: Registry) -> None:
+    """Three iterations run on a data set; where its files are not here, skip."""
+    _there(_dataset(table, registry), "train")
+    steps(build_host(table, registry), 3)
+
+
+def _dataset(table: Table, registry: Registry) -> Any:
+    """Return a data set that can tell what is known before an image is read."""
+    with _missing_is_skipped():
+        dataset = plan_of(table, registry).dataset
+        assert dataset.info
+    return dataset
+
+
+@contextlib.contextmanager
+def _missing_is_skipped() -> Iterator[None]:
+    try:
+        yield
+    except GancoreError as error:
+        pytest.skip(f"it is not here: {error}")
+
+
+def _there(dataset: Any, split: str) -> tuple[Tensor, Tensor]:
+    """Return a split, held to what the data set says of it."""
+    with _missing_is_skipped():
+        loaded = dataset.load(split)
+    known = type(type(dataset).__name__, (), {"info": dataset.info, "load": lambda _self, _split: loaded})
+    return load_split(known(), split)
+
+
+def selects(table: Table, registry: Registry) -> None:
+    """A sampler chooses places that there are, the same for a seed, and weights that are frequencies."""
+    run = build_host(table, registry)
+    sampler, labels = run.samplers[LABEL], run.plan.dataset.load("train")[1]
+    chosen = sampler.select(labels, 0)
+    assert chosen.dtype == torch.int64, f"select gives {chosen.dtype}, not int64"
+    assert chosen.ndim == 1, f"select gives the shape {tuple(chosen.shape)}, not one place after another"
+    outside = [place for place in chosen.tolist() if not 0 <= place < len(labels)]
+    assert not outside, f"select gives the places {outside} of {len(labels)}"
+    assert torch.equal(chosen, sampler.select(labels, 0)), "select chooses others for the same seed"
+    weights = sampler.weights(labels[chosen])
+    if weights is not None:
+        assert weights.shape == chosen.shape, f"weights gives the shape {tuple(weights.shape)} for {len(chosen)} labels"
+        sound = bool(weights.isfinite().all()) and float(weights.min()) >= 0 and float(weights.sum()) > 0
+        assert sound, "weights gives what is no frequency: below 0, not finite, or 0 for all"
+
+
+def draws(table: Table, registry: Registry) -> None:
+    """A latent draws z and labels of the right shapes, the same for the same noise, others for other noise, from it alone."""
+    run = build_host(table, registry)
+    assert run.prior is not None
+    random = torch.get_rng_state()
+    one, same, other = (run.prior.draw(NUMBER, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(random, torch.get_rng_state()), "it draws from torch's own random stream; draw from `noise` alone"
+    width = run.recipe.run.latent_dim
+    assert one.z.shape == (NUMBER, width), f"z has the shape {tuple(one.z.shape)}, not {(NUMBER, width)}"
+    assert one.z.isfinite().all(), "z is not finite"
+    assert set(one.codes) == set(run.prior.codes), f"it draws the codes {sorted(one.codes)}, not {sorted(run.prior.codes)}"
+    if len(one.label):  # otherwise core draws them
+        assert one.label.dtype == torch.int64, f"its labels are {one.label.dtype}, not int64"
+        assert one.label.shape == (NUMBER,), f"its labels have the shape {tuple(one.label.shape)}, not {(NUMBER,)}"
+        outside = [label for label in one.label.tolist() if not 0 <= label < run.plan.info.classes]
+        assert not outside, f"it draws the labels {outside}, which there are not"
+    pairs = [(one.z, same.z), (one.label, same.label), *((one.codes[name], same.codes[name]) for name in one.codes)]
+    assert all(torch.equal(a, b) for a, b in pairs), "it draws others from the same noise"
+    assert not torch.equal(one.z, other.z), "it draws the same from other noise"
+
+
+# -- what the mathematics of a run is steered by -----------------------------------------------------------------------
+
+
+def is_pure(table: Table, registry: Registry) -> None:
+    """A schedule is a function of the iteration alone, with finite values."""
+    factor = plan_of(table, registry).factors("optimizers.generator")["lr"]
+    places = (0, 1, 2, 5, 9)
+    forward = [factor(i) for i in places]
+    backward = [factor(i) for i in reversed(places)]
+    assert all(math.isfinite(value) for value in forward), f"at {places} it gives {forward}"
+    assert forward == backward[::-1], f"asked in another order, it gives {backward[::-1]} instead of {forward}"
+
+
+def fools(attack: Any) -> None:
+    """An attack on a classifier gives finite images of the same shape, the same for the same noise, and changes nothing."""
+    classifier = build_host(GAME, host_registry()).networks["classifier"]
+    images = torch.rand((NUMBER, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    label, clean, start = torch.arange(NUMBER) % 4, images.clone(), copy.deepcopy(attack.state_dict())
+    random = torch.get_rng_state()
+
+    def fooled() -> Tensor:
+        attack.load_state_dict(start)
+        crafted: Tensor = attack.fool(images, label, classifier, torch.Generator().manual_seed(0))
+        return crafted.detach()
+
+    one, two = fooled(), fooled()
+    assert one.shape == clean.shape, f"fool gives the shape {tuple(one.shape)}, not {tuple(clean.shape)}"
+    assert one.isfinite().all(), "fool gives what is not finite"
+    assert torch.equal(one, two), "fool gives other images for the same noise"
+    assert torch.equal(random, torch.get_rng_state()), "fool draws from torch's own random stream; draw from `noise` alone"
+    assert torch.equal(images, clean), "fool changes the clean images in place"
+    assert all(parameter.grad is None for parameter in classifier.parameters()), "fool leaves gradients in the classifier"
+
+
+def accelerates(accelerator: Any) -> None:
+    """An accelerated run computes what one without does, but for rounding, and its accelerator says what it is."""
+    plain, fast = (build_host(GAME, host_registry()) for _ in range(2))
+    told: list[str] = []
+    with warnings.catch_warnings():
+        # Compilers import much of torch that torch itself warns of.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        step = accelerator(fast, fast.step, told.append)
+        assert callable(step), f"it returns {step!r}, not a function that runs an iteration"
+        for _ in range(STEPS):
+            step()
+    steps(plain, STEPS)
+    assert told, "it tells nothing; it must tell `on`, or `off: ` and why"
+    wrong = [text for text in told if not text.startswith(("on", "off: "))]
+    assert not wrong, f"it tells {wrong}; it must tell `on`, or `off: ` and why"
+    assert fast.counters() == plain.counters(), f"its counters are {fast.counters()}, and without it {plain.counters()}"
+    pairs = [(name, value.double(), fast.tensors()[name].double()) for name, value in plain.tensors().items()]
+    far = [name for name, a, b in pairs if not torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)]
+    assert not far, f"accelerated, it computes others of {far}"
+
+
+# -- what users see ----------------------------------------------------------------------------------------------------
+
+
+def writes_images(write: Any, suffix: str) -> None:
+    """An image format writes the file that it is asked for and no other, in folders that are missing."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / "deep" / f"{number}.{suffix}" for number in (1, 3)]
+        for number, path in zip((1, 3), paths, strict=True):
+            write(torch.zeros(2 * number, number, 8, 8), path, columns=2)
+        there = sorted(paths[0].parent.iterdir())
+        assert there == paths, f"it leaves {[path.name for path in there]} where it is to write {[path.name for path in paths]}"
+
+
+def shows_help(command: click.Command) -> None:
+    """A command shows its help."""
+    shown = CliRunner().invoke(command, ["--help"])
+    assert shown.exit_code == 0, f"--help ends with status {shown.exit_code}: {shown.output}"
