@@ -53,6 +53,19 @@ SUPERVISED: dict[str, Any] = {
     "optimizers": {"classifier": SGD},
 }
 
+GROUPS: dict[str, Any] = {
+    "samplers": {"groups": {"use": "probe/groups"}},
+    "networks": {"generator": {"use": "probe/group-generator"}, "discriminator": {"use": "probe/group-discriminator"}},
+    "losses": {"spread": {"use": "probe/spread"}},
+}
+ATTRIBUTES: dict[str, Any] = {
+    "data": {"use": "probe/faces"},
+    "latent": {"use": "probe/causal"},
+    "networks": {"generator": {"use": "probe/attribute-generator"}, "causal": {"use": "probe/causal-model"}},
+    "heads": {"adversarial": {"use": "probe/attribute-head"}},
+    "losses": {"cause": {"use": "probe/cause-loss"}},
+}
+
 CASES: dict[str, dict[str, Any]] = {
     "plain": BASE,
     "a term with state": merge(BASE, BALANCE),
@@ -65,6 +78,9 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),
     "attack of its own gradient": merge(BASE, {"attacks": {"sign": {"use": "probe/sign", "epsilon": 0.01}}}),
     "a sampler that sees the whole batch": merge(BASE, {"samplers": {"noisy": {"use": "probe/noisy"}}}),
+    "groups of images": merge(BASE, GROUPS),
+    "attributes of a causal model": merge(BASE, ATTRIBUTES),
+    "labels as in the data": merge(merge(BASE, BALANCE), {"latent": {"use": "standard/normal", "labels": "data"}}),
     "classifier": SUPERVISED,
     "classifier, classes drawn equally often": merge(SUPERVISED, {"samplers": {"even": {"use": "standard/class-balanced"}}}),
 }

@@ -51,6 +51,14 @@ class Sampler(nn.Module):
     blends: Collection[str] = ()
     """Sides that `draw` blends with other images."""
 
+    group: int = 1
+    """Images of one label that core draws as one sample; above 1, `real` and what generators make are (N, k, C, H, W)."""
+
+    @classmethod
+    def selects(cls) -> bool:
+        """Return whether it chooses among the data, as `select` and `weights` do."""
+        return cls.select is not Sampler.select or cls.weights is not Sampler.weights
+
     def reads(self) -> Collection[str]:
         """Return the labels of the sources that `draw` reads; a recipe without one of them is refused."""
         return ()

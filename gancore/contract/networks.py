@@ -16,6 +16,9 @@ class Network(nn.Module):
     frozen_needs_weights: ClassVar[bool] = True
     """Whether a recipe that does not train the network must say where its weights come from."""
 
+    groups: ClassVar[bool] = False
+    """Whether it takes, and a generator makes, groups of images (N, k, C, H, W) where `Sampler.group` draws them."""
+
 
 class Generator(Network):
     """Latent to image.

@@ -25,6 +25,32 @@ Selection = tuple[Tensor, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
 
 
+class Group:
+    """Makes of each image a group of several of its label, the others at random; one that is alone with its label is repeated.
+
+    Args:
+        labels: Labels (N,) or (N, A) of the images.
+        weights: How often each is drawn (N,), or None; one that never is stands in no group.
+        size: Images of a group.
+    """
+
+    def __init__(self, labels: Tensor, weights: Tensor | None, size: int) -> None:
+        kind = labels.unique(dim=0, return_inverse=True)[1]
+        self.kind = kind if weights is None else kind.masked_fill(weights == 0, int(kind.max()) + 1)
+        self.order, self.size = self.kind.argsort(stable=True), size
+        self.counts = self.kind.bincount()
+        self.starts = self.counts.cumsum(0) - self.counts
+        self.rank = self.order.argsort() - self.starts[self.kind]
+
+    def __call__(self, first: Tensor, noise: torch.Generator) -> Tensor:
+        """Map indices (N,) to indices (N, size), of which each row starts with its own."""
+        kind = self.kind[first][:, None]
+        chance = torch.rand((len(first), self.size - 1), generator=noise, dtype=torch.float64)
+        steps = 1 + (chance * (self.counts[kind] - 1)).long()
+        others = self.order[self.starts[kind] + (self.rank[first][:, None] + steps) % self.counts[kind]]
+        return torch.cat([first[:, None], others], 1)
+
+
 class IndexStream:
     """Indices of the images in each batch.
 
@@ -36,9 +62,13 @@ class IndexStream:
         batch_size: Images per batch.
         seed: The run's seed.
         weights: Relative frequency of each image (N,), or None.
+        group: What makes a group of each, or None.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None, group: Group | None = None
+    ) -> None:
+        self.group = group
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
@@ -47,7 +77,11 @@ class IndexStream:
         self._order = lru_cache(maxsize=2)(self._drawn_order)
 
     def indices(self, draw: int) -> Tensor:
-        """Return the indices (batch_size,) int64 of one draw, on the CPU."""
+        """Return the indices (batch_size,), or (batch_size, k) of groups, int64 of one draw, on the CPU."""
+        first = self._first(draw)
+        return first if self.group is None else self.group(first, noise_for("cpu", self.seed, "group", draw, 0))
+
+    def _first(self, draw: int) -> Tensor:
         if self._cumulative is not None:
             return weighted_indices(self._cumulative, self.batch_size, noise_for("cpu", self.seed, "draw", draw, 0))
         epoch, start = divmod(draw * self.batch_size, self.size)
@@ -100,23 +134,24 @@ class ImageStream:
             rows: Those of the batch that are wanted; they are as they would be in the whole.
         """
         whole = computed_on_host(self.indices.indices, draw)
-        indices = whole[rows]
+        indices = whole[rows].flatten()
         local = indices.to(self.device, non_blocking=True)
         images = self.images[local if self.images.device == self.device else indices].to(self.device, non_blocking=True)
-        return to_unit(self._augmented(images, noise, len(whole), rows)), self.labels[local]
+        images, labels = to_unit(self._augmented(images, noise, whole.shape, rows)), self.labels[local]
+        return (images, labels) if whole.ndim == 1 else (images.unflatten(0, (-1, whole.shape[1])), labels[:: whole.shape[1]])
 
-    def _augmented(self, images: Tensor, noise: torch.Generator, whole: int, rows: slice) -> Tensor:
+    def _augmented(self, images: Tensor, noise: torch.Generator, whole: torch.Size, rows: slice) -> Tensor:
         n, _, height, width = images.shape
         padding = self.augmentation.crop_padding
         if padding:
             padded = torch.nn.functional.pad(images, (padding,) * 4)
-            top, left = torch.randint(0, 2 * padding + 1, (2, whole), generator=noise, device=self.device)[:, rows]
+            top, left = torch.randint(0, 2 * padding + 1, (2, *whole), generator=noise, device=self.device)[:, rows].flatten(1)
             vertical = top[:, None, None] + torch.arange(height, device=self.device)[None, :, None]
             horizontal = left[:, None, None] + torch.arange(width, device=self.device)[None, None, :]
             number = torch.arange(n, device=self.device)[:, None, None]
             images = padded[number, :, vertical, horizontal].permute(0, 3, 1, 2)
         if self.augmentation.flip:
-            mirrored = torch.rand(whole, generator=noise, device=self.device)[rows] < 0.5
+            mirrored = torch.rand(whole, generator=noise, device=self.device)[rows].flatten() < 0.5
             images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
         return images
 
@@ -219,7 +254,8 @@ class Batches:
 
     def _stream(self, images: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> ImageStream:
         run = self.plan.recipe.run
-        indices = IndexStream(len(labels), run.batch_size, seed, weights=weights)
+        group = Group(labels, weights, self.plan.group) if self.plan.group > 1 else None
+        indices = IndexStream(len(labels), run.batch_size, seed, weights=weights, group=group)
         return ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
 
     def _check_declared(self, drawn: Drawn) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Collection, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 import attrs
 
 from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, Sampler, settings_of
 from gancore.errors import did_you_mean, listed
+from gancore.plan.groups import of_groups
 from gancore.plan.phases import needs_of, plan_phase, sees_apart
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, scheduled_numbers
 from gancore.plan.vocabulary import RESERVED, SCORED, SEEN, attacked_method, parameters_of
@@ -51,6 +52,7 @@ def of_whole(plan: Plan) -> Iterator[str]:
     yield from _raised(plan)
     yield from _metrics(plan)
     yield from _attributes(plan)
+    yield from of_groups(plan)
 
 
 def _roles(plan: Plan) -> Iterator[str]:
@@ -201,32 +203,21 @@ def _selecting(plan: Plan) -> Iterator[str]:
 
 
 def _attributes(plan: Plan) -> Iterator[str]:
-    """An image has a class, or attributes; where it has these, nothing needs its class."""
+    """An image has a class, or attributes; where it has these, nothing needs its class and takes no attributes."""
     if bool(plan.info.classes) == bool(plan.info.attributes):
         yield f"{plan.recipe.entries['data', 'data'].where} must have classes or attributes, and not both; correct its `info`."
-    tables = (plan.networks, plan.heads, plan.samplers, plan.terms, plan.metrics)
-    optional = [component for component in (plan.latent, plan.attack) if component is not None]
-    for component in [*(each for table in tables for each in table.values()), *optional]:
-        settings = settings_of(component.cls).keys()
-        if plan.info.attributes and "attributes" not in settings and _needs_classes(component, settings):
+    tables = (plan.networks, plan.heads, plan.samplers, plan.terms, plan.metrics, {"": plan.latent}, {"": plan.attack})
+    for component in (each for table in tables for each in table.values() if each is not None and plan.info.attributes):
+        cls, settings = component.cls, settings_of(component.cls).keys()
+        chooses = component.entry.group == "samplers" and cls.selects()
+        methods = [parameters_of(getattr(cls, name)) for name in ("update", "update_real") if hasattr(cls, name)]
+        labels = {need.name for needs in component.methods.values() for need in needs}.union(*methods)
+        needs = chooses or any(name == "labels" or name.endswith("_label") for name in labels)
+        if "attributes" not in settings and (needs or {"classes", "class_counts"} & (settings - component.settings.keys())):
             yield (
                 f"{component.where} needs the class of each image, and the data have {plan.info.attributes} attributes in its "
                 "place; choose one that takes attributes, or data with classes."
             )
-
-
-def _needs_classes(component: Planned[Any, Any], settings: Collection[str]) -> bool:
-    cls = component.cls
-    methods = (getattr(cls, name, None) for name in ("update", "update_real"))
-    names = {name for method in methods if method is not None for name in parameters_of(method)}
-    names |= {need.name for needs in component.methods.values() for need in needs}
-    chooses = (
-        inspect.isclass(cls)
-        and issubclass(cls, Sampler)
-        and (cls.select is not Sampler.select or cls.weights is not Sampler.weights)
-    )
-    asked = {"classes", "class_counts"}.intersection(settings) - component.settings.keys()
-    return bool(asked) or chooses or any(name == "labels" or name.endswith("_label") for name in names)
 
 
 def _codes(plan: Plan) -> Iterator[str]:

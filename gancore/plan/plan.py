@@ -199,6 +199,11 @@ class Plan:
         return {label: sampler.build(self.context) for label, sampler in self.samplers.items() if sampler.keys.of is None}
 
     @property
+    def group(self) -> int:
+        """Images of one sample."""
+        return max((sampler.group for sampler in self.acting.values()), default=1)
+
+    @property
     def further(self) -> tuple[str, ...]:
         """Sides of images that are neither the data's nor generated: those of sources, and what samplers add."""
         return (*self.sources, *(side for sampler in self.acting.values() for side in sampler.adds))

@@ -171,9 +171,12 @@ class Evaluator:
             latents = distributed.own_rows(run.latent(number, "evaluation", settings.seed, start))
             place = start + distributed.own_slice(number).start
             generated = run.generate(latents, settings.weights, images=images, start=place, total=settings.samples)
+            rows = {"labels": latents.label, "z": latents.z, **latents.codes}
+            if run.plan.group > 1:  # Each image of a group counts, with what its group is made from.
+                generated = generated.flatten(0, 1)
+                rows = {name: value.repeat_interleave(run.plan.group, 0) for name, value in rows.items()}
             # Metrics see what a saved image would hold.
-            seen = generated if run.plan.info.continuous else to_unit(to_uint8(generated))
-            yield {"images": seen, "labels": latents.label, "z": latents.z, **latents.codes}
+            yield {"images": generated if run.plan.info.continuous else to_unit(to_uint8(generated)), **rows}
 
     def _feed(self, metrics: Mapping[str, Metric], method: str, batches: Iterable[Mapping[str, Tensor]]) -> None:
         """Give metrics, where there are some, what they ask for, batch by batch."""
@@ -212,7 +215,7 @@ class Evaluator:
             protocol |= {"real_split": settings.split, "real_images": len(self._real[1])}
         if hasattr(metric, "update"):
             weights = settings.weights if run.average is not None else "live"
-            protocol |= {"samples": settings.samples, "sample_seed": settings.seed, "weights": weights}
+            protocol |= {"samples": settings.samples * run.plan.group, "sample_seed": settings.seed, "weights": weights}
             images_as = "float32" if info.continuous else "8 bit"
             labels = "" if run.prior is None else run.batches.labels.distribution(run.prior, info.classes)
             protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": labels}

@@ -89,8 +89,10 @@ def _selects(plan: Plan, label: str, sampler: Any) -> bool:
     if not isinstance(sampler, Mapping) or sampler.get("of") is not None:
         return False
     registry = plan.registry
-    cls = registry.load(registry.component("sampler", str(sampler.get("use")), f"{plan.recipe.name}: samplers.{label}"))
-    return cls.select is not Sampler.select or cls.weights is not Sampler.weights
+    cls: type[Sampler] = registry.load(
+        registry.component("sampler", str(sampler.get("use")), f"{plan.recipe.name}: samplers.{label}")
+    )
+    return cls.selects()
 
 
 def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None]) -> dict[str, Path]:

@@ -37,19 +37,22 @@ def sample(
         GancoreError: A class that the data do not have, or that can't be asked for.
     """
     run.generator(weights)  # refuses a recipe without one
-    drawn = run.latent(number, "samples", seed)
+    group = run.plan.group
+    samples = -(-number // group)
+    drawn = run.latent(samples, "samples", seed)
     assert run.prior is not None
     if run.prior.any_label and run.plan.info.classes:
         wanted = _asked(run, classes) if classes else run.batches.labels.values
-        drawn = attrs.evolve(drawn, label=wanted[torch.arange(number, device=run.device) % len(wanted)])
+        drawn = attrs.evolve(drawn, label=wanted[torch.arange(samples, device=run.device) % len(wanted)])
     elif classes:
         why = "draws latents that go with labels of their own" if run.plan.info.classes else "has data with attributes"
         raise GancoreError(f"{run.recipe.name} {why}, so no class can be asked for.")
     pieces = []
-    for start in range(0, number, 250):
+    for start in range(0, samples, 250):
         rows = slice(start, start + 250)
-        pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=number))
-    return torch.cat(pieces).cpu(), drawn.label.cpu()
+        pieces.append(run.generate(Latents(drawn.z[rows], drawn.label[rows]), weights, start=start, total=samples).cpu())
+    images = torch.cat(pieces)
+    return images.view(-1, *images.shape[-3:])[:number], drawn.label.cpu().repeat_interleave(group, 0)[:number]
 
 
 def _asked(run: Run, classes: Collection[int]) -> Tensor:

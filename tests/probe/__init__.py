@@ -9,6 +9,7 @@ import gancore
 
 PARTS = "tests.probe.parts"
 LABELLED = "tests.probe.labelled"
+GROUPED = "tests.probe.grouped"
 
 
 @gancore.hookimpl
@@ -24,6 +25,7 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("predict", f"{PARTS}:Predict", "Loss of a code of the latent")
     yield gancore.Component("uncertain", f"{PARTS}:Uncertain", "A loss with a learned weight")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
+    yield gancore.Component("spread", f"{GROUPED}:Spread", "Looks at groups")
     yield gancore.Component("attribute-loss", f"{LABELLED}:AttributeLoss", "Attributes of an image")
     yield gancore.Component("class-loss", f"{LABELLED}:ClassLoss", "Reads labels")
     yield gancore.Component("cause-loss", f"{LABELLED}:CauseLoss", "Loss of a causal latent's code")
@@ -41,6 +43,7 @@ def gancore_samplers() -> Iterator[gancore.Component]:
     yield gancore.Component("difference", f"{PARTS}:Difference", "Negatives of some classes, mixed into the fakes")
     yield gancore.Component("pairs", f"{PARTS}:Pairs", "Two images as one sample")
     yield gancore.Component("noisy", f"{PARTS}:Noisy", "Noise on the real images")
+    yield gancore.Component("groups", f"{GROUPED}:Groups", "Images of one label as one sample")
     yield gancore.Component("never", f"{PARTS}:Never", "Never draws a class")
     yield gancore.Component("dim", f"{PARTS}:Dim", "A lossy measurement before D")
 
@@ -87,6 +90,8 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("encoder", f"{PARTS}:Encoder", "Image to latent")
     yield gancore.Component("bounded-generator", f"{PARTS}:BoundedGenerator", "Generator whose weights stay in a ball")
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
+    yield gancore.Component("group-generator", f"{GROUPED}:GroupGenerator", "Makes groups")
+    yield gancore.Component("group-discriminator", f"{GROUPED}:GroupDiscriminator", "Judges groups")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
     yield gancore.Component("attribute-generator", f"{LABELLED}:AttributeGenerator", "Obeys attributes")

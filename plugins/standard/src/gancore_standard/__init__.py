@@ -54,6 +54,7 @@ def gancore_samplers() -> Iterator[Component]:
     yield Component("per-class", "gancore_standard.samplers:PerClass", "k images per class")
     yield Component("class-balanced", "gancore_standard.samplers:ClassBalanced", "Draw every class equally often")
     yield Component("take-classes", "gancore_standard.samplers:TakeClasses", "Keep some classes")
+    yield Component("same-label", "gancore_standard.samplers:SameLabel", "Several images of one label as one sample")
 
 
 @hookimpl

@@ -169,6 +169,20 @@ class TakeClasses(Sampler):
         return torch.isin(labels, torch.tensor(self.keep)).nonzero().flatten()
 
 
+class SameLabel(Sampler):
+    """Draws several images of one label as one sample (N, k, C, H, W); one that is alone with its label is repeated.
+
+    Networks must say that they take such groups; a score counts each image of a generated group.
+
+    Args:
+        size: Images k of a sample: 2 for pairs, 3 for triplets.
+    """
+
+    def __init__(self, *, size: Annotated[int, Range(2)] = 2) -> None:
+        super().__init__()
+        self.group = size
+
+
 def _members(labels: Tensor) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
     """Yield each class that occurs, ascending, with the indices of its images, ascending."""
     array = labels.cpu().numpy()

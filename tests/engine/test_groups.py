@@ -1,0 +1,101 @@
+"""Groups: several images of one label that are one sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from gancore import GancoreError
+from gancore.engine.batches import Group
+from gancore.parallel.randomness import noise_for
+from gancore.training.evaluate import Evaluator
+from gancore.training.sampling import sample
+from tests.hosts import plan_of, run_of, same, steps
+
+GROUPS: dict[str, Any] = {
+    "samplers": {"groups": {"use": "probe/groups", "size": 3}},
+    "networks": {
+        "generator": {"use": "probe/group-generator", "size": 3},
+        "discriminator": {"use": "probe/group-discriminator"},
+    },
+}
+
+
+def test_the_images_of_a_group_are_of_its_label_and_the_first_ones_are_those_without_groups() -> None:
+    run, alone = run_of(GROUPS), run_of()
+    images, labels = run.batches.selection[:2]
+    batch = run.fresh()
+    assert batch.real.shape == (16, 3, 1, 8, 8)
+    assert torch.equal(batch.real[:, 0], alone.fresh().real)
+    pixels = ((batch.real + 1) * 127.5).round().to(torch.uint8)
+    places = (pixels.flatten(3)[:, :, None] == images.flatten(2)[None, None]).all(-1).all(-1).long()
+    assert (places.sum(-1) == 1).all()
+    members = places.argmax(-1)
+    assert (labels[members] == batch.real_label[:, None]).all()
+    assert all(first not in others for first, *others in members.tolist())
+    assert not torch.equal(members, ((run.fresh().real + 1) * 127.5).round())
+
+
+def test_flips_are_of_each_image_of_a_group() -> None:
+    flipped = {"data": {"flip": True}}
+    plain, mirrored = (run_of(GROUPS, table).fresh().real for table in ({}, flipped))
+    same_side = (plain == mirrored).flatten(2).all(-1)
+    assert torch.equal(torch.where(same_side[..., None, None, None], plain, plain.flip(-1)), mirrored)
+    assert 0 < same_side[:, 1:].sum() < same_side[:, 1:].numel()
+
+
+def test_a_game_of_groups_trains_resumes_samples_and_scores() -> None:
+    table = {
+        "losses": {"spread": {"use": "probe/spread"}},
+        "metrics": {"doubled": {"use": "probe/doubled"}},
+        "latent": {"use": "probe/mixture"},
+        "evaluation": {"samples": 20, "batch_size": 8},
+    }
+    whole, first, second = (run_of(GROUPS, table) for _ in range(3))
+    steps(whole, 4)
+    steps(first, 2)
+    second.restore({name: value.detach().clone() for name, value in first.tensors().items()}, first.counters())
+    assert same(whole, steps(second, 2)) == []
+    images, labels = sample(whole, 8)
+    assert images.shape == (8, 1, 8, 8)
+    assert labels.tolist() == [label for label in labels[::3].tolist() for _ in range(3)][:8]
+    assert torch.equal(images[3:6], whole.generate(whole.latent(3, "samples", 0))[1])
+    scores = Evaluator(whole)()
+    assert scores.values == {"doubled/rows": 60, "doubled/agree": 1.0}
+    assert scores.protocols["doubled"]["samples"] == 60
+
+
+def test_one_that_is_alone_with_its_label_is_repeated_and_one_that_is_never_drawn_joins_nobody() -> None:
+    labels = torch.tensor([5, 2, 5, 5, 9, 2])
+    group = Group(labels, None, 3)
+    rows = torch.cat([group(torch.arange(6), noise_for("cpu", seed)) for seed in range(50)]).view(50, 6, 3)
+    assert (labels[rows] == labels[None, :, None]).all()
+    assert (rows[:, 4] == 4).all()
+    assert (rows[:, 0, 1:] != 0).all()
+    assert set(rows[:, 0].flatten().tolist()) == {0, 2, 3}
+    weighted = Group(labels, torch.tensor([1.0, 1, 0, 1, 1, 1]), 2)
+    partners = torch.cat([weighted(torch.tensor([0, 3]), noise_for("cpu", seed)) for seed in range(50)])
+    assert 2 not in partners
+    rows_of_attributes = Group(torch.tensor([[1, 0], [0, 1], [1, 0]]), None, 2)
+    assert rows_of_attributes(torch.tensor([0, 2]), noise_for("cpu", 0)).tolist() == [[0, 2], [2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"networks": {"generator": {"use": "probe/tiny-generator"}}}, "networks.generator (probe/tiny-generator) takes one"),
+        ({"networks": {"discriminator": {"use": "probe/tiny-discriminator"}}}, "networks.discriminator (probe/tiny-disc"),
+        ({"losses": {"penalty": {"use": "standard/gradient-penalty"}}}, "losses.penalty (standard/gradient-penalty) takes one"),
+        ({"samplers": {"noisy": {"use": "probe/noisy"}}}, "samplers.noisy (probe/noisy) takes one image a sample, and"),
+        ({"attacks": {"sign": {"use": "probe/sign"}}}, "attack"),
+        ({"samplers": {"more": {"use": "probe/groups", "size": 2}}}, "samplers.more (probe/groups) can't make a sample of 2"),
+        ({"samplers": {"groups": {"size": 0}}}, "samplers.groups (probe/groups) can't make a sample of 0 images"),
+    ],
+)
+def test_what_takes_single_images_is_refused_beside_groups(table: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(GancoreError) as caught:
+        plan_of(GROUPS, table)
+    assert sentence in str(caught.value)
+    assert len(str(caught.value)) <= 400
