@@ -27,8 +27,9 @@ A parameter with a default is optional: it gets the tensor where the recipe prov
 
 Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``attributes``, ``channels``,
 ``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
-the discriminator), ``batch_size`` (of all processes together), ``iterations`` and ``class_counts`` (training images per
-class, after samplers). A component that names one of them gets it.
+the discriminator), ``batch_size`` (of all processes together), ``iterations``, ``class_counts`` (training images per
+class, after samplers) and ``group_size`` (networks: images of a sample, 1 where no sampler says ``group``). A component
+that names one of them gets it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ CONTEXT = (
     "batch_size",
     "iterations",
     "class_counts",
+    "group_size",
 )
 """Constructor arguments that core supplies where the recipe does not set them."""
 

@@ -132,7 +132,7 @@ class Parts:
         plan, planned = self.plan, self.plan.networks[label]
         on = plan.stands_on if label == DISCRIMINATOR else None
         inputs = {} if on is None else {"channels": self.networks[on].features, "image_size": 1}
-        network = self.make(f"networks.{label}", planned, {**plan.context, **inputs})
+        network = self.make(f"networks.{label}", planned, {**plan.context, "group_size": plan.group, **inputs})
         self._load(network, f"networks.{label}", planned)
         if planned.keys.input_mean is not None and planned.keys.input_std is not None:
             network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.where)

@@ -17,7 +17,7 @@ from tests.hosts import plan_of, run_of, same, steps
 GROUPS: dict[str, Any] = {
     "samplers": {"groups": {"use": "probe/groups", "size": 3}},
     "networks": {
-        "generator": {"use": "probe/group-generator", "size": 3},
+        "generator": {"use": "probe/group-generator"},
         "discriminator": {"use": "probe/group-discriminator"},
     },
 }

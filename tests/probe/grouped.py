@@ -25,10 +25,10 @@ class GroupGenerator(gancore.Generator):
 
     groups = True
 
-    def __init__(self, *, latent_dim: int, channels: int, image_size: int, size: int = 3) -> None:
+    def __init__(self, *, latent_dim: int, channels: int, image_size: int, group_size: int) -> None:
         super().__init__()
-        self.latent_dim, self.shape = latent_dim, (size, channels, image_size, image_size)
-        self.linear = nn.Linear(latent_dim, size * channels * image_size**2)
+        self.latent_dim, self.shape = latent_dim, (group_size, channels, image_size, image_size)
+        self.linear = nn.Linear(latent_dim, group_size * channels * image_size**2)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         return torch.tanh(self.linear(z)).view(-1, *self.shape)
@@ -56,4 +56,4 @@ class Spread(gancore.LossTerm):
     groups = True
 
     def generator(self, *, real: Tensor, fake: Tensor) -> Tensor:
-        return (fake.var(1).mean() - real.var(1).mean()).square()
+        return (gancore.global_mean(fake.var(1).mean()) - gancore.global_mean(real.var(1).mean())).square()

@@ -20,12 +20,13 @@ class TinyGenerator(gancore.Generator):
     """One linear layer and tanh. Labels, classes or attributes, move the latent, though not before the first step."""
 
     frozen_needs_weights = False
+    groups = True
 
-    def __init__(self, *, channels: int, image_size: int, latent_dim: int) -> None:
+    def __init__(self, *, channels: int, image_size: int, latent_dim: int, group_size: int = 1) -> None:
         super().__init__()
         self.latent_dim = latent_dim
-        self.shape = (channels, image_size, image_size)
-        self.linear = nn.Linear(latent_dim, channels * image_size**2)
+        self.shape = (*[group_size] * (group_size > 1), channels, image_size, image_size)
+        self.linear = nn.Linear(latent_dim, group_size * channels * image_size**2)
         self.direction = nn.Parameter(torch.zeros(latent_dim))
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -35,19 +36,20 @@ class TinyGenerator(gancore.Generator):
 
 
 class TinyDiscriminator(gancore.Discriminator):
-    """Two linear layers."""
+    """Two linear layers; of a group the mean of its images' features."""
 
     frozen_needs_weights = False
     features = 8
+    groups = True
 
     def __init__(self, *, channels: int, image_size: int) -> None:
         super().__init__()
         size = channels * image_size**2
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(size, 16), nn.LeakyReLU(0.1), nn.Linear(16, 8), nn.Softplus())
+        self.layers = nn.Sequential(nn.Flatten(-3), nn.Linear(size, 16), nn.LeakyReLU(0.1), nn.Linear(16, 8), nn.Softplus())
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.layers(x)
-        return features
+        return features if x.ndim == 4 else features.mean(1)
 
 
 class TinyClassifier(gancore.Classifier):
