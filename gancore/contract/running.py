@@ -149,6 +149,9 @@ class Metric:
     better: ClassVar[Mapping[str, str]] = {}
     """For each value of `compute`, ``"lower"`` or ``"higher"``, for reports. An instance may have its own."""
 
+    least: int = 1
+    """Fewest images, real ones and generated ones, from which it can be computed. An instance may have its own."""
+
     def reset(self) -> None:
         """Forget the generated images (not the real statistics)."""
         raise NotImplementedError

@@ -32,9 +32,10 @@ def holding(folder: Path) -> Iterator[None]:
         InUse: Another process holds it.
         GancoreError: It is a file, or can't be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise GancoreError(f"{folder} is a file; choose another --out.")
-    absent = [each for each in (folder, *folder.parents) if not each.exists()]
+    with writing(folder, "choose another --out"):
+        if folder.exists() and not folder.is_dir():
+            raise GancoreError(f"{folder} is a file; choose another --out.")
+        absent = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         with _locked(folder):
             yield

@@ -7,6 +7,7 @@ collects the rows in their order and feeds the metrics, so that a score does not
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -77,15 +78,44 @@ class Evaluator:
                 raise GancoreError(
                     f"{run.recipe.name} has no metric {label!r}{did_you_mean(label, planned)} (its metrics: {listed(planned)})."
                 )
-        chosen = {label: metric for label, metric in planned.items() if only is None or label in only}
-        self.metrics: dict[str, Metric] = {k: metric.build(run.parts.context(metric.cls)) for k, metric in chosen.items()}
+        self._chosen = {label: metric for label, metric in planned.items() if only is None or label in only}
+        self._build()
         for label, metric in self._with("prepare").items():
             try:
                 metric.prepare(run)
             except GancoreError as error:
                 raise GancoreError(f"{planned[label].where}: {error}") from error
-        self._seen_real = False
+        self._check_numbers()
         self._heed: Callable[[], None] = lambda: None
+
+    def _build(self) -> None:
+        parts = self.run.parts
+        self.metrics: dict[str, Metric] = {k: each.build(parts.context(each.cls)) for k, each in self._chosen.items()}
+        self._seen_real = False
+
+    def _check_numbers(self) -> None:
+        """Refuse fewer images than a metric needs."""
+        settings = self.run.recipe.evaluation
+        for label, metric in self.metrics.items():
+            where = f"{self._chosen[label].where} needs at least {metric.least} images of each kind"
+            if hasattr(metric, "update") and settings.samples < metric.least:
+                raise GancoreError(f"{where}, and evaluation.samples is {settings.samples}; raise it.")
+            # Rank 0 alone downloads and prepares what is not there yet.
+            if hasattr(metric, "update_real") and (number := distributed.on_rank_zero(self._count_real)) < metric.least:
+                raise GancoreError(f"{where}, and the split {settings.split!r} has {number}; choose another evaluation.split.")
+
+    def _count_real(self) -> int:
+        return len(self._real[1])
+
+    def rehearse(self) -> None:
+        """Give every metric a batch, so that one that can't score this run is refused before the run is trained.
+
+        Raises:
+            GancoreError: A metric refuses what it gets.
+        """
+        self._feed(self._with("update_real"), "update_real", itertools.islice(self._real_batches(), 1))
+        self._feed(self._with("update"), "update", itertools.islice(self._generated(), 1))
+        self._build()
 
     def _with(self, *methods: str) -> dict[str, Any]:
         """Return the metrics that have some methods."""

@@ -95,25 +95,37 @@ def _selects(plan: Plan, label: str, sampler: Any) -> bool:
     return cls.selects()
 
 
-def ensure(plan: Plan, train: Callable[..., Any], announce: Callable[[str], None]) -> dict[str, Path]:
+def ensure(
+    plan: Plan, train: Callable[..., Any], announce: Callable[[str], None], rehearse: Callable[[Recipe], None]
+) -> dict[str, Path]:
     """Return the weights files of everything that other recipes train, training those that are not there yet.
+
+    Before anything is trained, all that will be is rehearsed.
 
     Args:
         plan: The plan that needs them.
         train: Trains a recipe into a folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped.
         announce: Told in one line what is trained.
+        rehearse: Tries a recipe without training it, to refuse at once what can be.
 
     Returns:
         Path of the weights by place in the recipe, e.g. ``networks.classifier``.
     """
+    recipes = {place: training_recipe(plan, place) for place in wanted(plan)}
     paths = {}
     for place, planned in wanted(plan).items():
-        name, recipe = planned.keys.trained_by, training_recipe(plan, place)
-        folder = cache_root() / "trained" / f"{name.replace('/', '-').removesuffix('.toml')}-{recipe.digest}"
+        name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
+        folder = cache_root() / "trained" / f"{name}-{recipes[place].digest}"
         paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
-        # All processes train together, so they must not each look for themselves whether that is needed.
+    # All processes train together, so they must not each look for themselves whether that is needed.
+    missing = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])
+    for recipe in (plan.recipe, *(recipes[place] for place in missing)) if missing else ():
+        rehearse(recipe)
+    for place in missing:
+        name, folder = wanted(plan)[place].keys.trained_by, paths[place].parent.parent
+        # Two places may name one training.
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
             # A run like any other, in its place from the start: what is stopped goes on the next time.
-            train(recipe, out=folder, resume=True)
+            train(recipes[place], out=folder, resume=True)
     return paths

@@ -86,6 +86,8 @@ def _train(
     # Reading the data may fail; nothing has been written yet.
     _ = run.batches.stream, run.batches.sources
     evaluator = Evaluator(run) if run.plan.metrics else None
+    if evaluator is not None and not newest:
+        evaluator.rehearse()
     environment = environment_of(run)
 
     def tell(name: str, status: str) -> None:
@@ -179,7 +181,21 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
         # What has to be downloaded or prepared first is so once, and not by all processes at the same time.
         distributed.on_rank_zero(lambda: _read_images(plan))
     first = partial(train, registry=registry, device=device, progress=progress)
-    return Run(plan, device, prerequisites.ensure(plan, first, progress.announce))
+    rehearsed = partial(rehearse, registry=registry, device=device)
+    return Run(plan, device, prerequisites.ensure(plan, first, progress.announce, rehearsed))
+
+
+def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
+    """Build a run without the networks that it needs trained first, and have it do once what it will do: step, and score.
+
+    Raises:
+        GancoreError: As `train` would, after hours perhaps.
+    """
+    run = Run(make_plan(recipe, registry), device)
+    run.set_schedules()
+    run.take_turns()
+    if run.plan.metrics:
+        Evaluator(run).rehearse()
 
 
 def _read_images(plan: Plan) -> None:

@@ -91,10 +91,10 @@ def test_every_value_carries_its_protocol_and_an_id_that_changes_with_it() -> No
 
 def test_real_statistics_are_computed_once() -> None:
     run = run_of(METRICS)
-    evaluator = Evaluator(run)
     loads: list[str] = []
     load = run.plan.dataset.load
     run.plan.dataset.load = lambda split: (loads.append(split), load(split))[1]  # type: ignore[method-assign, func-returns-value]
+    evaluator = Evaluator(run)
     evaluator()
     evaluator()
     # Of the training images the labels are asked for, which say what the generator may be asked for.

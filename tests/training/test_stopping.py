@@ -261,7 +261,7 @@ def test_what_is_trained_first_lies_in_one_place_whoever_trains_it(cache: Path, 
         raise GancoreError("no more.")
 
     with pytest.raises(GancoreError, match="no more"):
-        ensure(plan_of(table), first, lambda _: None)
+        ensure(plan_of(table), first, lambda _: None, lambda _: None)
     assert folders == [{"out": folders[0]["out"], "resume": True}]
     assert str(os.getpid()) not in folders[0]["out"].name
     assert folders[0]["out"].parent == cache / "trained"

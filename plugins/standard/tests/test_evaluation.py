@@ -85,6 +85,6 @@ def test_a_long_tailed_runs_classes_are_scored_by_group() -> None:
     order = sorted(range(10), key=lambda k: -run.batches.class_counts[k])
     assert values["intra/tail"] == pytest.approx(np.mean([by_class[k] for k in order[-3:]]))
     assert values["intra/medium"] == pytest.approx(np.mean([by_class[k] for k in order[3:7]]))
-    few = run_of(METRICS, intra, {"evaluation": {"samples": 12}})
+    few = run_of(METRICS, intra, {"evaluation": {"samples": 20}})
     with pytest.raises(GancoreError, match=r"class \d has [01] of the generated images; raise evaluation\.samples"):
         Evaluator(few, ["intra"])()

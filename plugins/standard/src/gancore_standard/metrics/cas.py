@@ -50,6 +50,7 @@ class ClassificationAccuracy(Metric):
     """
 
     better: ClassVar[Mapping[str, str]] = {"cas": "higher"}
+    least = 2
 
     def __init__(
         self,

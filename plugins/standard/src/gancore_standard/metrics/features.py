@@ -120,6 +120,8 @@ class FeatureMetric(Metric):
         network: Label of the frozen classifier whose features (N, F) are compared.
     """
 
+    least = 2
+
     collector: ClassVar[type[Any]]
     """Takes in the features of one side, e.g. `FeatureStore`, and knows their ``count`` and ``width``; called with what the
     features are of."""

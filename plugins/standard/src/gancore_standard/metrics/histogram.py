@@ -26,6 +26,7 @@ class ClassHistogram(Metric):
     """
 
     better: ClassVar[Mapping[str, str]] = {"kl": "lower", "distinct_classes": "higher"}
+    least = 2
 
     def __init__(self, *, network: str = "annotator", smoothing: Annotated[float, Range(0)] = 1e-5) -> None:
         self.network = network

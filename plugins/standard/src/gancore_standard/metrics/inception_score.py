@@ -30,6 +30,7 @@ class InceptionScore(Metric):
     def __init__(self, *, network: str = "annotator", splits: Annotated[int, Range(1)] = 10) -> None:
         self.network = network
         self.splits = splits
+        self.least = max(2, splits)
         self.reset()
 
     def reset(self) -> None:

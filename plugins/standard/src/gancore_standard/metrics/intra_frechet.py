@@ -97,6 +97,7 @@ class IntraClassFrechetDistance(FeatureMetric):
         super().__init__(network=network)
         self.classes = classes
         self.occurring = [k for k, count in enumerate(class_counts) if count > 0]
+        self.least = 2 * len(self.occurring)
         self.groups = groups_of([class_counts[k] for k in self.occurring])
 
     def update_real(self, *, features: Tensor, labels: Tensor) -> None:  # type: ignore[override]

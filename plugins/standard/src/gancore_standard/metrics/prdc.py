@@ -69,6 +69,7 @@ class PrecisionRecall(FeatureMetric):
             )
         super().__init__(network=network)
         self.neighbors = neighbors
+        self.least = neighbors + 1
         self.samples = samples
         self._real_radii: Tensor | None = None
 
