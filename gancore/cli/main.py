@@ -44,6 +44,9 @@ class Group(click.Group):
         with unfailing():
             try:
                 return super().invoke(ctx)
+            except click.UsageError as error:
+                error.message = sentence(error)
+                raise
             except (GancoreError, OSError) as error:
                 several = _processes()
                 if several is None or several.first_to_fail():

@@ -15,7 +15,7 @@ from gancore.contract import Attack, Classifier, Factor, Latent, Loop, LossTerm,
 from gancore.engine.batches import Batches
 from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
-from gancore.files import load_weights
+from gancore.files import as_path, load_weights
 from gancore.parallel import derive, distributed, synchronize
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 
@@ -126,7 +126,7 @@ class Parts:
     def _load(self, module: nn.Module, place: str, planned: Planned[Any, Any]) -> None:
         path = self.files.get(place) or planned.keys.weights
         if path:
-            load_weights(module, Path(path).expanduser(), where=planned.where)
+            load_weights(module, as_path(path, f"{planned.where}: weights"), where=planned.where)
 
     def _network(self, label: str) -> Any:
         plan, planned = self.plan, self.plan.networks[label]

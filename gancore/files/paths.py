@@ -27,6 +27,8 @@ def as_path(text: str | os.PathLike[str], what: str) -> Path:
     if str(path).startswith("~"):
         why = "this user has no home folder" if path.parts[0] == "~" else "there is no such user"
         raise GancoreError(f"{what} {shown(written)} is no path: {why}; write the path in full.")
+    if len(path.parts) > 255:  # folders are made and resolved one inside the other
+        raise GancoreError(f"{what} {shown(written)} is no path: it goes through {len(path.parts)} folders; name another.")
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -7,7 +7,6 @@ silently. A broken plugin is isolated here, and fatal when a recipe uses it, wit
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import itertools
@@ -99,10 +98,13 @@ class Broken(Exception):  # noqa: N818 - turned into a plugin's problem
 
 def said(error: BaseException) -> str:
     """Return an error's class and text in one line."""
-    with contextlib.suppress(Exception):  # a stranger's error may have no text
-        if text := plain(" ".join(str(error).split())):
-            return f"{type(error).__name__}: {text}"
-    return type(error).__name__
+    try:
+        text = plain(" ".join(str(error).split()))
+    except (CtrlC, TooLong):
+        raise
+    except BaseException:  # a stranger's error may have no text
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
@@ -206,15 +208,20 @@ def _asked(plugin: Plugin, call: Callable[[], T], what: str, seconds: float = SE
     told: list[str] = []
     try:
         with isolated(told.append, seconds):
-            return call()
-    except CtrlC:
-        raise
+            return _answer(call, what)
     except TooLong as error:
         raise Broken(f"{what} takes longer than {seconds:g} seconds") from error
-    except BaseException as error:
-        raise Broken(f"{what} raised {said(error)}") from error
     finally:
         plugin.warnings.extend(f"{what} {did}, which was undone; tell its author." for did in told)
+
+
+def _answer(call: Callable[[], T], what: str) -> T:
+    try:
+        return call()
+    except (CtrlC, TooLong):
+        raise
+    except BaseException as error:
+        raise Broken(f"{what} raised {said(error)}") from error
 
 
 def _api_warnings(stated: Any) -> Iterator[str]:

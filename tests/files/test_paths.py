@@ -20,6 +20,7 @@ from gancore.files import as_path, cache_root, toml
         ("x" * 300, "File name too long"),
         ("/".join(["x" * 200] * 30), "File name too long"),
         ("a\0b", "embedded null byte"),
+        ("x/" * 1000, "it goes through 1000 folders"),
         ("~nobody-of-this-name/x", "there is no such user"),
     ],
 )

@@ -185,6 +185,9 @@ def numbers(value: Any) -> Value | None:
 
 def _text(path: Path, notes: dict[str, str]) -> str:
     try:
+        if path.exists() and not path.is_file():  # what waits for a writer, or has no end
+            notes[path.name] = f"{path.name} is no file and was passed over."
+            return ""
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"can't be read ({error.strerror})"

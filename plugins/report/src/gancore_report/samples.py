@@ -68,6 +68,8 @@ def _spread(samples: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
 def _picture(path: Path, iteration: int) -> Picture | None:
     """Return a PNG file as a picture, or None where it is damaged."""
     try:
+        if not path.is_file():  # what waits for a writer, or has no end
+            return None
         data = path.read_bytes()
         with warnings.catch_warnings():
             # Pillow warns of pictures that are too large to be decoded safely.
