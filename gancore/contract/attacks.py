@@ -1,13 +1,16 @@
-"""The base class of attacks."""
+"""The base classes of attacks, and of defences against them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from gancore.contract.running import Run
 
 
 class Attack(nn.Module):
@@ -62,3 +65,27 @@ class Attack(nn.Module):
             x: The clean images.
         """
         raise NotImplementedError
+
+
+class Defence(nn.Module):
+    """Stands in front of a trained classifier that is attacked, in evaluation only.
+
+    It says what the attacker sees: ``"bare"``, the classifier alone; ``"substitute"``, the classifier behind `substitute`,
+    which passes gradients where the defence does not; or ``"through"``, the classifier behind `defend` itself.
+    """
+
+    sees: Literal["bare", "substitute", "through"] = "through"
+
+    def prepare(self, run: Run) -> None:
+        """Take what is needed of the run whose classifier is defended, e.g. its generator. Called once."""
+
+    def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        """Return what the classifier gets instead of images `x` (N, C, H, W) in [-1, 1]: images of that shape and range."""
+        raise NotImplementedError
+
+    def substitute(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        """Return what stands for `defend` to the attacker; by default that, with the gradient of doing nothing.
+
+        Athalye et al. 2018 (arXiv:1802.00420), section 4.1: backward pass differentiable approximation.
+        """
+        return self.defend(x.detach(), noise).detach() + (x - x.detach())

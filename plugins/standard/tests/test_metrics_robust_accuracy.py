@@ -26,6 +26,7 @@ CLASSIFIER: dict[str, Any] = {
 }
 FROZEN: dict[str, Any] = {"networks": {"annotator": {"use": "host/classifier"}}}
 HEAD: dict[str, Any] = {
+    "networks": {"generator": {"use": "standard/sndcgan-generator", "width": 0.125, "conditional": True}},
     "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
     "losses": {"classes": {"use": "standard/auxiliary-classifier"}},
 }

@@ -134,6 +134,12 @@ def gancore_metrics() -> Iterator[Component]:
 
 
 @hookimpl
+def gancore_defences() -> Iterator[Component]:
+    """Yield defences of classifiers that are attacked."""
+    yield Component("bit-depth", "gancore_standard.defences:BitDepth", "Rounds pixels to few levels", "arXiv:1704.01155")
+
+
+@hookimpl
 def gancore_image_formats() -> Iterator[Component]:
     """Yield what files of generated images are written as."""
     module, grid = "gancore_standard.image_files", "a grid of images, or a plot of points in the plane"

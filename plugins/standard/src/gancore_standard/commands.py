@@ -16,6 +16,10 @@ from gancore.tools import device_option, path_type, recipe_options
 @click.option(
     "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."
 )
+@click.option(
+    "--defence",
+    help="A defence of `gancore components defence` in front of the classifier; its settings by --set defence.KEY=...",
+)
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting of the attack, e.g. steps=20.")
 @click.option("--classifier", help="A classifier that the run trained, or a head of its discriminator.  [default: the first]")
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Real images to attack.")
@@ -26,6 +30,7 @@ def attack(
     run: Path,
     name: str,
     budgets: str,
+    defence: str | None,
     assignments: tuple[str, ...],
     classifier: str | None,
     samples: int,
@@ -44,14 +49,30 @@ def attack(
     settings = assigned({}, assignments)
     if "epsilon" in settings:
         raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 0.02,0.04,0.08.")
+    guarding = settings.pop("defence", {})
+    if not isinstance(guarding, dict) or (guarding and defence is None):
+        raise GancoreError("--set defence.KEY=VALUE is a setting of a defence; name the defence by --defence.")
     opened = open_run(run, registry(), choose_device(device))
     result = robust_accuracy(
-        opened, name, epsilons, settings=settings, classifier=classifier, samples=samples, split=split, seed=seed
+        opened,
+        name,
+        epsilons,
+        settings=settings,
+        classifier=classifier,
+        samples=samples,
+        split=split,
+        seed=seed,
+        defence=defence,
+        defence_settings=guarding,
     )
     folder = RunFolder.open(run)
     entry = {"iteration": opened.iteration, "natural": result.natural, "accuracy": result.accuracy}
     folder.append(folder.attacks, {**entry, "lipschitz": result.lipschitz, "protocol": result.protocol})
-    click.echo(f"{result.protocol['classifier']}, {result.protocol['images']} images  (protocol {result.protocol['id']})")
+    guard = result.protocol.get("defence")
+    behind = f" behind {guard['use']} (the attacker sees: {guard['sees']})" if guard else ""
+    click.echo(
+        f"{result.protocol['classifier']}{behind}, {result.protocol['images']} images  (protocol {result.protocol['id']})"
+    )
     click.echo(f"  natural        {100 * result.natural:6.2f} %")
     for epsilon, value in result.accuracy.items():
         click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")

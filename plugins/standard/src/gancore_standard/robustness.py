@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore import Attack, Classifier, GancoreError
+from gancore import Attack, Classifier, Defence, GancoreError
 from gancore.tools import (
     DISCRIMINATOR,
     as_images,
@@ -24,15 +24,13 @@ from gancore.tools import (
     noise_for,
     to_unit,
 )
+from gancore_standard.defences import Classify, build_defence, defended, seen
 
 if TYPE_CHECKING:
     from gancore.tools import Registry, Run
 
 WHERE = "gancore attack"
 """Names the place for errors where no recipe does."""
-
-Classify = Callable[[Tensor], Tensor]
-"""Maps images (N, C, H, W) in [-1, 1] to logits (N, K)."""
 
 
 @attrs.frozen
@@ -107,6 +105,8 @@ def classifier_of(run: Run, name: str | None) -> Iterator[tuple[str, Classify, l
     Raises:
         GancoreError: There is none of that name, or the run doesn't train it.
     """
+    if not run.plan.info.classes:
+        raise GancoreError(f"{run.recipe.name} has data with attributes, and an attack needs classes; choose other data.")
     known = classifiers(run)
     check_trained(run, name, known)
     chosen = known[0] if name is None else name
@@ -176,11 +176,12 @@ def attack_batches(
     batches: Iterable[tuple[Tensor, Tensor]],
     attacks: Mapping[str, Attack],
     seed: int,
+    defence: Defence | None = None,
 ) -> tuple[float, dict[str, float], int]:
     """Return natural accuracy, accuracy under each attack, and the number of images.
 
     An image that is misclassified already stays so, and is left out of the attacks. Accuracy under an attack of epsilon 0 is
-    the natural one.
+    the natural one. With a defence all are those of the classifier behind it, whatever the attacker sees.
     """
     total = 0
     natural = 0
@@ -188,7 +189,8 @@ def attack_batches(
     for number, (images, labels) in enumerate(batches):
         total += len(labels)
         with torch.no_grad():
-            correct = classify(images).argmax(1) == labels
+            judge = defended(classify, defence, noise_for(images.device, seed, "defence", number))
+            correct = judge(images).argmax(1) == labels
         natural += int(correct.sum())
         images, labels = images[correct], labels[correct]
         if not len(labels):
@@ -198,9 +200,11 @@ def attack_batches(
                 right[name] += len(labels)
                 continue
             noise = noise_for(images.device, seed, "robustness", name, number)
-            fooled = attack.fool(images, labels, classify, noise)
+            view = seen(classify, defence, noise_for(images.device, seed, "defence", name, number))
+            fooled = attack.fool(images, labels, view, noise)
             with torch.no_grad():
-                right[name] += int((classify(fooled).argmax(1) == labels).sum())
+                judge = defended(classify, defence, noise_for(images.device, seed, "defence", name, number, "judged"))
+                right[name] += int((judge(fooled).argmax(1) == labels).sum())
     if not total:
         raise GancoreError("robust accuracy needs at least one image; raise --samples, or choose another split.")
     return natural / total, {name: count / total for name, count in right.items()}, total
@@ -229,6 +233,8 @@ def robust_accuracy(
     split: str = "test",
     batch_size: int = 250,
     seed: int = 0,
+    defence: str | None = None,
+    defence_settings: Mapping[str, Any] | None = None,
 ) -> Robustness:
     """Attack a classifier of a run on real images.
 
@@ -241,20 +247,23 @@ def robust_accuracy(
         samples: Number of images, drawn evenly from the split; all of them where there are fewer.
         split: Of the recipe's image set.
         batch_size: Images at a time.
-        seed: Of the attack's random starts.
+        seed: Of the attack's random starts, and of a defence's randomness.
+        defence: Name of a defence component that stands in front of the classifier.
+        defence_settings: Its settings.
 
     Raises:
-        GancoreError: There is no such classifier, attack or split, or a setting is wrong.
+        GancoreError: There is no such classifier, attack, defence or split, or a setting is wrong.
     """
     started = time.perf_counter()
     settings = dict(settings or {})
     attacks = {
         f"{e:g}": build_attack(run.plan.registry, attack, settings, run.parts.context(), e).to(run.device) for e in epsilons
     }
+    guard = None if defence is None else build_defence(run, defence, defence_settings or {}, where=WHERE)
     with classifier_of(run, classifier) as (chosen, classify, modules):
         batches = list(_batches(run, split, samples, batch_size))
-        natural, accuracy, number = attack_batches(classify, batches, attacks, seed)
-        lipschitz = local_lipschitz(classify, batches)
+        natural, accuracy, number = attack_batches(classify, batches, attacks, seed, guard)
+        lipschitz = local_lipschitz(seen(classify, guard, noise_for(run.device, seed, "defence", "lipschitz")), batches)
         weights = "+".join(fingerprint(module) for module in modules)
     protocol: dict[str, Any] = {
         "attack": run.plan.registry.component("attack", attack, where=WHERE).full_name,
@@ -265,6 +274,9 @@ def robust_accuracy(
         "seed": seed,
         "precision": run.precision,
     }
+    if defence is not None and guard is not None:
+        full_name = run.plan.registry.component("defence", defence, where=WHERE).full_name
+        protocol["defence"] = {"use": full_name, "settings": dict(defence_settings or {}), "sees": guard.sees}
     protocol = {**identified(protocol), "classifier": chosen, "weights": weights}
     return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from gancore import GancoreError, Metric, Range
+from gancore_standard.defences import build_defence
 from gancore_standard.robustness import build_attack, classifier_of, robust_accuracy
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ class RobustAccuracy(Metric):
         classifier: A classifier that the run trains, or a head of its discriminator with class logits; by default the first.
         samples: Images that are attacked, evenly spread over the split; all of them where there are fewer.
         split: Of the recipe's image set; by default that of the evaluation.
-        seed: Of the attack's random starts.
+        seed: Of the attack's random starts, and of a defence's randomness.
+        defence: Name of a defence component that stands in front of the classifier, e.g. ``standard/bit-depth``; the scores are
+            those of the classifier behind it, and it says what the attacker sees.
+        defence_settings: Its settings, e.g. ``{bits = 2}``.
 
     Raises:
         GancoreError: There is no budget, or one twice, or one that is not finite.
@@ -48,12 +52,18 @@ class RobustAccuracy(Metric):
         samples: Annotated[int, Range(1)] = 1000,
         split: Literal["train", "test"] | None = None,
         seed: Annotated[int, Range(0)] = 0,
+        defence: str | None = None,
+        defence_settings: dict[str, Any] | None = None,
     ) -> None:
         self.names = {f"{epsilon:g}": f"accuracy_{epsilon:g}" for epsilon in epsilons}
         if not epsilons or len(self.names) < len(epsilons) or not all(map(math.isfinite, epsilons)):
             raise GancoreError(f"epsilons must be one or more finite budgets, each once, not {epsilons}.")
         if "epsilon" in (settings or {}):
             raise GancoreError("settings.epsilon would be overridden by each of the epsilons; leave it out.")
+        if defence_settings and defence is None:
+            raise GancoreError("defence_settings are those of a defence; name it by defence, or leave them out.")
+        self.defence = defence
+        self.defence_settings = defence_settings or {}
         self.attack = attack
         self.epsilons = epsilons
         self.settings = settings or {}
@@ -73,6 +83,8 @@ class RobustAccuracy(Metric):
         """
         for epsilon in self.epsilons:
             build_attack(run.plan.registry, self.attack, self.settings, run.parts.context(), epsilon, where=WHERE)
+        if self.defence is not None:
+            build_defence(run, self.defence, self.defence_settings, where=WHERE)
         with classifier_of(run, self.classifier):
             pass
 
@@ -91,6 +103,8 @@ class RobustAccuracy(Metric):
             samples=self.samples,
             split=self.split or run.recipe.evaluation.split,
             seed=self.seed,
+            defence=self.defence,
+            defence_settings=self.defence_settings,
         )
         # Which weights were attacked is what is scored, not how.
         self._protocol = {key: value for key, value in result.protocol.items() if key not in ("id", "classifier", "weights")}
@@ -98,5 +112,5 @@ class RobustAccuracy(Metric):
         return {"natural": result.natural, **accuracies, "lipschitz": result.lipschitz}
 
     def protocol(self) -> dict[str, Any]:
-        """Return the attack with its settings but for the budget, the images, the seed and the precision of the last score."""
+        """Return the attack with its settings but for the budget, the defence, images, seed and precision of the last score."""
         return self._protocol
