@@ -11,6 +11,8 @@ from pathlib import Path
 import gancore_standard
 import pytest
 import torch
+from gancore_standard.robustness import robust_accuracy
+from gancore_testing import host
 
 import gancore
 from gancore.engine.run import Run
@@ -97,6 +99,28 @@ def test_the_latent_and_the_score_of_the_authors_page_are_what_it_says(monkeypat
     assert scores.protocols["learned"]["images"] == 6400
     run.step()
     assert "discriminator/adversarial" in run.losses
+
+
+def test_the_defence_of_the_authors_page_defends_as_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "writing-a-plugin.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Noise" in block]
+    printed = types.ModuleType("printed")
+    exec(f"import torch, gancore\n{code}", printed.__dict__)
+    noise = gancore.Component("noise", "printed:Noise", "x")
+    printed.gancore_defences = gancore.hookimpl(lambda: [noise], specname="gancore_defences")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "printed", printed)
+    table = {
+        "run": GAME["run"],
+        "data": GAME["data"],
+        "loop": {"use": "standard/supervised"},
+        "networks": {"classifier": {"use": "host/classifier"}},
+        "losses": {"loss": {"use": "standard/cross-entropy"}},
+    }
+    plugins = Registry.of({"standard": gancore_standard, "printed": printed, "host": host})
+    run = Run(make_plan(check_table(table, plugins, name="printed"), plugins), CPU)
+    settings = {"defence": "printed/noise", "defence_settings": {"deviation": 0.2}}
+    result = robust_accuracy(run, "host/ascent", [0.1], samples=20, **settings)  # type: ignore[arg-type]
+    assert result.protocol["defence"] == {"use": "printed/noise", "settings": {"deviation": 0.2}, "sees": "through"}
 
 
 def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:

@@ -206,6 +206,17 @@ class Perturbs(gancore.Attack):
         return x + 0 * objective(x).sum()
 
 
+class Blurs(gancore.Defence):
+    """A defence changes what a classifier sees."""
+
+    def prepare(self, run: gancore.Run) -> None:
+        """Nothing is needed of the run."""
+
+    def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        """The images as they are."""
+        return x
+
+
 class Pictures(gancore.Dataset):
     """An image set says what it is before it is read."""
 

@@ -24,6 +24,9 @@ from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registr
 
 NUMBER: int = GAME["run"]["batch_size"]
 STEPS = 4
+VIEWS = ("bare", "substitute", "through")
+"""What an attacker may see of a defence."""
+
 TOLERANCE = 1e-3
 """How far an accelerated run may come away: by another order of sums."""
 
@@ -150,6 +153,28 @@ def fools(attack: Any) -> None:
     assert torch.equal(random, torch.get_rng_state()), "fool draws from torch's own random stream; draw from `noise` alone"
     assert torch.equal(images, clean), "fool changes the clean images in place"
     assert all(parameter.grad is None for parameter in classifier.parameters()), "fool leaves gradients in the classifier"
+
+
+def defends(defence: Any) -> None:
+    """A defence gives images of the same shape and range, the same for the same noise, and what the attacker may see of it."""
+    assert defence.sees in VIEWS, f"sees is {defence.sees!r}, not one of {', '.join(VIEWS)}"
+    defence.eval().prepare(build_host(GAME, host_registry()))
+    images = torch.rand((NUMBER, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    clean, random = images.clone(), torch.get_rng_state()
+    for name in ("defend", *(["substitute"] if defence.sees == "substitute" else [])):
+        leaf = images.clone().requires_grad_()
+        given, again = (getattr(defence, name)(leaf, torch.Generator().manual_seed(0)) for _ in range(2))
+        assert given.shape == clean.shape, f"{name} gives the shape {tuple(given.shape)}, not {tuple(clean.shape)}"
+        assert given.isfinite().all(), f"{name} gives what is not finite"
+        assert torch.equal(given, again), f"{name} gives other images for the same noise"
+        assert torch.equal(leaf, clean), f"{name} changes the images in place"
+        low, high = given.detach().aminmax()
+        assert -1 - TOLERANCE <= low <= high <= 1 + TOLERANCE, (
+            f"{name} gives values from {float(low):g} to {float(high):g}, not in [-1, 1]"
+        )
+        if name == "substitute" or defence.sees == "through":
+            assert given.requires_grad, f"{name} passes no gradient, and the attacker sees {defence.sees!r}"
+    assert torch.equal(random, torch.get_rng_state()), "it draws from torch's own random stream; draw from `noise` alone"
 
 
 def accelerates(accelerator: Any) -> None:

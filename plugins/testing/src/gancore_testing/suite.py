@@ -113,6 +113,8 @@ def _cases_of(component: Tested) -> Iterator[Case]:
         yield component.case("its rows do not depend on each other", networks.rows_of_head)
     elif kind == "attack" and loaded.gradient != "shared":
         yield component.alone("fools a classifier", lambda: alone.fools(component.built()))
+    elif kind == "defence":
+        yield component.alone("defends a classifier", lambda: alone.defends(component.built()))
     elif kind == "accelerator":
         yield component.alone("computes what is computed without it", lambda: alone.accelerates(loaded))
     elif kind == "image-format":
