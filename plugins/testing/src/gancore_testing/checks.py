@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 
 from gancore import GancoreError
@@ -91,9 +92,11 @@ def no_synchronization(table: Table, registry: Registry) -> None:
 
 def weight_zero(table: Table, registry: Registry) -> None:
     """A loss term of weight 0 is the same as none, bit for bit."""
-    absent, zero = (
-        steps(build_host(merge(table, {"losses": {LABEL: change}}), registry), 3) for change in (False, {"weight": 0.0})
-    )
+    try:
+        absent = steps(build_host(merge(table, {"losses": {LABEL: False}}), registry), 3)
+    except GancoreError as error:
+        pytest.skip(f"without it there is nothing to train: {error}")
+    zero = steps(build_host(merge(table, {"losses": {LABEL: {"weight": 0.0}}}), registry), 3)
     assert not bitwise_difference(absent, zero)
 
 

@@ -108,6 +108,11 @@ def is_supervised(cls: type[LossTerm]) -> bool:
     return callable(getattr(cls, "classifier", None)) and not (hasattr(cls, "generator") or hasattr(cls, "discriminator"))
 
 
+def role_of(cls: type[Any]) -> str | None:
+    """Return the role that the host has for a network, if it has one."""
+    return next((role for role, base in ROLES.items() if issubclass(cls, base)), None)
+
+
 def built(cls: Any, own: Table, **context: Any) -> Any:
     """Return a component of its own table and what the host knows for constructors, or what is said here instead."""
     settings = {key: value for key, value in own.items() if key != "use"}
@@ -161,9 +166,15 @@ def _around_loop(cls: Any, own: Table, table: Table) -> Table:
 
 
 def _around_network(cls: Any, own: Table, table: Table) -> Table:
-    role = next((role for role, base in ROLES.items() if issubclass(cls, base)), None)
+    role = role_of(cls)
     if role is None:
-        raise LookupError("the host has roles for generators, discriminators and classifiers alone")
+        labels = [label for label, network in table["networks"].items() if network and network["use"] == own["use"]]
+        if not labels:
+            raise LookupError(
+                "it is no generator, discriminator or classifier; give conformance its place: "
+                f"beside={{{own['use'].partition('/')[2]!r}: {{'networks': {{...}}}}}}"
+            )
+        return {"networks": dict.fromkeys(labels, own)}
     around = merge(SUPERVISED if role == "classifier" else {}, {"networks": {role: own}})
     if table["data"] != GAME["data"]:
         return around

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gancore import Classifier, Discriminator, Generator
 from gancore.tools import Registry, Run
-from gancore_testing.hosting import LABEL, ROLES, Table, build_host
+from gancore_testing.hosting import LABEL, Table, build_host
 
 NUMBER = 6
 """Images that a check takes."""
@@ -23,10 +23,10 @@ Rows = Callable[[slice], Tensor]
 """What some rows of a batch give."""
 
 
-def shapes(table: Table, registry: Registry) -> None:
+def shapes(role: str, table: Table, registry: Registry) -> None:
     """A network gives what its base class says, in shape, type and range."""
     run = build_host(table, registry)
-    network, images = _network(run), _images(run)
+    network, images = run.networks[role], _images(run)
     if isinstance(network, Generator):
         _generates(run, network, images)
     elif isinstance(network, Discriminator):
@@ -57,17 +57,17 @@ def _is(method: str, value: Tensor, shape: tuple[int, ...]) -> None:
     assert value.isfinite().all(), f"{method} gives what is not finite"
 
 
-def rows_in_training(table: Table, registry: Registry) -> None:
+def rows_in_training(role: str, table: Table, registry: Registry) -> None:
     """What a discriminator says of an image in training depends on no other image, unless it declares batch statistics."""
     run = build_host(table, registry)
-    network = _network(run)
+    network = run.networks[role]
     _rows(network, _forward(run, network, _images(run)), training=True)
 
 
-def rows_in_evaluation(table: Table, registry: Registry) -> None:
+def rows_in_evaluation(role: str, table: Table, registry: Registry) -> None:
     """What a network gives for a row in evaluation depends on no other row: samples and scores come in batches of any size."""
     run = build_host(table, registry)
-    network = _network(run)
+    network = run.networks[role]
     _rows(network, _forward(run, network, _images(run)), training=False)
 
 
@@ -112,11 +112,6 @@ def _rows(module: nn.Module, forward: Rows, *, training: bool) -> None:
     apart = float((whole - halves).abs().max()) / max(float(whole.abs().max()), 1e-6)
     remedy = "; declare batch_statistics = True" if training else ""
     assert apart <= TOLERANCE, f"a row depends on the others of its batch (by {apart:.1g} of the largest value){remedy}"
-
-
-def _network(run: Run) -> Any:
-    names = {label: planned.full_name for label, planned in run.plan.networks.items() if label in ROLES}
-    return run.networks[next(label for label, name in names.items() if not name.startswith("host/"))]
 
 
 def _images(run: Run) -> Tensor:

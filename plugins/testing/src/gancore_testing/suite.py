@@ -15,7 +15,7 @@ import pytest
 from gancore import GancoreError
 from gancore.tools import KINDS, Declared, Plugin, Registry, make_plan, read, registry
 from gancore_testing import alone, checks, host, networks, scores
-from gancore_testing.hosting import HOSTED, is_supervised
+from gancore_testing.hosting import HOSTED, is_supervised, role_of
 from gancore_testing.processes import two_processes
 from gancore_testing.tested import Case, Remarks, Tested, tested
 
@@ -132,10 +132,6 @@ BY_KIND = {
     "head": {"gives a row for each image": networks.head_gives},
     "sampler": {"chooses what there is": alone.selects},
     "latent": {"draws from its noise alone": alone.draws},
-    "network": {
-        "gives what its base class says": networks.shapes,
-        "in evaluation its rows do not depend on each other": networks.rows_in_evaluation,
-    },
     "dataset": {"gives what its info says": alone.loads, "trains": alone.trains_on},
     "metric": {
         "scores a run and leaves it as it was": scores.scored,
@@ -155,8 +151,14 @@ def _cases_of_loss(component: Tested) -> Iterator[Case]:
 
 
 def _cases_of_network(component: Tested) -> Iterator[Case]:
-    if hasattr(component.loaded, "hidden_layers") and not component.loaded.batch_statistics:
-        yield component.case("in training its rows do not depend on each other", networks.rows_in_training)
+    role = role_of(component.loaded)
+    if role is None:  # what it gives is its plugin's affair
+        return
+    rows = "its rows do not depend on each other"
+    yield component.case("gives what its base class says", partial(networks.shapes, role))
+    yield component.case(f"in evaluation {rows}", partial(networks.rows_in_evaluation, role))
+    if role == "discriminator" and not component.loaded.batch_statistics:
+        yield component.case(f"in training {rows}", partial(networks.rows_in_training, role))
 
 
 # -- several -----------------------------------------------------------------------------------------------------------
