@@ -73,6 +73,8 @@ CASES: dict[str, dict[str, Any]] = {
     "attack of shared gradient": merge(BASE, FREE),
     "gradient penalty": merge(BASE, PENALTY),
     "a loop with state": merge(BASE, {"loop": {"use": "probe/lookahead", "k": 2}}),
+    "turns in pieces": merge(BASE, {"loop": {"accumulate": 2}}),
+    "more generated images": merge(BASE, {"losses": {"adversarial": {"use": "standard/hinge"}}, "loop": {"generated": 24}}),
     "batch norm": merge(BASE, BATCH_NORM),
     "batch norm and gradient penalty": merge(merge(BASE, BATCH_NORM), PENALTY),
     "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),

@@ -18,6 +18,22 @@ A pure function of the iteration, so that nothing need be saved.
 """
 
 
+class Player(Protocol):
+    """What is trained together in a turn.
+
+    Attributes:
+        name: Its label in the recipe.
+        network: The network.
+        parameters: What its turn trains: its network's, those of the heads that a discriminator carries, and of loss terms.
+        optimizer: Their optimizer.
+    """
+
+    name: str
+    network: Any
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+
 class Run(Protocol):
     """Everything alive in one training, as a `gancore.Loop`, a `gancore.Metric` and an observer may use it.
 
@@ -44,17 +60,28 @@ class Run(Protocol):
     losses: dict[str, Tensor]
 
     @property
-    def players(self) -> Mapping[str, Any]:
-        """The trained networks, each with its ``parameters`` and its ``optimizer``, by recipe label."""
+    def players(self) -> Mapping[str, Player]:
+        """What is trained, by recipe label."""
 
     def fresh(self) -> Any:
         """Draw a new batch: images, labels, latents. Of several processes each gets its rows of what one would draw."""
 
-    def renew(self, batch: Any) -> Any:
-        """Return the batch with the same images and new latents."""
+    def renew(self, batch: Any, number: int | None = None) -> Any:
+        """Return the batch with the same images and new latents: `number` over all processes, by default one for each image.
 
-    def phase(self, player: str, batch: Any) -> None:
-        """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing."""
+        Raises:
+            GancoreError: Another number than of images, and something in the recipe pairs them.
+        """
+
+    def phase(self, player: str, batch: Any, pieces: int = 1) -> None:
+        """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing.
+
+        In several pieces it needs less memory. Their gradients are added before the one step, and are those of the whole batch,
+        but for rounding and for what is drawn for each image (dropout, noise).
+
+        Raises:
+            GancoreError: They would not be: by batch norm, by a term that is no mean over images or observes, and the like.
+        """
 
     def latent(self, number: int, *purpose: str | int) -> Latents:
         """Return latents for so many images, the same whenever they are drawn for the same purpose."""

@@ -15,8 +15,9 @@ from torch.nn.utils import parametrize
 from gancore.contract import Run, Sampler
 from gancore.engine.forwards import as_images, discriminate, generate, run_networks, sufficing
 from gancore.engine.parts import Parts
+from gancore.engine.pieces import as_before, check_pieces
 from gancore.engine.values import Batch, Values
-from gancore.parallel import seed_default, shared_noise
+from gancore.parallel import distributed, seed_default, shared_noise
 from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, Need, PhasePlan, attacked_method
 
 
@@ -52,14 +53,45 @@ class Phase:
         self.viewing = {label: s for label, s in self.parts.samplers.items() if type(s).view is not Sampler.view}
         self.stands_on = self.parts.plan.stands_on
         self.sides = self.parts.plan.sides
+        self.piece = 0
 
-    def __call__(self, batch: Batch) -> None:
-        """Take the player's turn on a batch."""
+    def __call__(self, batch: Batch, pieces: int = 1) -> None:
+        """Take the player's turn on a batch, in so many pieces whose gradients add up to those of the whole."""
         run, player = self.run, self.player
-        # 1. Forget the gradients, and make dropout and the like, which draw from the default generator, a function of the turn.
+        # 1. Forget the gradients.
         player.zero_grad()
-        seed_default(run.device, run.seed, "phase", run.iteration, run.turn, run.rank)
-        with sufficing(run.recipe), run.autocast():
+        *others, last = self.cut(batch, pieces)
+        sums = [self.add_gradients(piece, number, pieces)[2] for number, piece in enumerate(others)]
+        values, leaf, losses = self.add_gradients(last, len(others), pieces)
+        # 9. One step of the optimizer; then terms, attack and average take in what has happened.
+        player.step()
+        with torch.no_grad():
+            self.after_step(values, leaf)
+        losses = (
+            {label: sum((each[label] for each in sums), loss) / pieces for label, loss in losses.items()} if sums else losses
+        )
+        run.losses.update({f"{player.name}/{label}": loss for label, loss in losses.items()})
+
+    def cut(self, batch: Batch, pieces: int) -> list[Batch]:
+        """Return a batch in so many pieces.
+
+        Raises:
+            GancoreError: What the turn computes on the pieces is not what it computes on the whole.
+        """
+        if pieces == 1:
+            return [batch]
+        check_pieces(self.parts, self.plan, batch, pieces)
+        for side, grad in self.plan.generators.items():
+            if not grad:
+                self._generate(side, batch, grad=False)
+        return [distributed.part_of(batch, piece, pieces) for piece in range(pieces)]
+
+    def add_gradients(self, batch: Batch, piece: int, pieces: int) -> tuple[Values, Tensor | None, dict[str, Tensor]]:
+        """Add the gradients of one of so many pieces of a batch; return its tensors, the leaf of an attack, and the losses."""
+        run, player, self.piece = self.run, self.player, piece
+        # Dropout and the like draw from the default generator, which this makes a function of the turn.
+        seed_default(run.device, run.seed, "phase", run.iteration, run.turn, run.rank, *([piece] if piece else []))
+        with as_before(self.parts, piece > 0), sufficing(run.recipe), run.autocast():
             # 2. Generate images.
             values = self.make_images(batch)
             # 3. Perturb what the player shall see.
@@ -77,12 +109,9 @@ class Phase:
         losses = {label: getattr(term, name)(**self.arguments(label, name, values)) for label, term in self.terms.items()}
         total = functools.reduce(operator.add, (self.parts.weights[label] * loss for label, loss in losses.items()))
         # 8. One backward, for this player's parameters, and for images whose perturbation learns from it.
+        total = total if pieces == 1 else total / pieces
         total.backward(inputs=[*player.parameters, *([] if leaf is None else [leaf])])
-        # 9. One step of the optimizer; then terms, attack and average take in what has happened.
-        player.step()
-        with torch.no_grad():
-            self.after_step(values, leaf)
-        run.losses.update({f"{player.name}/{label}": loss.detach() for label, loss in losses.items()})
+        return values, leaf, {label: loss.detach() for label, loss in losses.items()}
 
     def make_images(self, batch: Batch) -> Values:
         """Return the images of every side; the discriminator sees joined ones in the places of as many generated ones."""
@@ -93,7 +122,7 @@ class Phase:
         for side, grad in self.plan.generators.items():
             assert batch.z is not None
             assert batch.fake_label is not None
-            number = len(batch.real) - (len(joined[side][0]) if side in joined else 0)
+            number = len(batch.z) - (len(joined[side][0]) if side in joined else 0)
             # The generator is given the same rows in every turn, for its batch norm sees all of them.
             images[side] = self._generate(side, batch, grad=grad)[:number]
             label = batch.fake_label[:number]
@@ -210,7 +239,7 @@ class Phase:
     def noise(self, *purpose: str) -> torch.Generator:
         """Return a random stream for a component, in this iteration and turn."""
         run = self.run
-        return shared_noise(run.device, run.seed, *purpose, run.iteration, run.turn, 0)
+        return shared_noise(run.device, run.seed, *purpose, run.iteration, run.turn, self.piece)
 
     def arguments(self, label: str, method: str, values: Values) -> dict[str, Any]:
         """Return what a method of a term asks for."""

@@ -21,7 +21,7 @@ from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
 from gancore.engine.state import not_finite, restore_tensors, tensors_of
 from gancore.engine.values import Batch
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, first_line
 from gancore.parallel import collectives, distributed, noise_for
 from gancore.plan import GENERATOR, Plan, plan_phase, planned
 from gancore.recipe import GROUPS, Entry
@@ -95,21 +95,32 @@ class Run:
             self._check_number(whole)
         return self.renew(Batch(**attrs.asdict(drawn, recurse=False), whole=whole))
 
-    def renew(self, batch: Batch) -> Batch:
-        """Return the batch with the same images and new latents."""
+    def renew(self, batch: Batch, number: int | None = None) -> Batch:
+        """Return the batch with the same images and new latents; see `gancore.Run`."""
         if self.prior is None:
             return attrs.evolve(batch, generated={})
-        drawn = self.latent(batch.whole, "latent", self.latents, 0)
+        if number not in (None, batch.whole):
+            self._check_generated(batch, number)
+        drawn = self.latent(number or batch.whole, "latent", self.latents, 0)
         self.latents += 1
         if self.processes > 1:
             drawn = distributed.own_rows(drawn)
         return attrs.evolve(batch, z=drawn.z, fake_label=drawn.label, codes=drawn.codes, generated={})
 
-    def phase(self, player: str, batch: Batch) -> None:
-        """Take a player's turn on a batch. A player none of whose terms is active in this iteration does nothing."""
+    def phase(self, player: str, batch: Batch, pieces: int = 1) -> None:
+        """Take a player's turn on a batch; see `gancore.Run`."""
         phase = self._phase(player)
-        if phase is not None:
-            phase(batch)
+        try:
+            if phase is not None:
+                phase(batch, pieces)
+        except RuntimeError as error:
+            if batch.z is None or len(batch.z) == len(batch.real) or "must match" not in str(error):
+                raise
+            raise GancoreError(
+                f"{self.recipe.name}: the loop asks for {len(batch.z)} generated images beside {len(batch.real)} real "
+                f"ones, and something in the turn of the {player} pairs them ({first_line(error)[:100]}); ask for as "
+                "many, or take it out."
+            ) from error
         self.turn += 1
 
     def latent(self, number: int, *purpose: str | int) -> Latents:
@@ -214,6 +225,16 @@ class Run:
             active = [label for label in self._active[1] if player in self.plan.terms[label].methods]
             self._phases[key] = Phase(self, plan_phase(self.plan, player, active)) if active else None
         return self._phases[key]
+
+    def _check_generated(self, batch: Batch, number: int) -> None:
+        """Refuse another number of generated images than of real ones where the two belong together."""
+        distributed.rows_each(number, f"{self.recipe.name}: the number of images that the loop has generated")
+        translating = any(isinstance(self.networks[label], Translator) for label in self.plan.sides.values())
+        if number < 1 or translating or batch.joined or batch.blended:
+            raise GancoreError(
+                f"{self.recipe.name}: the loop asks for {number} generated images beside {batch.whole} real ones; it must ask "
+                "for at least one, and for as many where they are made of these, or where a sampler joins or blends images."
+            )
 
     def _check_number(self, whole: int) -> None:
         """Refuse a number of images, as samplers leave it, that several processes can't handle as one does."""

@@ -146,18 +146,20 @@ def own_rows(rows: Rows) -> Rows:
     Args:
         rows: A tensor, or a table, a tuple or an attrs instance of some; what else is in it stays as it is.
     """
-    own: Rows = rows if world_size() == 1 else _own(rows)
+    own: Rows = rows if world_size() == 1 else part_of(rows, rank(), world_size())
     return own
 
 
-def _own(rows: Any) -> Any:
+def part_of(rows: Any, part: int, parts: int) -> Any:
+    """Return one of so many parts of rows; see `own_rows`."""
     if isinstance(rows, Tensor):
-        return rows[own_slice(len(rows))]
+        return rows[len(rows) * part // parts : len(rows) * (part + 1) // parts]
     if isinstance(rows, Mapping):
-        return {name: _own(value) for name, value in rows.items()}
+        return {name: part_of(value, part, parts) for name, value in rows.items()}
     if isinstance(rows, tuple):
-        return tuple(map(_own, rows))
-    return attrs.evolve(rows, **_own(attrs.asdict(rows, recurse=False))) if attrs.has(type(rows)) else rows
+        return tuple(part_of(value, part, parts) for value in rows)
+    own = attrs.has(type(rows))
+    return attrs.evolve(rows, **part_of(attrs.asdict(rows, recurse=False), part, parts)) if own else rows
 
 
 def own_slice(number: int) -> slice:

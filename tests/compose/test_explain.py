@@ -22,6 +22,7 @@ def test_it_counts_what_an_iteration_costs() -> None:
     assert "classifier(fake) -> fake_classifier" in text
     assert "+ 10 * balance(fake_classifier)" in text
     assert "forwards     classifier 1, discriminator 3, generator 2" in text
+    assert "backwards    discriminator 4, generator 4" in explain(plan_of({"loop": {"accumulate": 4}}))
     assert "second-order gradient" in explain(plan_of(ABILITIES["R1"]))
     assert "real is perturbed by attacks.free" in explain(plan_of(FREE))
     zero = {"losses": {"balance": {**BALANCE["losses"]["balance"], "weight": 0}}, "networks": BALANCE["networks"]}

@@ -315,11 +315,11 @@ def test_the_default_loop_is_two_phases_written_out() -> None:
             self.calls.append("fresh")
             return "batch"
 
-        def renew(self, batch: str) -> str:
+        def renew(self, batch: str, number: int | None) -> str:
             self.calls.append("renew")
             return batch
 
-        def phase(self, player: str, batch: str) -> None:
+        def phase(self, player: str, batch: str, pieces: int) -> None:
             self.calls.append(player)
 
     from tests.standin.loops import Alternating

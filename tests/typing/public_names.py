@@ -89,7 +89,11 @@ class Replay(gancore.Loop):
         batch = run.fresh()
         for _ in range(2):
             run.phase("discriminator", batch)
-        run.phase("generator", run.renew(batch))
+        run.phase("generator", run.renew(batch, 16), pieces=2)
+        assert_type(run.players["generator"].optimizer, torch.optim.Optimizer)
+        assert_type(run.players["generator"].parameters, list[torch.nn.Parameter])
+        assert_type(run.folder, Path | None)
+        run.renew(batch, "twice")  # type: ignore[arg-type]
         run.phase(batch)  # type: ignore[call-arg]
         assert_type(run.generate(run.latent(8, "replay", run.iteration)), Tensor)
         run.generate(8)  # type: ignore[arg-type]

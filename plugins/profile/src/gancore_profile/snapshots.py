@@ -56,7 +56,8 @@ class Snapshot:
         """Put the run back to it."""
         run = self.run
         for name, tensor in _tensors(run).items():
-            if name in self.values:
+            # What has not changed is not written: that a tensor is written to says that its owner keeps something there.
+            if name in self.values and not torch.equal(tensor, self.values[name]):
                 tensor.copy_(self.values[name])
         for player in run.players.values():
             for number, parameter in enumerate(player.parameters):

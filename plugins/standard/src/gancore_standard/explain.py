@@ -123,23 +123,25 @@ class _Tally:
     def fresh(self) -> object:
         return object()
 
-    def renew(self, _batch: object) -> object:
+    def renew(self, _batch: object, _number: int | None = None) -> object:
         return object()
 
-    def phase(self, player: str, batch: object) -> None:
+    def phase(self, player: str, batch: object, pieces: int = 1) -> None:
         phase = self.phases[player]
-        self.backwards[player] += 1
-        self.attacks += bool(phase.attacked)
+        self.backwards[player] += pieces
+        self.attacks += pieces * bool(phase.attacked)
         for side, grad in phase.generators.items():
             # Images without a graph are made once for a batch, however often it is replayed.
-            self.forwards[self.plan.sides[side]] += grad or (side, batch) not in self.generated
+            self.forwards[self.plan.sides[side]] += pieces * grad or (side, batch) not in self.generated
             if not grad:
                 self.generated.add((side, batch))
-        self.forwards[DISCRIMINATOR] += len(phase.forwards)
-        self.forwards.update(network.network for network in phase.networks)
+        self.forwards[DISCRIMINATOR] += pieces * len(phase.forwards)
+        for network in phase.networks:
+            self.forwards[network.network] += pieces
         if self.plan.stands_on is not None:
             # A blend's other images go through the classifier too.
-            self.forwards[self.plan.stands_on] += sum((":" not in side) + (side in self.blended) for side in phase.views)
+            seen = sum((":" not in side) + (side in self.blended) for side in phase.views)
+            self.forwards[self.plan.stands_on] += pieces * seen
 
 
 def _counts(plan: Plan, phases: Mapping[str, PhasePlan]) -> Iterator[str]:
