@@ -68,7 +68,7 @@ def train(
 @click.option("--out", type=path_type, help="File to write, e.g. x.png or x.npz.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
-    """Write generated images from a run's newest checkpoint, as the ending of the file's name says: mostly a grid."""
+    """Write generated images of a run: a grid, or what the file is named for."""
     try:
         wanted = [int(word) for word in classes.split(",")] if classes else []
     except ValueError:
