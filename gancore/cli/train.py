@@ -68,7 +68,7 @@ def train(
 @click.option("--out", type=path_type, help="File to write, e.g. x.png or x.npz.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
-    """Write generated images of a run: a grid, or what the file is named for."""
+    """Write generated images of a run's newest checkpoint."""
     try:
         wanted = [int(word) for word in classes.split(",")] if classes else []
     except ValueError:
