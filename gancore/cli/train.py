@@ -65,23 +65,34 @@ def train(
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True, help="Averaged or not.")
-@click.option("--out", type=path_type, help="File to write, e.g. x.png or x.npz.  [default: RUN/samples.png]")
+@click.option("--out", type=path_type, help="File, x.png or x.npz, or folder.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
-    """Write generated images of a run's newest checkpoint."""
+    """Write generated images of a run's newest checkpoint.
+
+    The ending of the file's name says what is written, mostly a grid. A name without an ending is a folder, into which each
+    image is written alone, as it is.
+    """
     try:
         wanted = [int(word) for word in classes.split(",")] if classes else []
     except ValueError:
         raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
     from gancore.engine import choose_device
     from gancore.plan import parameters_of
-    from gancore.training import image_format, open_run, sample, shows_labels
+    from gancore.training import image_format, open_run, sample, shows_labels, suffixes
 
     path = out or run / "samples.png"
-    write = image_format(path, registry())
+    alone = path.is_dir() or not path.suffix
+    if path.is_dir() and any(path.iterdir()):
+        raise GancoreError(f"{path} holds other files; name a new folder by --out, or a file such as x.png.")
+    suffix = next(iter(suffixes(registry())), "png")
+    write = image_format(path / f"0.{suffix}" if alone else path, registry())
     opened = open_run(run, registry(), choose_device(device))
     images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
-    write(images, path, **({"labels": labels} if "labels" in parameters_of(write) and shows_labels(opened) else {}))
+    for place, image in enumerate(images.split(1) if alone else ()):
+        write(image, path / f"{place:06d}.{suffix}", columns=0)
+    if not alone:
+        write(images, path, **({"labels": labels} if "labels" in parameters_of(write) and shows_labels(opened) else {}))
     click.echo(f"{number} images are in {path}")
 
 

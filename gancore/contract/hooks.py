@@ -78,9 +78,9 @@ KINDS: dict[str, Kind] = {
     # it says ``on``, or ``off: `` and why; again if that changes.
     "accelerator": Kind("gancore_accelerators"),
     # Each named by the suffix of its files, e.g. ``png``: functions ``(images, path, *, columns=None)`` that write images
-    # (N, C, H, W) in [-1, 1], on the CPU, to one file, `columns` in a row where it is a grid, and make missing folders. They
-    # raise `gancore.GancoreError` where they can't. One with a keyword ``labels`` gets those that a conditional generator was
-    # given, (N,), or (N, A) attributes.
+    # (N, C, H, W) in [-1, 1], on the CPU, to one file, `columns` in a row where it is a grid (0 for one image as it is),
+    # and make missing folders. They raise `gancore.GancoreError` where they can't. One with a keyword ``labels`` gets those
+    # that a conditional generator was given, (N,), or (N, A) attributes.
     "image-format": Kind("gancore_image_formats"),
     # Classes or functions, called with a list of parameters and keyword settings. They give a `torch.optim.Optimizer`, one call
     # of whose `step` takes the one step of a turn. Those of `torch.optim` are there without a plugin.

@@ -54,7 +54,7 @@ class Scores:
     def write(self, folder: RunFolder, iteration: int) -> None:
         """Append the scores of an iteration to a run's folder."""
         entry = {"iteration": iteration, "scores": self.values, "protocols": self.protocols, "better": self.better}
-        folder.append(folder.scores, {**entry, "seconds": round(self.seconds, 2)})
+        folder.append(folder.scores, {**entry, "seconds": round(self.seconds, 4)})
 
 
 def identified(protocol: Mapping[str, Any]) -> dict[str, Any]:

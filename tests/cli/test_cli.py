@@ -155,6 +155,20 @@ def test_a_format_that_asks_for_labels_gets_those_that_the_generator_heeds(
     assert (tmp_path / "x.labels").read_text() == written
 
 
+def test_samples_are_written_one_a_file_into_a_folder(recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--set", "run.iterations=1").exit_code == 0
+    (tmp_path / "v.2").mkdir()
+    for out in ("many/", "v.2"):
+        done = run("sample", "runs/tiny", "--n", 3, "--out", out)
+        assert done.exit_code == 0, done.output
+        files = sorted((tmp_path / out).iterdir())
+        assert [path.name for path in files] == ["000000.png", "000001.png", "000002.png"]
+        assert {path.read_bytes() for path in files} == {b"\x89PNG (1, 1, 8, 8)"}
+    done = run("sample", "runs/tiny", "--n", 3, "--out", "many")
+    assert done.exit_code == 2
+    assert "many holds other files; name a new folder by --out, or a file such as x.png." in done.stderr
+
+
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
     metric = ["--set", "networks.annotator.use=host/classifier", "--set", "metrics.classes.use=class-histogram"]
     metric += ["--set", "evaluation.samples=16"]

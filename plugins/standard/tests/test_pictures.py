@@ -54,6 +54,13 @@ def test_small_images_are_enlarged_until_they_can_be_seen(size: int, shown: int)
     assert grid(torch.zeros(1, 1, size, size), padding=0).size == (shown, shown)
 
 
+def test_one_image_for_other_tools_is_as_it_is() -> None:
+    image = torch.tensor([-1.0, 0.0, 1.0, 0.5]).view(1, 1, 2, 2)
+    assert pixels(grid(image, columns=0))[:, :, 0].tolist() == [[0, 128], [255, 191]]
+    with pytest.raises(GancoreError, match="columns"):
+        grid(image.repeat(2, 1, 1, 1), columns=0)
+
+
 def test_a_huge_grid_is_not_enlarged() -> None:
     assert grid(torch.zeros(1, 1, 1, 1).expand(40_000, 1, 1, 1), padding=0).size == (200, 200)
 
@@ -130,7 +137,7 @@ def test_a_tensor_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
         grid(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("settings", [{"columns": 0}, {"padding": -1}, {"scale": 0}])
+@pytest.mark.parametrize("settings", [{"columns": -1}, {"padding": -1}, {"scale": 0}])
 def test_a_number_out_of_range_is_named(settings: dict[str, int]) -> None:
     ((name, value),) = settings.items()
     with pytest.raises(GancoreError, match=f"{name} of a picture must be . or more, and {value} is not"):

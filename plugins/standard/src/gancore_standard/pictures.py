@@ -34,7 +34,7 @@ def grid(images: Tensor, columns: int | None = None, padding: int = 2, scale: in
 
     Args:
         images: Images (N, C, H, W) in [-1, 1]; values outside are clipped.
-        columns: Images per row; by default the grid is about square.
+        columns: Images per row; by default the grid is about square. 0 is for one image as it is: no padding, no enlargement.
         padding: Pixels around and between images.
         scale: Whole factor of enlargement, by repetition of pixels; by default as much as makes small images visible.
 
@@ -49,6 +49,8 @@ def grid(images: Tensor, columns: int | None = None, padding: int = 2, scale: in
     if tuple(images.shape[1:]) == (2, 1, 1):
         return scatter(images.flatten(1))
     number, channels, height, width = images.shape
+    if columns == 0 and number == 1:
+        columns, padding, scale = 1, 0, 1
     columns = min(_at_least(1, columns, "columns", math.ceil(math.sqrt(number))), number)
     padding = _at_least(0, padding, "padding", 0)
     rows = math.ceil(number / columns)
