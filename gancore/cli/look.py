@@ -50,6 +50,7 @@ def plugins() -> None:
         numbers = {kind: len(declared) for kind, declared in plugin.components.items()}
         numbers |= {"recipe": owners.count(plugin.name)}
         counts = [_counted(number, kind) for kind, number in numbers.items() if number]
+        counts += [f"observes (--track {plugin.name})"] if plugin.observes else []
         state = "broken" if plugin.problem else ", ".join(counts) or "declares nothing"
         say(f"{plugin.name:16} {plugin.distribution} {plugin.version}: {state}")
         for line in filter(None, (plugin.problem, *plugin.warnings)):

@@ -81,13 +81,14 @@ def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
     """Yield what components keep and no checkpoint holds: the component, a name in it, and the value."""
     saved = parts.modules()
     for owner, component in {**{f"network.{label}": network for label, network in parts.networks.items()}, **saved}.items():
-        names = component.state_dict().keys()
-        yield (owner, "the names of its buffers"), [*names]
+        state = component.state_dict()
+        # Not by its name, for a module may give its state other names.
+        held = {tensor.data_ptr() for tensor in state.values()} if owner in saved else ()
+        yield (owner, "the names of its buffers"), [*state]
         for prefix, module in component.named_modules():
             for name, value in _attributes(module, passing=isinstance(component, Network | Head)):
-                full = f"{prefix}.{name}" if prefix else name
-                if owner not in saved or full not in names:
-                    yield (owner, full), value
+                if not (isinstance(value, Tensor) and value.data_ptr() in held):
+                    yield (owner, f"{prefix}.{name}" if prefix else name), value
     for place, factor in parts.factors.items():
         cells = inspect.getclosurevars(factor).nonlocals if inspect.isfunction(factor) else {}
         for name, value in {**getattr(factor, "__dict__", {}), **cells}.items():

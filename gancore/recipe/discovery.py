@@ -91,6 +91,11 @@ class Plugin:
     problem: str | None = None
     warnings: list[str] = attrs.field(factory=list)
 
+    @property
+    def observes(self) -> bool:
+        """Whether it has hooks about runs, so that it may be switched on as an observer."""
+        return any("run" in HOOKS[name] for name in self.hooks)
+
 
 class Broken(Exception):  # noqa: N818 - turned into a plugin's problem
     """Why a plugin is broken."""

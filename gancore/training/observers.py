@@ -6,17 +6,11 @@ import inspect
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
-from gancore.contract import Hooks
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.recipe import Plugin, Registry, said
 
 if TYPE_CHECKING:
     from gancore.engine import Run
-
-OBSERVING = {
-    name for name, hook in vars(Hooks).items() if inspect.isfunction(hook) and "run" in inspect.signature(hook).parameters
-}
-"""The hooks of observers."""
 
 
 def observing(registry: Registry, names: Collection[str], others: Collection[str]) -> list[Plugin]:
@@ -26,13 +20,13 @@ def observing(registry: Registry, names: Collection[str], others: Collection[str
         GancoreError: One is not installed, is broken, or observes nothing.
     """
     plugins = {plugin.name: plugin for plugin in registry.plugins()}
-    able = [plugin.name for plugin in plugins.values() if not plugin.hooks.keys().isdisjoint(OBSERVING)]
+    able = [plugin.name for plugin in plugins.values() if plugin.observes]
     for name in names:
         if name in plugins and plugins[name].problem:
-            raise GancoreError(f"the observer {name!r} can't be used: {plugins[name].problem}")
+            raise GancoreError(f"the observer {shown(name)} can't be used: {plugins[name].problem}")
         if name not in able:
             what = "observes nothing" if name in plugins else "is not installed"
-            raise GancoreError(f"the observer {name!r} {what}{did_you_mean(name, able)}; installed are: {listed(able)}.")
+            raise GancoreError(f"the observer {shown(name)} {what}{did_you_mean(name, able)}; installed are: {listed(able)}.")
     return [plugins[name] for name in dict.fromkeys([*names, *others])]
 
 

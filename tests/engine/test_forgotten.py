@@ -203,6 +203,25 @@ class Harmless(gancore.LossTerm):
         self.count = self.count + 1
 
 
+class Renaming(TinyDiscriminator):
+    """Gives its state other names, and a tensor of its own besides."""
+
+    def __init__(self, *, channels: int, image_size: int) -> None:
+        super().__init__(channels=channels, image_size=image_size)
+        self.norm = nn.BatchNorm1d(16, affine=False)
+        self.seen = torch.zeros(())
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        state = super().state_dict(*args, **options)
+        return {**{f"old.{name}": value for name, value in state.items()}, "seen": self.seen}
+
+    batch_statistics = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.add_(1)
+        return self.norm(super().forward(x))
+
+
 class Showing(TinyDiscriminator):
     """Leaves behind what it computed, for whoever wants to look."""
 
@@ -251,7 +270,7 @@ for _kind, _name in KINDS.items():
     globals()[f"gancore_{_kind}"] = _declares(
         f"gancore_{_kind}",
         keeping=f"Keeping{_name}",
-        **{"loss_terms": {"harmless": "Harmless"}, "networks": {"showing": "Showing"}}.get(_kind, {}),
+        **{"loss_terms": {"harmless": "Harmless"}, "networks": {"showing": "Showing", "renaming": "Renaming"}}.get(_kind, {}),
     )
 gancore_schedules = _declares("gancore_schedules", keeping="keeping_schedule")
 gancore_optimizers = _declares("gancore_optimizers", keeping="KeepingOptimizer")
@@ -318,7 +337,11 @@ def test_a_number_that_a_schedule_sets_is_the_schedules() -> None:
 
 @pytest.mark.parametrize(
     "table",
-    [{"losses": {"harmless": {"use": "forgets/harmless"}}}, {"networks": {"discriminator": {"use": "forgets/showing"}}}],
+    [
+        {"losses": {"harmless": {"use": "forgets/harmless"}}},
+        {"networks": {"discriminator": {"use": "forgets/showing"}}},
+        {"networks": {"discriminator": {"use": "forgets/renaming"}}},
+    ],
 )
 def test_what_is_saved_computed_anew_or_merely_shown_is_not_refused(table: dict[str, Any]) -> None:
     check(table, number=3)

@@ -21,10 +21,11 @@ from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.recipe import Registry
+from gancore.recipe.discovery import HOOKS
 from gancore.recipe.recipe import check_table, identity
 from gancore.testing import host
 from gancore.training import Progress, train
-from gancore.training.observers import OBSERVING, observing
+from gancore.training.observers import observing
 from gancore.training.run_folder import RunFolder, checkpoints
 from gancore.training.stopping import Interrupted
 from tests import probe, standin
@@ -245,4 +246,12 @@ def test_an_observer_is_named_on_the_command_line_or_in_the_environment(
 
 
 def test_every_hook_about_a_run_is_an_observers() -> None:
-    assert sorted(OBSERVING) == sorted(name for name in vars(watching([])) if name.startswith("gancore_"))
+    about_runs = {name for name, gives in HOOKS.items() if "run" in gives}
+    assert about_runs == {name for name in vars(watching([])) if name.startswith("gancore_")}
+
+
+def test_plugins_that_observe_are_listed_with_what_switches_them_on() -> None:
+    with installed(plugins_with(watching([]))):
+        lines = CliRunner().invoke(main, ["plugins"]).output.splitlines()
+    assert [line.split()[0] for line in lines if "--track" in line] == ["watching"]
+    assert any(line.startswith("watching") and line.endswith("observes (--track watching)") for line in lines)

@@ -155,6 +155,8 @@ def test_the_suite_finds_a_loop_that_raises() -> None:
 def test_the_suite_finds_a_loop_that_a_checkpoint_forgets() -> None:
     with pytest.raises(AssertionError, match="keep the state in buffers"):
         resumes(host_of("loop", Forgetful, "careless/forgetful", {}), REGISTRY)
+    with pytest.raises(gancore.GancoreError, match="loop changes done in an iteration"):
+        trains(host_of("loop", Forgetful, "careless/forgetful", {}), REGISTRY)
 
 
 def test_a_loop_of_other_players_has_no_host() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gancore import GancoreError
-from gancore.tools import Registry, Run, Watch, merge
+from gancore.tools import Registry, Run, Unsaved, Watch, merge
 from gancore_testing.hosting import LABEL, Table, build_host
 
 
@@ -66,9 +66,15 @@ class NoSynchronization(Watch):
 
 
 def trains(table: Table, registry: Registry) -> None:
-    """Three iterations run, and leave finite losses and a finite state; or a batch is refused for its size."""
+    """Three iterations run, and leave finite losses and a finite state, all of it in tensors that a checkpoint holds.
+
+    Or a batch is refused for its size.
+    """
     try:
-        run = steps(build_host(table, registry), 3)
+        run = build_host(table, registry)
+        unsaved = Unsaved(run.parts)
+        steps(run, 3)
+        unsaved.check()
     except GancoreError as error:
         if table["run"]["batch_size"] > 1 or "run.batch_size" not in str(error):
             raise
