@@ -9,6 +9,7 @@ from gancore.contract import Discriminator as Discriminator
 from gancore.contract import Drawn as Drawn
 from gancore.contract import Factor as Factor
 from gancore.contract import Generator as Generator
+from gancore.contract import Grouping as Grouping
 from gancore.contract import Head as Head
 from gancore.contract import Latent as Latent
 from gancore.contract import Latents as Latents

@@ -3,6 +3,7 @@ from gancore.contract.attacks import Defence as Defence
 from gancore.contract.data import Dataset as Dataset
 from gancore.contract.data import DatasetInfo as DatasetInfo
 from gancore.contract.data import Drawn as Drawn
+from gancore.contract.data import Grouping as Grouping
 from gancore.contract.data import Sampler as Sampler
 from gancore.contract.data import load_split as load_split
 from gancore.contract.hooks import GANCORE_API as GANCORE_API

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 import torch
@@ -12,6 +12,10 @@ from gancore.errors import GancoreError
 
 # dynamo looks for what attrs' constructor of `Drawn` compares with in this module; without it no sampler's draw compiles.
 NOTHING = attrs.NOTHING
+
+Grouping = Callable[[Tensor, torch.Generator], Tensor]
+"""Maps the indices (N,) int64 of images that are drawn, and noise, to those of each sample (N, k), which has the label of its
+first image. On the CPU."""
 
 
 @attrs.define
@@ -52,7 +56,16 @@ class Sampler(nn.Module):
     """Sides that `draw` blends with other images."""
 
     group: int = 1
-    """Images of one label that core draws as one sample; above 1, `real` and what generators make are (N, k, C, H, W)."""
+    """Images k of one sample; above 1, `real` and what generators make are (N, k, C, H, W), and `grouping` says which."""
+
+    def grouping(self, labels: Tensor, weights: Tensor | None) -> Grouping:
+        """Return what makes samples of images. Called once.
+
+        Args:
+            labels: Labels (N,), or attributes (N, A), of all images that take part.
+            weights: How often each is drawn, relative (N,), or None.
+        """
+        raise NotImplementedError
 
     @classmethod
     def selects(cls) -> bool:

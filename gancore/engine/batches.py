@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from gancore.contract import Drawn, Sampler, load_split
+from gancore.contract import Drawn, Grouping, Sampler, load_split
 from gancore.engine.labels import Labels, weighted_indices
 from gancore.errors import GancoreError, listed
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
@@ -23,32 +23,6 @@ EVERY = slice(None)
 
 Selection = tuple[Tensor, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
-
-
-class Group:
-    """Makes of each image a group of several of its label, the others at random; one that is alone with its label is repeated.
-
-    Args:
-        labels: Labels (N,) or (N, A) of the images.
-        weights: How often each is drawn (N,), or None; one that never is stands in no group.
-        size: Images of a group.
-    """
-
-    def __init__(self, labels: Tensor, weights: Tensor | None, size: int) -> None:
-        kind = labels.unique(dim=0, return_inverse=True)[1]
-        self.kind = kind if weights is None else kind.masked_fill(weights == 0, int(kind.max()) + 1)
-        self.order, self.size = self.kind.argsort(stable=True), size
-        self.counts = self.kind.bincount()
-        self.starts = self.counts.cumsum(0) - self.counts
-        self.rank = self.order.argsort() - self.starts[self.kind]
-
-    def __call__(self, first: Tensor, noise: torch.Generator) -> Tensor:
-        """Map indices (N,) to indices (N, size), of which each row starts with its own."""
-        kind = self.kind[first][:, None]
-        chance = torch.rand((len(first), self.size - 1), generator=noise, dtype=torch.float64)
-        steps = 1 + (chance * (self.counts[kind] - 1)).long()
-        others = self.order[self.starts[kind] + (self.rank[first][:, None] + steps) % self.counts[kind]]
-        return torch.cat([first[:, None], others], 1)
 
 
 class IndexStream:
@@ -66,7 +40,7 @@ class IndexStream:
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None, group: Group | None = None
+        self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None, group: Grouping | None = None
     ) -> None:
         self.group = group
         self.size = size
@@ -254,7 +228,8 @@ class Batches:
 
     def _stream(self, images: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> ImageStream:
         run = self.plan.recipe.run
-        group = Group(labels, weights, self.plan.group) if self.plan.group > 1 else None
+        acting = [self.samplers[label] for label in self.plan.acting]
+        group = next((sampler.grouping(labels, weights) for sampler in acting if sampler.group > 1), None)
         indices = IndexStream(len(labels), run.batch_size, seed, weights=weights, group=group)
         return ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
 

@@ -24,23 +24,23 @@ _SEAL = "gancore-digest"
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a header to a safetensors file, all or nothing: a crash leaves the old file.
 
-    A digest of all of it lies beside the header, and is compared when the file is read.
+    A digest of all of it lies in the header, and is compared when the file is read.
     """
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(header)
-    content = save(plain, metadata={"gancore": text, _SEAL: _digest(plain, text)})
+    # In one text, for safetensors writes several in any order, and the same run shall write the same bytes.
+    content = save(plain, metadata={"gancore": json.dumps({**header, _SEAL: _digest(plain, header)})})
     with replacing(path) as beside:
         beside.write_bytes(content)
 
 
-def _digest(tensors: Mapping[str, Tensor], header: str) -> str:
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """Return what changes when any bit of a file's tensors or header does."""
     pieces = (
         piece
         for name, tensor in sorted(tensors.items())
         for piece in (f"{name}\n{tensor.dtype}{list(tensor.shape)}\n".encode(), raw_bytes(tensor))
     )
-    return digest(itertools.chain([header.encode()], pieces), 32)
+    return digest(itertools.chain([json.dumps(header).encode()], pieces), 32)
 
 
 def raw_bytes(tensor: Tensor) -> bytes:
@@ -75,18 +75,18 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        text = metadata.get("gancore", "{}")
-        header = json.loads(text)
-    except (SafetensorError, OSError, ValueError, RecursionError, RuntimeError, MemoryError) as error:
+        header = dict(json.loads(metadata.get("gancore", "{}")))
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError, RuntimeError, MemoryError) as error:
         if _is_pickled(path):
             raise GancoreError(
                 f"{path} is a file of torch.save, a pickle, which can run code when it is read; convert it to safetensors: "
                 f"gancore convert {shlex.quote(str(path))}"
             ) from error
         raise GancoreError(f"{path} is damaged or no safetensors file ({first_line(error)[:200]}).") from error
-    if sealed and _SEAL not in metadata:
+    seal = header.pop(_SEAL, None)
+    if sealed and seal is None:
         raise GancoreError(f"{path} carries no digest of its content, as older versions and other tools write it.")
-    if _SEAL in metadata and metadata[_SEAL] != _digest(tensors, text):
+    if seal not in (None, _digest(tensors, header)):
         raise GancoreError(f"{path} is damaged: its content is not what its digest says.")
     return tensors, header
 

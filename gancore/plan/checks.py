@@ -198,7 +198,7 @@ def _selecting(plan: Plan) -> Iterator[str]:
                 f"{sampler.where}: of = {of!r} names no source of this recipe{did_you_mean(of, plan.sources)} "
                 f"(its sources: {listed(plan.sources)}); add [sources.{of}]."
             )
-        if of is not None and (sampler.cls.draw is not Sampler.draw or sampler.cls.view is not Sampler.view):
+        if of is not None and any(getattr(sampler.cls, f) is not getattr(Sampler, f) for f in ("draw", "view", "grouping")):
             yield f"{sampler.where} changes drawn batches, so it can't act on the source {of!r} alone; leave out `of`."
 
 

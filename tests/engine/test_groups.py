@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from gancore import GancoreError
-from gancore.engine.batches import Group
-from gancore.parallel.randomness import noise_for
 from gancore.training.evaluate import Evaluator
 from gancore.training.sampling import sample
 from tests.hosts import plan_of, run_of, same, steps
@@ -67,21 +65,6 @@ def test_a_game_of_groups_trains_resumes_samples_and_scores() -> None:
     assert scores.protocols["doubled"]["samples"] == 60
 
 
-def test_one_that_is_alone_with_its_label_is_repeated_and_one_that_is_never_drawn_joins_nobody() -> None:
-    labels = torch.tensor([5, 2, 5, 5, 9, 2])
-    group = Group(labels, None, 3)
-    rows = torch.cat([group(torch.arange(6), noise_for("cpu", seed)) for seed in range(50)]).view(50, 6, 3)
-    assert (labels[rows] == labels[None, :, None]).all()
-    assert (rows[:, 4] == 4).all()
-    assert (rows[:, 0, 1:] != 0).all()
-    assert set(rows[:, 0].flatten().tolist()) == {0, 2, 3}
-    weighted = Group(labels, torch.tensor([1.0, 1, 0, 1, 1, 1]), 2)
-    partners = torch.cat([weighted(torch.tensor([0, 3]), noise_for("cpu", seed)) for seed in range(50)])
-    assert 2 not in partners
-    rows_of_attributes = Group(torch.tensor([[1, 0], [0, 1], [1, 0]]), None, 2)
-    assert rows_of_attributes(torch.tensor([0, 2]), noise_for("cpu", 0)).tolist() == [[0, 2], [2, 0]]
-
-
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
@@ -91,6 +74,7 @@ def test_one_that_is_alone_with_its_label_is_repeated_and_one_that_is_never_draw
         ({"samplers": {"noisy": {"use": "probe/noisy"}}}, "samplers.noisy (probe/noisy) takes one image a sample, and"),
         ({"attacks": {"sign": {"use": "probe/sign"}}}, "attack"),
         ({"samplers": {"more": {"use": "probe/groups", "size": 2}}}, "samplers.more (probe/groups) can't make a sample of 2"),
+        ({"sources": {"other": {}}, "samplers": {"more": {"use": "probe/groups", "of": "other"}}}, "leave out `of`"),
         ({"samplers": {"groups": {"size": 0}}}, "samplers.groups (probe/groups) can't make a sample of 0 images"),
     ],
 )

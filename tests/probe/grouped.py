@@ -19,6 +19,21 @@ class Groups(gancore.Sampler):
         super().__init__()
         self.group = size
 
+    def grouping(self, labels: Tensor, weights: Tensor | None) -> gancore.Grouping:
+        members = [(labels == label).nonzero().flatten() for label in range(int(labels.max()) + 1)]
+
+        def group(first: Tensor, noise: torch.Generator) -> Tensor:
+            rows = []
+            for index in first.tolist():
+                others = members[labels[index]]
+                others = others[others != index]
+                rows.append(
+                    torch.cat([torch.tensor([index]), others[torch.randperm(len(others), generator=noise)[: self.group - 1]]])
+                )
+            return torch.stack(rows)
+
+        return group
+
 
 class GroupGenerator(gancore.Generator):
     """One linear layer to all images of a group."""

@@ -187,6 +187,10 @@ class Mixes(gancore.Sampler):
         """The images as they are."""
         return images
 
+    def grouping(self, labels: Tensor, weights: Tensor | None) -> gancore.Grouping:
+        """Each image twice."""
+        return lambda first, noise: torch.stack([first, first], 1)
+
 
 class Codes(gancore.Latent):
     """A latent with a code of its own."""

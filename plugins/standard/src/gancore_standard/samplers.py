@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gancore import GancoreError, Range, Sampler
+from gancore import GancoreError, Grouping, Range, Sampler
+from gancore_standard.groups import SameLabelGroups
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
 
@@ -181,6 +182,10 @@ class SameLabel(Sampler):
     def __init__(self, *, size: Annotated[int, Range(2)] = 2) -> None:
         super().__init__()
         self.group = size
+
+    def grouping(self, labels: Tensor, weights: Tensor | None) -> Grouping:
+        """Return what makes of each image a group of its label."""
+        return SameLabelGroups(labels, weights, self.group)
 
 
 def _members(labels: Tensor) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
