@@ -188,8 +188,8 @@ class Mixes(gancore.Sampler):
         return images
 
     def grouping(self, labels: Tensor, weights: Tensor | None) -> gancore.Grouping:
-        """Each image twice."""
-        return lambda first, noise: torch.stack([first, first], 1)
+        """Each image beside any other."""
+        return lambda first, noise: torch.stack([first, torch.randint(0, len(labels), first.shape, generator=noise)], 1)
 
 
 class Codes(gancore.Latent):
