@@ -69,6 +69,7 @@ ATTRIBUTES: dict[str, Any] = {
 CASES: dict[str, dict[str, Any]] = {
     "plain": BASE,
     "a term with state": merge(BASE, BALANCE),
+    "a network that starts from the first batch": merge(BASE, {"networks": {"discriminator": {"use": "probe/standardizing"}}}),
     "a term's own parameter": merge(BASE, {"losses": {"learned": {"use": "probe/uncertain"}}}),
     "attack of shared gradient": merge(BASE, FREE),
     "gradient penalty": merge(BASE, PENALTY),

@@ -18,6 +18,7 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
 ``real_<net>``, ``fake_<net>``  output of another network (frozen, or a further player) on ``real`` or ``fake``;
                                 ``real_<net>_features`` its features
 ``iteration``                   0-d int64 tensor, the current iteration
+``player``, ``parameters``      label of the network whose turn it is, and the list of its parameters, heads included
 ``noise``                       a `torch.Generator`, seeded for this component, iteration and turn; what is drawn for each
                                 image is drawn by `gancore.rand` or `gancore.randn`
 ==============================  =====================================================================================
@@ -44,9 +45,9 @@ class LossTerm(nn.Module):
     """One idea of one paper, on any side of the game.
 
     Implement a method named after each player whose loss it enters, usually ``discriminator(self, *, ...)``,
-    ``generator(self, *, ...)``, or both, with keyword-only parameters from the vocabulary. Return a scalar. Core multiplies
-    it by ``weight`` and adds; ``weight``, ``every``, ``start``, ``stop``, ``players`` and ``reads`` belong to every term, and
-    core handles them.
+    ``generator(self, *, ...)``, or both, with keyword-only parameters from the vocabulary. Return a scalar, or a pair of it and
+    a dictionary of tensors, which the term's own `observe` then asks for by their names. Core multiplies it by ``weight`` and
+    adds; ``weight``, ``every``, ``start``, ``stop``, ``players`` and ``reads`` belong to every term, and core handles them.
 
     A term never calls ``backward``, an optimizer, another model, or ``.item()``. Terms commute. Its own ``nn.Parameter`` are
     trained with the player whose loss it enters, by that player's optimizer; where it enters several, with the first of them in
@@ -57,6 +58,8 @@ class LossTerm(nn.Module):
 
     - ``observe(self, *, ...)``: runs without gradient after the step of each player in whose loss the term takes part,
       for statistics kept in buffers.
+    - ``prepare(self, *, player, parameters)``, with either or both: runs once for each player in whose loss the term takes
+      part, when the player is built and before a checkpoint is restored, e.g. to register buffers like its parameters.
     - ``attacked(self, *, ...)``, ``attacked_fake(self, *, ...)``: one value per image (N,); what an attack on the real
       (generated) images that the discriminator or the classifier sees raises. Terms without it take no part in an attack.
     - ``monitor(self) -> dict[str, Tensor]``: small tensors to log, read only when a log line is written.
@@ -65,7 +68,8 @@ class LossTerm(nn.Module):
     """
 
     differentiates: ClassVar[frozenset[str] | set[str]] = frozenset()
-    """Names of views (``real_view``, ``fake_view``, or an extra view) with respect to which the term takes gradients."""
+    """What the term takes gradients with respect to: views (``real_view``, ``fake_view``, or an extra view), or the images of a
+    side before anything is done to them (``real``, ``fake``)."""
 
     mean_over_images: ClassVar[bool] = True
     """Whether it is a mean over the images of each side, or over pairs of a real and a generated one, so that its value for a

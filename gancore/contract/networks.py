@@ -19,6 +19,13 @@ class Network(nn.Module):
     groups: ClassVar[bool] = False
     """Whether it takes, and a generator makes, groups of images (N, k, C, H, W) where `Sampler.group` draws them."""
 
+    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+        """Set parameters and buffers by the images (N, C, H, W) of the first batch, where the network is trained.
+
+        Called once before the first step, in training mode and without gradient; for virtual batch norm and for
+        initialization by data. What is drawn is drawn from `noise`.
+        """
+
 
 class Generator(Network):
     """Latent to image.
@@ -66,7 +73,7 @@ class Discriminator(Network):
     batch_statistics: ClassVar[bool] = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map images (N, C, H, W) to features (N, F)."""
+        """Map images (N, C, H, W) to features (N, F). One whose signature has ``label`` is given labels (N,) as well."""
         raise NotImplementedError
 
     def hidden_layers(self) -> Sequence[nn.Module]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gancore.engine.forwards import evaluating, generate
 from gancore.engine.parts import Parts
 from gancore.errors import GancoreError
-from gancore.plan import DISCRIMINATOR, needs_of
+from gancore.plan import DISCRIMINATOR, SEEN, needs_of
 
 
 class _Watched(Tensor):
@@ -45,6 +45,8 @@ def check_labels(parts: Parts) -> None:
         for head, module in heads.items():
             features = zeros(2, parts.networks[DISCRIMINATOR].features)
             judging += [plan.heads[head].where] if _sees(module, partial(module, features), label) else []
+        if parts.sees_labels and any(need.kind in ("head", *SEEN) and need.side == side for _, need in asked):
+            judging.append(plan.networks[DISCRIMINATOR].where)
         network = parts.networks[name]
         if judging and not _sees(network, partial(generate, network, z, images=images), label):
             raise GancoreError(

@@ -72,14 +72,14 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
     discriminator = parts.networks[DISCRIMINATOR]
     sizes = [len(values.view[side]) for side in sides]
     x = values.view[sides[0]] if len(sides) == 1 else _joined_views(values, sides, parts.plan.recipe.name)
+    label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[side] for side in sides])
     with torch.set_grad_enabled(forward.grad), recorded(discriminator, forward.activations) as hidden:
-        features = discriminator(x)
+        features = discriminator(x, label) if parts.sees_labels else discriminator(x)
         pieces = dict(zip(sides, features.split(sizes), strict=True))
         for name, wanted in forward.heads.items():
             head = parts.heads[name]
             # What looks at its batch sees one side at a time, as it does in a turn that needs no other.
             if tuple(wanted) == tuple(sides) and not head.batch_statistics:
-                label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[side] for side in sides])
                 outputs = head(features, label).float().split(sizes)
             else:
                 outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)

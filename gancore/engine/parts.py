@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,7 @@ class Parts:
         prior: What draws the latents; None without a generator.
         networks: Every network by recipe label.
         heads: The discriminator's heads.
+        sees_labels: Whether its backbone takes labels.
         attack: The attack, if any.
         loop: The update rule.
         terms: The loss terms.
@@ -67,6 +70,8 @@ class Parts:
             # Past `nn.Module`, in whose state a network of the recipe would stand twice.
             self.prior.__dict__["read"] = self.networks[self.prior.network]
         self.heads = self._heads()
+        forward = None if DISCRIMINATOR not in self.networks else self.networks[DISCRIMINATOR].forward
+        self.sees_labels = forward is not None and "label" in inspect.signature(forward).parameters
         self.attack: Attack | None = None if plan.attack is None else self.make("attack", plan.attack)
         self.loop: Loop = self.make("loop", plan.loop)
         self.terms: dict[str, LossTerm] = {label: self.make(f"losses.{label}", term) for label, term in plan.terms.items()}
@@ -77,6 +82,12 @@ class Parts:
             if f"losses.{label}.weight" in plan.schedules
         }
         self.players = {name: self._player(name) for name in plan.players}
+        with torch.no_grad():
+            for player, (label, planned) in itertools.product(self.players.values(), plan.terms.items()):
+                if {player.name, "prepare"} <= planned.methods.keys():
+                    known = {"player": player.name, "parameters": player.weights}
+                    term: Any = self.terms[label]
+                    term.prepare(**{need.name: known[need.name] for need in planned.methods["prepare"]})
         ema = plan.recipe.ema
         self.average = None
         if ema is not None:

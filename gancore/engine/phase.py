@@ -17,8 +17,9 @@ from gancore.engine.forwards import as_images, discriminate, generate, run_netwo
 from gancore.engine.parts import Parts
 from gancore.engine.pieces import as_before, check_pieces
 from gancore.engine.values import Batch, Values
+from gancore.errors import GancoreError
 from gancore.parallel import distributed, seed_default, shared_noise
-from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, Need, PhasePlan, attacked_method
+from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, attacked_method, parameters_of
 
 
 class Turn(Run, Protocol):
@@ -67,9 +68,8 @@ class Phase:
         player.step()
         with torch.no_grad():
             self.after_step(values, leaf)
-        losses = (
-            {label: sum((each[label] for each in sums), loss) / pieces for label, loss in losses.items()} if sums else losses
-        )
+        if sums:
+            losses = {label: sum((each[label] for each in sums), loss) / pieces for label, loss in losses.items()}
         run.losses.update({f"{player.name}/{label}": loss for label, loss in losses.items()})
 
     def cut(self, batch: Batch, pieces: int) -> list[Batch]:
@@ -106,7 +106,7 @@ class Phase:
                     run_networks(self.parts, self.plan, values)
         # 7. Add the weighted losses.
         name = player.name
-        losses = {label: getattr(term, name)(**self.arguments(label, name, values)) for label, term in self.terms.items()}
+        losses = {label: self.loss(label, getattr(term, name), values) for label, term in self.terms.items()}
         total = functools.reduce(operator.add, (self.parts.weights[label] * loss for label, loss in losses.items()))
         # 8. One backward, for this player's parameters, and for images whose perturbation learns from it.
         total = total if pieces == 1 else total / pieces
@@ -118,7 +118,8 @@ class Phase:
         joined = batch.joined if self.plan.player == DISCRIMINATOR else {}
         images = {"real": batch.real, **{side: pair[0] for side, pair in batch.sides.items()}}
         labels = {"real": batch.real_label, **{side: pair[1] for side, pair in batch.sides.items()}}
-        fixed = {"real_label": batch.real_label, "z": batch.z, "fake_label": batch.fake_label, **batch.codes}
+        turn = {"iteration": self.run.iteration_tensor, "player": self.plan.player, "parameters": self.player.weights}
+        fixed = {"real_label": batch.real_label, "z": batch.z, "fake_label": batch.fake_label, **batch.codes, **turn}
         for side, grad in self.plan.generators.items():
             assert batch.z is not None
             assert batch.fake_label is not None
@@ -130,6 +131,7 @@ class Phase:
             if side == "fake":
                 latents = {"z": batch.z, **batch.codes}
                 fixed |= {**{name: value[:number] for name, value in latents.items()}, "fake_label": labels[side]}
+        images |= {side: images[side].detach().requires_grad_() for side in self.plan.image_leaves}
         return Values(fixed, images, labels, {side: pair[0] for side, pair in joined.items()}, batch.blended)
 
     def _generate(self, side: str, batch: Batch, *, grad: bool) -> Tensor:
@@ -247,21 +249,23 @@ class Phase:
         for need in self.needs[label][method]:
             if need.kind == "noise":
                 arguments[need.name] = self.noise("loss", label, method)
-            elif need.kind == "iteration":
-                arguments[need.name] = self.run.iteration_tensor
+            elif need.kind == "kept" and need.key not in values.kept:
+                if parameters_of(getattr(self.terms[label], method))[need.name]:
+                    raise GancoreError(
+                        f"{self.parts.plan.terms[label].where} asks for {need.name!r} in its {method}, which neither the "
+                        f"recipe nor its loss of the {self.plan.player} gives; its author must return it, or give a default."
+                    )
             else:
-                value = getattr(values, need.kind)[need.key]
-                arguments[need.name] = self._generated(value, need, values) if label in self.plan.apart else value
+                arguments[need.name] = values.of(need, apart=label in self.plan.apart)
         return arguments
 
-    @staticmethod
-    def _generated(value: Any, need: Need, values: Values) -> Any:
-        """Return the rows of a side without those of the images that are joined to it."""
-        side = "fake" if need.label == "fake_label" else need.side
-        if side not in values.joined or need.kind in ("images", "network", "embedding"):
-            return value
-        number = len(values.images[side])
-        return [layer[:number] for layer in value] if isinstance(value, list) else value[:number]
+    def loss(self, label: str, method: Callable[..., Any], values: Values) -> Tensor:
+        """Return a term's loss; what comes with it is for the term's own `observe`."""
+        outcome = method(**self.arguments(label, self.plan.player, values))
+        loss: Tensor
+        loss, kept = outcome if isinstance(outcome, tuple) else (outcome, {})
+        values.kept.update({(label, name): value.detach() for name, value in kept.items()})
+        return loss
 
     def after_step(self, values: Values, leaf: Tensor | None) -> None:
         """Let terms project and observe, the attack learn from the gradient that reached its images, the average go on."""

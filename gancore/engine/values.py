@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 from torch import Tensor
 
 from gancore.contract import Drawn
+from gancore.plan import Need
 
 
 @attrs.define
@@ -34,7 +36,7 @@ class Values:
     """The vocabulary's tensors of one phase, by what they are.
 
     Attributes:
-        batch: What the phase starts from, by name; ``fake_label`` covers joined images too.
+        batch: What the phase starts from, by name, and what is known of the turn; ``fake_label`` covers joined images too.
         images: Images (N, C, H, W) of each side, as they are.
         label: Labels (N,) of each side, as the discriminator sees it.
         joined: Images that the discriminator sees after a side's own, as if they were of it.
@@ -47,9 +49,10 @@ class Values:
         preactivations: Their inputs.
         network: Outputs of other networks, by network and side.
         embedding: Their features, by network and side.
+        kept: What losses hand over beside their values, by term and name.
     """
 
-    batch: dict[str, Tensor | None]
+    batch: dict[str, Any]
     images: dict[str, Tensor]
     label: dict[str, Tensor]
     joined: Mapping[str, Tensor]
@@ -62,3 +65,12 @@ class Values:
     preactivations: dict[str, list[Tensor]] = attrs.field(factory=dict)
     network: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     embedding: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
+    kept: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
+
+    def of(self, need: Need, *, apart: bool) -> Any:
+        """Return what a need stands for; `apart`: without the rows of images that are joined to its side."""
+        value, side = getattr(self, need.kind)[need.key], "fake" if need.label == "fake_label" else need.side
+        if not apart or side not in self.joined or need.kind in ("images", "network", "embedding"):
+            return value
+        number = len(self.images[side])
+        return [layer[:number] for layer in value] if isinstance(value, list) else value[:number]

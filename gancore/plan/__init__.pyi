@@ -10,5 +10,6 @@ from gancore.plan.plan import Need as Need
 from gancore.plan.plan import Plan as Plan
 from gancore.plan.plan import Planned as Planned
 from gancore.plan.plan import scheduled_numbers as scheduled_numbers
+from gancore.plan.vocabulary import SEEN as SEEN
 from gancore.plan.vocabulary import attacked_method as attacked_method
 from gancore.plan.vocabulary import parameters_of as parameters_of

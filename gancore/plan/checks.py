@@ -15,7 +15,7 @@ import attrs
 from gancore.contract import Classifier, DatasetInfo, Discriminator, Generator, Sampler, settings_of
 from gancore.errors import did_you_mean, listed
 from gancore.plan.groups import of_groups
-from gancore.plan.phases import needs_of, plan_phase, sees_apart
+from gancore.plan.phases import plan_phase
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, scheduled_numbers
 from gancore.plan.vocabulary import RESERVED, SCORED, SEEN, attacked_method, parameters_of
 
@@ -48,7 +48,6 @@ def of_whole(plan: Plan) -> Iterator[str]:
             yield f"{plan.recipe.name}: no loss term trains the {player}; add one under [losses] with a weight other than 0."
     if plan.recipe.ema is not None and GENERATOR not in plan.players:
         yield f"{plan.recipe.name}: [ema] averages the generator, but the loop trains {listed(plan.players)}; set ema = false."
-    yield from _rows(plan)
     yield from _raised(plan)
     yield from _metrics(plan)
     yield from _attributes(plan)
@@ -232,30 +231,6 @@ def _codes(plan: Plan) -> Iterator[str]:
                 f"{plan.latent.where} has a code called {name!r}, a name that is taken here or not of lower-case letters and "
                 "digits; rename what the recipe calls so, or the code."
             )
-
-
-def _rows(plan: Plan) -> Iterator[str]:
-    """A term that is no mean over images, or is about latents, sees the rows that its author means."""
-    for term in plan.terms.values():
-        asked = {need.label for needs in term.methods.values() for need in needs if need.kind == "batch"} & {"z", *plan.codes}
-        side = term.keys.reads.get("fake")
-        if side not in (None, *plan.sides) and (asked or not term.cls.mean_over_images):
-            why = f"asks for {listed(asked)}" if asked else "is no mean over the images of a side"
-            yield f"{term.where} {why}, so it can't read {side!r}, which no generator makes, as fake; choose another loss."
-        if DISCRIMINATOR not in term.methods:
-            continue
-        apart = sees_apart(plan, term, DISCRIMINATOR)
-        for side in {need.side for need in needs_of(term, DISCRIMINATOR)} & plan.joined.keys():
-            if not (apart or term.cls.mean_over_images):
-                yield (
-                    f"{term.where} is no mean over the images of a side, and {plan.joined[side]} joins further images to "
-                    f'{side!r}; leave one of them out, or the term out of the discriminator\'s loss: players = ["generator"].'
-                )
-            if apart and any(need.side == side for need in term.methods["differentiates"]):
-                yield (
-                    f"{term.where} differentiates all that the discriminator sees of {side!r}, and asks for what the images "
-                    f"that {plan.joined[side]} joins to it do not have; leave one of them out."
-                )
 
 
 def _raised(plan: Plan) -> Iterator[str]:

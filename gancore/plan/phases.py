@@ -46,6 +46,7 @@ class PhasePlan:
         generators: Sides whose images are generated -> whether the graph is kept.
         views: Sides that the discriminator sees.
         leaves: Views that become leaves, because a term or an attack differentiates them.
+        image_leaves: Sides whose images, before anything is done to them, become leaves for a term.
         forwards: The discriminator's forwards.
         networks: Forwards of further networks.
         terms: Labels of the terms that are summed.
@@ -57,6 +58,7 @@ class PhasePlan:
     generators: dict[str, bool]
     views: tuple[str, ...]
     leaves: frozenset[str]
+    image_leaves: frozenset[str]
     forwards: tuple[Forward, ...]
     networks: tuple[NetworkForward, ...]
     terms: tuple[str, ...]
@@ -72,7 +74,7 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
     """
     terms = [plan.terms[label] for label in sorted(active) if player in plan.terms[label].methods]
     needs = [need for term in terms for need in needs_of(term, player)]
-    differentiated = _through_d(needs) & {need.side for term in terms for need in term.methods["differentiates"]}
+    differentiated = _through_d(needs) & _differentiated(terms, "view", "images")
     attacked = _attacked(plan, player, terms, needs)
     gradient = plan.attack.cls.gradient if plan.attack is not None and attacked else None
     if gradient == "own":
@@ -96,7 +98,8 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
         player=player,
         generators=generators,
         views=_ordered(viewed, plan),
-        leaves=frozenset(differentiated - trained | shared),
+        leaves=frozenset(_differentiated(terms, "view") & viewed - trained | shared),
+        image_leaves=frozenset(_differentiated(terms, "images") & viewed - trained),
         forwards=tuple(_forwards(plan, needs, graphs, differentiated)),
         networks=tuple(
             NetworkForward(label, side, grad=label == player or side in trained, embedding=(label, side) in embedded)
@@ -110,10 +113,8 @@ def plan_phase(plan: Plan, player: str, active: Collection[str]) -> PhasePlan:
 
 def sees_apart(plan: Plan, term: Term, player: str) -> bool:
     """Return whether a term asks for what joined images have not: latents, images as generated, what networks say of them."""
-    if player != DISCRIMINATOR or player not in term.methods:
-        return False
     latent = {"z", *plan.codes}
-    return any(
+    return player == DISCRIMINATOR and any(
         need.label in latent
         if need.kind == "batch"
         else need.kind in ("images", "network", "embedding") and need.side in plan.joined
@@ -123,10 +124,17 @@ def sees_apart(plan: Plan, term: Term, player: str) -> bool:
 
 def needs_of(term: Term, player: str) -> tuple[Need, ...]:
     """Return what a term needs in a player's turn: for its loss, for what it observes after it, and for its extra views."""
+    if player not in term.methods:
+        return ()
     needs = (*term.methods[player], *term.methods.get("observe", ()))
     sides = {need.side for need in term.methods[player]}
     views = [method for view, method in term.cls.extra_views.items() if extra_side(term.label, view) in sides]
     return (*needs, *(need for method in views for need in term.methods[method]))
+
+
+def _differentiated(terms: Iterable[Term], *kinds: str) -> set[str]:
+    """Return the sides whose views or images terms differentiate."""
+    return {need.side for term in terms for need in term.methods["differentiates"] if need.kind in kinds}
 
 
 def _through_d(needs: Iterable[Need]) -> set[str]:

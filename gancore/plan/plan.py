@@ -36,7 +36,7 @@ GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 
 Seen = Literal["view", "features", "activations", "preactivations"]
-Kind = Literal["batch", "images", "label", Seen, "head", "network", "embedding", "noise", "iteration"]
+Kind = Literal["batch", "images", "label", Seen, "head", "network", "embedding", "noise", "kept"]
 
 C = TypeVar("C")
 K = TypeVar("K")
@@ -62,7 +62,7 @@ class Need:
 
     @key.default
     def _key(self) -> str | tuple[str, str]:
-        return (self.label, self.side) if self.kind in ("head", "network", "embedding") else self.side or self.label
+        return (self.label, self.side) if self.kind in ("head", "network", "embedding", "kept") else self.side or self.label
 
 
 @attrs.frozen

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Mapping
 import attrs
 
 from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.plan.phases import needs_of, sees_apart
 from gancore.plan.plan import DISCRIMINATOR, GENERATOR, Need, Plan, Term
-from gancore.plan.vocabulary import SIDES, attacked_method, parameters_of, split, vocabulary
+from gancore.plan.vocabulary import RESERVED, SIDES, attacked_method, parameters_of, split, vocabulary
 
 
 def with_needs(term: Term, plan: Plan) -> Term:
@@ -20,23 +21,41 @@ def with_needs(term: Term, plan: Plan) -> Term:
     cls, players = term.cls, _players(term, plan)
     attacked = [attacked_method(side) for side in (plan.attack.keys.sides if plan.attack is not None else ())]
     methods = [*players, *cls.extra_views.values()]
-    methods += [name for name in ("observe", *attacked) if callable(getattr(cls, name, None))]
+    methods += [name for name in ("observe", "prepare", *attacked) if callable(getattr(cls, name, None))]
     names = vocabulary(plan, term)
     parameters = {method: parameters_of(getattr(cls, method)) for method in methods}
+    # Before the first turn there is nothing else, and after it what the losses have kept.
+    has = {"prepare": {name: names[name] for name in ("player", "parameters")}}
+    has["observe"] = {**_kept(term, parameters.get("observe", ()), plan), **names}
     for method, own in parameters.items():
         for name, required in own.items():
-            if required and name not in names:
-                _refuse_missing(term, method, name, names, plan)
-    needs = {method: tuple(names[name] for name in own if name in names) for method, own in parameters.items()}
+            if required and name not in has.get(method, names):
+                _refuse_missing(term, method, name, has.get(method, names), plan)
+    needs = {
+        method: tuple(n for name, n in has.get(method, names).items() if name in own) for method, own in parameters.items()
+    }
     _check_reads(term, {name for own in parameters.values() for name in own})
     _check_sides(term, players, needs, plan)
     for method in attacked:
         _check_attacked(term, method, needs.get(method, ()), plan)
-    views = {name: need for name, need in names.items() if need.kind == "view"}
+    views = {name: need for name, need in names.items() if need.kind in ("view", "images")}
     for view in cls.differentiates:
         if view not in views:
             raise GancoreError(f"{term.where} differentiates {view!r}, which is no view; it may name {listed(views)}.")
-    return attrs.evolve(term, methods={**needs, "differentiates": tuple(views[view] for view in sorted(cls.differentiates))})
+        if views[view].kind == "images" and plan.attack is not None and views[view].side in plan.attack.keys.sides:
+            raise GancoreError(
+                f"{term.where} differentiates the images {view!r}, and the discriminator sees what {plan.attack.where} makes "
+                f"of them; it may differentiate {view}_view."
+            )
+    term = attrs.evolve(term, methods={**needs, "differentiates": tuple(views[view] for view in sorted(cls.differentiates))})
+    _check_rows(term, plan)
+    return term
+
+
+def _kept(term: Term, observed: Iterable[str], plan: Plan) -> dict[str, Need]:
+    """Return what a term's losses hand to its `observe` themselves: names that no side and no recipe could have."""
+    sides = (*SIDES, *plan.sides, *plan.further, *term.cls.extra_views, *RESERVED)
+    return {name: Need(name, "kept", name, term.label) for name in observed if split(name)[0] not in sides}
 
 
 def _players(term: Term, plan: Plan) -> list[str]:
@@ -108,12 +127,32 @@ def _check_sides(term: Term, players: Iterable[str], needs: Mapping[str, Iterabl
             )
 
 
+def _check_rows(term: Term, plan: Plan) -> None:
+    """Refuse a term that is about generated images alone where others would stand among them or in their place."""
+    latents = {need.label for needs in term.methods.values() for need in needs} & {"z", *plan.codes}
+    why = f"asks for {listed(latents)}" if latents else "is no mean over the images of a side"
+    side = term.keys.reads.get("fake")
+    if side not in (None, *plan.sides) and (latents or not term.cls.mean_over_images):
+        raise GancoreError(
+            f"{term.where} {why}, so it can't read {side!r}, which no generator makes, as fake; choose another loss."
+        )
+    apart = sees_apart(plan, term, DISCRIMINATOR)
+    for side in {need.side for need in needs_of(term, DISCRIMINATOR)} & plan.joined.keys():
+        differentiates = any((need.kind, need.side) == ("view", side) for need in term.methods["differentiates"])
+        if differentiates if apart else not term.cls.mean_over_images:
+            why = "differentiates what D sees, and asks for what generated images alone have" if apart else why
+            raise GancoreError(
+                f"{term.where} {why}, and {plan.joined[side]} joins further images to {side!r} in the discriminator's turn; "
+                'leave one of them out, or the term out of that turn: players = ["generator"].'
+            )
+
+
 def _check_attacked(term: Term, method: str, needs: Iterable[Need], plan: Plan) -> None:
     """Refuse what an attack does not compute: it passes images through its target alone, again and again."""
     target = plan.target
     for need in needs:
         own = need.kind in ("head", "features") if target == DISCRIMINATOR else need.kind == "network" and need.label == target
-        if not own and need.kind not in ("batch", "images", "noise", "iteration"):
+        if not own and need.kind not in ("batch", "images", "noise"):
             raise GancoreError(
                 f"{term.where} asks for {need.name!r} in its {method}, which an attack on the {target} does not compute; "
                 "it may ask for the target's own outputs, images and labels."

@@ -22,7 +22,10 @@ SEEN: tuple[Seen, ...] = ("view", "features", "activations", "preactivations")
 SCORED = ("images", "labels", "logits", "features")
 """What a metric may ask for of images; of generated ones also for ``z`` and codes."""
 
-RESERVED = ("real", "fake", "noise", "iteration", "z")
+TURN = ("iteration", "player", "parameters")
+"""Names of what is known of a turn."""
+
+RESERVED = ("real", "fake", "noise", "z", *TURN)
 """Names that mean the same in every recipe."""
 
 
@@ -59,7 +62,7 @@ def vocabulary(plan: Plan, term: Term | None = None) -> dict[str, Need]:
         term: The term that asks, with views of its own and sides, networks and heads that it has others read for.
     """
     reads = {} if term is None else term.keys.reads
-    needs = [Need("noise", "noise"), Need("iteration", "iteration")]
+    needs = [Need("noise", "noise"), *(Need(name, "batch", label=name) for name in TURN)]
     if GENERATOR in plan.networks:
         needs += [Need(code, "batch", label=code) for code in ("z", *plan.codes)]
     sides = _by_name(("real", *plan.sides, *plan.further), {name: side for name, side in reads.items() if name in SIDES})
@@ -99,3 +102,9 @@ def _of_discriminator(plan: Plan, name: str, side: str, reads: Mapping[str, str]
             yield Need(f"{name}_{head}", "head", side, label)
         for what in SEEN:
             yield Need(f"{name}_{what}", what, side)
+        for read, label in reads.items():
+            for what in SEEN:
+                if what == label or (what, label) == ("features", DISCRIMINATOR):
+                    yield Need(f"{name}_{read}", what, side)
+            if label in (*plan.heads, DISCRIMINATOR):
+                yield Need(f"{name}_{read}_features", "features", side)

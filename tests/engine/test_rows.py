@@ -254,7 +254,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"sources": {"avoid": {}}, **term("recover", players=["discriminator"], reads={"fake": "avoid"})},
         "recover .* asks for z, so it can't read 'avoid'",
     ),
-    "a gradient at all images beside latents": ({**JOINED, **term("steep")}, "differentiates all that the discriminator sees"),
+    "a gradient at all images beside latents": ({**JOINED, **term("steep")}, "differentiates what D sees, and asks for"),
 }
 
 

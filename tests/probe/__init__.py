@@ -92,6 +92,7 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("tiny-generator", f"{PARTS}:TinyGenerator", "One linear layer")
     yield gancore.Component("group-generator", f"{GROUPED}:GroupGenerator", "Makes groups")
     yield gancore.Component("group-discriminator", f"{GROUPED}:GroupDiscriminator", "Judges groups")
+    yield gancore.Component("standardizing", f"{PARTS}:Standardizing", "Starts from the first batch")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
     yield gancore.Component("attribute-generator", f"{LABELLED}:AttributeGenerator", "Obeys attributes")

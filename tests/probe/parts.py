@@ -518,3 +518,19 @@ class TinyDiscriminator(gancore.Discriminator):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
+
+
+class Standardizing(TinyDiscriminator):
+    """Centers images by the first batch, and scales them by a parameter that starts from it."""
+
+    def __init__(self, *, channels: int, image_size: int) -> None:
+        super().__init__(channels=channels, image_size=image_size)
+        self.register_buffer("center", torch.zeros(()))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+        self.center.copy_(real.mean() + 0.1 * torch.rand((), generator=noise))
+        self.scale.copy_(1 / real.std())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - self.center) * self.scale)
