@@ -120,8 +120,8 @@ class Run(Protocol):
 class Loop(nn.Module):
     """An update rule: ordinary Python that says which phases run, on which batches. It knows phases, never terms.
 
-    What it remembers from one iteration to the next lies in its buffers, which are saved and restored. What it keeps elsewhere,
-    e.g. as a number, a checkpoint would forget, so that a training refuses it.
+    What it remembers from one iteration to the next lies in its buffers, or is a number, a list or a table of numbers among its
+    attributes: those are saved and restored. Anything else a checkpoint would forget, so that a training refuses it.
 
     Attributes:
         players: The networks that are trained, by recipe label. Every other network of a recipe is frozen.

@@ -1,7 +1,8 @@
-"""What a checkpoint would forget: state that components keep elsewhere than in the tensors that it holds."""
+"""What components keep elsewhere than in tensors: numbers, which a checkpoint holds too, and what it would forget."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 import random
 from collections import deque
@@ -20,41 +21,83 @@ from gancore.errors import GancoreError
 OF_TORCH = frozenset(vars(nn.Module()))
 """What every module keeps; its tensors are looked at themselves."""
 
+MOST_NUMBERS = 10_000
+"""In one list or table of a checkpoint's."""
+
 
 class Unsaved:
-    """What the components of a run keep outside of its checkpoints, as it was when this was made."""
+    """What the components of a run keep outside of its tensors, as it was when this was made."""
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         # Nothing that is compared by its place in memory may be freed, or another object could come to lie there.
         self._held: list[Any] = []
-        self._before = {place: self._content(value) for place, value in _values(parts)}
+        self._before = {place: self._content(value, self._held) for place, value in _values(parts)}
+        owners = self._modules()
+        self._first = {place: copy.deepcopy(v) for place, v in _values(parts) if place[0] in owners and _plain(v)}
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the numbers, and the lists and tables of numbers, that components have changed, by component and name."""
+        changed = ((place, value) for place, value in self._changed() if place in self._first and _plain(value))
+        return {"/".join(place): copy.deepcopy(value) for place, value in changed}
+
+    def restore(self, numbers: Mapping[str, Any]) -> None:
+        """Go back to what `numbers` returned.
+
+        Raises:
+            GancoreError: No component keeps such a number.
+        """
+        modules = self._modules()
+        first = {"/".join(place): value for place, value in self._first.items()}
+        for name, value in {**{name: first[name] for name in self.numbers()}, **numbers}.items():
+            if name not in first or not _plain(value):
+                raise GancoreError(f"the checkpoint does not fit this recipe: no component keeps a number {name[:200]!r}.")
+            owner, _, full = name.partition("/")
+            prefix, _, attribute = full.rpartition(".")
+            setattr(modules[owner].get_submodule(prefix), attribute, copy.deepcopy(value))
 
     def check(self) -> None:
-        """Refuse what has changed, for a resumed training would go another way.
+        """Refuse what has changed and no checkpoint holds, for a resumed training would go another way.
 
         Raises:
             GancoreError: Something has.
         """
-        for place, value in _values(self.parts):
-            if place not in self._before or self._before[place] != self._content(value):
+        for place, value in self._changed():
+            if place not in self._first or not _plain(value):
                 raise GancoreError(
                     f"{self.parts.plan.recipe.name}: {place[0]} changes {place[1]} in an iteration, which a checkpoint would "
-                    "forget; its author must keep it in a buffer that the constructor registers, or, if it can be computed "
-                    "anew, as a functools.cached_property."
+                    "forget; its author must keep it in a buffer that the constructor registers, as a number, or, if it can be "
+                    "computed anew, as a functools.cached_property."
                 )
 
-    def _content(self, value: Any, depth: int = 4) -> Any:
+    def _modules(self) -> dict[str, nn.Module]:
+        return {**{f"network.{label}": network for label, network in self.parts.networks.items()}, **self.parts.modules()}
+
+    def _changed(self) -> Iterator[tuple[tuple[str, str], Any]]:
+        for place, value in _values(self.parts):
+            if place not in self._before or self._before[place] != self._content(value, []):
+                yield place, value
+
+    def _content(self, value: Any, held: list[Any], depth: int = 4) -> Any:
         """Return what changes when a value does."""
         if isinstance(value, int | float | str | None):
             return repr(value)
-        self._held.append(value)
+        held.append(value)
         if isinstance(value, Tensor):
             return id(value), None if value.is_inference() else value._version
         inner = [*value.items()] if isinstance(value, Mapping) else _inner(value)
         if isinstance(inner, list | tuple | set | frozenset | deque):
-            return [self._content(each, depth - 1) for each in inner] if depth else len(inner)
+            return [self._content(each, held, depth - 1) for each in inner] if depth else len(inner)
         return id(value) if inner is None else inner
+
+
+def _plain(value: Any) -> bool:
+    """Return whether a checkpoint's header can hold a value, and nothing but numbers comes back from it."""
+    if type(value) is list:
+        return len(value) <= MOST_NUMBERS and all(map(_plain, value))
+    if type(value) is dict:
+        return len(value) <= MOST_NUMBERS and all(type(key) is str and _plain(each) for key, each in value.items())
+    return type(value) in (bool, int, float, type(None))
 
 
 def _inner(value: Any) -> Any:

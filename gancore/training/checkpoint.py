@@ -46,7 +46,7 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, "tensors": len(tensors)}
     # With them the generator is asked for the same labels where the images are not.
     labels = {} if run.prior is None else {"labels": run.batches.labels.table()}
-    write_tensors(path, tensors, {**header, **run.counters(), **labels})
+    write_tensors(path, tensors, {**header, **run.counters(), "numbers": run.numbers(), **labels})
     settings = run.recipe.run
     saved = checkpoints(folder)
     regular = [other for other in saved if settings.due(settings.checkpoint_every, int(other.stem))]
@@ -81,7 +81,7 @@ def load(run: Run, path: Path) -> None:
         # What was chosen when the run began holds to its end, wherever it goes on.
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
     try:
-        run.restore(tensors, header)
+        run.restore(tensors, header, header["numbers"])
         if "labels" in header:
             run.batches.labels = Labels.from_table(header["labels"], run.plan.info, run.device)
     except GancoreError as error:
@@ -105,6 +105,8 @@ def _check(header: Mapping[str, Any], tensors: int, path: Path) -> None:
             raise GancoreError(f"{path} is damaged: its {name} is {number!r:.40}")
     if header["tensors"] != tensors or header.get("precision") not in ("float32", "bfloat16"):
         raise GancoreError(f"{path} is damaged: it lacks tensors, or does not say its precision")
+    if not isinstance(header.get("numbers"), dict):
+        raise GancoreError(f"{path} is damaged: it does not say its numbers")
 
 
 def export(run: Run, folder: Path) -> None:

@@ -113,6 +113,8 @@ class Evaluator:
         Raises:
             GancoreError: A metric refuses what it gets.
         """
+        for metric in (*self._with("update_real").values(), *self._with("update").values()):
+            metric.reset()
         self._feed(self._with("update_real"), "update_real", itertools.islice(self._real_batches(), 1))
         self._feed(self._with("update"), "update", itertools.islice(self._generated(), 1))
         self._build()

@@ -1,8 +1,10 @@
-"""State that a checkpoint would forget is refused, whatever component keeps it, and wherever it does."""
+"""Numbers that components keep are saved, and other state that a checkpoint would forget is refused, wherever it lies."""
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +90,9 @@ class Keeper(nn.Module):
         if self.what in ("number", "flag", "nothing yet", "tensor"):
             self.kept = new
 
+
+SAVED = ("number", "flag", "list", "dict")
+"""What a checkpoint holds beside tensors."""
 
 NAMED = {"late buffer": "the names of its buffers", "passing buffer": "count", "object": "kept"}
 """What the sentence names, where that is not ``kept``."""
@@ -309,16 +314,61 @@ def check(*tables: dict[str, Any], number: int = 2) -> None:
     unsaved.check()
 
 
-@pytest.mark.parametrize("what", Keeper.start)
-def test_whatever_a_loop_keeps_elsewhere_is_refused(what: str) -> None:
+@pytest.mark.parametrize("what", Keeper.start.keys() - SAVED)
+def test_whatever_else_a_loop_keeps_elsewhere_is_refused(what: str) -> None:
     with pytest.raises(GancoreError, match=rf"test: loop changes {NAMED.get(what, 'kept')} in an iteration"):
         check(keeping("loops", what))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whoever_keeps_a_number_is_named(kind: str) -> None:
+def test_whoever_keeps_an_object_is_named(kind: str) -> None:
     with pytest.raises(GancoreError, match=rf"^test: {OWNERS[kind]} changes kept in an iteration"):
-        check(keeping(kind, "number"))
+        check(keeping(kind, "object"))
+
+
+def kept_by(run: Run, kind: str) -> Any:
+    modules = {
+        **{f"network.{label}": network for label, network in run.networks.items()},
+        **run.modules(),
+        "loop": run.parts.loop,
+    }
+    return modules[OWNERS[kind]].kept
+
+
+@pytest.mark.parametrize("what", SAVED)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_number_that_a_component_keeps_goes_on_where_it_was(kind: str, what: str) -> None:
+    check(keeping(kind, what))
+    first, second = run_of(keeping(kind, what)), run_of(keeping(kind, what))
+    fresh = copy.deepcopy(kept_by(first, kind))
+    steps(first, 2)
+    assert kept_by(first, kind) != fresh or fresh is True  # it may have been called before the first iteration
+    saved = json.loads(json.dumps(first.numbers()))
+    tensors, counters = {name: value.clone() for name, value in first.tensors().items()}, first.counters()
+    second.restore(tensors, counters, saved)
+    assert kept_by(second, kind) == kept_by(first, kind)
+    steps(first, 1)
+    steps(second, 1)
+    assert kept_by(second, kind) == kept_by(first, kind)
+    # What was tried and is taken back leaves nothing, in a list that the component still holds either.
+    second.restore(tensors, counters)
+    assert kept_by(second, kind) == fresh
+
+
+@pytest.mark.parametrize("numbers", [{"loop/what": 1}, {"loop/_modules": {}}, {"elsewhere/kept": 1}, {"loop/kept": "text"}])
+def test_a_checkpoint_sets_numbers_alone_and_only_where_there_are_some(numbers: dict[str, Any]) -> None:
+    run = run_of(keeping("loops", "number"))
+    with pytest.raises(GancoreError, match="no component keeps a number"):
+        run.restore(run.tensors(), run.counters(), numbers)
+
+
+def test_a_counting_loop_is_resumed_from_its_file(tmp_path: Path) -> None:
+    table = merge(GAME, {**keeping("loops", "number"), "run": {"iterations": 6, "checkpoint_every": 3, "keep_checkpoints": 0}})
+    recipe = check_table(table, REGISTRY, name="test")
+    whole = train(recipe, REGISTRY, tmp_path / "run", device=CPU)
+    (tmp_path / "run" / "checkpoints" / "00000006.safetensors").unlink()
+    resumed = train(recipe, REGISTRY, tmp_path / "run", device=CPU, resume=True)
+    assert kept_by(resumed, "loops") == kept_by(whole, "loops") == 6
 
 
 def test_a_schedule_that_counts_is_refused() -> None:
@@ -348,7 +398,7 @@ def test_what_is_saved_computed_anew_or_merely_shown_is_not_refused(table: dict[
 
 
 def test_a_training_is_refused_after_its_first_iteration(tmp_path: Path) -> None:
-    recipe = check_table(merge(GAME, {**keeping("loops", "number"), "run": {"log_every": 100}}), REGISTRY, name="test")
+    recipe = check_table(merge(GAME, {**keeping("loops", "object"), "run": {"log_every": 100}}), REGISTRY, name="test")
     with pytest.raises(GancoreError, match="changes kept") as refused:
         train(recipe, REGISTRY, tmp_path / "run", device=CPU)
     assert len(str(refused.value)) <= 400
@@ -360,7 +410,7 @@ def test_what_changes_later_is_refused_before_a_checkpoint_is_written(tmp_path: 
     plain = KeepingLoop.iteration
 
     def iteration(self: KeepingLoop, run: gancore.Run) -> None:
-        self.kept = run.iteration >= 4
+        self.kept = {1} if run.iteration >= 4 else False
         plain(self, run)
 
     monkeypatch.setattr(KeepingLoop, "iteration", iteration)

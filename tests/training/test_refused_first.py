@@ -18,7 +18,7 @@ from gancore.recipe.recipe import check_table
 from gancore.training.evaluate import Evaluator
 from gancore.training.trainer import train
 from tests.hosts import BALANCE, CPU, GAME, registry, run_of
-from tests.standin.metrics import MeanDistance, NeighborDistance
+from tests.standin.metrics import ClassHistogram, MeanDistance, NeighborDistance
 
 CLASSIFIER: dict[str, Any] = {
     "run": {"iterations": 2, "batch_size": 16},
@@ -137,3 +137,14 @@ def test_a_rehearsal_changes_nothing() -> None:
     rehearsed.rehearse()
     assert all(torch.equal(before[name], value) for name, value in rehearsed.run.tensors().items())
     assert rehearsed().values == plain().values
+
+
+def test_a_rehearsal_begins_as_an_evaluation_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its author may leave it to `reset` to begin, which is called before the first image.
+    monkeypatch.setattr(ClassHistogram, "__init__", lambda self, *, network="annotator": setattr(self, "network", network))
+    table = {
+        "networks": {"annotator": {"use": "host/classifier"}},
+        "metrics": {"m": {"use": "standard/class-histogram"}},
+        "evaluation": {"samples": 16, "batch_size": 8},
+    }
+    Evaluator(run_of(table)).rehearse()

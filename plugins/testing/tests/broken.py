@@ -137,14 +137,14 @@ class NarrowHead(components.ClassHead):
 
 
 class CountingHead(components.LinearHead):
-    """Counts its calls outside of its buffers."""
+    """Counts its calls in a text, which a checkpoint does not hold."""
 
     def __init__(self, *, features: int) -> None:
         super().__init__(features=features)
-        self.calls: list[int] = []
+        self.calls = ""
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
-        self.calls.append(1)
+        self.calls += "."
         return super().forward(features, label) / len(self.calls)
 
 

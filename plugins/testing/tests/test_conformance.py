@@ -40,7 +40,7 @@ class Careless(gancore.LossTerm):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls = 0
+        self.calls = ""
 
     def generator(self, *, fake_adversarial: Tensor, fake_classes: Tensor) -> Tensor:
         if self.fault == "waits":
@@ -48,8 +48,8 @@ class Careless(gancore.LossTerm):
         if self.fault == "mask":
             return fake_adversarial[fake_adversarial > -9].mean()
         if self.fault == "forgets":
-            self.calls += 1
-            return fake_adversarial.mean() * self.calls
+            self.calls += "."
+            return fake_adversarial.mean() * len(self.calls)
         if self.fault == "steps":
             fake_adversarial.sum().backward(retain_graph=True)
         if self.fault == "nan":
@@ -126,13 +126,13 @@ class Forgetful(gancore.Loop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.done = 0
+        self.done = ""
 
     def iteration(self, run: gancore.Run) -> None:
         batch = run.fresh()
-        for player in ("discriminator", "generator") if self.done < 3 else ("discriminator",):
+        for player in ("discriminator", "generator") if len(self.done) < 3 else ("discriminator",):
             run.phase(player, batch)
-        self.done += 1
+        self.done += "."
 
 
 class Unstable(gancore.Head):

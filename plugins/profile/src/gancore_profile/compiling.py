@@ -84,12 +84,12 @@ def _needs_eager_discriminator(run: Run) -> str | None:
 def _tried(run: Run, step: Callable[[], None]) -> dict[str, Tensor]:
     """Return the losses of an iteration that the run then forgets."""
     tensors = {name: tensor.detach().clone() for name, tensor in run.tensors().items()}
-    counters, losses = run.counters(), dict(run.losses)
+    counters, numbers, losses = run.counters(), run.numbers(), dict(run.losses)
     try:
         step()
         return {name: loss.clone() for name, loss in run.losses.items()}
     finally:
-        run.restore(tensors, counters)
+        run.restore(tensors, counters, numbers)
         run.losses.clear()
         run.losses.update(losses)
 

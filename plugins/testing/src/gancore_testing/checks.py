@@ -113,6 +113,6 @@ def resumes(table: Table, registry: Registry) -> None:
     steps(first, 2)
     tensors: dict[str, Any] = {name: tensor.detach().clone().contiguous() for name, tensor in first.tensors().items()}
     torch.manual_seed(1)
-    second.restore(tensors, first.counters())
+    second.restore(tensors, first.counters(), first.numbers())
     difference = bitwise_difference(whole, steps(second, 2))
     assert not difference, f"2 iterations, resume, 2 iterations differ from 4 in {difference}: keep the state in buffers"
