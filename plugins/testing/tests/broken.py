@@ -50,6 +50,16 @@ def gancore_attacks() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_defences() -> Iterator[gancore.Component]:
+    yield from _declared(cropping="Cropping", glaring="Glaring", blocking="Blocking")
+
+
+@gancore.hookimpl
+def gancore_logged(values: Mapping[str, float]) -> None:
+    raise KeyError("discriminator/adversarial")
+
+
+@gancore.hookimpl
 def gancore_loops() -> Iterator[gancore.Component]:
     yield from _declared(dicing="Dicing", encoder_loop="EncoderLoop")
 
@@ -221,6 +231,27 @@ class NarrowAttack(gancore.Attack):
 
     def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
         return x[classify(x).argmax(1) == label]
+
+
+class Cropping(gancore.Defence):
+    """Gives smaller images."""
+
+    def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        return x[..., 1:, 1:]
+
+
+class Glaring(gancore.Defence):
+    """Gives images beyond white."""
+
+    def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        return x + 1
+
+
+class Blocking(gancore.Defence):
+    """Passes no gradient, and says that the attacker sees through it."""
+
+    def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        return x.detach().sign()
 
 
 # -- loops -------------------------------------------------------------------------------------------------------------

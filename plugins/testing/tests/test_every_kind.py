@@ -13,6 +13,7 @@ from gancore_testing.tested import Remarks
 import gancore
 import plugins.testing.tests.broken as broken
 from gancore.recipe import Registry
+from gancore.tools import KINDS
 from tests.hosts import installed
 
 ENCODER: dict[str, Any] = {
@@ -41,8 +42,10 @@ TRAINS = "trains at batch 7 in float32"
 SMALL = "trains at batch 1 in float32"
 HALF = "trains at batch 7 in bfloat16"
 RESUMES = "resumes bit-exactly"
+KEPT = "keeps its state where a checkpoint finds it"
 TOGETHER = "two processes compute what one does"
 ROWS = "its rows do not depend on each other"
+DEFENDS = "defends a classifier"
 SCORES = "scores a run and leaves it as it was"
 
 BROKEN = [
@@ -62,6 +65,11 @@ BROKEN = [
     ("in-place", "fools a classifier", "in place|other images"),
     ("restless", "fools a classifier", "for the same noise"),
     ("narrow-attack", "fools a classifier", r"not \(7, 1, 8, 8\)"),
+    ("cropping", DEFENDS, r"the shape \(7, 1, 7, 7\)"),
+    ("glaring", DEFENDS, r"not in \[-1, 1\]"),
+    ("blocking", DEFENDS, "passes no gradient"),
+    ("counting", KEPT, "head.tested changes calls .* forget"),
+    ("counting-descent", KEPT, "changes .*steps"),
     ("dicing", RESUMES, "differ from 4|forget"),
     ("bright", "gives what its base class says", r"outside of \[-1, 1\]"),
     ("comparing", "in evaluation its rows do not depend on each other", "depends on the others"),
@@ -94,9 +102,14 @@ def test_what_is_broken_fails(cases: dict[str, Callable[[], None]], name: str, t
         cases[f"{name}: {title}"]()
 
 
+def test_an_observer_that_raises_fails(cases: dict[str, Callable[[], None]]) -> None:
+    with pytest.raises(KeyError, match="discriminator/adversarial"):
+        cases["observes a training"]()
+
+
 def test_each_kind_has_a_broken_one() -> None:
     kinds = {kind for kind, declared in Registry.of({"broken": broken}).plugins()[0].components.items() if declared}
-    assert len(kinds) == 14
+    assert len(kinds) == len(KINDS)
 
 
 SOUND = [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registr
 
 NUMBER: int = GAME["run"]["batch_size"]
 STEPS = 4
+OBSERVING = tuple(f"gancore_{what}" for what in ("run_started", "logged", "sampled", "evaluated", "checkpointed", "run_ended"))
+"""The hooks of a training, in its order."""
+
 VIEWS = ("bare", "substitute", "through")
 """What an attacker may see of a defence."""
 
@@ -175,6 +179,20 @@ def defends(defence: Any) -> None:
         if name == "substitute" or defence.sees == "through":
             assert given.requires_grad, f"{name} passes no gradient, and the attacker sees {defence.sees!r}"
     assert torch.equal(random, torch.get_rng_state()), "it draws from torch's own random stream; draw from `noise` alone"
+
+
+def observes(hooks: Mapping[str, Any]) -> None:
+    """Observers take what a training gives them, from its start to its end."""
+    run = steps(build_host(GAME, host_registry()), 1)
+    images = run.generate(run.latent(NUMBER, "samples")).cpu()
+    with tempfile.TemporaryDirectory() as folder:
+        run.folder = Path(folder)
+        whole: dict[str, Any] = {"run": run, "iteration": 1, "values": {"generator/adversarial": 0.5}, "images": images}
+        whole |= {"scores": {"fid/fid": 1.5, "classes/histogram": [1.0, 2.0]}, "path": run.folder / "00000001.safetensors"}
+        for name in OBSERVING:
+            if name in hooks:
+                wanted = inspect.signature(hooks[name]).parameters
+                hooks[name](**{key: value for key, value in whole.items() if key in wanted})
 
 
 def accelerates(accelerator: Any) -> None:

@@ -106,6 +106,14 @@ def weight_zero(table: Table, registry: Registry) -> None:
     assert not bitwise_difference(absent, zero)
 
 
+def keeps_its_state(table: Table, registry: Registry) -> None:
+    """All that changes from one iteration to the next lies where a checkpoint finds it."""
+    run = steps(build_host(table, registry), 1)
+    unsaved = Unsaved(run.parts)
+    steps(run, 2)
+    unsaved.check()
+
+
 def resumes(table: Table, registry: Registry) -> None:
     """Two iterations, resume, and two more are the same as four, bit for bit."""
     whole, first, second = (build_host(table, registry) for _ in range(3))

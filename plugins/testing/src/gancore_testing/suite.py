@@ -82,6 +82,8 @@ def cases_of(name: str, remarks: Remarks | None = None) -> Iterator[Case]:
     for component in components:
         yield from _cases_of(component)
     yield from _process_cases([component for component in components if _has_steps(component)], remarks.apart)
+    if plugin.hooks.keys() & set(alone.OBSERVING):
+        yield "observes a training", partial(alone.observes, plugin.hooks)
     for recipe in sorted(recipe for recipe in installed.recipes() if recipe.startswith(f"{name}/")):
         yield f"{recipe}: has a plan", partial(_has_plan, recipe)
 
@@ -103,6 +105,7 @@ def _cases_of(component: Tested) -> Iterator[Case]:
                 run = {"batch_size": size, "precision": precision}
                 yield component.case(f"trains at batch {size} in {precision}", checks.trains, {"run": run})
         yield component.case("resumes bit-exactly", checks.resumes)
+        yield component.case("keeps its state where a checkpoint finds it", checks.keeps_its_state)
     for title, check in BY_KIND.get(kind, {}).items():
         yield component.case(title, check)
     if kind == "loss":
