@@ -23,7 +23,7 @@ from gancore.engine.phase import Phase
 from gancore.engine.state import not_finite, restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, first_line
-from gancore.parallel import collectives, distributed, noise_for
+from gancore.parallel import collectives, distributed, noise_for, seed_default
 from gancore.plan import GENERATOR, Plan, plan_phase, planned
 from gancore.recipe import GROUPS, Entry
 
@@ -210,6 +210,8 @@ class Run:
 
     def set_schedules(self) -> None:
         """Set what the host computes from the iteration's number; nothing inside an iteration's turns does so."""
+        # Outside of a turn too, what draws from a default generator draws the same after a resume.
+        seed_default(self.device, self.seed, "iteration", self.iteration)
         self.iteration_tensor.fill_(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)

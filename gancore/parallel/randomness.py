@@ -8,10 +8,12 @@ of what one process would draw, so that their number does not change the result 
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,7 +111,7 @@ def _rows(draw: Callable[..., Tensor], shape: Sequence[int], noise: torch.Genera
 
 
 def seed_default(device: torch.device, seed: int, *purpose: str | int) -> None:
-    """Seed the default generators of the CPU and of a run's device, as `torch.manual_seed` does for those of all devices.
+    """Seed the default generators of Python, NumPy, the CPU and a run's device, as `torch.manual_seed` does those of torch.
 
     That function has a traceback taken for a GPU that nobody has started yet, which costs a small step more than its
     arithmetic.
@@ -119,6 +121,8 @@ def seed_default(device: torch.device, seed: int, *purpose: str | int) -> None:
         return
     seed = derive(seed, *purpose) if purpose else seed
     torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.recipe import Plugin, Registry, said
 
 if TYPE_CHECKING:
     from gancore.engine import Run
+
+T = TypeVar("T")
 
 
 def observing(registry: Registry, names: Collection[str], others: Collection[str]) -> list[Plugin]:
@@ -52,14 +55,19 @@ class Observers:
     def __call__(self, hook: str, **arguments: Any) -> None:
         """Call a hook of every observer that has it, with what it asks for."""
         for plugin in self.plugins:
-            if hook not in plugin.hooks:
-                continue
-            wanted = inspect.signature(plugin.hooks[hook]).parameters
-            try:
-                plugin.hooks[hook](**{name: value for name, value in {"run": self.run, **arguments}.items() if name in wanted})
-            except KeyboardInterrupt:  # a second Ctrl-C
-                raise
-            except BaseException as error:
-                if (plugin.name, hook) not in self._told:
-                    self._told.add((plugin.name, hook))
-                    self.tell(f"the observer {plugin.name} raised {said(error)[:250]} in its {hook}; the training goes on")
+            if hook in plugin.hooks:
+                wanted = inspect.signature(plugin.hooks[hook]).parameters
+                own = {name: value for name, value in {"run": self.run, **arguments}.items() if name in wanted}
+                self.attempt(f"the observer {plugin.name}", hook, partial(plugin.hooks[hook], **own))
+
+    def attempt(self, who: str, what: str, call: Callable[[], T]) -> T | None:
+        """Return what code returns that only shows how a training goes; what it raises is told once, and ends nothing."""
+        try:
+            return call()
+        except KeyboardInterrupt:  # a signal
+            raise
+        except BaseException as error:
+            if (who, what) not in self._told:
+                self._told.add((who, what))
+                self.tell(f"{who} raised {said(error)[:250]} in its {what}; the training goes on")
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -173,8 +174,12 @@ class OuterLoop:
         return values
 
     def _monitors(self) -> dict[str, Any]:
-        monitors: dict[str, Any] = {label: getattr(term, "monitor", dict) for label, term in self.run.terms.items()}
-        return {f"{label}/{name}": value.tolist() for label, read in monitors.items() for name, value in read().items()}
+        """Return what the terms show of themselves."""
+        read = {
+            label: self.observers.attempt(f"losses.{label}", "monitor", partial(_shown, term)) or {}
+            for label, term in self.run.terms.items()
+        }
+        return {f"{label}/{name}": value for label, own in read.items() for name, value in own.items()}
 
     def _sample(self, iteration: int) -> None:
         registry = self.run.plan.registry
@@ -184,7 +189,8 @@ class OuterLoop:
         images, _ = sample(self.run, 64)
         for suffix in formats:
             path = self.folder.samples / f"{iteration:08d}.{suffix}"
-            image_format(path, registry)(images, path, columns=8)
+            write = partial(image_format(path, registry), images, path, columns=8)
+            self.observers.attempt(f"the image format {suffix}", "writing of samples", write)
         self.observers("gancore_sampled", iteration=iteration, images=images)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
@@ -198,3 +204,7 @@ class OuterLoop:
         if self.run.rank == 0:
             scores.write(self.folder, iteration)
         self.observers("gancore_evaluated", iteration=iteration, scores=scores.values)
+
+
+def _shown(term: Any) -> dict[str, Any]:
+    return {name: value.tolist() for name, value in getattr(term, "monitor", dict)().items()}

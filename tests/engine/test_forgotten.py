@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ from gancore.recipe.recipe import check_table
 from gancore.testing import host
 from gancore.training import train
 from tests import probe, standin
-from tests.hosts import CPU, GAME, plan_of, steps
+from tests.hosts import CPU, GAME, plan_of, same, steps
 from tests.probe.parts import Descent, TinyDiscriminator
 from tests.standin.loops import Alternating
 
@@ -251,6 +252,24 @@ OWNERS = {
     "networks": "network.discriminator",
     "heads": "head.adversarial",
 }
+
+
+class Careless(gancore.Sampler):
+    """Draws from whatever stream there is, but the one that it gets."""
+
+    def draw(self, batch: Any, noise: torch.Generator) -> Any:
+        drawn = torch.rand(()) + np.random.rand() + random.random()
+        return attrs.evolve(batch, real=(batch.real * (drawn / 3)).float())
+
+
+class CarelessLoop(Alternating):
+    """Likewise."""
+
+    def iteration(self, run: gancore.Run) -> None:
+        for _ in range(1 + random.randrange(3) + int(np.random.rand() < 0.5) + int(torch.rand(()) < 0.5)):
+            super().iteration(run)
+
+
 KINDS = {
     "loss_terms": "Term",
     "samplers": "Sampler",
@@ -275,7 +294,12 @@ for _kind, _name in KINDS.items():
     globals()[f"gancore_{_kind}"] = _declares(
         f"gancore_{_kind}",
         keeping=f"Keeping{_name}",
-        **{"loss_terms": {"harmless": "Harmless"}, "networks": {"showing": "Showing", "renaming": "Renaming"}}.get(_kind, {}),
+        **{
+            "loss_terms": {"harmless": "Harmless"},
+            "networks": {"showing": "Showing", "renaming": "Renaming"},
+            "samplers": {"careless": "Careless"},
+            "loops": {"careless": "CarelessLoop"},
+        }.get(_kind, {}),
     )
 gancore_schedules = _declares("gancore_schedules", keeping="keeping_schedule")
 gancore_optimizers = _declares("gancore_optimizers", keeping="KeepingOptimizer")
@@ -418,3 +442,15 @@ def test_what_changes_later_is_refused_before_a_checkpoint_is_written(tmp_path: 
     with pytest.raises(GancoreError, match="changes kept"):
         train(check_table(merge(GAME, table), REGISTRY, name="test"), REGISTRY, tmp_path / "run", device=CPU)
     assert [path.stem for path in (tmp_path / "run").glob("checkpoints/*")] == ["00000004"]
+
+
+def test_what_draws_from_a_default_generator_is_resumed_to_the_last_bit() -> None:
+    tables = ({"samplers": {"careless": {"use": "forgets/careless"}}}, {"loop": {"use": "forgets/careless"}})
+    whole, cut, resumed = (run_of(*tables) for _ in range(3))
+    steps(whole, 6)
+    steps(cut, 3)
+    for stream in (torch.manual_seed, np.random.seed, random.seed):
+        stream(9)
+    resumed.restore({name: tensor.detach().clone().contiguous() for name, tensor in cut.tensors().items()}, cut.counters())
+    assert same(whole, steps(resumed, 3)) == []
+    assert whole.draws == resumed.draws > 6

@@ -155,6 +155,26 @@ def test_an_observer_that_raises_is_told_once_for_each_hook_and_ends_nothing(err
     assert all(len(line) <= 400 for line in lines)
 
 
+def test_what_only_shows_a_training_ends_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def monitor(_term: Any) -> dict[str, Any]:
+        raise KeyError("nothing to show")
+
+    def write(*_: Any, **__: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("tests.standin.losses.Relativistic.monitor", monitor, raising=False)
+    monkeypatch.setattr("tests.standin.image_format.write", write)
+    told = Told()
+    assert trained(tmp_path / "run", watching([]), {"run": {"sample_every": 2}}, told=told).iteration == 8
+    lines = [line for line in told.lines if "raised" in line]
+    assert lines == [
+        "the image format png raised OSError: no space left on device in its writing of samples; the training goes on",
+        "losses.adversarial raised KeyError: 'nothing to show' in its monitor; the training goes on",
+    ]
+    logged = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [entry["monitors"] for entry in logged] == [{}, {}]
+
+
 def test_a_second_ctrl_c_ends_an_observer_too(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path / "run", watching([], KeyboardInterrupt()), observers=["watching"])
