@@ -23,7 +23,7 @@ KINDS: dict[str, Callable[[Random, Path], Input]] = {
 }
 """Every kind of input -> what makes one in an empty folder, which is the working folder of the command."""
 
-SHARES = {"recipe": 8, "override": 8, "plugin": 4, "run folder": 3, "weights": 1, "data folder": 1}
+SHARES = {"recipe": 8, "override": 8, "plugin": 4, "run folder": 3, "weights": 2, "data folder": 2}
 """How many of each kind are made, one of another."""
 
 
