@@ -292,3 +292,28 @@ def test_a_number_of_images_that_cannot_be_shared_is_refused(monkeypatch: pytest
 
 def _fewer(number: int, batch: Any, _noise: Any) -> Any:
     return attrs.evolve(batch, real=batch.real[:number], real_label=batch.real_label[:number])
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_all_processes_leave_an_evaluation_when_one_is_asked_and_keep_what_was_trained(
+    asked: int, recipe: Any, tmp_path: Path
+) -> None:
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    long = ["evaluation.samples=8000", "evaluation.batch_size=8", "run.evaluate_every=3", "run.iterations=4"]
+    words = ["tests.command", "train", recipe(8), *(word for each in long for word in ("--set", each))]
+    processes = start([*words, "--out", str(out)], 2, tmp_path)
+    until = time.monotonic() + 120
+    while not list(out.glob("checkpoints/00000003.safetensors")) and time.monotonic() < until:
+        time.sleep(0.02)
+    processes[asked].send_signal(signal.SIGUSR1)
+    for status, _, errors in finished(processes):
+        assert status == 130, errors
+    assert [path.stem for path in (out / "checkpoints").iterdir()] == ["00000003"]
+    assert not (out / "scores.jsonl").exists()
+    for folder in (out, whole):
+        for status, _, errors in finished(start([*words, "--out", str(folder), "--resume"], 2, tmp_path)):
+            assert status == 0, errors
+    assert differences(newest(whole), newest(out), 0.0) == {}
+    assert [(line["iteration"], line["scores"]) for line in scores(out)] == [
+        (line["iteration"], line["scores"]) for line in scores(whole)
+    ]
