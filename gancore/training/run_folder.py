@@ -30,7 +30,7 @@ class RunFolder:
         self.samples = path / "samples"
         self.weights = path / "weights"
 
-    def _own(self) -> None:
+    def refuse_links(self) -> None:
         """Refuse links in the place of the run's own files: a folder from a stranger could lead anywhere.
 
         Raises:
@@ -50,7 +50,7 @@ class RunFolder:
             GancoreError: There is none.
         """
         folder = cls(path)
-        folder._own()
+        folder.refuse_links()
         if not folder.recipe.is_file():
             raise GancoreError(
                 f"{path} holds no run (there is no recipe.toml in it); name a folder that `gancore train` wrote."
@@ -63,7 +63,7 @@ class RunFolder:
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
         """
-        self._own()
+        self.refuse_links()
         if not self.recipe.exists():
             # A run that was killed while it was begun has left no other files.
             sweep(self.path)

@@ -299,7 +299,7 @@ def test_all_processes_leave_an_evaluation_when_one_is_asked_and_keep_what_was_t
     asked: int, recipe: Any, tmp_path: Path
 ) -> None:
     out, whole = tmp_path / "run", tmp_path / "whole"
-    long = ["evaluation.samples=8000", "evaluation.batch_size=8", "run.evaluate_every=3", "run.iterations=4"]
+    long = ["evaluation.samples=1600", "evaluation.batch_size=8", "run.evaluate_every=3", "run.iterations=4"]
     words = ["tests.command", "train", recipe(8), *(word for each in long for word in ("--set", each))]
     processes = start([*words, "--out", str(out)], 2, tmp_path)
     until = time.monotonic() + 120

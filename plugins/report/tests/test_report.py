@@ -581,6 +581,15 @@ def test_ticks_of_a_logarithmic_axis_are_round() -> None:
     assert len(log_ticks(1e-100, 1e100)) <= 6
 
 
+@pytest.mark.parametrize("name", ["recipe.toml", "log.jsonl", "scores.jsonl", "samples"])
+def test_links_in_a_runs_folder_are_not_followed(make_run: MakeRun, name: str, tmp_path: Path) -> None:
+    run = make_run()
+    (run / name).rename(tmp_path / "elsewhere")
+    (run / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GancoreError, match=f"{name} is a link, and a run's files lie in its folder"):
+        read_run(run)
+
+
 def test_labels_of_an_axis_differ_and_have_the_same_decimals() -> None:
     assert labels([0.0, 0.5, 1.0]) == ["0", "0.5", "1.0"]
     assert labels([0.999, 0.9995, 1.0]) == ["0.9990", "0.9995", "1.0000"]

@@ -131,9 +131,10 @@ def read_run(path: Path) -> RunData:
     """Read a run's folder.
 
     Raises:
-        GancoreError: It holds nothing that a run leaves.
+        GancoreError: It holds nothing that a run leaves, or a link in the place of one of its files.
     """
     folder = RunFolder(path)
+    folder.refuse_links()
     if not any(file.exists() for file in (folder.recipe, folder.environment, folder.log, folder.scores, folder.samples)):
         raise GancoreError(f"{path} holds no run; name a folder that `gancore train` wrote.")
     notes: dict[str, str] = {}
