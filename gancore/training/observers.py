@@ -30,7 +30,7 @@ def observing(registry: Registry, names: Collection[str], others: Collection[str
         if name not in able:
             what = "observes nothing" if name in plugins else "is not installed"
             raise GancoreError(f"the observer {shown(name)} {what}{did_you_mean(name, able)}; installed are: {listed(able)}.")
-    return [plugins[name] for name in dict.fromkeys([*names, *others])]
+    return [plugins[name] for name in dict.fromkeys([*names, *others]) if name in plugins]
 
 
 class Observers:

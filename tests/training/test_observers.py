@@ -135,6 +135,13 @@ def test_an_observer_changes_nothing_of_a_run(tmp_path: Path) -> None:
     assert (tmp_path / "0/recipe.toml").read_text() == (tmp_path / "1/recipe.toml").read_text()
 
 
+def test_a_recipe_may_have_optimizers_of_torch_which_is_no_plugin(tmp_path: Path) -> None:
+    seen: Seen = []
+    torchs = {"optimizers": {"generator": {"use": "torch/SGD", "lr": 0.1}}}
+    trained(tmp_path / "run", watching(seen), torchs, observers=["watching"])
+    assert seen[-1] == ("ended", 8)
+
+
 def test_nobody_observes_unasked(tmp_path: Path) -> None:
     seen: Seen = []
     trained(tmp_path / "run", watching(seen))

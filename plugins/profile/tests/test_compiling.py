@@ -10,6 +10,7 @@ import pytest
 import torch
 from gancore_profile import compiling
 from gancore_profile.compiling import compile_networks
+from gancore_standard.loops import Alternating
 
 from gancore.engine.run import Run
 from gancore.training.trainer import train
@@ -52,6 +53,20 @@ def test_a_compiled_run_is_the_eager_one_and_goes_on_from_where_it_was(table: di
     assert eager.tensors().keys() == compiled.tensors().keys()
     assert same(steps(eager, 3), steps(compiled, 3)) == []
     assert eager.counters() == compiled.counters()
+
+
+def test_a_trial_leaves_no_trace_in_what_a_loop_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Alternating.iteration
+
+    def iteration(self: Any, run: Run) -> None:
+        self.discriminator_steps = 3 - self.discriminator_steps
+        plain(self, run)
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    eager, compiled = run_of(SNDCGAN), run_of(SNDCGAN)
+    assert told_of(compiled).startswith("on, after")
+    assert compiled.modules()["loop"].discriminator_steps == 1
+    assert same(steps(eager, 3), steps(compiled, 3)) == []
 
 
 def test_networks_are_really_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
