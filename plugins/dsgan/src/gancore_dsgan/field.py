@@ -194,10 +194,11 @@ def discriminator_field(run: Run, resolution: int = RESOLUTION) -> Tensor:
 
 
 def _logit(run: Run, images: Tensor) -> Tensor:
-    classes = run.plan.info.classes
+    # Of a class without an image the head has learnt nothing.
+    classes = [k for k, count in enumerate(run.batches.class_counts) if count]
     with run.autocast():
         features = run.networks["discriminator"](images)
-        said = [run.heads[HEAD](features, torch.full((len(images),), k, device=run.device)).float() for k in range(classes)]
+        said = [run.heads[HEAD](features, torch.full((len(images),), k, device=run.device)).float() for k in classes]
     if said[0].shape != (len(images),):
         raise gancore.GancoreError(
             f"{run.recipe.name}: the head {HEAD!r} gives {tuple(said[0].shape[1:])} values per point; a field needs one logit."
