@@ -31,14 +31,16 @@ path_type = _PathType()
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:N.")
 """Option ``--device``, passed as ``device``; `gancore.tools.choose_device` turns it into a device."""
 
+assignments_option = click.option(
+    "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
+)
+"""Option ``--set``, passed as ``assignments``."""
+
 
 def recipe_options(command: F) -> F:
     """Add the options that change a recipe: ``--with`` (passed as ``overlays``) and ``--set`` (``assignments``)."""
     layer = click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer a recipe or fragment over it.")
-    assign = click.option(
-        "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
-    )
-    return layer(assign(command))
+    return layer(assignments_option(command))
 
 
 def recipe_title(recipe: str, overlays: Sequence[str]) -> str:

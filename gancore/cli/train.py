@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from gancore.cli.options import command_line, device_option, path_type, recipe_options, recipe_title, recipe_words, say
+from gancore.cli.options import (
+    assignments_option,
+    command_line,
+    device_option,
+    path_type,
+    recipe_options,
+    recipe_title,
+    recipe_words,
+    say,
+)
 from gancore.errors import GancoreError
 from gancore.files import as_path
 from gancore.recipe import read, registry
@@ -26,6 +35,7 @@ from gancore.recipe import read, registry
     help="Have a plugin observe the training, e.g. tensorboard; may be repeated.  [env var: GANCORE_TRACK]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint, to the last bit.")
+@click.option("--changed", is_flag=True, help="Resume with another learning rate, weight of a loss, length or precision.")
 @device_option
 def train(
     recipe: str,
@@ -34,6 +44,7 @@ def train(
     out: Path | None,
     observers: tuple[str, ...],
     resume: bool,
+    changed: bool,
     device: str,
 ) -> None:
     """Train a recipe (a name, or a TOML file).
@@ -48,7 +59,16 @@ def train(
     target = choose_device(device)
     out = out or as_path(Path("runs") / recipe_title(recipe, overlays), "the folder of the run")
     try:
-        run_training(checked, registry(), out, device=target, resume=resume, progress=Terminal(), observers=observers)
+        run_training(
+            checked,
+            registry(),
+            out,
+            device=target,
+            resume=resume,
+            changed=changed,
+            progress=Terminal(),
+            observers=observers,
+        )
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")
         tracked = [word for name in observers for word in ("--track", name)]
@@ -87,7 +107,7 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
         raise GancoreError(f"{path} holds other files; name a new folder by --out, or a file such as x.png.")
     suffix = next(iter(suffixes(registry())), "png")
     write = image_format(path / f"0.{suffix}" if alone else path, registry())
-    opened = open_run(run, registry(), choose_device(device))
+    opened = open_run(run, registry(), choose_device(device), bare=True)
     images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
     for place, image in enumerate(images.split(1) if alone else ()):
         write(image, path / f"{place:06d}.{suffix}", columns=0)
@@ -99,11 +119,12 @@ def sample(run: Path, number: int, classes: str | None, seed: int, weights: str,
 @click.command()
 @click.argument("run", type=path_type)
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
+@assignments_option
 @device_option
-def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
+def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], device: str) -> None:
     """Score a run's newest checkpoint by its recipe's metrics.
 
-    The scores are appended to those of the run.
+    Those that --set adds are computed too. The scores are appended to those of the run.
     """
     from gancore.engine import choose_device
     from gancore.parallel import distributed
@@ -111,11 +132,9 @@ def evaluate(run: Path, metrics: tuple[str, ...], device: str) -> None:
 
     target = choose_device(device)
     distributed.start(target)
-    opened = open_run(run, registry(), target)
+    opened = open_run(run, registry(), target, assignments=assignments)
     if not opened.plan.metrics:
-        raise GancoreError(
-            f"the recipe of {run} has no metrics; train it with some, e.g. --set metrics.kl.use=class-histogram."
-        )
+        raise GancoreError(f"the recipe of {run} has no metrics; name some, e.g. --set metrics.kl.use=class-histogram.")
     scores = Evaluator(opened, metrics or None)()
     distributed.on_rank_zero(lambda: scores.write(RunFolder.open(run), opened.iteration))
     for name, value in scores.values.items():

@@ -129,6 +129,9 @@ class Loop(nn.Module):
 
     players: Sequence[str] = ("generator", "discriminator")
 
+    reads_networks: ClassVar[bool] = False
+    """Whether `iteration` uses networks that are not trained and that no loss term names, so that they decide the weights."""
+
     def __new__(cls, *_args: Any, **_settings: Any) -> Self:
         """Return a module that is one already, for the constructors of most loops have nothing to say to `nn.Module`."""
         loop = super().__new__(cls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from gancore.contract import Attack, Classifier, Factor, Latent, Loop, LossTerm,
 from gancore.engine.batches import Batches
 from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
-from gancore.files import as_path, load_weights
+from gancore.files import as_path, fingerprint, load_weights
 from gancore.parallel import derive, distributed, synchronize
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 
@@ -45,6 +46,7 @@ class Parts:
         scheduled_weights: What the weights with a schedule start from, and the schedule.
         players: The trained networks with their optimizers.
         average: The generator's moving average, if the recipe asks for one.
+        loaded: Fingerprints of the weights that were read from files, by their place.
         batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
 
     Raises:
@@ -55,6 +57,7 @@ class Parts:
         self.plan = plan
         self.device = device
         self.files = weights
+        self.loaded: dict[str, str] = {}
         self.batch_norms_apart: set[str] = set()
         self.factors: dict[str, Factor] = {}
         self.samplers: dict[str, Sampler] = {
@@ -100,6 +103,12 @@ class Parts:
             return self.plan.context
         return {**self.plan.context, "class_counts": self.batches.class_counts}
 
+    @functools.cached_property
+    def origins(self) -> dict[str, str]:
+        """Fingerprints of weights that no checkpoint holds: of frozen networks, and those that trained ones began with."""
+        frozen = {f"networks.{label}": network for label, network in self.networks.items() if label not in self.players}
+        return {**{place: fingerprint(network) for place, network in frozen.items()}, **self.loaded}
+
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""
         named: dict[str, nn.Module] = {f"network.{name}": self.networks[name] for name in self.plan.players}
@@ -138,6 +147,7 @@ class Parts:
         path = self.files.get(place) or planned.keys.weights
         if path:
             load_weights(module, as_path(path, f"{planned.where}: weights"), where=planned.where)
+            self.loaded[place] = fingerprint(module)
 
     def _network(self, label: str) -> Any:
         plan, planned = self.plan, self.plan.networks[label]

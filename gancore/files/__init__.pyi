@@ -11,6 +11,7 @@ from gancore.files.lock import LOCK as LOCK
 from gancore.files.lock import InUse as InUse
 from gancore.files.lock import holding as holding
 from gancore.files.paths import as_path as as_path
+from gancore.files.tensors import content_of as content_of
 from gancore.files.tensors import fingerprint as fingerprint
 from gancore.files.tensors import load_weights as load_weights
 from gancore.files.tensors import raw_bytes as raw_bytes

@@ -204,6 +204,29 @@ def any_of(flag: bool) -> bool:
     return any(flags)
 
 
+def refuse_differences(what: Mapping[str, Any]) -> None:
+    """Refuse to go on with processes that were started with different things, which would train no one model.
+
+    Args:
+        what: What they must have in common, by its name. All processes call this at the same place.
+
+    Raises:
+        GancoreError: Another process has something else.
+    """
+    if world_size() == 1:
+        return
+    everyone: list[Any] = [None] * world_size()
+    with explained():
+        dist.all_gather_object(everyone, what)
+    first = everyone[0]
+    for number, other in enumerate(everyone):
+        for name in sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
+            raise GancoreError(
+                f"the processes differ in {name}: it is {first.get(name)!s:.60} in process 0 and {other.get(name)!s:.60} in "
+                f"process {number}; start all of them by one torchrun command, with the same data and versions."
+            )
+
+
 def on_rank_zero(work: Callable[[], Any]) -> Any:
     """Let rank 0 do what is done once, and return its result in every process.
 

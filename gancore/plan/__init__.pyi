@@ -1,3 +1,4 @@
+from gancore.plan.load import Known as Known
 from gancore.plan.load import make_plan as make_plan
 from gancore.plan.load import planned as planned
 from gancore.plan.phases import Forward as Forward

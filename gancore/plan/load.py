@@ -6,17 +6,44 @@ from collections.abc import Iterable
 from typing import Any
 
 import attrs
+from torch import Tensor
 
 import gancore.plan.checks as checks
-from gancore.contract import Dataset, check
+from gancore.contract import Dataset, DatasetInfo, check
 from gancore.errors import GancoreError
 from gancore.plan.plan import Plan, Planned
 from gancore.plan.terms import with_needs
 from gancore.recipe import Entry, Recipe, Registry, default_optimizer
 
 
-def make_plan(recipe: Recipe, registry: Registry) -> Plan:
+class Known(Dataset):
+    """An image set of which a run remembers what it declares, so that what needs no image does without its files.
+
+    Args:
+        dataset: The image set.
+        info: What it declares.
+        class_counts: Images per class that took part in the training.
+    """
+
+    info = DatasetInfo(1, 1, 1)
+
+    def __init__(self, dataset: Dataset, info: DatasetInfo, class_counts: list[int]) -> None:
+        self.dataset = dataset
+        self.info = info
+        self.class_counts = class_counts
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return what the image set itself gives."""
+        return self.dataset.load(split)
+
+
+def make_plan(recipe: Recipe, registry: Registry, known: tuple[DatasetInfo, list[int]] | None = None) -> Plan:
     """Load the components of a recipe, check everything that can be checked without a tensor, and return the plan.
+
+    Args:
+        recipe: The recipe.
+        registry: Where its components come from.
+        known: What its data declare and hold of each class, where a run of it has written that down.
 
     Raises:
         GancoreError: With one sentence, for anything that is wrong.
@@ -28,6 +55,8 @@ def make_plan(recipe: Recipe, registry: Registry) -> Plan:
     dataset: Dataset = planned(recipe.entries["data", "data"], registry).build({})
     latent = recipe.entries.get(("latent", "latent"))
     further = {label: source.build({}) for label, source in group("sources").items()}
+    if known is not None:
+        dataset, further = Known(dataset, *known), {label: Known(source, *known) for label, source in further.items()}
     plan = Plan(
         recipe=recipe,
         registry=registry,

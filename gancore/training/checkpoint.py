@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 from torch import Tensor
 
+from gancore.contract import DatasetInfo
 from gancore.engine import Labels
 from gancore.errors import GancoreError
 from gancore.files import read_tensors, write_tensors
 from gancore.parallel import distributed
 from gancore.plan import GENERATOR
+from gancore.training.changes import only_scored, refuse_another
 from gancore.training.run_folder import checkpoints as checkpoints
 
 if TYPE_CHECKING:
@@ -43,10 +46,20 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     broken = run.not_finite(tensors)
     if broken is not None:
         raise diverged(f"{broken} is not finite", run.iteration, folder)
-    header = {"format": FORMAT, "recipe": run.recipe.digest, "precision": run.precision, "tensors": len(tensors)}
-    # With them the generator is asked for the same labels where the images are not.
-    labels = {} if run.prior is None else {"labels": run.batches.labels.table()}
-    write_tensors(path, tensors, {**header, **run.counters(), "numbers": run.numbers(), **labels})
+    header = {
+        "format": FORMAT,
+        "recipe": run.recipe.table,
+        "precision": run.precision,
+        "origins": run.parts.origins,
+        "data": run.batches.content,
+        "info": attrs.asdict(run.plan.info),
+        "class_counts": run.batches.class_counts,
+        # With them the generator is asked for the same labels where the images are not.
+        "labels": {} if run.prior is None else run.batches.labels.table(),
+        "numbers": run.numbers(),
+        "tensors": len(tensors),
+    }
+    write_tensors(path, tensors, {**header, **run.counters()})
     settings = run.recipe.run
     saved = checkpoints(folder)
     regular = [other for other in saved if settings.due(settings.checkpoint_every, int(other.stem))]
@@ -60,32 +73,85 @@ def diverged(what: str, iteration: int, folder: Path) -> GancoreError:
     saved = checkpoints(folder)
     last = f"the last checkpoint is {saved[-1]}, which is sound" if saved else "no checkpoint was written yet"
     return GancoreError(
-        f"{what} at iteration {iteration}; {last}. Lower a learning rate or a weight, or set run.precision to float32."
+        f"{what} at iteration {iteration}; {last}. Lower a learning rate or a weight, or set run.precision to float32, and "
+        "go on with --resume --changed."
     )
 
 
-def load(run: Run, path: Path) -> None:
-    """Restore a run from a checkpoint.
+def load(run: Run, path: Path, *, changed: bool = False, bare: bool = False) -> dict[str, Any]:
+    """Restore a run from a checkpoint, and return its header.
+
+    Args:
+        run: The run.
+        path: The checkpoint.
+        changed: Take over numbers of the recipe that may have changed.
+        bare: Whether networks that are not trained, and what others began with, were left out of the run.
 
     Raises:
-        GancoreError: The file is damaged, of another format, or of another recipe.
+        GancoreError: The file is damaged, of another format, of another recipe, or was trained with other networks.
+    """
+    header, tensors = read(path)
+    refuse_another(str(path), header["recipe"], run.plan, changed=changed)
+    if not changed and run.recipe.run.precision not in ("auto", header["precision"]):
+        raise GancoreError(
+            f"{path} was computed in {header['precision']}; leave out run.precision, or go on in another one with --changed."
+        )
+    if run.recipe.run.precision == "auto" and header["precision"] != run.precision:
+        # What was chosen when the run began holds to its end, wherever it goes on.
+        run.precision, run.precision_why = header["precision"], "as in the checkpoint"
+    scored = {f"networks.{label}" for label in only_scored(run.plan)}
+    for place in () if bare else sorted(run.parts.origins.keys() & header["origins"].keys() - scored):
+        if run.parts.origins[place] != header["origins"][place]:
+            raise GancoreError(f"{path} was trained with other weights of {place} than these; put the former ones back.")
+    try:
+        run.restore(tensors, header, header["numbers"])
+        if header.get("labels"):
+            run.batches.labels = Labels.from_table(header["labels"], run.plan.info, run.device)
+    except GancoreError as error:
+        raise _instead(path, GancoreError(f"{path} can't be restored: {error}")) from error
+    return header
+
+
+def refuse_other_data(run: Run, header: Mapping[str, Any], path: Path) -> None:
+    """Refuse data that are not those that a checkpoint was trained on, wherever they lie.
+
+    Raises:
+        GancoreError: They are others.
+    """
+    for label, (number, content) in run.batches.content.items():
+        before = header["data"].get(label, [0, ""])
+        if before != [number, content]:
+            which = f"{number} images, and not the {before[0]}" if number != before[0] else f"others than the {number}"
+            raise GancoreError(
+                f"the images of {label} are {which} that {path} was trained on; bring those back, or choose another --out."
+            )
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors of a checkpoint.
+
+    Raises:
+        GancoreError: It is damaged, or of another format.
     """
     try:
         tensors, header = read_tensors(path, sealed=True)
         _check(header, len(tensors), path)
     except GancoreError as error:
         raise _instead(path, error) from error
-    if header["recipe"] != run.recipe.digest:
-        raise GancoreError(f"{path} belongs to another recipe; use the recipe.toml beside it, or another --out.")
-    if run.recipe.run.precision == "auto" and header["precision"] != run.precision:
-        # What was chosen when the run began holds to its end, wherever it goes on.
-        run.precision, run.precision_why = header["precision"], "as in the checkpoint"
+    return header, tensors
+
+
+def known(header: Mapping[str, Any], path: Path) -> tuple[DatasetInfo, list[int]]:
+    """Return what the data of a checkpoint declared, and their images per class.
+
+    Raises:
+        GancoreError: The header tells no such thing.
+    """
     try:
-        run.restore(tensors, header, header["numbers"])
-        if "labels" in header:
-            run.batches.labels = Labels.from_table(header["labels"], run.plan.info, run.device)
-    except GancoreError as error:
-        raise _instead(path, GancoreError(f"{path} can't be restored: {error}")) from error
+        info = DatasetInfo(**{**header["info"], "class_names": tuple(header["info"]["class_names"])})
+        return info, [int(number) for number in header["class_counts"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise _instead(path, GancoreError(f"{path} is damaged: it does not say what its data are")) from error
 
 
 def _instead(path: Path, error: GancoreError) -> GancoreError:
@@ -103,10 +169,9 @@ def _check(header: Mapping[str, Any], tensors: int, path: Path) -> None:
         number = header.get(name)
         if type(number) is not int or not 0 <= number <= _MOST:
             raise GancoreError(f"{path} is damaged: its {name} is {number!r:.40}")
-    if header["tensors"] != tensors or header.get("precision") not in ("float32", "bfloat16"):
-        raise GancoreError(f"{path} is damaged: it lacks tensors, or does not say its precision")
-    if not isinstance(header.get("numbers"), dict):
-        raise GancoreError(f"{path} is damaged: it does not say its numbers")
+    tables = all(isinstance(header.get(name), dict) for name in ("recipe", "origins", "data", "info", "numbers"))
+    if header["tensors"] != tensors or not tables or header.get("precision") not in ("float32", "bfloat16"):
+        raise GancoreError(f"{path} is damaged: it lacks tensors, or does not say of what run it is")
 
 
 def export(run: Run, folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gancore.errors import GancoreError
-from gancore.files import cache_root, digest, digest_of, raw_bytes, read_tensors, write_tensors
+from gancore.files import cache_root, content_of, digest_of, read_tensors, write_tensors
 
 WORTH_KEEPING = 2.0
 """Seconds of work on the real images below which nothing is written."""
@@ -63,7 +62,4 @@ class KnownStatistics:
 
     @functools.cached_property
     def _content(self) -> str:
-        kind = str((self.images.dtype, tuple(self.images.shape))).encode()
-        # In pieces, for the images may be a file that is larger than the memory.
-        pieces = (raw_bytes(piece) for values in (self.images, self.labels) for piece in values.split(4096))
-        return digest(itertools.chain([kind], pieces), 32)
+        return content_of(self.images, self.labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 from gancore.errors import GancoreError
 from gancore.files import LOCK, append_line, sweep, toml, write_text, writing
-from gancore.recipe import Recipe, identity
+from gancore.plan import Plan
+from gancore.training.changes import refuse_another
 
 
 class RunFolder:
@@ -57,8 +57,13 @@ class RunFolder:
             )
         return folder
 
-    def check(self, recipe: Recipe, *, resume: bool) -> None:
+    def check(self, plan: Plan, *, resume: bool, changed: bool = False) -> None:
         """Refuse a folder that holds something else than the run to go on with.
+
+        Args:
+            plan: Of what is to be trained.
+            resume: Whether to go on with a run.
+            changed: Whether numbers of its recipe may have changed.
 
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
@@ -72,14 +77,9 @@ class RunFolder:
             return
         if not resume:
             raise GancoreError(f"{self.path} already holds a run; go on with --resume, or choose another --out.")
-        before, now = (toml.dumps(identity(table)) for table in (toml.read(self.recipe), recipe.table))
         # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
-        if before != now and checkpoints(self.path):
-            lines = difflib.unified_diff(before.splitlines(), now.splitlines(), "in the run", "asked for", lineterm="", n=0)
-            changed = "\n".join(line for line in lines if not line.startswith("@@"))
-            raise GancoreError(
-                f"{self.path} was trained by another recipe, so it can't be resumed; the difference is:\n{changed}"
-            )
+        if checkpoints(self.path):
+            refuse_another(str(self.path), toml.read(self.recipe), plan, changed=changed)
 
     def create(self, table: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Make the folder and write what the run is.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import platform
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import torch
 
 import gancore.training.checkpoint as checkpoint
@@ -19,8 +20,9 @@ from gancore.engine import Run, processor
 from gancore.errors import GancoreError, listed
 from gancore.files import holding, toml
 from gancore.parallel import distributed
-from gancore.plan import GENERATOR, Plan, make_plan
-from gancore.recipe import Plugin, Recipe, Registry, check_table, said
+from gancore.plan import GENERATOR, Plan, Planned, make_plan
+from gancore.recipe import Plugin, Recipe, Registry, assigned, check_table, flat, said
+from gancore.training.changes import differences, named, record
 from gancore.training.evaluate import Evaluator
 from gancore.training.observers import observing
 from gancore.training.outer_loop import OuterLoop
@@ -37,6 +39,7 @@ def train(
     *,
     device: torch.device,
     resume: bool = False,
+    changed: bool = False,
     progress: Progress | None = None,
     observers: Collection[str] = (),
 ) -> Run:
@@ -48,44 +51,52 @@ def train(
         out: The run's folder.
         device: Where to compute.
         resume: Go on from the newest checkpoint in `out`; start anew where there is none.
+        changed: Go on also where learning rates, weights of losses, the length or the precision have changed; the run's record
+            says so.
         progress: Whom to tell; of several processes rank 0 alone tells.
         observers: Plugins that observe the training, beside those that the recipe names.
 
     Under ``torchrun`` every process calls this; `out` and the cache must be folders that all machines share.
 
     Raises:
-        GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, a loss that is no longer finite, or a
-            process that was lost.
+        GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, a state that is no longer finite, a
+            folder that another process holds, or processes that differ or were lost.
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
     distributed.start(device)
+    distributed.refuse_differences({**_common(recipe, registry), "--out": str(out), "--resume": resume, "--changed": changed})
     watching = observing(registry, [*recipe.run.observers, *observers], recipe.plugins)
     progress = Progress() if progress is None or distributed.rank() else progress
+    plan = make_plan(recipe, registry)
     with contextlib.ExitStack() as stack:
         # Held before anything is prepared, and by rank 0 for all.
         distributed.on_rank_zero(lambda: stack.enter_context(holding(out)))
-        return _train(recipe, registry, RunFolder(out), device, resume, progress, watching)
+        return _train(plan, RunFolder(out), device, progress, watching, resume=resume, changed=changed)
 
 
 def _train(
-    recipe: Recipe,
-    registry: Registry,
+    plan: Plan,
     folder: RunFolder,
     device: torch.device,
-    resume: bool,
     progress: Progress,
     observers: Collection[Plugin],
+    *,
+    resume: bool,
+    changed: bool,
 ) -> Run:
     """Train into a folder that this process holds."""
-    distributed.on_rank_zero(lambda: folder.check(recipe, resume=resume))
-    run = build(recipe, registry, device, progress)
+    distributed.on_rank_zero(lambda: folder.check(plan, resume=resume, changed=changed))
+    run = _build(plan, device, progress)
     run.folder = folder.path
     newest = distributed.on_rank_zero(lambda: checkpoints(folder.path)[-1:]) if resume else []
-    for path in newest:
-        checkpoint.load(run, path)
+    headers = [checkpoint.load(run, path, changed=changed) for path in newest]
+    if run.iteration > plan.recipe.run.iterations:
+        raise GancoreError(f"{folder.path} is trained for {run.iteration} iterations already; ask for more, or as many.")
     # Reading the data may fail; nothing has been written yet.
-    _ = run.batches.stream, run.batches.sources
-    evaluator = Evaluator(run) if run.plan.metrics else None
+    for header, path in zip(headers, newest, strict=True):
+        checkpoint.refuse_other_data(run, header, path)
+    distributed.refuse_differences({f"the content of {label}": what for label, what in run.batches.content.items()})
+    evaluator = Evaluator(run) if plan.metrics else None
     if evaluator is not None and not newest:
         evaluator.rehearse()
     environment = environment_of(run)
@@ -98,14 +109,26 @@ def _train(
 
     step = accelerate(run, tell)
 
-    def prepare() -> None:
-        folder.create(recipe.table, environment)
+    def prepare() -> str:
+        for header in headers:
+            recipes = differences(header["recipe"], plan.recipe.table)
+            told = record(folder.environment, environment, recipes, run.iteration)
+        folder.create(plan.recipe.table, environment)
         folder.forget_after(run.iteration)
+        return told if headers else ""
 
-    distributed.on_rank_zero(prepare)
+    told = distributed.on_rank_zero(prepare)
+    if told:
+        progress.announce(f"{told} (environment.json keeps it)")
     _announce(run, progress)
     OuterLoop(run, folder, progress, evaluator, observers).train(step)
     return run
+
+
+def _common(recipe: Recipe, registry: Registry) -> dict[str, Any]:
+    """Return what the processes of a run must have in common before they start."""
+    plugins = {f"the version of the plugin {name}": said for name, said in registry.plugin_versions(recipe.plugins).items()}
+    return {**flat(recipe.table), "the version of gancore": __version__, "the version of torch": torch.__version__, **plugins}
 
 
 def accelerate(run: Run, tell: Callable[[str, str], None]) -> Callable[[], None]:
@@ -173,15 +196,17 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
     Raises:
         GancoreError: Anything wrong with recipe, data or weights; or several processes that have not met (`distributed.start`).
     """
+    return _build(make_plan(recipe, registry), device, progress or Progress())
+
+
+def _build(plan: Plan, device: torch.device, progress: Progress) -> Run:
     if distributed.world_size() == 1:
         distributed.one_process("this command")
-    progress = progress or Progress()
-    plan = make_plan(recipe, registry)
-    if distributed.world_size() > 1:
+    else:
         # What has to be downloaded or prepared first is so once, and not by all processes at the same time.
         distributed.on_rank_zero(lambda: _read_images(plan))
-    first = partial(train, registry=registry, device=device, progress=progress)
-    rehearsed = partial(rehearse, registry=registry, device=device)
+    first = partial(train, registry=plan.registry, device=device, progress=progress)
+    rehearsed = partial(rehearse, registry=plan.registry, device=device)
     return Run(plan, device, prerequisites.ensure(plan, first, progress.announce, rehearsed))
 
 
@@ -203,21 +228,53 @@ def _read_images(plan: Plan) -> None:
         load_split(dataset, "train")
 
 
-def open_run(path: Path, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
-    """Return a run from its folder, as its newest checkpoint left it.
+def open_run(
+    path: Path,
+    registry: Registry,
+    device: torch.device,
+    progress: Progress | None = None,
+    *,
+    assignments: Sequence[str] = (),
+    bare: bool = False,
+) -> Run:
+    """Return a run from its folder, as its newest checkpoint left it. Its data are read when they are first asked for.
+
+    Args:
+        path: The folder.
+        registry: The installed plugins.
+        device: Where to compute.
+        progress: Whom to tell.
+        assignments: ``KEY=VALUE`` texts that change its recipe in what decides no weights, e.g. its metrics.
+        bare: Leave networks that the run does not train as they are built, unless its latents read them: what draws samples
+            needs no others, and no files of theirs.
 
     Raises:
-        GancoreError: The folder holds no run, or no checkpoint.
+        GancoreError: The folder holds no run, or no checkpoint, or the recipe is changed to another run's.
     """
+    distributed.refuse_differences({"--set": list(assignments)})
     folder = RunFolder.open(path)
-    recipe = check_table(toml.read(folder.recipe), registry, name=str(folder.recipe))
+    table = assigned(toml.read(folder.recipe), assignments)
+    recipe = check_table(table, registry, name=str(folder.recipe))
     saved = checkpoints(path)
     if not saved:
         raise GancoreError(
             f"{path} has no checkpoint yet; train it further with "
             f"`{shlex.join(['gancore', 'train', str(folder.recipe), '--out', str(path), '--resume'])}`."
         )
-    run = build(recipe, registry, device, progress)
+    header, _ = checkpoint.read(saved[-1])
+    plan = make_plan(recipe, registry, checkpoint.known(header, saved[-1]))
+    run = _build(_without_files(plan) if bare else plan, device, progress or Progress())
     run.folder = path
-    checkpoint.load(run, saved[-1])
+    checkpoint.load(run, saved[-1], bare=bare)
     return run
+
+
+def _without_files(plan: Plan) -> Plan:
+    """Return a plan whose networks and heads begin without weights of others, but for those that latents read."""
+    read = set() if plan.latent is None else named(plan.latent)
+
+    def bare(tables: Mapping[str, Planned[Any, Any]]) -> dict[str, Planned[Any, Any]]:
+        none = {"weights": None, "trained_by": None}
+        return {k: one if k in read else attrs.evolve(one, keys=attrs.evolve(one.keys, **none)) for k, one in tables.items()}
+
+    return attrs.evolve(plan, networks=bare(plan.networks), heads=bare(plan.heads))

@@ -291,9 +291,7 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(run: Callable[..., Resul
     result = run("train", "tiny.toml", "--out", "run", "--resume", "--set", "run.seed=5")
     refused(
         result,
-        "was trained by another recipe",
-        "-seed = 0" if "-seed" in result.output else "+seed = 5",
-        lines=result.output.count("\n"),
+        "run was trained by another recipe, so it can't be resumed: run.seed was 0 and is 5; choose another --out.",
     )
     assert _content(trained) == before
 
@@ -319,7 +317,7 @@ def test_a_bad_checkpoint_is_named_and_nothing_is_lost(run: Callable[..., Result
     elif damage == "empty":
         newest.write_bytes(b"")
     elif damage == "another recipe's":
-        newest.write_bytes(content.replace(b'recipe\\": \\"', b'recipe\\": \\"0')[: len(content)])
+        newest.write_bytes(content.replace(b'iterations\\": 2', b'iterations\\": 3'))
     else:
         newest.write_bytes(content.replace(b'format\\": 2', b'format\\": 7'))
     before = _content(trained)

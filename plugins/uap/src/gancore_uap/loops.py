@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import gancore
 from gancore_uap.skip_gradients import scaled_residuals
@@ -24,6 +24,7 @@ class Crafting(gancore.Loop):
     """
 
     players: Sequence[str] = ("generator",)
+    reads_networks: ClassVar[bool] = True
 
     def __init__(
         self,
