@@ -179,6 +179,9 @@ class Metric:
     better: ClassVar[Mapping[str, str]] = {}
     """For each value of `compute`, ``"lower"`` or ``"higher"``, for reports. An instance may have its own."""
 
+    generates: ClassVar[bool] = False
+    """Whether `score_run` generates images, so that the protocol says how their labels are distributed."""
+
     least: int = 1
     """Fewest images, real ones and generated ones, from which it can be computed. An instance may have its own."""
 

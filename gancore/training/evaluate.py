@@ -249,8 +249,9 @@ class Evaluator:
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples * run.plan.group, "sample_seed": settings.seed, "weights": weights}
             images_as = "float32" if info.continuous else "8 bit"
-            labels = "" if run.prior is None else run.batches.labels.distribution(run.prior, info.classes)
-            protocol |= {"batch_norm": "eval", "images_as": images_as, "fake_labels": labels}
+            protocol |= {"batch_norm": "eval", "images_as": images_as}
+        if run.prior is not None and (hasattr(metric, "update") or metric.generates):
+            protocol["fake_labels"] = run.batches.labels.distribution(run.prior, info.classes)
         if metric.network is not None:
             planned = run.plan.networks[metric.network]
             protocol["network"] = planned.full_name

@@ -292,6 +292,8 @@ class Learned(gancore.Metric):
         steps: Of its training.
     """
 
+    generates = True
+
     def __init__(self, *, steps: int = 20) -> None:
         self.steps = steps
 

@@ -109,6 +109,10 @@ def test_a_score_trains_a_classifier_on_images_of_its_own_and_leaves_the_run_as_
     run, untouched = run_of(table), run_of(table)
     random = torch.get_rng_state()
     scores = [Evaluator(run)().values["learned/accuracy"] for _ in range(2)]
+    data = {"latent": {"use": "standard/normal", "labels": "data"}}
+    protocols = [Evaluator(run_of(table, change))().protocols["learned"] for change in ({}, data)]
+    assert protocols[0]["fake_labels"] == "uniform"
+    assert protocols[0]["id"] != protocols[1]["id"]
     assert scores[0] == scores[1] == Evaluator(untouched)().values["learned/accuracy"]
     assert torch.equal(random, torch.get_rng_state())
     assert same(run, untouched) == []
