@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins, recipes
 from gancore.cli.train import evaluate, sample, train
-from gancore.errors import GancoreError, sentence
+from gancore.errors import GancoreError, first_line, sentence
 from gancore.recipe import Declared, registry
 from gancore.showing import unfailing
 from gancore.version import __version__
@@ -47,10 +48,12 @@ class Group(click.Group):
             except click.UsageError as error:
                 error.message = sentence(error)
                 raise
-            except (GancoreError, OSError) as error:
-                several = _processes()
+            except Exception as error:
+                refused, several = _refused(error), _processes()
+                if refused is None:
+                    raise
                 if several is None or several.first_to_fail():
-                    click.echo(f"Error: {sentence(_refused(error))}", err=True)
+                    click.echo(f"Error: {sentence(refused)}", err=True)
                 ctx.exit(2)
             finally:
                 # A process that just ends may be aborted by its own connections to the others.
@@ -62,12 +65,19 @@ class Group(click.Group):
         return {name: command for name, command in sorted(registry().commands().items()) if name not in self.commands}
 
 
-def _refused(error: Exception) -> Exception:
-    """Return an error that is a sentence; where the system itself refused, one of which file it was and why."""
-    if not isinstance(error, OSError):
-        return error
-    what = f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
-    return GancoreError(f"{what}; mend that, and try again.")
+_MEMORY = re.compile("out of memory|allocate memory|size calculation overflowed")
+
+
+def _refused(error: Exception) -> GancoreError | None:
+    """Return what the user is told where the input or the system refuses, and None for any other error."""
+    if isinstance(error, OSError):
+        what = f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
+        return GancoreError(f"{what}; mend that, and try again.")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
+        return GancoreError(
+            f"there is not the memory for this ({first_line(error)[:200]}); lower the batch size or other sizes."
+        )
+    return error if isinstance(error, GancoreError) else None
 
 
 def _processes() -> ModuleType | None:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Union
 
 import attrs
 
-from gancore.errors import GancoreError, did_you_mean, listed
+from gancore.errors import GancoreError, did_you_mean, listed, shown
 
 CONTEXT = (
     "classes",
@@ -35,6 +35,9 @@ CONTEXT = (
     "group_size",
 )
 """Constructor arguments that core supplies where the recipe does not set them."""
+
+LARGEST = 99_999_999
+"""The largest whole number of a setting, seeds apart; names of checkpoints have eight digits."""
 
 
 @attrs.frozen
@@ -124,8 +127,15 @@ def check(
     known = settings_of(target)
     for key in settings:
         if key not in known:
-            raise GancoreError(f"{where} has no setting {key!r}{did_you_mean(key, known)} (its settings: {listed(known)}).")
+            raise GancoreError(
+                f"{where} has no setting {shown(key)}{did_you_mean(key, known)} (its settings: {listed(known)})."
+            )
     converted = {key: convert(value, known[key].annotation, where=f"{where}: {key}") for key, value in settings.items()}
+    for key, value in converted.items():
+        if not key.endswith("seed") and any(isinstance(one, int) and abs(one) > LARGEST for one in _numbers(value)):
+            raise GancoreError(
+                f"{where}: {key} is {shown(settings[key])}, and nothing is counted beyond {LARGEST:,}; lower it."
+            )
     if context is not None:
         return complete(target, converted, where=where, context=context)
     _require(known, {*converted, *CONTEXT}, where)
@@ -200,7 +210,7 @@ def convert(value: Any, annotation: Any, *, where: str) -> Any:
         return converted
     texts = [one for one in inner if isinstance(one, str)]
     hint = did_you_mean(value, texts) if isinstance(value, str) else ""
-    raise GancoreError(f"{where} must be {describe(annotation)}, not {value!r}{hint}.")
+    raise GancoreError(f"{where} must be {describe(annotation)}, not {shown(value)}{hint}.")
 
 
 def _converted(value: Any, kind: Any, inner: tuple[Any, ...], where: str) -> Any:

@@ -11,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from gancore.cli import main
 from gancore.cli.options import aligned, command_line, path_type, recipe_options, recipe_title, recipe_words, say
 from gancore.errors import GancoreError
 
@@ -78,3 +79,32 @@ def test_what_is_printed_is_text_alone(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_folder_is_named_after_files_and_installed_recipes() -> None:
     assert recipe_title("./some/tiny.toml", ["cbgan/free", "../x"]) == "tiny+cbgan-free+x"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "there is not the memory for this",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "there is not the memory for this"),
+        (MemoryError(), "there is not the memory for this (MemoryError)"),
+        (click.UsageError("x\x1b" * 500), "x?x?"),
+        (RuntimeError("a mistake"), None),
+        (RecursionError(), None),
+    ],
+)
+def test_what_the_machine_refuses_is_told_and_a_mistake_is_none_of_it(error: Exception, told: str | None) -> None:
+    @click.command()
+    def command() -> None:
+        raise error
+
+    done = CliRunner().invoke(main.Group(commands={"command": command}), ["command"])
+    if told is None:
+        assert done.exception is error
+    else:
+        assert done.exit_code == 2
+        (line,) = [line for line in done.output.splitlines() if line.startswith("Error: ")]
+        assert told in line
+        assert len(line) < 410

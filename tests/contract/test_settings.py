@@ -116,3 +116,24 @@ def test_a_setting_that_takes_a_name_of_core_for_another_thing_is_refused() -> N
         check(weighted, {}, where="x", context={"classes": 10})
     assert check(weighted, {"classes": 0.1}, where="x", context={"classes": 10}) == {"classes": 0.1}
     assert check(honest, {}, where="x", context={"classes": 10, "class_counts": [1]}) == {"classes": 10, "class_counts": [1]}
+
+
+@pytest.mark.parametrize("value", [10**9, -(10**9), 10**18])
+def test_nothing_is_counted_by_the_billion_but_seeds(value: int) -> None:
+    class Component:
+        def __init__(self, *, count: int = 1, counts: list[int] | None = None, seed: int = 0, rate: float = 0.0) -> None: ...
+
+    for settings in ({"count": value}, {"counts": [1, value]}):
+        with pytest.raises(GancoreError, match=r"here: counts? is .*, and nothing is counted beyond 99,999,999"):
+            check(Component, settings, where="here")
+    assert check(Component, {"seed": value, "rate": value}, where="here") == {"seed": value, "rate": float(value)}
+
+
+def test_a_long_value_is_not_repeated_whole() -> None:
+    class Component:
+        def __init__(self, *, count: int = 1) -> None: ...
+
+    for settings in ({"count": "x" * 10_000}, {"x" * 10_000: 1}, {"count": [["y"] * 10_000]}):
+        with pytest.raises(GancoreError) as caught:
+            check(Component, settings, where="here")
+        assert len(str(caught.value)) < 200

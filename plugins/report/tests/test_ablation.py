@@ -403,7 +403,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(recipe: Path, monkeypa
     newest, line = stopped.stdout.splitlines()
     assert newest == "Stopped; the newest checkpoint is here/without-losses.balance-0/checkpoints/00000002.safetensors."
     assert line == (
-        f"Saved. To go on, the same command: gancore ablate {recipe} --set 'run.batch_size=8' "
+        f"Saved. To go on, the same command: gancore ablate {recipe} --set run.batch_size=8 "
         "--drop losses.balance --drop ema --seeds 1 --out here"
     )
     again = line.split("gancore ablate ")[1].replace("'", "").split()

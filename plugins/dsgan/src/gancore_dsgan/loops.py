@@ -23,7 +23,7 @@ class SemiSupervised(gancore.Loop):
     """
 
     def __init__(
-        self, *, critic_steps: Annotated[int, gancore.Range(0)] = 1, game_every: Annotated[int, gancore.Range(1)] = 1
+        self, *, critic_steps: Annotated[int, gancore.Range(0, 1000)] = 1, game_every: Annotated[int, gancore.Range(1)] = 1
     ) -> None:
         super().__init__()
         self.critic_steps = critic_steps

@@ -25,7 +25,10 @@ class FreeReplay(gancore.Loop):
     players: Sequence[str] = ("generator", "discriminator")
 
     def __init__(
-        self, *, replays: Annotated[int, gancore.Range(1)] = 2, discriminator_steps: Annotated[int, gancore.Range(1)] = 1
+        self,
+        *,
+        replays: Annotated[int, gancore.Range(1, 1000)] = 2,
+        discriminator_steps: Annotated[int, gancore.Range(1, 1000)] = 1,
     ) -> None:
         super().__init__()
         self.replays = replays

@@ -29,9 +29,9 @@ class Alternating(Loop):
     def __init__(
         self,
         *,
-        discriminator_steps: Annotated[int, Range(1)] = 1,
+        discriminator_steps: Annotated[int, Range(1, 1000)] = 1,
         generated: Annotated[int, Range(1)] | None = None,
-        accumulate: Annotated[int, Range(1)] = 1,
+        accumulate: Annotated[int, Range(1, 1000)] = 1,
     ) -> None:
         super().__init__()
         self.discriminator_steps = discriminator_steps

@@ -131,7 +131,7 @@ class GAP(Perturbed):
         epsilon: Epsilon = TEN_LEVELS,
         norm: Norm = "linf",
         maps: Annotated[int, gancore.Range(1)] = 64,
-        blocks: Annotated[int, gancore.Range(0)] = 6,
+        blocks: Annotated[int, gancore.Range(0, 1000)] = 6,
         center: list[float] | None = None,
     ) -> None:
         super().__init__(channels=channels, image_size=image_size, latent_dim=latent_dim, epsilon=epsilon, norm=norm)

@@ -64,7 +64,7 @@ class CifarResNet(Classifier):
         *,
         channels: int,
         classes: int,
-        depth: Annotated[int, Range(8)] = 32,
+        depth: Annotated[int, Range(8, 1000)] = 32,
         width: Annotated[float, Range(0, open_low=True)] = 1.0,
         normalized_head: bool = False,
     ) -> None:

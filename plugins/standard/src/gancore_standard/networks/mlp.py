@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from gancore import Classifier, Discriminator, Generator, Range
 
 Count = Annotated[int, Range(1)]
+Depth = Annotated[int, Range(1, 1000)]
 
 
 def _layers(inputs: int, hidden: int, depth: int) -> nn.Sequential:
@@ -38,7 +39,7 @@ class MLPGenerator(Generator):
         image_size: int,
         latent_dim: int,
         hidden: Count = 512,
-        depth: Count = 3,
+        depth: Depth = 3,
         output: Literal["tanh", "linear"] = "tanh",
     ) -> None:
         super().__init__()
@@ -64,7 +65,7 @@ class MLPDiscriminator(Discriminator):
         depth: Number of hidden layers.
     """
 
-    def __init__(self, *, channels: int, image_size: int, hidden: Count = 512, depth: Count = 3) -> None:
+    def __init__(self, *, channels: int, image_size: int, hidden: Count = 512, depth: Depth = 3) -> None:
         super().__init__()
         self.layers = _layers(channels * image_size**2, hidden, depth)
         self.features = hidden
@@ -86,7 +87,7 @@ class MLPClassifier(Classifier):
         depth: Number of hidden layers.
     """
 
-    def __init__(self, *, channels: int, image_size: int, classes: int, hidden: Count = 512, depth: Count = 2) -> None:
+    def __init__(self, *, channels: int, image_size: int, classes: int, hidden: Count = 512, depth: Depth = 2) -> None:
         super().__init__()
         self.layers = _layers(channels * image_size**2, hidden, depth)
         self.linear = nn.Linear(hidden, classes)
