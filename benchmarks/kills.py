@@ -67,6 +67,9 @@ GAME: dict[str, Any] = {
 }
 
 
+VICTIM = {**GAME["networks"]["annotator"], "channels": 1, "classes": 10, "image_size": 8, "inherits": []}
+
+
 @attrs.frozen
 class Work:
     """Something that is ended in between.
@@ -92,7 +95,7 @@ def _set(*assignments: str) -> list[str]:
 
 TRAIN = ["train", "game.toml", "--out", "out"]
 ABLATE = ["ablate", "game.toml", "--drop", "ema", "--seeds", "1", "--out", "out"]
-PERTURB = ["uap", "run", "uap/digits-prior", "--method", "uap/digits-direct", "--victim", "classifier.toml", "--out", "out"]
+PERTURB = ["uap", "run", "uap/digits-prior", "--method", "uap/digits-direct", "--victim", "victim.toml", "--out", "out"]
 SHORT = ["--target", "digits", "--epsilon", "16/255", "--method-set", "run.iterations=20", "--images", "30", "--cycles", "3"]
 WORKS = {
     "training": Work(TRAIN),
@@ -207,6 +210,7 @@ def prepared(folder: Path, first: Path | None = None) -> Path:
     folder.mkdir(parents=True)
     (folder / "classifier.toml").write_text(toml.dumps(CLASSIFIER))
     (folder / "game.toml").write_text(toml.dumps(GAME))
+    (folder / "victim.toml").write_text(toml.dumps({"networks": {"classifier": VICTIM}}))
     if first is not None:
         shutil.copytree(first, folder / "cache")
     return folder

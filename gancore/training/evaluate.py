@@ -80,17 +80,17 @@ class Evaluator:
                 )
         self._chosen = {label: metric for label, metric in planned.items() if only is None or label in only}
         self._build()
-        for label, metric in self._with("prepare").items():
-            try:
-                metric.prepare(run)
-            except GancoreError as error:
-                raise GancoreError(f"{planned[label].where}: {error}") from error
         self._check_numbers()
         self._heed: Callable[[], None] = lambda: None
 
     def _build(self) -> None:
         parts = self.run.parts
         self.metrics: dict[str, Metric] = {k: each.build(parts.context(each.cls)) for k, each in self._chosen.items()}
+        for label, metric in self._with("prepare").items():
+            try:
+                metric.prepare(self.run)
+            except GancoreError as error:
+                raise GancoreError(f"{self._chosen[label].where}: {error}") from error
         self._seen_real = False
 
     def _check_numbers(self) -> None:

@@ -10,10 +10,10 @@ import attrs
 
 from gancore.contract import Discriminator, Generator, Sampler
 from gancore.errors import GancoreError, listed
-from gancore.files import cache_root
+from gancore.files import cache_root, digest_of
 from gancore.parallel import distributed
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
-from gancore.recipe import TABLES, Augmentation, Recipe, assigned, check_table, merge, read_layer
+from gancore.recipe import TABLES, Augmentation, Recipe, assigned, check_table, flat, merge, read_layer
 
 
 def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
@@ -95,6 +95,12 @@ def _selects(plan: Plan, label: str, sampler: Any) -> bool:
     return cls.selects()
 
 
+def _digest(recipe: Recipe) -> str:
+    """Return what a training is known by before its data are read: unlike a run's identity, where data and weights lie."""
+    places = ("data.", "sources.", "networks.", "heads.")
+    return digest_of([recipe.digest, {key: value for key, value in flat(recipe.table).items() if key.startswith(places)}])
+
+
 def ensure(
     plan: Plan, train: Callable[..., Any], announce: Callable[[str], None], rehearse: Callable[[Recipe], None]
 ) -> dict[str, Path]:
@@ -115,7 +121,7 @@ def ensure(
     paths = {}
     for place, planned in wanted(plan).items():
         name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
-        folder = cache_root() / "trained" / f"{name}-{recipes[place].digest}"
+        folder = cache_root() / "trained" / f"{name}-{_digest(recipes[place])}"
         paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
     # All processes train together, so they must not each look for themselves whether that is needed.
     missing = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])

@@ -57,6 +57,20 @@ class RunFolder:
             )
         return folder
 
+    def begun(self) -> bool:
+        """Return whether a run was begun here.
+
+        Raises:
+            GancoreError: It is a file, or holds other files, or links in the place of its own.
+        """
+        self.refuse_links()
+        # A run that was killed while it was begun has left no other files.
+        sweep(self.path)
+        empty = not self.path.exists() or (self.path.is_dir() and all(path.name == LOCK for path in self.path.iterdir()))
+        if not empty and not self.recipe.exists():
+            raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
+        return not empty
+
     def check(self, plan: Plan, *, resume: bool, changed: bool = False) -> None:
         """Refuse a folder that holds something else than the run to go on with.
 
@@ -68,12 +82,7 @@ class RunFolder:
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
         """
-        self.refuse_links()
-        if not self.recipe.exists():
-            # A run that was killed while it was begun has left no other files.
-            sweep(self.path)
-            if self.path.exists() and any(path.name != LOCK for path in self.path.iterdir()):
-                raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
+        if not self.begun():
             return
         if not resume:
             raise GancoreError(f"{self.path} already holds a run; go on with --resume, or choose another --out.")

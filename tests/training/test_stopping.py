@@ -31,6 +31,7 @@ from gancore.training.prerequisites import ensure, training_recipe
 from gancore.training.stopping import SIGNALS, Interrupted, Stop
 from gancore.training.trainer import open_run, train
 from tests.hosts import BALANCE, CPU, GAME, plan_of, registry, run_of, same
+from tests.standin.data import Digits
 from tests.standin.metrics import MeanDistance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -356,3 +357,26 @@ def test_ctrl_c_in_a_long_evaluation_of_the_command_line_ends_it(tmp_path: Path)
     assert child.returncode == 130
     assert f"the newest checkpoint is {tmp_path}/run/checkpoints/00000004.safetensors." in output
     assert saved(tmp_path / "run") == [4]
+
+
+def test_what_is_trained_first_of_other_data_or_for_longer_is_trained_anew(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def placed(self: Digits, *, image_size: int = 8, path: str = "") -> None:
+        self.image_size = image_size
+
+    monkeypatch.setattr(Digits, "__init__", placed)
+    folders = set()
+
+    def first(_: Recipe, *, out: Path, resume: bool) -> None:
+        folders.add(out)
+        raise GancoreError(f"no more, but {resume}.")
+
+    path = tmp_path / "classifier.toml"
+    changes: list[tuple[dict[str, str], int]] = [({}, 2), ({"path": "a"}, 2), ({"path": "b"}, 2), ({}, 3)]
+    for data, iterations in changes:
+        # The data are inherited.
+        table = merge(classifier(path, iterations), {"data": data})
+        with pytest.raises(GancoreError, match="no more"):
+            ensure(plan_of(table), first, lambda _: None, lambda _: None)
+    assert len(folders) == 4

@@ -32,7 +32,7 @@ from gancore.tools import (
 )
 from gancore_report.paths import write_whole
 from gancore_report.reading import read_run
-from gancore_report.scores import Row, ScoredRun, ScoreTable, evaluations, single_numbers
+from gancore_report.scores import Column, Row, ScoredRun, ScoreTable, evaluations, single_numbers
 from gancore_report.tables import as_markdown
 
 WHOLE = "whole"
@@ -171,8 +171,8 @@ def last_scores(trial: Trial) -> ScoredRun:
     return ScoredRun(run, path.name, last, values)
 
 
-def _last_values(trial: Trial) -> dict[str, Any]:
-    return dict(single_numbers(evaluations(read_run(trial.folder.path)).get(trial.recipe.run.iterations, {})))
+def _last_values(trial: Trial) -> dict[Column, float]:
+    return single_numbers(evaluations(read_run(trial.folder.path)).get(trial.recipe.run.iterations, {}))
 
 
 def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
@@ -233,9 +233,7 @@ def _checked_plan(recipe: Recipe, registry: Registry) -> Plan:
 def _finished(trial: Trial, plan: Plan) -> bool:
     """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
     folder, path = trial.folder, trial.folder.path
-    if not folder.recipe.exists():
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise GancoreError(f"{path} holds other files and no run; choose another --out.")
+    if not folder.begun():
         return False
     if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
         raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")
