@@ -221,6 +221,10 @@ class Normalized(Classifier):
         self.scale: Tensor
         self.shift: Tensor
 
+    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+        """Let the classifier start from images as it sees them."""
+        self.network.initialise(real * self.scale + self.shift, noise)
+
     def embed(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) in [-1, 1] to the classifier's features (N, F)."""
         return self.network.embed(x * self.scale + self.shift)

@@ -200,9 +200,10 @@ class Run:
 
     def _initialise(self) -> None:
         """Let networks start from the images of the first batch; every process sees all of them."""
-        asking = {name: net for name in self.players if type(net := self.networks[name]).initialise is not Network.initialise}
+        asking = [name for name in self.players if self.plan.networks[name].cls.initialise is not Network.initialise]
         real = torch.cat(collectives.gather_list(self.batches.draw(0)[0].real)) if asking else None
-        for name, network in asking.items():
+        for name in asking:
+            network = self.networks[name]
             with torch.no_grad():
                 network.initialise(real, noise_for(self.device, self.seed, "initialise", name))
             if name == GENERATOR and self.average is not None:

@@ -101,8 +101,8 @@ def _spanned(plain: Callable[..., Any], name: Name, listener: Listener) -> Calla
 
 
 def _phases(plain: Callable[..., Any], listener: Listener) -> Callable[..., Any]:
-    def call(player: str, batch: Any) -> Any:
-        return _spanned(plain, Name("phase", player), listener)(player, batch)
+    def call(player: str, *batch: Any) -> Any:
+        return _spanned(plain, Name("phase", player), listener)(player, *batch)
 
     return call
 
