@@ -84,7 +84,7 @@ def train(
 @click.option("--n", "number", type=click.IntRange(1, 100_000), default=64, show_default=True, help="Number of images.")
 @click.option("--classes", metavar="K,K,...", help="Labels to ask a conditional generator for.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
-@click.option("--weights", type=click.Choice(["ema", "live"]), default="ema", show_default=True, help="Averaged or not.")
+@click.option("--weights", default="ema", show_default=True, help="ema, live, or a further average of the recipe.")
 @click.option("--out", type=path_type, help="File, x.png or x.npz, or folder.  [default: RUN/samples.png]")
 @device_option
 def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:

@@ -93,7 +93,7 @@ class Run(Protocol):
 
         Args:
             latents: Of N images; see `latent`.
-            weights: ``ema`` for the generator's moving average, where there is one, or ``live``.
+            weights: ``ema`` for the generator's moving average, where there is one, the name of a further one, or ``live``.
             images: What a `gancore.Translator` makes its images of, evenly, for their order may be by class; by default the
                 images that take part in the training.
             start: Place of the first image among all that are made so.
@@ -139,7 +139,10 @@ class Loop(nn.Module):
         return loop
 
     def prepare(self, run: Run) -> None:
-        """Register buffers whose shapes depend on the run, e.g. on its networks: before a checkpoint is restored."""
+        """Register buffers whose shapes depend on the run, e.g. on its networks.
+
+        Called before a checkpoint is restored, and anew once networks have been initialised by data.
+        """
 
     def iteration(self, run: Run) -> None:
         """Run one iteration by calling ``run.fresh()``, ``run.renew(batch)`` and ``run.phase(player, batch)``."""

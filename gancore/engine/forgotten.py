@@ -128,8 +128,10 @@ def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
         # Not by its name, for a module may give its state other names.
         held = {tensor.data_ptr() for tensor in state.values()} if owner in saved else ()
         yield (owner, "the names of its buffers"), [*state]
+        # What a network is initialised by is no output that it leaves behind.
+        passing = isinstance(component, Head) or getattr(type(component), "initialise", None) is Network.initialise
         for prefix, module in component.named_modules():
-            for name, value in _attributes(module, passing=isinstance(component, Network | Head)):
+            for name, value in _attributes(module, passing=passing):
                 if not (isinstance(value, Tensor) and value.data_ptr() in held):
                     yield (owner, f"{prefix}.{name}" if prefix else name), value
     for place, factor in parts.factors.items():

@@ -45,7 +45,8 @@ class Parts:
         factors: The schedules, by the place of the number that each changes.
         scheduled_weights: What the weights with a schedule start from, and the schedule.
         players: The trained networks with their optimizers.
-        average: The generator's moving average, if the recipe asks for one.
+        averages: The generator's moving averages, by the names by which samples and scores ask for them.
+        average: The first of them, ``ema``, if the recipe asks for one.
         loaded: Fingerprints of the weights that were read from files, by their place.
         batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
 
@@ -92,10 +93,14 @@ class Parts:
                     term: Any = self.terms[label]
                     term.prepare(**{need.name: known[need.name] for need in planned.methods["prepare"]})
         ema = plan.recipe.ema
-        self.average = None
+        self.averages: dict[str, MovingAverage] = {}
         if ema is not None:
             schedule = self._factors("ema").get("decay")
-            self.average = MovingAverage(self.networks[GENERATOR], decay=ema.decay, start=ema.start, schedule=schedule)
+            generator = self.networks[GENERATOR]
+            self.averages["ema"] = MovingAverage(generator, decay=ema.decay, start=ema.start, schedule=schedule)
+            for name, decay in ema.further.items():
+                self.averages[name] = MovingAverage(generator, decay=decay, start=ema.start)
+        self.average = self.averages.get("ema")
 
     def context(self, cls: Any = None) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""
@@ -120,8 +125,8 @@ class Parts:
         if self.attack is not None:
             named["attack"] = self.attack
         named["loop"] = self.loop
-        if self.average is not None:
-            named["ema.generator"] = self.average.network
+        names = {name: "ema.generator" if name == "ema" else f"ema.{name}" for name in self.averages}
+        named |= {names[name]: average.network for name, average in self.averages.items()}
         return named
 
     def rows(self) -> Iterator[tuple[str, nn.Module, str]]:

@@ -269,7 +269,7 @@ class Phase:
 
     def after_step(self, values: Values, leaf: Tensor | None) -> None:
         """Let terms project and observe, the attack learn from the gradient that reached its images, the average go on."""
-        run, attack, average = self.run, self.parts.attack, self.parts.average
+        run, attack = self.run, self.parts.attack
         for label, term in self.terms.items():
             project = getattr(term, "project", None)
             if project is not None:
@@ -281,5 +281,5 @@ class Phase:
             assert attack is not None
             # Each process's loss is a mean over its own images; an attack learns from that over all.
             attack.update(leaf.grad if run.processes == 1 else leaf.grad / run.processes, values.images["real"])
-        if average is not None and self.plan.player == GENERATOR:
+        for average in self.parts.averages.values() if self.plan.player == GENERATOR else ():
             average.update(run.iteration)

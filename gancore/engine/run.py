@@ -22,7 +22,7 @@ from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
 from gancore.engine.state import not_finite, restore_tensors, tensors_of
 from gancore.engine.values import Batch
-from gancore.errors import GancoreError, first_line
+from gancore.errors import GancoreError, first_line, listed, shown
 from gancore.parallel import collectives, distributed, noise_for, seed_default
 from gancore.plan import GENERATOR, Plan, plan_phase, planned
 from gancore.recipe import GROUPS, Entry
@@ -160,10 +160,14 @@ class Run:
         return drawn
 
     def generator(self, weights: str = "ema") -> Any:
-        """Return the generator to sample from: its moving average where there is one and it is asked for."""
+        """Return the generator to sample from: a moving average where there is one and it is asked for."""
         if GENERATOR not in self.networks:
             raise GancoreError(f"{self.recipe.name} has no generator to sample from.")
-        return self.average.network if weights == "ema" and self.average is not None else self.networks[GENERATOR]
+        known = {"ema": self.networks[GENERATOR], "live": self.networks[GENERATOR]}
+        known |= {name: average.network for name, average in self.parts.averages.items()}
+        if weights not in known:
+            raise GancoreError(f"{self.recipe.name} has no weights {shown(weights)} of the generator (known: {listed(known)}).")
+        return known[weights]
 
     def generate(
         self, latents: Latents, weights: str = "ema", *, images: Tensor | None = None, start: int = 0, total: int | None = None
@@ -206,8 +210,10 @@ class Run:
             network = self.networks[name]
             with torch.no_grad():
                 network.initialise(real, noise_for(self.device, self.seed, "initialise", name))
-            if name == GENERATOR and self.average is not None:
-                self.average.network.load_state_dict(network.state_dict())
+            for average in self.parts.averages.values() if name == GENERATOR else ():
+                average.network.load_state_dict(network.state_dict())
+        if asking:  # what the loop keeps of the networks is what they are now
+            self.parts.loop.prepare(self)
 
     def set_schedules(self) -> None:
         """Set what the host computes from the iteration's number; nothing inside an iteration's turns does so."""
@@ -218,8 +224,8 @@ class Run:
             player.set_schedules(self.iteration)
         for label, (weight, factor) in self.parts.scheduled_weights.items():
             self.parts.weights[label].fill_(weight * factor(self.iteration))
-        if self.average is not None:
-            self.average.set_schedules(self.iteration)
+        for average in self.parts.averages.values():
+            average.set_schedules(self.iteration)
 
     def take_turns(self) -> None:
         """Take the turns of an iteration: all of `step` that a recording can hold."""

@@ -191,14 +191,23 @@ def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, laye
     accelerators = tuple(registry.component("accelerator", use, f"{name}: run.accelerate") for use in run.accelerate)
     if accelerators:
         table["run"]["accelerate"] = [declared.full_name for declared in accelerators]
+    ema = reader.checked(Average, "ema", table["ema"], leave=["schedule"]) if "ema" in table else None
+    evaluation = reader.checked(Evaluation, "evaluation", table.get("evaluation", {}))
+    further = ema.further if ema is not None else {}
+    for average in further:
+        if not _LABEL.fullmatch(average) or average in ("ema", "live", "generator"):
+            raise GancoreError(f"{name}: ema.further can't call an average {shown(average)}; choose another word.")
+    if evaluation.weights not in ("ema", "live", *further):
+        known = listed(["ema", "live", *further])
+        raise GancoreError(f"{name}: evaluation.weights = {shown(evaluation.weights)} names no weights (known: {known}).")
     return Recipe(
         name=name,
         layers=tuple(layers) or (name,),
         table=table,
         run=run,
         augmentation=entries["data", "data"].keys,
-        ema=reader.checked(Average, "ema", table["ema"], leave=["schedule"]) if "ema" in table else None,
-        evaluation=reader.checked(Evaluation, "evaluation", table.get("evaluation", {})),
+        ema=ema,
+        evaluation=evaluation,
         accelerators=accelerators,
         entries=entries,
         schedules=reader.schedules(table),

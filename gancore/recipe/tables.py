@@ -71,10 +71,12 @@ class Average:
     Attributes:
         decay: Share of the old average kept per iteration.
         start: Iteration from which it averages; an exact copy before.
+        further: Further averages by name, with their decays, e.g. ``{slow = 0.9999}``; samples and scores may be of them.
     """
 
     decay: Annotated[float, Range(0, 1)] = 0.999
     start: _Number = 0
+    further: dict[str, Annotated[float, Range(0, 1)]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -86,14 +88,14 @@ class Evaluation:
         batch_size: Images per batch; part of no protocol, for batch norm is in evaluation mode.
         split: Real images that are compared with.
         seed: Seed of the latents.
-        weights: The generator's moving average, or its live weights.
+        weights: The generator's moving average, a further one by its name, or its live weights.
     """
 
     samples: Annotated[int, Range(2)] = 10_000
     batch_size: _Count = 250
     split: Literal["train", "test"] = "test"
     seed: _Number = 0
-    weights: Literal["ema", "live"] = "ema"
+    weights: str = "ema"
 
 
 @attrs.frozen(kw_only=True)

@@ -32,6 +32,16 @@ def test_lookahead_goes_back_towards_its_slow_weights() -> None:
     assert torch.equal(run.players["generator"].parameters[0], start.lerp(fast, 0.5))
 
 
+def test_slow_weights_are_those_that_data_have_set() -> None:
+    standardizing = {"networks": {"discriminator": {"use": "probe/standardizing"}}}
+    run, plain = run_of(LOOKAHEAD, standardizing), run_of(standardizing)
+    steps(run, 1)
+    plain._initialise()
+    slow = run.modules()["loop"].state_dict()
+    for number, parameter in enumerate(plain.players["discriminator"].parameters):
+        assert torch.equal(slow[f"discriminator_{number}"], parameter)
+
+
 def test_a_loop_that_remembers_is_resumed_to_the_last_bit(tmp_path: Path) -> None:
     recipe = plan_of({**LOOKAHEAD, "run": {"checkpoint_every": 4, "sample_every": 0}}).recipe
     whole = train(recipe, registry(), tmp_path / "whole", device=CPU)

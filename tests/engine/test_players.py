@@ -13,7 +13,8 @@ from torch import nn
 
 from gancore import GancoreError
 from gancore.engine.players import MovingAverage, Player
-from tests.hosts import plan_of
+from gancore.training.evaluate import Evaluator
+from tests.hosts import plan_of, run_of, same, steps
 from tests.standin.optimizers import adam, sgd
 
 
@@ -97,3 +98,63 @@ def test_a_wrong_optimizer_gets_one_sentence(settings: dict[str, Any], sentence:
     with pytest.raises(GancoreError, match=r"optimizers\.generator") as caught:
         plan_of({"optimizers": {"generator": settings}}).factors("optimizers.generator")
     assert sentence in str(caught.value)
+
+
+SEVERAL: dict[str, Any] = {"ema": {"decay": 0.9, "start": 1, "further": {"slow": 0.99, "fast": 0.5}}}
+
+
+def test_several_averages_are_each_what_one_of_its_decay_is() -> None:
+    several = steps(run_of(SEVERAL), 4)
+    for name, decay in (("ema", 0.9), ("slow", 0.99), ("fast", 0.5)):
+        alone = steps(run_of({"ema": {"decay": decay, "start": 1}}), 4)
+        for own, one in zip(several.generator(name).parameters(), alone.generator().parameters(), strict=True):
+            assert torch.equal(own, one)
+    assert several.generator("live") is several.networks["generator"]
+    assert {name.split("/")[0] for name in several.tensors() if name.startswith("ema")} == {
+        "ema.generator",
+        "ema.slow",
+        "ema.fast",
+    }
+    latents = several.latent(3, "here")
+    assert not torch.equal(several.generate(latents, "slow"), several.generate(latents))
+
+
+def test_several_averages_are_restored() -> None:
+    whole, cut, resumed = (run_of(SEVERAL) for _ in range(3))
+    steps(whole, 4)
+    steps(cut, 2)
+    resumed.restore({name: tensor.detach().clone().contiguous() for name, tensor in cut.tensors().items()}, cut.counters())
+    assert same(whole, steps(resumed, 2)) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ({"ema": {"further": {"live": 0.5}}}, "can't call an average 'live'"),
+        ({"ema": {"further": {"Slow!": 0.5}}}, "can't call an average 'Slow!'"),
+        ({"ema": {"further": {"slow": 1.5}}}, r"further\.slow must be a number in \[0, 1\], not 1\.5"),
+        ({**SEVERAL, "evaluation": {"weights": "slower"}}, "'slower' names no weights .known: ema, fast, live, slow"),
+        ({"ema": False, "evaluation": {"weights": "slow"}}, "'slow' names no weights .known: ema, live"),
+    ],
+)
+def test_an_average_that_is_none_is_refused_with_the_recipe(table: dict[str, Any], text: str) -> None:
+    with pytest.raises(GancoreError, match=text):
+        plan_of(table)
+
+
+def test_weights_that_a_run_does_not_have_are_refused() -> None:
+    with pytest.raises(GancoreError, match=r"no weights 'slow' of the generator \(known: ema, live\)"):
+        run_of().generator("slow")
+
+
+def test_scores_may_be_of_a_further_average() -> None:
+    table = {
+        "networks": {"classifier": {"use": "host/classifier"}},
+        "metrics": {"fid": {"use": "standard/fid", "network": "classifier"}},
+        "evaluation": {"samples": 40},
+    }
+    scores = [
+        Evaluator(steps(run_of(SEVERAL, table, {"evaluation": {"weights": name}}), 4))() for name in ("ema", "slow", "live")
+    ]
+    assert len({each.values["fid/fid"] for each in scores}) == 3
+    assert [each.protocols["fid"]["weights"] for each in scores] == ["ema", "slow", "live"]
