@@ -53,6 +53,7 @@ def test_one_stream_feeds_every_metric_and_the_values_are_those_of_the_images() 
 def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
     robust = {"use": "standard/robust-accuracy", "attack": "fastrobgan/fgsm", "epsilons": [0.1], "samples": 30}
     head: dict[str, Any] = {
+        "networks": {"generator": {"use": "standard/sndcgan-generator", "width": 0.125, "conditional": True}},
         "heads": {"classes": {"use": "standard/auxiliary-classifier"}},
         "losses": {"classes": {"use": "standard/auxiliary-classifier"}},
     }
