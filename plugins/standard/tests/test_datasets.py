@@ -431,7 +431,7 @@ def test_the_home_of_no_user_is_a_folder_that_was_not_found() -> None:
 def test_a_cache_of_no_user_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GANCORE_DATA", raising=False)
     monkeypatch.setenv("GANCORE_CACHE", "~nobody-of-this-name")
-    with pytest.raises(GancoreError, match="~nobody-of-this-name.*no such user"):
+    with pytest.raises(GancoreError, match=r"~nobody-of-this-name.*no such user"):
         Mnist().load("train")
 
 
