@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import json
 import os
 import random
@@ -35,7 +36,7 @@ PATIENCE = 300.0
 """Seconds after which a command that was told to stop, or goes on, counts as hanging."""
 
 CLASSIFIER: dict[str, Any] = {
-    "run": {"iterations": 60, "batch_size": 16, "precision": "float32", "log_every": 1, "checkpoint_every": 7},
+    "run": {"iterations": 200, "batch_size": 16, "precision": "float32", "log_every": 1, "checkpoint_every": 7},
     "data": {"use": "standard/digits"},
     "loop": {"use": "standard/supervised"},
     "networks": {"classifier": {"use": "standard/small-cnn", "width": 0.25}},
@@ -44,14 +45,14 @@ CLASSIFIER: dict[str, Any] = {
 }
 GAME: dict[str, Any] = {
     "run": {
-        "iterations": 60,
+        "iterations": 300,
         "batch_size": 8,
         "latent_dim": 4,
         "precision": "float32",
         "log_every": 1,
-        "sample_every": 10,
+        "sample_every": 25,
         "checkpoint_every": 7,
-        "evaluate_every": 20,
+        "evaluate_every": 60,
     },
     "data": {"use": "standard/digits"},
     "networks": {
@@ -100,11 +101,14 @@ SHORT = ["--target", "digits", "--epsilon", "16/255", "--method-set", "run.itera
 WORKS = {
     "training": Work(TRAIN),
     "what is needed first": Work(TRAIN, _set("run.iterations=8"), first=False),
-    "evaluation": Work(TRAIN, _set("run.iterations=20", "run.evaluate_every=5", "evaluation.samples=8000")),
-    "ablation": Work(ABLATE, _set("run.iterations=20"), resume=False),
-    "perturbation": Work(PERTURB, [*SHORT, *_set("run.iterations=20", "run.checkpoint_every=5")], resume=False),
-    "two processes": Work(TRAIN, _set("run.iterations=30"), processes=2),
+    "evaluation": Work(TRAIN, _set("run.iterations=20", "run.evaluate_every=5", "evaluation.samples=20000")),
+    "ablation": Work(ABLATE, _set("run.iterations=200"), resume=False),
+    "perturbation": Work(PERTURB, [*SHORT, *_set("run.iterations=60", "run.checkpoint_every=15")], resume=False),
+    "two processes": Work(TRAIN, _set("run.iterations=100"), processes=2),
 }
+PRELOADED = ("torch._dynamo", "sklearn.datasets", "scipy.linalg", "gancore.cli.main", "gancore.training.trainer")
+"""What a fork need not import again, so that it is the work itself that is ended."""
+
 SIGNALS = {name: getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1")}
 ENDS = (*SIGNALS, "full disk", "read-only folder")
 
@@ -287,7 +291,7 @@ def trial(name: str, end: str, share: float, whole: Mapping[str, Any], seconds: 
     prepared(folder, first if work.first else None)
     statuses = ended(work, end, share * seconds, folder, rng)
     problems = [*_wrong_words(told(folder)), *(["it hangs"] if 99 in statuses else [])]
-    most = 7 if "perturbation" not in name else 60  # its classifier has checkpoints of its own
+    most = 7 if "perturbation" not in name else 20  # its classifier has checkpoints of its own
     lost = lost_iterations(folder)
     if lost is not None and lost > most:
         problems.append(f"{lost} iterations are lost")
@@ -330,11 +334,8 @@ def run(
     works: Sequence[str], ends: Sequence[str], trials: int, seed: int, work_in: Path, say: Callable[[str], Any]
 ) -> list[Result]:
     """End each work by each end in turn, so many times in all."""
-    import gancore_standard.metrics.frechet  # noqa: F401
-
-    import gancore.cli.main
-    import gancore.training.trainer  # noqa: F401 - what a fork has imported it need not import again
-
+    for module in PRELOADED:
+        importlib.import_module(module)
     rng, results = random.Random(seed), []
     wholes: dict[str, tuple[dict[str, Any], float]] = {}
     first = work_in / "first" / "cache"
