@@ -173,7 +173,8 @@ def _samplers(plan: Plan) -> Iterator[str]:
         for what, known in (("joins", plan.sides), ("blends", sides)):
             for side in getattr(acting, what):
                 if side not in known:
-                    yield f"{where} {what} the side {side!r}, which is none of {listed(known)}; change its settings."
+                    why = f"none of {listed(known)}" if known else "not there without a generator"
+                    yield f"{where} {what} the side {side!r}, which is {why}; change its settings."
         for source in acting.reads():
             if source not in plan.sources:
                 yield (

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from gancore.errors import plain
 from gancore.showing import Unfailing
 from gancore.training.run_folder import RunFolder, entries
 
@@ -98,7 +99,7 @@ class Terminal(Progress):
         if self._dirty:
             click.echo("\r" + " " * (_columns() - 1) + "\r", self._stream, nl=False)
             self._dirty = False
-        click.echo(text, self._stream)
+        click.echo(plain(text), self._stream)
 
     def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
         """So many iterations of all are done."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gancore import GancoreError
 from gancore.plan.phases import Forward, PhasePlan, plan_phase
 from gancore.plan.vocabulary import vocabulary
 from tests.engine.test_step import ABILITIES
@@ -77,3 +78,17 @@ def test_the_vocabulary_names_what_the_recipe_provides() -> None:
     for name in ("real_adversarial", "fake_view", "fake_classifier", "real_classifier_features", "z", "fake_activations"):
         assert name in names
     assert "fake_classes" not in names
+
+
+def test_a_sampler_that_joins_where_nothing_is_generated_is_told_so() -> None:
+    classifier = {
+        "data": {"use": "standard/digits"},
+        "loop": {"use": "standard/supervised"},
+        "networks": {"classifier": {"use": "standard/small-cnn"}},
+        "losses": {"loss": {"use": "standard/cross-entropy"}},
+        "samplers": {"difference": {"use": "probe/difference"}},
+    }
+    with pytest.raises(
+        GancoreError, match=r"joins the side 'fake', which is not there without a generator"
+    ):
+        plan_of(base=classifier)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore.tools import first_line
+from gancore.tools import as_path, first_line
 
 STAGES = (256, 512, 1024, 2048)
 GROUPS = 32
@@ -199,8 +199,8 @@ class ResizeCrop(gancore.Sampler):
 
 
 def _file_of(name: str) -> Path:
-    path = Path(name).expanduser()
-    places = [path, *(Path(root).expanduser() / name for root in (os.environ.get("GANCORE_DATA"),) if root)]
+    path, root = as_path(name, "pretrained"), os.environ.get("GANCORE_DATA")
+    places = [path, *([as_path(root, "GANCORE_DATA") / name] if root else [])]
     for place in places:
         if place.is_file():
             return place

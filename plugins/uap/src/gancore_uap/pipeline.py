@@ -12,7 +12,7 @@ import torch
 from gancore_standard.tools import save_picture
 
 from gancore import GancoreError
-from gancore.tools import Recipe, checkpoint, digest, fingerprint, train, write_text
+from gancore.tools import Recipe, as_path, checkpoint, digest, fingerprint, train, write_text
 from gancore_uap import cycles, pictures, plots, victims
 from gancore_uap.budgets import whole_levels
 from gancore_uap.perturbation_files import Perturbation
@@ -92,7 +92,7 @@ def _weights(recipe: Recipe) -> dict[str, str]:
     """Return a digest of each weights file that a recipe names."""
     digests = {}
     for label, table in sorted(recipe.table.get("networks", {}).items()):
-        path = Path(str(table["weights"])).expanduser() if table.get("weights") else None
+        path = as_path(str(table["weights"]), f"networks.{label}.weights") if table.get("weights") else None
         # One that is missing is reported where it is loaded.
         if path is not None and path.is_file():
             digests[label] = digest([path.read_bytes()], 16)

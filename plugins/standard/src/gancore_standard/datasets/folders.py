@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from gancore import GancoreError
-from gancore.tools import cache_root
+from gancore.tools import as_path, cache_root
 
 
 def data_root(root: str | None) -> Path:
@@ -17,9 +17,8 @@ def data_root(root: str | None) -> Path:
 
 
 def expand_user(path: str) -> Path:
-    """Return a path with its leading ``~`` replaced by that user's home folder, where there is such a user."""
-    # Path.expanduser raises RuntimeError for a user that does not exist.
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+    """Return a path with its leading ``~`` replaced by that user's home folder; what is no path is refused."""
+    return as_path(path, "the path")
 
 
 def exists(path: Path) -> bool:
