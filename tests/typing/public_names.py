@@ -21,6 +21,7 @@ assert_type(gancore.__version__, str)
 assert_type(gancore.Component("penalty", "package.module:Penalty", "A penalty", cite="arXiv:1801.04406").cite, str)
 assert_type(gancore.Range(0, 1, open_low=True).holds(0.5), bool)
 assert_type(conformance("penalty"), Callable[[Callable[[], None]], None])
+conformance("penalty", {"r1": {"gamma": 1.0}}, beside={"r1": {"heads": {"penalty": {"use": "standard/linear"}}}})
 
 gancore.Component("penalty")  # type: ignore[call-arg]
 gancore.Range(0, 1, True)  # type: ignore[call-arg]

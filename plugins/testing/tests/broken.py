@@ -14,6 +14,7 @@ from gancore_testing import components
 from torch import Tensor, nn
 
 import gancore
+from gancore.tools import distributed
 
 HERE = __name__
 
@@ -36,7 +37,9 @@ def gancore_heads() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_samplers() -> Iterator[gancore.Component]:
-    yield from _declared(beyond="Beyond", fickle="Fickle", negative="Negative", shaking="Shaking", waiting="Waiting")
+    yield from _declared(
+        beyond="Beyond", fickle="Fickle", negative="Negative", fading="Fading", apart="Apart", waiting="Waiting"
+    )
 
 
 @gancore.hookimpl
@@ -182,11 +185,21 @@ class Negative(gancore.Sampler):
         return 1 - labels.double()
 
 
-class Shaking(gancore.Sampler):
-    """Draws from torch's own random stream."""
+DRAWS = itertools.count()
+
+
+class Fading(gancore.Sampler):
+    """Makes images fainter by a number that no checkpoint holds."""
 
     def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
-        return attrs.evolve(batch, real=batch.real + 0.1 * torch.randn(batch.real.shape))
+        return attrs.evolve(batch, real=batch.real / (1 + next(DRAWS)))
+
+
+class Apart(gancore.Sampler):
+    """Makes other images in each process."""
+
+    def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
+        return attrs.evolve(batch, real=batch.real / (1 + distributed.rank()))
 
 
 class Waiting(gancore.Sampler):
