@@ -86,12 +86,7 @@ class Parts:
             if f"losses.{label}.weight" in plan.schedules
         }
         self.players = {name: self._player(name) for name in plan.players}
-        with torch.no_grad():
-            for player, (label, planned) in itertools.product(self.players.values(), plan.terms.items()):
-                if {player.name, "prepare"} <= planned.methods.keys():
-                    known = {"player": player.name, "parameters": player.weights}
-                    term: Any = self.terms[label]
-                    term.prepare(**{need.name: known[need.name] for need in planned.methods["prepare"]})
+        self.prepare_terms()
         ema = plan.recipe.ema
         self.averages: dict[str, MovingAverage] = {}
         if ema is not None:
@@ -101,6 +96,15 @@ class Parts:
             for name, decay in ema.further.items():
                 self.averages[name] = MovingAverage(generator, decay=decay, start=ema.start)
         self.average = self.averages.get("ema")
+
+    @torch.no_grad()
+    def prepare_terms(self) -> None:
+        """Let loss terms register what follows from the players' parameters."""
+        for player, (label, planned) in itertools.product(self.players.values(), self.plan.terms.items()):
+            if {player.name, "prepare"} <= planned.methods.keys():
+                known = {"player": player.name, "parameters": player.weights}
+                term: Any = self.terms[label]
+                term.prepare(**{need.name: known[need.name] for need in planned.methods["prepare"]})
 
     def context(self, cls: Any = None) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""

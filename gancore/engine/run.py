@@ -212,7 +212,8 @@ class Run:
                 network.initialise(real, noise_for(self.device, self.seed, "initialise", name))
             for average in self.parts.averages.values() if name == GENERATOR else ():
                 average.network.load_state_dict(network.state_dict())
-        if asking:  # what the loop keeps of the networks is what they are now
+        if asking:  # what terms and the loop keep of the networks is what they are now
+            self.parts.prepare_terms()
             self.parts.loop.prepare(self)
 
     def set_schedules(self) -> None:

@@ -38,6 +38,7 @@ FRAGMENTS = sorted(
 REFUSED = {
     ("fastrobgan/free", "fastrobgan/no-attack"): "they set attacks.free.epsilon",
     ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
+    ("fastrobgan/acgan-loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.fake",
     ("fastrobgan/acgan-loss", "fastrobgan/loss"): "they set losses.adversarial.use",
     ("fastrobgan/loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.use",
     ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",

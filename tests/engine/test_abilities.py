@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import gancore
 from gancore import GancoreError
+from gancore.engine.parts import Normalized
 from gancore.engine.run import Run
 from gancore.recipe import Registry
 from gancore.testing import host
@@ -375,6 +376,25 @@ def test_a_network_starts_from_the_first_batch_once() -> None:
     assert run.networks["generator"].mean.abs().max() > 0
     assert run.networks["discriminator"].scale.item() == pytest.approx(1 / first.real.std().item(), rel=0.05)
     assert resumed(table) == []
+
+
+def test_what_terms_prepared_is_of_the_networks_as_they_start() -> None:
+    run = run_of(term("anchored"), {"networks": {"discriminator": {"use": "probe/standardizing"}}})
+    run.step()
+    assert run.losses["discriminator/anchored"].item() == 0
+
+
+def test_a_classifier_behind_its_normalization_starts_from_images_as_it_sees_them() -> None:
+    class Starting(gancore.Classifier):
+        features, classes = 1, 1
+
+        def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+            SEEN["classifier"] = real
+
+    network = Normalized(Starting(), [0.5], [0.25], where="test")
+    network.initialise(torch.full((1, 1, 1, 1), 0.5), torch.Generator())
+    # 0.5 in [-1, 1] is 0.75 in [0, 1], one standard deviation above the mean.
+    assert SEEN["classifier"].item() == pytest.approx(1)
 
 
 def test_the_average_starts_where_the_network_does() -> None:
