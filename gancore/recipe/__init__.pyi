@@ -1,3 +1,5 @@
+from gancore.recipe.deciding import flat as flat
+from gancore.recipe.deciding import identity as identity
 from gancore.recipe.discovery import Broken as Broken
 from gancore.recipe.discovery import Declared as Declared
 from gancore.recipe.discovery import Plugin as Plugin
@@ -13,8 +15,6 @@ from gancore.recipe.recipe import Entry as Entry
 from gancore.recipe.recipe import Recipe as Recipe
 from gancore.recipe.recipe import check_table as check_table
 from gancore.recipe.recipe import default_optimizer as default_optimizer
-from gancore.recipe.recipe import flat as flat
-from gancore.recipe.recipe import identity as identity
 from gancore.recipe.recipe import read as read
 from gancore.recipe.tables import GROUPS as GROUPS
 from gancore.recipe.tables import TABLES as TABLES

@@ -19,15 +19,14 @@ import attrs
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.files import digest_of
-from gancore.recipe.layers import TEXTS, assigned, check_tables, cited, laid, merge, read_layer, settled
+from gancore.recipe.deciding import identity
+from gancore.recipe.layers import assigned, check_tables, cited, laid, merge, read_layer, settled
 from gancore.recipe.tables import (
     DEFAULTS,
     GROUPS,
     KEYS,
-    ORIGIN,
     SCHEDULED,
     SINGLE,
-    UNDECIDING,
     Augmentation,
     Average,
     Evaluation,
@@ -111,8 +110,8 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Twelve characters that change when what decides its weights does, beside the content of data and weights files."""
-        return digest_of(identity(self.table))
+        """Twelve characters that change when what decides its weights does, or where data and weights lie."""
+        return digest_of(identity(self.table, places=True))
 
     @property
     def cites(self) -> list[str]:
@@ -120,35 +119,6 @@ class Recipe:
         declared = [each.declared for each in (*self.entries.values(), *self.schedules.values())]
         papers = [*cited(self.table), *(component.cite for component in (*declared, *self.accelerators))]
         return [paper for paper in dict.fromkeys(papers) if paper]
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return values
-
-
-def identity(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what decides the weights that a recipe trains, by dotted keys.
-
-    That is all of its table but texts, what is written and measured when, and where and how it is computed. Where data and
-    weights lie is left out too: they count by their content, which no table holds.
-    """
-    defaults = {f"run.{key}": value for key, value in attrs.asdict(RunSettings()).items()}
-    return {key: value for key, value in {**defaults, **flat(table)}.items() if _decides(key, value)}
-
-
-def _decides(key: str, value: Any) -> bool:
-    group, *names = key.split(".")
-    if group in (*TEXTS, *UNDECIDING) or key in UNDECIDING:
-        return False
-    if group == "optimizers" and names[1:] == ["use"]:
-        return bool(value != DEFAULTS[group])  # the same as no table
-    if group in ("data", "sources"):
-        return names[-1:] == ["use"] or not isinstance(value, str)
-    return not (group in ("networks", "heads") and names[1:2] and names[1] in ORIGIN)
 
 
 def read(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from gancore.contract import Discriminator, Generator, Sampler
+from gancore.contract import Discriminator, Generator, Sampler, load_split
 from gancore.errors import GancoreError, listed
-from gancore.files import cache_root, digest_of
+from gancore.files import as_path, cache_root, content_of, digest, digest_of
 from gancore.parallel import distributed
-from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
-from gancore.recipe import TABLES, Augmentation, Recipe, assigned, check_table, flat, merge, read_layer
+from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, make_plan
+from gancore.recipe import TABLES, Augmentation, Recipe, Registry, assigned, check_table, identity, merge, read_layer
 
 
 def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
@@ -95,12 +96,6 @@ def _selects(plan: Plan, label: str, sampler: Any) -> bool:
     return cls.selects()
 
 
-def _digest(recipe: Recipe) -> str:
-    """Return what a training is known by before its data are read: unlike a run's identity, where data and weights lie."""
-    places = ("data.", "sources.", "networks.", "heads.")
-    return digest_of([recipe.digest, {key: value for key, value in flat(recipe.table).items() if key.startswith(places)}])
-
-
 def ensure(
     plan: Plan, train: Callable[..., Any], announce: Callable[[str], None], rehearse: Callable[[Recipe], None]
 ) -> dict[str, Path]:
@@ -121,7 +116,9 @@ def ensure(
     paths = {}
     for place, planned in wanted(plan).items():
         name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
-        folder = cache_root() / "trained" / f"{name}-{_digest(recipes[place])}"
+        # Under what it is trained from, so that other images or weights in the same place are not taken for those.
+        key = distributed.on_rank_zero(partial(_digest, recipes[place], plan.registry))
+        folder = cache_root() / "trained" / f"{name}-{key}"
         paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
     # All processes train together, so they must not each look for themselves whether that is needed.
     missing = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])
@@ -135,3 +132,16 @@ def ensure(
             # A run like any other, in its place from the start: what is stopped goes on the next time.
             train(recipes[place], out=folder, resume=True)
     return paths
+
+
+def _digest(recipe: Recipe, registry: Registry) -> str:
+    """Return what changes when what decides a recipe's weights does, the content of its data and weights files included."""
+    plan = make_plan(recipe, registry)
+    data = [content_of(*load_split(dataset, "train")) for dataset in (plan.dataset, *plan.sources.values())]
+    tables = {f"{group}.{label}": one for group in ("networks", "heads") for label, one in getattr(plan, group).items()}
+    files = {place: one.keys.weights for place, one in tables.items() if one.keys.weights}
+    # One that is missing is refused where it is loaded.
+    paths = {place: as_path(file, place) for place, file in files.items()}
+    weights = {place: digest([path.read_bytes()]) for place, path in paths.items() if path.is_file()}
+    origins = {place: [one.keys.trained_by, one.keys.trained_with, one.keys.inherits] for place, one in tables.items()}
+    return digest_of([identity(recipe.table), data, weights, origins])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,14 +123,19 @@ class RunFolder:
                 if path.exists():
                     before = [json.dumps(entry) + "\n" for entry in entries(path) if entry["iteration"] <= iteration]
                     write_text(path, "".join(before))
-            for picture in self.samples.glob("[0-9]*.*"):
+            for picture in _numbered(self.samples, "*"):
                 if int(picture.stem) > iteration:
                     picture.unlink()
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return a run's checkpoints, oldest first."""
-    return sorted((folder / "checkpoints").glob("[0-9]*.safetensors"))
+    return _numbered(folder / "checkpoints", "safetensors")
+
+
+def _numbered(folder: Path, suffix: str) -> list[Path]:
+    """Return the files of a folder that an iteration names, as gancore names them; others are somebody's own."""
+    return sorted(path for path in folder.glob(f"[0-9]*.{suffix}") if re.fullmatch("[0-9]{8,15}", path.stem, re.ASCII))
 
 
 def entries(path: Path) -> list[dict[str, Any]]:

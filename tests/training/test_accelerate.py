@@ -15,8 +15,9 @@ import gancore
 from gancore import GancoreError
 from gancore.plan.load import make_plan
 from gancore.recipe import Registry
+from gancore.recipe.deciding import identity
 from gancore.recipe.layers import merge
-from gancore.recipe.recipe import Recipe, check_table, identity
+from gancore.recipe.recipe import Recipe, check_table
 from gancore.training.trainer import train
 from tests.hosts import CPU, GAME, registry, same
 from tests.training.test_trainer import Watcher

@@ -17,12 +17,12 @@ from gancore.contract.running import Loop
 from gancore.engine.run import Run
 from gancore.files import toml, write_tensors
 from gancore.plan import make_plan
-from gancore.recipe.recipe import identity
+from gancore.recipe.deciding import identity
 from gancore.training import checkpoint
 from gancore.training.changes import only_scored
 from gancore.training.sampling import sample
 from gancore.training.trainer import open_run, train
-from tests.hosts import CPU, registry, run_of, same
+from tests.hosts import BALANCE, CPU, registry, run_of, same
 from tests.training.test_trainer import METRIC, Watcher, lines, recipe_of, trained
 
 LONGER: dict[str, Any] = {"run": {"iterations": 16}}
@@ -254,8 +254,6 @@ def _weights(path: Path, seed: int) -> dict[str, Any]:
 
 
 def test_a_frozen_network_is_known_by_its_weights_and_not_by_where_they_lie(tmp_path: Path) -> None:
-    from tests.hosts import BALANCE
-
     here, there, others = (_weights(tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     trained(tmp_path / "run", BALANCE, here)
     resumed(tmp_path / "run", BALANCE, there)
@@ -322,3 +320,53 @@ def test_the_identity_holds_no_place_and_no_interval() -> None:
         "networks.c.use": "a/c",
         "networks.c.width": 2,
     }
+
+
+def test_the_order_of_samplers_decides_the_weights() -> None:
+    one, two = {"use": "a/one"}, {"use": "a/two"}
+    assert identity({"samplers": {"a": one, "b": two}}) != identity({"samplers": {"b": two, "a": one}})
+    assert identity({"losses": {"a": one, "b": two}}) == identity({"losses": {"b": two, "a": one}})
+
+
+def test_files_of_others_in_a_run_are_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    trained(out, {"run": {"sample_every": 2}})
+    strange = [
+        out / "checkpoints" / "1st.safetensors",
+        out / "checkpoints" / "99999999 (1).safetensors",
+        out / "samples" / "9b.png",
+    ]
+    for path in strange:
+        path.write_text("mine")
+    assert resumed(out, LONGER)[0].iteration == 16
+    assert open_run(out, registry(), CPU).iteration == 16
+    assert [path.read_text() for path in strange] == ["mine"] * 3
+
+
+def test_a_network_that_is_trained_first_is_known_by_the_content_of_its_data(
+    tmp_path: Path, of_a_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "classifier.toml").write_text(
+        toml.dumps(
+            {
+                "run": {"iterations": 2, "batch_size": 4},
+                "data": {"use": "standard/digits"},
+                "loop": {"use": "standard/supervised"},
+                "networks": {"classifier": {"use": "host/classifier"}},
+                "losses": {"loss": {"use": "standard/cross-entropy"}},
+            }
+        )
+    )
+    first = {"networks": {"classifier": {"use": "host/classifier", "trained_by": str(tmp_path / "classifier.toml")}}}
+
+    def folders(path: Path, out: str) -> set[str]:
+        trained(tmp_path / out, BALANCE, first, at(path))
+        return {each.name for each in (tmp_path / "cache" / "trained").iterdir()}
+
+    begun = folders(of_a_file, "a")
+    assert len(begun) == 1
+    moved = of_a_file.rename(tmp_path / "moved")
+    assert folders(moved, "b") == begun
+    moved.write_text("50")
+    assert len(folders(moved, "c")) == 2

@@ -359,7 +359,7 @@ def test_ctrl_c_in_a_long_evaluation_of_the_command_line_ends_it(tmp_path: Path)
     assert saved(tmp_path / "run") == [4]
 
 
-def test_what_is_trained_first_of_other_data_or_for_longer_is_trained_anew(
+def test_what_is_trained_first_for_longer_is_trained_anew_and_of_the_same_data_elsewhere_is_not(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def placed(self: Digits, *, image_size: int = 8, path: str = "") -> None:
@@ -379,4 +379,4 @@ def test_what_is_trained_first_of_other_data_or_for_longer_is_trained_anew(
         table = merge(classifier(path, iterations), {"data": data})
         with pytest.raises(GancoreError, match="no more"):
             ensure(plan_of(table), first, lambda _: None, lambda _: None)
-    assert len(folders) == 4
+    assert len(folders) == 2

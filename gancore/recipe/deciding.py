@@ -1,0 +1,50 @@
+"""What makes two recipes train the same weights, and what only says where things lie or what is written. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from gancore.recipe.layers import TEXTS
+from gancore.recipe.tables import DEFAULTS, ORIGIN, UNDECIDING, RunSettings
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return values
+
+
+def identity(table: Mapping[str, Any], *, places: bool = False) -> dict[str, Any]:
+    """Return what decides the weights that a recipe trains, by dotted keys.
+
+    That is all of its table but texts, what is written and measured when, and where and how it is computed.
+
+    Args:
+        table: Its table.
+        places: Tell where data and weights lie and come from too, which count by their content, and no table holds that.
+    """
+    defaults = {f"run.{key}": value for key, value in attrs.asdict(RunSettings()).items()}
+    samplers = table.get("samplers")
+    order = {"samplers": list(samplers)} if samplers and isinstance(samplers, Mapping) else {}
+    values = {**defaults, **flat(table), **order}.items()
+    return {key: value for key, value in values if _decides(key, value) and (places or not _is_place(key, value))}
+
+
+def _decides(key: str, value: Any) -> bool:
+    group, *names = key.split(".")
+    if group == "optimizers" and names[1:] == ["use"]:
+        return bool(value != DEFAULTS[group])  # the same as no table
+    return group not in (*TEXTS, *UNDECIDING) and key not in UNDECIDING
+
+
+def _is_place(key: str, value: Any) -> bool:
+    """Return whether a key of a recipe says where data lie, or where weights come from."""
+    group, *names = key.split(".")
+    if group in ("data", "sources"):
+        return isinstance(value, str) and names[-1] != "use"
+    return group in ("networks", "heads") and names[1:2] != [] and names[1] in ORIGIN
