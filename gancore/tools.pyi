@@ -25,6 +25,7 @@ from gancore.engine import to_unit as to_unit
 from gancore.errors import did_you_mean as did_you_mean
 from gancore.errors import first_line as first_line
 from gancore.errors import listed as listed
+from gancore.files import InUse as InUse
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root
 from gancore.files import digest as digest

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError
+from gancore.files import toml
 from gancore.files.tensors import read_tensors, write_tensors
 from gancore.parallel import distributed
 from tests.hosts import FREE, run_of
@@ -317,3 +318,24 @@ def test_all_processes_leave_an_evaluation_when_one_is_asked_and_keep_what_was_t
     assert [(line["iteration"], line["scores"]) for line in scores(out)] == [
         (line["iteration"], line["scores"]) for line in scores(whole)
     ]
+
+
+@pytest.mark.parametrize(
+    "change", ["run.seed=5", "optimizers.generator.lr=0.5", "run.iterations=9", "networks.generator.width=0.3"]
+)
+def test_processes_of_different_recipes_are_refused_at_once(tmp_path: Path, change: str) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(toml.dumps(CASES["plain"] | {"run": CASES["plain"]["run"] | {"iterations": 2}}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    processes = []
+    for rank, more in enumerate(([], ["--set", change])):
+        several = {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = ["tests.command", "train", str(recipe), "--out", str(tmp_path / "run"), *more]
+        processes += start(command, 1, tmp_path, **several)
+    ended = finished(processes)
+    assert [status for status, _, _ in ended] == [2, 2], ended
+    (sentence,) = [line for _, _, errors in ended for line in errors.splitlines() if line.startswith("Error: ")]
+    assert f"the processes differ in {change.split('=')[0]}: it is " in sentence
+    assert not (tmp_path / "run").exists()

@@ -88,7 +88,5 @@ def test_a_sampler_that_joins_where_nothing_is_generated_is_told_so() -> None:
         "losses": {"loss": {"use": "standard/cross-entropy"}},
         "samplers": {"difference": {"use": "probe/difference"}},
     }
-    with pytest.raises(
-        GancoreError, match=r"joins the side 'fake', which is not there without a generator"
-    ):
+    with pytest.raises(GancoreError, match=r"joins the side 'fake', which is not there without a generator"):
         plan_of(base=classifier)

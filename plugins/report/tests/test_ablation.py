@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.engine.run import Run
-from gancore.files import toml
+from gancore.files import holding, toml
 from gancore.files.tensors import write_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
@@ -411,3 +411,16 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(recipe: Path, monkeypa
     assert done.exit_code == 0, done.output
     assert "going on after 2 of 4 iterations" in done.stderr
     assert "run 2 of 2: without ema, seed 0" in done.stderr
+
+
+def test_a_second_ablation_takes_the_runs_that_are_free(tmp_path: Path, table: dict[str, Any]) -> None:
+    out = tmp_path / "out"
+    with (
+        holding(out / "whole-0"),
+        pytest.raises(GancoreError, match=r"still trains 1 of the runs, e\.g\. .*whole-0; ask again"),
+    ):
+        ablated(out, table, drops=["losses.balance"], seeds=1)
+    assert (out / "without-losses.balance-0" / "weights" / "generator.safetensors").is_file()
+    assert not (out / "ablation.md").exists()
+    ablated(out, table, drops=["losses.balance"], seeds=1)
+    assert (out / "ablation.md").is_file()

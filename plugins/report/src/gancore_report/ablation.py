@@ -13,6 +13,7 @@ import torch
 from gancore import GancoreError
 from gancore.tools import (
     GROUPS,
+    InUse,
     Plan,
     Progress,
     Recipe,
@@ -70,6 +71,7 @@ def ablate(
     """Train a recipe as it is and once without each of some parts, for several seeds, and return and write the table.
 
     Everything is checked before anything is trained. Finished runs in `out` are not repeated, and an interrupted one goes on.
+    Several of these may work on one folder: each takes runs that no other has.
 
     Args:
         recipe: The recipe, which names its metrics.
@@ -87,14 +89,21 @@ def ablate(
     """
     progress = progress or Progress()
     trials, pending = prepare(recipe, registry, out, drops=drops, seeds=seeds, announce=progress.announce)
+    busy: list[Path] = []
     for number, trial in enumerate(pending, 1):
         progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")
         try:
             train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
+        except InUse as error:
+            # Another ablation of this folder has it; this one takes what is free.
+            progress.announce(str(error))
+            busy.append(trial.folder.path)
         except GancoreError as error:
             if trial.recipe.name in str(error):
                 raise
             raise GancoreError(f"{trial.recipe.name}: {error}") from error
+    if busy:
+        raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")
     table = _table(recipe, trials)
     seeds_and_length = {"recipe": recipe.name, "iterations": recipe.run.iterations, "seeds": _seeds(trials)}
     write_whole(out / "ablation.md", as_markdown(table))
