@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gancore.contract import Attack, Classifier, Factor, Latent, Loop, LossTerm, Sampler, settings_of
+from gancore.contract import Attack, Classifier, Factor, Latent, Loop, LossTerm, Network, Run, Sampler, settings_of
 from gancore.engine.batches import Batches
 from gancore.engine.players import MovingAverage, Player
 from gancore.errors import GancoreError
 from gancore.files import as_path, fingerprint, load_weights
-from gancore.parallel import derive, distributed, synchronize
+from gancore.parallel import collectives, derive, distributed, noise_for, synchronize
 from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 
 
@@ -96,6 +96,21 @@ class Parts:
             for name, decay in ema.further.items():
                 self.averages[name] = MovingAverage(generator, decay=decay, start=ema.start)
         self.average = self.averages.get("ema")
+
+    @torch.no_grad()
+    def initialise(self, run: Run) -> None:
+        """Let networks start from the images of the first batch; every process sees all of them."""
+        asking = [name for name in self.players if self.plan.networks[name].cls.initialise is not Network.initialise]
+        if not asking:
+            return
+        real = torch.cat(collectives.gather_list(self.batches.draw(0)[0].real))
+        for name in asking:
+            self.networks[name].initialise(real, noise_for(self.device, run.seed, "initialise", name))
+        for average in self.averages.values() if GENERATOR in asking else ():
+            average.network.load_state_dict(self.networks[GENERATOR].state_dict())
+        # What terms and the loop keep of the networks is what they are now.
+        self.prepare_terms()
+        self.loop.prepare(run)
 
     @torch.no_grad()
     def prepare_terms(self) -> None:

@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Latents, Network, Translator
+from gancore.contract import Latents, Translator
 from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
@@ -197,24 +197,10 @@ class Run:
     def step(self) -> None:
         """Run one iteration of the loop."""
         if self.iteration == 0:
-            self._initialise()
+            self.parts.initialise(self)
         self.set_schedules()
         self.take_turns()
         self.iteration += 1
-
-    def _initialise(self) -> None:
-        """Let networks start from the images of the first batch; every process sees all of them."""
-        asking = [name for name in self.players if self.plan.networks[name].cls.initialise is not Network.initialise]
-        real = torch.cat(collectives.gather_list(self.batches.draw(0)[0].real)) if asking else None
-        for name in asking:
-            network = self.networks[name]
-            with torch.no_grad():
-                network.initialise(real, noise_for(self.device, self.seed, "initialise", name))
-            for average in self.parts.averages.values() if name == GENERATOR else ():
-                average.network.load_state_dict(network.state_dict())
-        if asking:  # what terms and the loop keep of the networks is what they are now
-            self.parts.prepare_terms()
-            self.parts.loop.prepare(self)
 
     def set_schedules(self) -> None:
         """Set what the host computes from the iteration's number; nothing inside an iteration's turns does so."""

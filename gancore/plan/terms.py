@@ -27,13 +27,12 @@ def with_needs(term: Term, plan: Plan) -> Term:
     # Before the first turn there is nothing else, and after it what the losses have kept.
     has = {"prepare": {name: names[name] for name in ("player", "parameters")}}
     has["observe"] = {**_kept(term, parameters.get("observe", ()), plan), **names}
+    available = {method: has.get(method, names) for method in methods}
     for method, own in parameters.items():
         for name, required in own.items():
-            if required and name not in has.get(method, names):
-                _refuse_missing(term, method, name, has.get(method, names), plan)
-    needs = {
-        method: tuple(n for name, n in has.get(method, names).items() if name in own) for method, own in parameters.items()
-    }
+            if required and name not in available[method]:
+                _refuse_missing(term, method, name, available[method], plan)
+    needs = {method: tuple(available[method][n] for n in own if n in available[method]) for method, own in parameters.items()}
     _check_reads(term, {name for own in parameters.values() for name in own})
     _check_sides(term, players, needs, plan)
     for method in attacked:
