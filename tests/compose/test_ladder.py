@@ -1,4 +1,4 @@
-"""The authors' page is a ladder whose code is one plugin: it is built from the page, passes the conformance suite and trains."""
+"""The authors' page is a ladder whose code is one plugin: built from the page, it passes the conformance suite and trains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATH = re.compile(r"# ([\w/.-]+\.(?:py|toml))\b.*\n")
 
 
 def files_of_the_page() -> dict[str, str]:
-    """Return the files that the page's blocks make up, each block named by its first line, several of one file in their order."""
+    """Return the files that the page's blocks make up, each block named by its first line; several make up one file."""
     files: defaultdict[str, str] = defaultdict(str)
     for _, block in BLOCK.findall(PAGE.read_text()):
         path = PATH.match(block)
