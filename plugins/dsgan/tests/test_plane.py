@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from gancore_dsgan.datasets import Disc, GaussianGrid, Rings, SwissRoll
 from gancore_dsgan.field import discriminator_field, draw
 from gancore_dsgan.low_density import LowDensity, log_density
+from gancore_standard.heads import Projection
 from PIL import Image
 from scipy import stats
 from torch import Tensor
@@ -504,8 +505,9 @@ def test_a_field_is_what_the_discriminator_says(tmp_path: Path) -> None:
 
 
 def test_a_field_of_a_conditional_discriminator_is_the_mean_over_the_classes(tmp_path: Path) -> None:
-    text = RECIPE.replace("DATA", "rings").replace("standard/linear", "standard/projection")
-    opened = open_run(trained(tmp_path, text), registry(), choose_device("cpu"))
+    opened = open_run(trained(tmp_path, RECIPE.replace("DATA", "rings")), registry(), choose_device("cpu"))
+    features = opened.networks["discriminator"].features
+    opened.heads["adversarial"] = Projection(features=features, classes=3, spectral_norm=False)
     field = discriminator_field(opened, resolution=2)
     with torch.no_grad():
         features = opened.networks["discriminator"](torch.tensor([1.1, -1.1]).view(1, 2, 1, 1)).expand(3, -1)

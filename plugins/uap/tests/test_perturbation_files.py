@@ -10,6 +10,7 @@ import pytest
 import torch
 from gancore_uap.budgets import from_levels, size, to_levels, whole_levels
 from gancore_uap.perturbation_files import FORMAT, KIND, Perturbation, random_perturbation
+from safetensors.torch import save_file
 from torch import Tensor
 
 from gancore import GancoreError
@@ -102,7 +103,7 @@ def test_other_files_of_tensors_are_refused(kind: str | None, tmp_path: Path) ->
 
 def test_a_header_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "uap"
-    write_tensors(path, {"delta": torch.zeros(3, 4, 4)}, ["uap"])  # type: ignore[arg-type]
+    save_file({"delta": torch.zeros(3, 4, 4)}, path, metadata={"gancore": '["uap"]'})
     with pytest.raises(GancoreError, match="holds no universal perturbation"):
         Perturbation.load(path)
 
