@@ -6,12 +6,13 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gancore.errors import GancoreError
 from gancore.files import LOCK, append_line, sweep, toml, write_text, writing
-from gancore.plan import Plan
-from gancore.training.changes import refuse_another
+
+if TYPE_CHECKING:
+    from gancore.plan import Plan
 
 
 class RunFolder:
@@ -89,6 +90,9 @@ class RunFolder:
             raise GancoreError(f"{self.path} already holds a run; go on with --resume, or choose another --out.")
         # What stopped before its first checkpoint, perhaps at a wrong setting, has nothing to lose.
         if checkpoints(self.path):
+            # It imports torch, which looking at runs needs no more than this.
+            from gancore.training.changes import refuse_another
+
             refuse_another(str(self.path), toml.read(self.recipe), plan, changed=changed)
 
     def create(self, table: Mapping[str, Any], environment: Mapping[str, Any]) -> None:

@@ -104,7 +104,7 @@ def test_other_files_of_tensors_are_refused(kind: str | None, tmp_path: Path) ->
 def test_a_header_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "uap"
     save_file({"delta": torch.zeros(3, 4, 4)}, path, metadata={"gancore": '["uap"]'})
-    with pytest.raises(GancoreError, match="holds no universal perturbation"):
+    with pytest.raises(GancoreError, match="is damaged or no safetensors file"):
         Perturbation.load(path)
 
 
