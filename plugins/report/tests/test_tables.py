@@ -101,3 +101,20 @@ def test_what_a_terminal_would_obey_is_shown_instead() -> None:
     for text in (as_text(table), as_text(table, 80), as_markdown(table)):
         assert all(letter.isprintable() or letter == "\n" for letter in text)
         assert "[2J" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("<script>a & b</script>", "&lt;script&gt;a &amp; b&lt;/script&gt;"),
+        ("![x](https://x/y.png)", r"!\[x\](https://x/y.png)"),
+        (r"\<img> `a` ~b~ \|", r"\\&lt;img&gt; \`a\` \~b\~ \\\|"),
+        ("\x1b[2J\n# a", "\N{REPLACEMENT CHARACTER}\\[2J\N{REPLACEMENT CHARACTER}# a"),
+    ],
+)
+def test_no_name_is_markup_in_a_markdown_table(text: str, escaped: str) -> None:
+    assert markdown([text, text], [[text, text]])[::2] == [f"| {escaped} | {escaped} |"] * 2
+    a, b = (Column(f"{text}/a", key, {"id": key, "n": text + key}, "") for key in "kl")
+    page = as_markdown(ScoreTable(text, (row(text, {a: 1.0}), row("other", {b: 2.0})), remarks=(text,)))
+    assert page.count(escaped) > 5
+    assert text not in page

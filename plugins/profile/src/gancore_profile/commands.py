@@ -24,7 +24,7 @@ def profile(
 
     Networks that other recipes train are measured with untrained weights, which take the same time.
     """
-    from gancore.tools import Run, choose_device, distributed, make_plan, read, registry, write_text
+    from gancore.tools import Run, choose_device, distributed, make_plan, read, registry, say, write_text
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
     target = choose_device(device)
@@ -43,7 +43,7 @@ def profile(
         if name == "profile/compile":
             accelerator(run, run.step, lambda status: click.echo(f"profile/compile is {status}"))
     measured = measure(run, iterations)
-    click.echo(as_text(measured))
+    say(as_text(measured))
     if out is not None:
         try:
             write_text(out, json.dumps(as_table(measured), indent=2) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -35,8 +37,8 @@ def as_markdown(table: ScoreTable) -> str:
         header.append(f"{column.title} ({column.id})")
         for row, cell in zip(rows, table.cells(column), strict=True):
             row.append(f"**{cell.mean}{cell.rest}**" if cell.best else cell.mean + cell.rest)
-    caption = printable(table.caption("best of a column in bold") + "; in brackets the protocol")
-    notes = [f"- {printable(note)}" for note in table.notes]
+    caption = unmarked(table.caption("best of a column in bold") + "; in brackets the protocol")
+    notes = [f"- {unmarked(note)}" for note in table.notes]
     return "\n".join([caption, "", *markdown(header, rows), *([""] if notes else []), *notes]) + "\n"
 
 
@@ -68,14 +70,17 @@ def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table in Markdown; blanks that align cells are dropped."""
     rule = ["---", *["---:"] * (len(header) - 1)]
-    return [
-        "| " + " | ".join(printable(cell).strip().replace("|", "\\|") for cell in line) + " |" for line in (header, rule, *rows)
-    ]
+    return ["| " + " | ".join(unmarked(cell).strip() for cell in line) + " |" for line in (header, rule, *rows)]
 
 
 def printable(text: str) -> str:
     """Return a text without what a terminal would obey instead of showing it; a run's files may hold anything."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def unmarked(text: str) -> str:
+    """Return a text that Markdown shows as it is: no tags, links, pictures or further cells. Stars stay, for what is bold."""
+    return re.sub(r"([\\`|~\[\]])", r"\\\1", html.escape(printable(text), quote=False))
 
 
 def _wrapped(text: str, widest: int | None) -> str:

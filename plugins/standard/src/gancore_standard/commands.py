@@ -87,8 +87,8 @@ def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]
 
     That is its phases and passes, its parts, their versions and conflicts.
     """
-    from gancore.tools import make_plan, read, registry
+    from gancore.tools import make_plan, read, registry, say
     from gancore_standard.explain import explain as explain_plan
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
-    click.echo(explain_plan(make_plan(checked, registry())))
+    say(explain_plan(make_plan(checked, registry())))

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import CONTEXT, Declared, aligned, did_you_mean, read_layer, registry, settings_of, toml
+from gancore.tools import CONTEXT, Declared, aligned, did_you_mean, read_layer, registry, say, settings_of, toml
 
 _WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
 """Kinds whose parameters no recipe sets."""
@@ -32,7 +32,7 @@ def show(name: str) -> None:
                 "see `gancore components` and `gancore recipes`."
             )
         recipes = [name]
-    click.echo("\n\n".join(map("\n".join, [*map(_component, components), *map(_recipe, recipes)])))
+    say("\n\n".join(map("\n".join, [*map(_component, components), *map(_recipe, recipes)])))
 
 
 def _component(component: Declared) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gancore import GancoreError
-from gancore.tools import device_option, path_type
+from gancore.tools import device_option, path_type, say
 from gancore_uap import options
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _workbench(device: str) -> Workbench:
     from gancore_uap.workbench import Workbench
 
     distributed.one_process("gancore uap")
-    return Workbench(registry(), choose_device(device), Terminal(), click.echo)
+    return Workbench(registry(), choose_device(device), Terminal(), say)
 
 
 @group.command(short_help="Train a prior GAN and sample its last cycles into a proxy set.")
@@ -165,9 +165,9 @@ def _judge(
 
     judgment = judge(workbench, perturbations, out, victim_specs=victims, target=target, epsilons=epsilons)
     click.echo("\nThe fooling rate is the share of images whose predicted class changes.")
-    click.echo(tables.text_table(judgment.matrix))
+    say(tables.text_table(judgment.matrix))
     if not target.foreign:
-        click.echo(tables.accuracy_table(judgment.matrix))
+        say(tables.accuracy_table(judgment.matrix))
     click.echo(f"All scores are in {out / 'evaluation.json'}, pictures beside it.")
 
 

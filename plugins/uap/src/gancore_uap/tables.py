@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Sequence
 
 import gancore
@@ -36,7 +38,7 @@ def markdown(matrix: Matrix) -> str:
     Raises:
         GancoreError: There is no perturbation or no victim, or the victims differ between perturbations.
     """
-    head, *rows = [[cell.replace("|", r"\|") for cell in row] for row in _cells(matrix)]
+    head, *rows = [[_unmarked(cell) for cell in row] for row in _cells(matrix)]
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *rows])
 
@@ -96,6 +98,12 @@ def _cells(matrix: Matrix) -> list[list[str]]:
         ["fooling rate in %", *victims, "mean"],
         *[_percent(name, row) for name, row in zip(names, rates, strict=True)],
     ]
+
+
+def _unmarked(text: str) -> str:
+    """Return a text in one line that Markdown shows as it is: no tags, links, pictures or further cells."""
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return re.sub(r"([\\`|~\[\]])", r"\\\1", html.escape(line, quote=False))
 
 
 def _mean(numbers: Sequence[float]) -> float:
