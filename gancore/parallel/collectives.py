@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from gancore.parallel.distributed import explained, rank, world_size
 
 
-def all_reduce(value: Tensor) -> Tensor:
+def global_sum(value: Tensor) -> Tensor:
     """Return the sum of `value` over all processes, without gradient."""
+    if world_size() == 1:
+        return value
     total = value.detach().clone(memory_format=torch.contiguous_format)
     with explained():
         dist.all_reduce(total)
@@ -33,12 +35,7 @@ def global_mean(value: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return value
-    return all_reduce(value) / world_size() + (value - value.detach())
-
-
-def global_sum(value: Tensor) -> Tensor:
-    """Return the sum of `value` over all processes, without gradient."""
-    return value if world_size() == 1 else all_reduce(value)
+    return global_sum(value) / world_size() + (value - value.detach())
 
 
 def gather(rows: Tensor) -> Tensor:
@@ -79,7 +76,7 @@ def _gather_equal(value: Tensor) -> list[Tensor]:
 class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:
-        return all_reduce(value)
+        return global_sum(value)
 
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> Any:
@@ -103,7 +100,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = all_reduce(torch.cat([gradient.reshape(-1) for gradient in gradients])).div_(world_size())
+    flat = global_sum(torch.cat([gradient.reshape(-1) for gradient in gradients])).div_(world_size())
     for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
 

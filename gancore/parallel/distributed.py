@@ -194,14 +194,19 @@ def agree(value: Any) -> Any:
     return box[0]
 
 
+def _of_all(value: Any) -> list[Any]:
+    """Return every process's value, in their order."""
+    if world_size() == 1:
+        return [value]
+    values = [None] * world_size()
+    with explained():
+        dist.all_gather_object(values, value)
+    return values
+
+
 def any_of(flag: bool) -> bool:
     """Return whether the flag is set in any process."""
-    if world_size() == 1:
-        return flag
-    flags: list[Any] = [None] * world_size()
-    with explained():
-        dist.all_gather_object(flags, flag)
-    return any(flags)
+    return any(_of_all(flag))
 
 
 def refuse_differences(what: Mapping[str, Any]) -> None:
@@ -213,13 +218,8 @@ def refuse_differences(what: Mapping[str, Any]) -> None:
     Raises:
         GancoreError: Another process has something else.
     """
-    if world_size() == 1:
-        return
-    everyone: list[Any] = [None] * world_size()
-    with explained():
-        dist.all_gather_object(everyone, what)
-    first = everyone[0]
-    for number, other in enumerate(everyone):
+    first, *others = _of_all(what)
+    for number, other in enumerate(others, start=1):
         for name in sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
             raise GancoreError(
                 f"the processes differ in {name}: it is {first.get(name)!s:.60} in process 0 and {other.get(name)!s:.60} in "

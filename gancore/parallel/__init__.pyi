@@ -1,0 +1,15 @@
+from gancore.parallel import collectives as collectives
+from gancore.parallel import distributed as distributed
+from gancore.parallel.batch_norm import synchronize as synchronize
+from gancore.parallel.collectives import gather as gather
+from gancore.parallel.collectives import global_mean as global_mean
+from gancore.parallel.collectives import global_sum as global_sum
+from gancore.parallel.randomness import Source as Source
+from gancore.parallel.randomness import computed_on_host as computed_on_host
+from gancore.parallel.randomness import derive as derive
+from gancore.parallel.randomness import drawing_from as drawing_from
+from gancore.parallel.randomness import noise_for as noise_for
+from gancore.parallel.randomness import rand as rand
+from gancore.parallel.randomness import randn as randn
+from gancore.parallel.randomness import seed_default as seed_default
+from gancore.parallel.randomness import shared_noise as shared_noise
