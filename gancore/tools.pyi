@@ -72,7 +72,6 @@ from gancore.training import build as build
 from gancore.training import checkpoint as checkpoint
 from gancore.training import duration as duration
 from gancore.training import entries as entries
-from gancore.training import identified as identified
 from gancore.training import image_format as image_format
 from gancore.training import open_run as open_run
 from gancore.training import prerequisites as prerequisites

@@ -58,14 +58,23 @@ def replacing(path: Path, remedy: str = "choose another --out, or free space the
         os.close(handle)
 
 
+def locked(handle: int, *, wait: bool = False) -> bool:
+    """Lock an open file until it is closed, unless another process has; Windows has no such lock, and nothing is guarded."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+    return True
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files of writers that were killed; those of writers that live are locked."""
     for left in folder.glob(f".*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             handle = os.open(left, os.O_RDWR | _OWN)
             try:
-                if fcntl is not None:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if locked(handle):
                     left.unlink()
             finally:
                 os.close(handle)
@@ -78,8 +87,7 @@ def _temporary(path: Path) -> tuple[Path, int]:
         handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OWN, 0o666)
         # Some network drives have no locks.
         with contextlib.suppress(OSError):
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+            locked(handle, wait=True)
         # Between the two another process may have taken it for one that was left, and removed it.
         if beside.exists():
             return beside, handle

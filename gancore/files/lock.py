@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from gancore.errors import GancoreError
-from gancore.files.atomic import writing
+from gancore.files.atomic import locked, writing
 
 
 class InUse(GancoreError):  # noqa: N818 - it says what is the case
@@ -53,7 +52,7 @@ def _locked(folder: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             file = os.fdopen(os.open(path, flags, 0o644), "r+", errors="replace")
         with file:
-            if not _take(file.fileno()):
+            if not locked(file.fileno()):
                 holder = "".join(character for character in file.read(200) if character.isprintable())
                 raise InUse(f"{folder} is in use by {holder or 'another process'}; wait for it, or choose another --out.")
             # Who held it before may have removed the file after it was opened here.
@@ -68,18 +67,6 @@ def _locked(folder: Path) -> Iterator[None]:
                 with contextlib.suppress(OSError):
                     path.unlink()
         return
-
-
-def _take(descriptor: int) -> bool:
-    """Lock an open file unless another process has; Windows has no such lock, so that nothing is guarded there."""
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 def _is(path: Path, descriptor: int) -> bool:

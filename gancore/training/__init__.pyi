@@ -1,7 +1,6 @@
 from gancore.training import checkpoint as checkpoint
 from gancore.training import prerequisites as prerequisites
 from gancore.training.evaluate import Evaluator as Evaluator
-from gancore.training.evaluate import identified as identified
 from gancore.training.prerequisites import wanted as wanted
 from gancore.training.progress import Progress as Progress
 from gancore.training.progress import Terminal as Terminal

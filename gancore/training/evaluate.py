@@ -57,11 +57,6 @@ class Scores:
         folder.append(folder.scores, {**entry, "seconds": round(self.seconds, 4)})
 
 
-def identified(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a protocol with its ``id``: scores share a column where these are the same, and nowhere else."""
-    return {"id": digest_of(protocol, 8), **protocol}
-
-
 class Evaluator:
     """The metrics of a run. Real statistics are computed once and kept.
 
@@ -100,12 +95,12 @@ class Evaluator:
             where = f"{self._chosen[label].where} needs at least {metric.least} images of each kind"
             if hasattr(metric, "update") and settings.samples < metric.least:
                 raise GancoreError(f"{where}, and evaluation.samples is {settings.samples}; raise it.")
+            if not hasattr(metric, "update_real"):
+                continue
             # Rank 0 alone downloads and prepares what is not there yet.
-            if hasattr(metric, "update_real") and (number := distributed.on_rank_zero(self._count_real)) < metric.least:
+            number = distributed.on_rank_zero(lambda: len(self._real[1]))
+            if number < metric.least:
                 raise GancoreError(f"{where}, and the split {settings.split!r} has {number}; choose another evaluation.split.")
-
-    def _count_real(self) -> int:
-        return len(self._real[1])
 
     def rehearse(self) -> None:
         """Give every metric a batch, so that one that can't score this run is refused before the run is trained.
@@ -248,8 +243,7 @@ class Evaluator:
         if hasattr(metric, "update"):
             weights = settings.weights if run.average is not None else "live"
             protocol |= {"samples": settings.samples * run.plan.group, "sample_seed": settings.seed, "weights": weights}
-            images_as = "float32" if info.continuous else "8 bit"
-            protocol |= {"batch_norm": "eval", "images_as": images_as}
+            protocol |= {"batch_norm": "eval", "images_as": "float32" if info.continuous else "8 bit"}
         if run.prior is not None and (hasattr(metric, "update") or metric.generates):
             protocol["fake_labels"] = run.batches.labels.distribution(run.prior, info.classes)
         if metric.network is not None:
@@ -261,7 +255,8 @@ class Evaluator:
                 protocol["network_settings"] = settings_of_it
             if hasattr(metric, "update"):
                 protocol["network_hash"] = self._fingerprints[metric.network]
-        return identified(protocol)
+        # Scores share a column where these are the same, and nowhere else.
+        return {"id": digest_of(protocol, 8), **protocol}
 
     @functools.cached_property
     def _fingerprints(self) -> dict[str, str]:

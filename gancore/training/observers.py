@@ -34,13 +34,7 @@ def observing(registry: Registry, names: Collection[str], others: Collection[str
 
 
 class Observers:
-    """The observers of a run.
-
-    Args:
-        run: The run.
-        plugins: Those that are called.
-        tell: Told once of each plugin and hook what it raised.
-    """
+    """The observers of a run; `tell` is told once of each plugin and hook what it raised."""
 
     def __init__(self, run: Run, plugins: Collection[Plugin], tell: Callable[[str], None]) -> None:
         self.run = run

@@ -23,15 +23,7 @@ from gancore.training.stopping import Interrupted, Stop
 
 
 class OuterLoop:
-    """The outer loop of one training.
-
-    Args:
-        run: The run, as restored as it is going to be.
-        folder: Its folder.
-        progress: Whom to tell.
-        evaluator: Its metrics, where it has some.
-        observers: Plugins that observe it; of several processes rank 0 alone calls them.
-    """
+    """The outer loop of one training, of a run as restored as it is going to be; rank 0 alone calls the observers."""
 
     def __init__(
         self,
@@ -59,7 +51,7 @@ class OuterLoop:
             GancoreError: A loss is no longer finite, a file can't be written, or a metric fails.
             Interrupted: A signal came; the state is saved, and `Interrupted.saved` says where.
         """
-        run, begun = self.run, self.run.iteration
+        run, begun = self.run, self.begun
         self.observers("gancore_run_started")
         length = f"{self.settings.iterations} iterations"
         self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
@@ -132,12 +124,11 @@ class OuterLoop:
         """Write samples and scores of the checkpoint from which training goes on, where it was stopped before they were."""
         settings, done = self.settings, self.run.iteration
         if done:
-            drawn, known = distributed.on_rank_zero(lambda: (self._drawn(done), self._scored(done)))
+            drawn, known = distributed.on_rank_zero(
+                lambda: (any(self.folder.samples.glob(f"{done:08d}.*")), self._scored(done))
+            )
             scored = self.evaluator is not None and settings.due(settings.evaluate_every, done) and not known
             self._look(done, sampled=settings.due(settings.sample_every, done) and not drawn, scored=scored)
-
-    def _drawn(self, iteration: int) -> bool:
-        return any(self.folder.samples.glob(f"{iteration:08d}.*"))
 
     def _scored(self, iteration: int) -> bool:
         """Return whether the folder holds scores of an iteration by all metrics."""

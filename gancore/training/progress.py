@@ -21,14 +21,7 @@ class Clock:
     """Counts the seconds of a training, those before a resume included.
 
     Iterations that a crash made undone count once. `gancore evaluate` appends to the scores too: of an iteration's evaluations
-    the first counts, which is the training's own.
-
-    Attributes:
-        seconds: Of ``training`` (iterations), ``evaluation``, and ``other`` (samples, checkpoints, exported weights).
-
-    Args:
-        folder: The run's folder, whose log and scores say what was spent before.
-        iteration: How many iterations are done.
+    the first counts, which is the training's own. ``other`` are samples, checkpoints and exported weights.
     """
 
     def __init__(self, folder: RunFolder, iteration: int) -> None:

@@ -24,13 +24,7 @@ class KnownStatistics:
     """Statistics of one set of real images, in the folder for what can be made again (``GANCORE_CACHE``).
 
     They lie under what they depend on: every pixel and label, the metric with its settings, the network's weights, the version
-    of torch and the kind of device.
-
-    Attributes:
-        images: The real images (N, C, H, W).
-        labels: Their labels (N,).
-        device: Where networks see them.
-        folder: Where they lie.
+    of torch and the kind of device that shows the images (N, C, H, W) to networks.
     """
 
     images: Tensor

@@ -17,8 +17,8 @@ from gancore.tools import (
     as_images,
     check,
     did_you_mean,
+    digest_of,
     fingerprint,
-    identified,
     listed,
     load_split,
     noise_for,
@@ -277,7 +277,7 @@ def robust_accuracy(
     if defence is not None and guard is not None:
         full_name = run.plan.registry.component("defence", defence, where=WHERE).full_name
         protocol["defence"] = {"use": full_name, "settings": dict(defence_settings or {}), "sees": guard.sees}
-    protocol = {**identified(protocol), "classifier": chosen, "weights": weights}
+    protocol = {"id": digest_of(protocol, 8), **protocol, "classifier": chosen, "weights": weights}
     return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
 
 
