@@ -60,14 +60,7 @@ def train(
     out = out or as_path(Path("runs") / recipe_title(recipe, overlays), "the folder of the run")
     try:
         run_training(
-            checked,
-            registry(),
-            out,
-            device=target,
-            resume=resume,
-            changed=changed,
-            progress=Terminal(),
-            observers=observers,
+            checked, registry(), out, device=target, resume=resume, changed=changed, progress=Terminal(), observers=observers
         )
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")

@@ -7,16 +7,13 @@ from typing import Any
 
 import attrs
 
-from gancore.recipe.layers import TEXTS
+from gancore.recipe.layers import TEXTS, leaves
 from gancore.recipe.tables import DEFAULTS, ORIGIN, UNDECIDING, RunSettings
 
 
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        values |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return values
+    return {".".join(path): value for path, value in leaves(table)}
 
 
 def identity(table: Mapping[str, Any], *, places: bool = False) -> dict[str, Any]:

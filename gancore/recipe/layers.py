@@ -135,10 +135,11 @@ def assigned(table: Mapping[str, Any], assignments: Iterable[str], where: str = 
     return dict(table)
 
 
-def _leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the values of nested tables, each behind the keys that lead to it."""
     for key, value in table.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, key))
+            yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
 
@@ -155,17 +156,17 @@ def settled(layers: Sequence[Layer], assignments: Iterable[str]) -> list[dict[st
         GancoreError: No assignment decides between two overlays that set one key differently, or two recipes of any rank that
             set another loop.
     """
-    decided = dict(_leaves(assigned({}, assignments)))
+    decided = dict(leaves(assigned({}, assignments)))
     tables = [{key: value for key, value in layer.table.items() if key not in TEXTS} for layer in layers]
     for path, chosen in decided.items():
-        uses = [dict(_leaves(table)).get(path) if path[-1] == "use" else None for table in tables]
+        uses = [dict(leaves(table)).get(path) if path[-1] == "use" else None for table in tables]
         if len({str(use) for use in uses[path != ("loop", "use") :] if use is not None}) > 1:
             others = [use is not None and not _same(use, chosen) for use in uses]
             tables = [_without(table, path[:-1]) if other else table for table, other in zip(tables, others, strict=True)]
     claims: dict[tuple[str, ...], tuple[str, Any]] = {}
     for rank, (layer, table) in enumerate(zip(layers, tables, strict=True)):
         name = layer.chain[-1]
-        for path, value in _leaves(table):
+        for path, value in leaves(table):
             if (rank == 0 and path != ("loop", "use")) or any(path[:end] in decided for end in range(1, len(path) + 1)):
                 continue
             other, claimed = claims.setdefault(path, (name, value))

@@ -21,17 +21,7 @@ from gancore.errors import GancoreError, did_you_mean, listed, shown
 from gancore.files import digest_of
 from gancore.recipe.deciding import identity
 from gancore.recipe.layers import assigned, check_tables, cited, laid, merge, read_layer, settled
-from gancore.recipe.tables import (
-    DEFAULTS,
-    GROUPS,
-    KEYS,
-    SCHEDULED,
-    SINGLE,
-    Augmentation,
-    Average,
-    Evaluation,
-    RunSettings,
-)
+from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
     from gancore.recipe.discovery import Declared
