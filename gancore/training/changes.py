@@ -29,28 +29,22 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
 
 
 def refuse_another(what: str, before: Mapping[str, Any], plan: Plan, *, changed: bool = False) -> None:
-    """Refuse to go on with what another recipe has trained.
-
-    Args:
-        what: Names it.
-        before: The table of that recipe.
-        plan: The present recipe's plan.
-        changed: Take over numbers that may change.
+    """Refuse to go on with what another recipe, of the table `before`, has trained; `changed` takes over what may change.
 
     Raises:
         GancoreError: The two train different weights, other than by numbers that may change.
     """
-    differing = differences(identity(before), identity(plan.recipe.table))
     scored, readers = only_scored(plan), [each.where for each in parts_of(plan) if _reads_length(each)]
     differing = {
         key: values
-        for key, values in differing.items()
+        for key, values in differences(identity(before), identity(plan.recipe.table)).items()
         if not (key.startswith("networks.") and key.split(".")[1] in scored) and (key != "run.iterations" or readers)
     }
     fixed = {key: values for key, values in differing.items() if not _MAY_CHANGE.fullmatch(key)}
     if fixed or (differing and not changed):
-        shown = told(fixed or differing)
-        if "run.iterations" in (fixed or differing):
+        refused = fixed or differing
+        shown = told(refused)
+        if "run.iterations" in refused:
             shown += f" (it decides the weights, for {readers[0]} reads it)"
         remedy = "choose another --out" if fixed else "go on so, as a changed run, with --resume --changed"
         raise GancoreError(f"{what} was trained by another recipe, so it can't be resumed: {shown}; {remedy}.")
@@ -95,16 +89,7 @@ def _reads_length(planned: Planned[Any, Any]) -> bool:
 
 
 def record(path: Path, now: dict[str, Any], recipe: Changes, iteration: int) -> str:
-    """Keep in a run's record what has changed before it goes on.
-
-    Args:
-        path: Where the record lies.
-        now: What it will be, which gets the ``history`` of what it was.
-        recipe: What has changed in the recipe's table.
-        iteration: Where the run goes on.
-
-    Returns:
-        What has changed in one line, or an empty text.
+    """Put what has changed before a run goes on into the ``history`` of its record `now`, and return it in one line, if any.
 
     Raises:
         GancoreError: The record is damaged.

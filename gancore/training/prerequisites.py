@@ -17,14 +17,18 @@ from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned, make_plan
 from gancore.recipe import TABLES, Augmentation, Recipe, Registry, assigned, check_table, identity, merge, read_layer
 
 
+def _placed(plan: Plan) -> dict[str, Planned[Any, Any]]:
+    """Return a plan's networks and heads by their places in the recipe."""
+    return {f"{group}.{label}": each for group in ("networks", "heads") for label, each in getattr(plan, group).items()}
+
+
 def wanted(plan: Plan) -> dict[str, Planned[Any, Any]]:
     """Return what a plan wants trained by other recipes, by its place in the recipe, e.g. ``networks.classifier``.
 
     That is everything that has a ``trained_by``, and no weights of its own.
     """
-    planned: dict[str, Planned[Any, Any]] = {f"networks.{label}": network for label, network in plan.networks.items()}
-    planned |= {f"heads.{label}": head for label, head in plan.heads.items()}
-    return {place: each for place, each in planned.items() if each.keys.trained_by is not None and not each.keys.weights}
+    placed = _placed(plan).items()
+    return {place: each for place, each in placed if each.keys.trained_by is not None and not each.keys.weights}
 
 
 def _place_there(place: str, planned: Planned[Any, Any]) -> str:
@@ -101,20 +105,14 @@ def ensure(
 ) -> dict[str, Path]:
     """Return the weights files of everything that other recipes train, training those that are not there yet.
 
-    Before anything is trained, all that will be is rehearsed.
-
-    Args:
-        plan: The plan that needs them.
-        train: Trains a recipe into a folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped.
-        announce: Told in one line what is trained.
-        rehearse: Tries a recipe without training it, to refuse at once what can be.
-
-    Returns:
-        Path of the weights by place in the recipe, e.g. ``networks.classifier``.
+    Before anything is trained, all that will be is rehearsed, to refuse at once what can be. `train` trains a recipe into a
+    folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped. The paths are by place in the recipe, e.g.
+    ``networks.classifier``.
     """
-    recipes = {place: training_recipe(plan, place) for place in wanted(plan)}
+    places = wanted(plan)
+    recipes = {place: training_recipe(plan, place) for place in places}
     paths = {}
-    for place, planned in wanted(plan).items():
+    for place, planned in places.items():
         name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
         # Under what it is trained from, so that other images or weights in the same place are not taken for those.
         key = distributed.on_rank_zero(partial(_digest, recipes[place], plan.registry))
@@ -125,7 +123,7 @@ def ensure(
     for recipe in (plan.recipe, *(recipes[place] for place in missing)) if missing else ():
         rehearse(recipe)
     for place in missing:
-        name, folder = wanted(plan)[place].keys.trained_by, paths[place].parent.parent
+        name, folder = places[place].keys.trained_by, paths[place].parent.parent
         # Two places may name one training.
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
@@ -138,10 +136,9 @@ def _digest(recipe: Recipe, registry: Registry) -> str:
     """Return what changes when what decides a recipe's weights does, the content of its data and weights files included."""
     plan = make_plan(recipe, registry)
     data = [content_of(*load_split(dataset, "train")) for dataset in (plan.dataset, *plan.sources.values())]
-    tables = {f"{group}.{label}": one for group in ("networks", "heads") for label, one in getattr(plan, group).items()}
-    files = {place: one.keys.weights for place, one in tables.items() if one.keys.weights}
+    tables = _placed(plan)
+    paths = {place: as_path(one.keys.weights, place) for place, one in tables.items() if one.keys.weights}
     # One that is missing is refused where it is loaded.
-    paths = {place: as_path(file, place) for place, file in files.items()}
     weights = {place: digest([path.read_bytes()]) for place, path in paths.items() if path.is_file()}
     origins = {place: [one.keys.trained_by, one.keys.trained_with, one.keys.inherits] for place, one in tables.items()}
     return digest_of([identity(recipe.table), data, weights, origins])
