@@ -34,14 +34,7 @@ class IndexStream:
     """Indices of the images in each batch.
 
     Without weights every image comes once per epoch, in a fresh random order; batches run on across epochs, so all have
-    the same size. With weights images are drawn independently, in proportion.
-
-    Args:
-        size: Number of images.
-        batch_size: Images per batch.
-        seed: The run's seed.
-        weights: Relative frequency of each image (N,), or None.
-        group: What makes a group of each, or None.
+    the same size. With weights (N,) images are drawn independently, in proportion; `group` makes a group of each.
     """
 
     def __init__(
@@ -77,12 +70,7 @@ class IndexStream:
 class ImageStream:
     """An endless stream of batches of some images, which lie on the device where they fit.
 
-    Args:
-        images: (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped.
-        labels: (N,) int64.
-        indices: Which of them make up each batch.
-        device: Where batches are wanted.
-        augmentation: Mirroring and cropping.
+    They are (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped, and their labels (N,) int64.
     """
 
     RESIDENT_SHARE = 0.25
@@ -107,10 +95,7 @@ class ImageStream:
     def batch(self, draw: int, noise: torch.Generator, rows: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return the images (N, C, H, W) float32 in [-1, 1], channels last, and the labels (N,) of one draw.
 
-        Args:
-            draw: Its number.
-            noise: For the augmentation.
-            rows: Those of the batch that are wanted; they are as they would be in the whole.
+        The `rows` that are wanted are as they would be in the whole; `noise` is for the augmentation.
         """
         whole = computed_on_host(self.indices.indices, draw)
         indices = whole[rows].flatten()
@@ -136,13 +121,7 @@ class ImageStream:
 
 
 class Batches:
-    """Training images after the samplers' selection, batch by batch.
-
-    Args:
-        plan: The plan, whose data and sources are read when first asked for.
-        samplers: Its samplers.
-        device: Where batches are wanted.
-    """
+    """Training images after the samplers' selection, batch by batch; they are read when first asked for."""
 
     def __init__(self, plan: Plan, samplers: Mapping[str, Sampler], device: torch.device) -> None:
         self.plan = plan
@@ -250,9 +229,8 @@ class Batches:
         return ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
 
     def _check_declared(self, drawn: Drawn) -> None:
-        sides = {"adds": drawn.sides, "joins": drawn.joined, "blends": drawn.blended}
-        for what, declared in self._declared.items():
-            undeclared = sides[what].keys() - declared
+        for what, sides in {"adds": drawn.sides, "joins": drawn.joined, "blends": drawn.blended}.items():
+            undeclared = sides.keys() - self._declared[what]
             if undeclared:
                 raise GancoreError(
                     f"{self.plan.recipe.name}: one of the samplers {listed(self.changing)} gives the sides "
@@ -262,9 +240,8 @@ class Batches:
 
 def to_unit(images: Tensor) -> Tensor:
     """Return uint8 images as float32 in [-1, 1], channels last; images of floats are so already."""
-    if images.is_floating_point():
-        return images.contiguous(memory_format=torch.channels_last)
-    return images.float().div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+    unit = images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
+    return unit.contiguous(memory_format=torch.channels_last)
 
 
 def to_uint8(images: Tensor) -> Tensor:

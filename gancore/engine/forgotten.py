@@ -33,7 +33,7 @@ class Unsaved:
         # Nothing that is compared by its place in memory may be freed, or another object could come to lie there.
         self._held: list[Any] = []
         self._before = {place: self._content(value, self._held) for place, value in _values(parts)}
-        owners = self._modules()
+        owners = parts.all_modules()
         self._first = {place: copy.deepcopy(v) for place, v in _values(parts) if place[0] in owners and _plain(v)}
 
     def numbers(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class Unsaved:
         Raises:
             GancoreError: No component keeps such a number.
         """
-        modules = self._modules()
+        modules = self.parts.all_modules()
         first = {"/".join(place): value for place, value in self._first.items()}
         for name, value in {**{name: first[name] for name in self.numbers()}, **numbers}.items():
             if name not in first or not _plain(value):
@@ -69,9 +69,6 @@ class Unsaved:
                     "forget; its author must keep it in a buffer that the constructor registers, as a number, or, if it can be "
                     "computed anew, as a functools.cached_property."
                 )
-
-    def _modules(self) -> dict[str, nn.Module]:
-        return {**{f"network.{label}": network for label, network in self.parts.networks.items()}, **self.parts.modules()}
 
     def _changed(self) -> Iterator[tuple[tuple[str, str], Any]]:
         for place, value in _values(self.parts):
@@ -123,7 +120,7 @@ def _inner(value: Any) -> Any:
 def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
     """Yield what components keep and no checkpoint holds: the component, a name in it, and the value."""
     saved = parts.modules()
-    for owner, component in {**{f"network.{label}": network for label, network in parts.networks.items()}, **saved}.items():
+    for owner, component in parts.all_modules().items():
         state = component.state_dict()
         # Not by its name, for a module may give its state other names.
         held = {tensor.data_ptr() for tensor in state.values()} if owner in saved else ()

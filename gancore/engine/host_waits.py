@@ -12,14 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 READING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
 
 
-def waiting(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Return why an operator makes the host wait for the device, or None.
-
-    Args:
-        name: Its name, e.g. ``aten::nonzero``.
-        args: What it is called with.
-        kwargs: Likewise.
-    """
+def _waiting(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Return why an operator (``aten::nonzero``) with such arguments makes the host wait for the device, or None."""
     if name in READING:
         return f"{name} makes the host wait for the device (.item(), `if tensor`, a mask as index)"
     if name.startswith("aten::index") and len(args) > 1 and isinstance(args[1], list | tuple):
@@ -49,7 +43,7 @@ class Watch(TorchDispatchMode):
     ) -> Any:
         """Run an operator."""
         name = func.name()
-        reason = waiting(name, args, kwargs or {})
+        reason = _waiting(name, args, kwargs or {})
         if reason is not None:
             self.tell(name, reason)
         return func(*args, **(kwargs or {}))

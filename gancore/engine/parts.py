@@ -24,29 +24,16 @@ from gancore.plan import DISCRIMINATOR, GENERATOR, Plan, Planned
 
 
 class Parts:
-    """Everything that a plan names, alive on a device.
-
-    Args:
-        plan: What to build.
-        device: Where it computes.
-        weights: Weights files of what was trained first, by its place, e.g. ``networks.classifier``.
+    """Everything that a plan names, by recipe label, alive on a device.
 
     Attributes:
-        samplers: The samplers, in order.
-        batches: What they make of the data.
+        files: Weights files of what was trained first, by its place, e.g. ``networks.classifier``.
         prior: What draws the latents; None without a generator.
-        networks: Every network by recipe label.
-        heads: The discriminator's heads.
-        sees_labels: Whether its backbone takes labels.
-        attack: The attack, if any.
-        loop: The update rule.
-        terms: The loss terms.
-        weights: Their weights, on the device.
-        factors: The schedules, by the place of the number that each changes.
-        scheduled_weights: What the weights with a schedule start from, and the schedule.
-        players: The trained networks with their optimizers.
+        sees_labels: Whether the discriminator's backbone takes labels.
+        weights: The weights of the loss terms, on the device.
+        weight_factors: The schedules of those that have one.
+        factors: All schedules, by the place of the number that each changes.
         averages: The generator's moving averages, by the names by which samples and scores ask for them.
-        average: The first of them, ``ema``, if the recipe asks for one.
         loaded: Fingerprints of the weights that were read from files, by their place.
         batch_norms_apart: Classes of batch norm whose statistics are of each process's images alone; empty in one process.
 
@@ -80,22 +67,16 @@ class Parts:
         self.loop: Loop = self.make("loop", plan.loop)
         self.terms: dict[str, LossTerm] = {label: self.make(f"losses.{label}", term) for label, term in plan.terms.items()}
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
-        self.scheduled_weights = {
-            label: (term.keys.weight, self._factors(f"losses.{label}")["weight"])
-            for label, term in plan.terms.items()
-            if f"losses.{label}.weight" in plan.schedules
-        }
+        scheduled = [label for label in plan.terms if f"losses.{label}.weight" in plan.schedules]
+        self.weight_factors = {label: self._factors(f"losses.{label}")["weight"] for label in scheduled}
         self.players = {name: self._player(name) for name in plan.players}
         self.prepare_terms()
         ema = plan.recipe.ema
         self.averages: dict[str, MovingAverage] = {}
         if ema is not None:
-            schedule = self._factors("ema").get("decay")
-            generator = self.networks[GENERATOR]
-            self.averages["ema"] = MovingAverage(generator, decay=ema.decay, start=ema.start, schedule=schedule)
-            for name, decay in ema.further.items():
-                self.averages[name] = MovingAverage(generator, decay=decay, start=ema.start)
-        self.average = self.averages.get("ema")
+            schedules = {"ema": self._factors("ema").get("decay")}
+            for name, decay in {"ema": ema.decay, **ema.further}.items():
+                self.averages[name] = MovingAverage(self.networks[GENERATOR], decay, ema.start, schedules.get(name))
 
     @torch.no_grad()
     def initialise(self, run: Run) -> None:
@@ -135,18 +116,18 @@ class Parts:
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""
-        named: dict[str, nn.Module] = {f"network.{name}": self.networks[name] for name in self.plan.players}
-        named |= {f"head.{label}": head for label, head in self.heads.items()}
-        named |= {f"loss.{label}": term for label, term in self.terms.items()}
-        named |= {f"sampler.{label}": sampler for label, sampler in self.samplers.items()}
-        if self.prior is not None:
-            named["latent"] = self.prior
-        if self.attack is not None:
-            named["attack"] = self.attack
-        named["loop"] = self.loop
-        names = {name: "ema.generator" if name == "ema" else f"ema.{name}" for name in self.averages}
-        named |= {names[name]: average.network for name, average in self.averages.items()}
-        return named
+        named: dict[str, Any] = {f"network.{name}": self.networks[name] for name in self.plan.players}
+        tables: dict[str, Mapping[str, Any]] = {"head": self.heads, "loss": self.terms, "sampler": self.samplers}
+        for kind, table in tables.items():
+            named |= {f"{kind}.{label}": module for label, module in table.items()}
+        named |= {"latent": self.prior, "attack": self.attack, "loop": self.loop}
+        for name, average in self.averages.items():
+            named[f"ema.{GENERATOR if name == 'ema' else name}"] = average.network
+        return {name: module for name, module in named.items() if module is not None}
+
+    def all_modules(self) -> dict[str, nn.Module]:
+        """Every module, those with frozen weights too, by its name in a checkpoint."""
+        return {**{f"network.{label}": network for label, network in self.networks.items()}, **self.modules()}
 
     def rows(self) -> Iterator[tuple[str, nn.Module, str]]:
         """Yield the buffers with a row for each image of a batch: name of the module, module, name of the buffer."""
@@ -226,11 +207,7 @@ def _check_batch_norm(module: nn.Module, planned: Planned[Any, Any]) -> None:
 class Normalized(Classifier):
     """A classifier behind its own normalization of the input, which core's images in [-1, 1] do not have.
 
-    Args:
-        network: The classifier.
-        mean: Per channel, on the [0, 1] scale.
-        std: Per channel, on the [0, 1] scale.
-        where: Names the place for errors.
+    Its mean and standard deviation are per channel, on the [0, 1] scale.
     """
 
     def __init__(self, network: Classifier, mean: list[float], std: list[float], *, where: str) -> None:

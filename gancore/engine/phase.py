@@ -36,12 +36,7 @@ class Turn(Run, Protocol):
 
 
 class Phase:
-    """Executes a `PhasePlan`, in nine steps.
-
-    Args:
-        run: The run whose components it uses.
-        plan: What to compute.
-    """
+    """Executes a `PhasePlan` on the components of a run, in nine steps."""
 
     def __init__(self, run: Turn, plan: PhasePlan) -> None:
         self.run = run

@@ -20,16 +20,7 @@ OF_TORCH = ("state", "param_groups", "defaults")
 
 
 class Player:
-    """A trained network with its heads, and what is trained with it.
-
-    Args:
-        name: The network's recipe label.
-        network: The network.
-        heads: The discriminator's heads; empty for other players.
-        optimizer: Makes the optimizer of some parameters.
-        schedules: Schedules of numbers of the optimizer, e.g. of ``lr``.
-        where: Names the optimizer for errors.
-        terms: Loss terms whose own parameters are trained with it.
+    """A trained network with its heads, and the loss terms whose own parameters are trained with it.
 
     Attributes:
         weights: Parameters of the network and its heads.
@@ -143,16 +134,12 @@ class Player:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters and buffers; an exact copy before `start`.
+    """Exponential moving average of a network's parameters and buffers; an exact copy before the iteration `start`.
 
-    Args:
-        network: What is averaged.
-        decay: Share of the old average that is kept, per iteration.
-        start: Iteration from which it averages.
-        schedule: Of the decay, or None.
+    `decay` is the share of the old average that is kept, per iteration; `schedule` multiplies it.
     """
 
-    def __init__(self, network: nn.Module, *, decay: float, start: int, schedule: Factor | None = None) -> None:
+    def __init__(self, network: nn.Module, decay: float, start: int, schedule: Factor | None = None) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.start = start
         self.decay = decay

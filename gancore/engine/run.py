@@ -72,10 +72,9 @@ class Run:
         self.folder: Path | None = None
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
         self._labels_seen = False
-        self._active: tuple[int, frozenset[str]] = (-1, frozenset())
         self._phases: dict[tuple[str, frozenset[str]], Phase | None] = {}
         self.parts = Parts(plan, device, weights or {})
-        self.batches, self.players, self.average = self.parts.batches, self.parts.players, self.parts.average
+        self.batches, self.players, self.average = self.parts.batches, self.parts.players, self.parts.averages.get("ema")
         self.networks, self.heads, self.terms = self.parts.networks, self.parts.heads, self.parts.terms
         self.samplers, self.attack, self.prior = self.parts.samplers, self.parts.attack, self.parts.prior
         check_labels(self.parts)
@@ -139,11 +138,7 @@ class Run:
             if self.prior.any_label:
                 drawn = attrs.evolve(drawn, label=self.batches.labels.draw(self.prior, drawn.label, noise, number))
         where, occurring = self.plan.latent.where, self.batches.labels.values
-        shapes = {
-            "z": drawn.z.shape[:1],
-            **{name: code.shape[:1] for name, code in drawn.codes.items()},
-            "label": drawn.label.shape,
-        }
+        shapes = {name: rows.shape[:1] for name, rows in {"z": drawn.z, **drawn.codes}.items()} | {"label": drawn.label.shape}
         due = {**dict.fromkeys(("z", *self.prior.codes), (number,)), "label": (number, *occurring.shape[1:])}
         if shapes != due or drawn.label.dtype != torch.int64:
             got, wanted = (", ".join(f"{name} {tuple(shape)}" for name, shape in each.items()) for each in (shapes, due))
@@ -163,8 +158,8 @@ class Run:
         """Return the generator to sample from: a moving average where there is one and it is asked for."""
         if GENERATOR not in self.networks:
             raise GancoreError(f"{self.recipe.name} has no generator to sample from.")
-        known = {"ema": self.networks[GENERATOR], "live": self.networks[GENERATOR]}
-        known |= {name: average.network for name, average in self.parts.averages.items()}
+        averages = {name: average.network for name, average in self.parts.averages.items()}
+        known = {**dict.fromkeys(("ema", "live"), self.networks[GENERATOR]), **averages}
         if weights not in known:
             raise GancoreError(f"{self.recipe.name} has no weights {shown(weights)} of the generator (known: {listed(known)}).")
         return known[weights]
@@ -209,8 +204,8 @@ class Run:
         self.iteration_tensor.fill_(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)
-        for label, (weight, factor) in self.parts.scheduled_weights.items():
-            self.parts.weights[label].fill_(weight * factor(self.iteration))
+        for label, factor in self.parts.weight_factors.items():
+            self.parts.weights[label].fill_(self.plan.terms[label].keys.weight * factor(self.iteration))
         for average in self.parts.averages.values():
             average.set_schedules(self.iteration)
 
@@ -227,13 +222,11 @@ class Run:
 
     def _phase(self, player: str) -> Phase | None:
         """Return what a player's turn computes in this iteration, or None where none of its terms is active."""
-        iteration = int(self.iteration)
-        if self._active[0] != iteration:
-            self._active = iteration, self.plan.active(iteration)
-        key = player, self._active[1]
+        active = self.plan.active(int(self.iteration))
+        key = player, active
         if key not in self._phases:
-            active = [label for label in self._active[1] if player in self.plan.terms[label].methods]
-            self._phases[key] = Phase(self, plan_phase(self.plan, player, active)) if active else None
+            trains = any(player in self.plan.terms[label].methods for label in active)
+            self._phases[key] = Phase(self, plan_phase(self.plan, player, active)) if trains else None
         return self._phases[key]
 
     def _check_generated(self, batch: Batch, number: int) -> None:

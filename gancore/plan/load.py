@@ -19,10 +19,7 @@ from gancore.recipe import Entry, Recipe, Registry, default_optimizer
 class Known(Dataset):
     """An image set of which a run remembers what it declares, so that what needs no image does without its files.
 
-    Args:
-        dataset: The image set.
-        info: What it declares.
-        class_counts: Images per class that took part in the training.
+    Its `class_counts` are the images per class that took part in the training.
     """
 
     info = DatasetInfo(1, 1, 1)
