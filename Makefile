@@ -21,6 +21,8 @@ demo: $(READY)
 	$(BIN)/gancore train cbgan/digits-lt --out $(RUNS)/cbgan
 	$(BIN)/gancore report $(RUNS)/baseline $(RUNS)/cbgan --out $(RUNS)/report.html
 
+# One thread: the tests' tensors are small, and those of two processes would take each other's.
+test: export OMP_NUM_THREADS ?= 1
 test: $(READY)
 	$(BIN)/python -m pytest $(ARGS)
 
