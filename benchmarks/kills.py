@@ -238,9 +238,10 @@ def _content(path: Path, folder: Path) -> Any:
 
 
 def _timeless(value: Any) -> Any:
-    """Return a table without times."""
+    """Return a table without times, and without the digest of a recipe, which tells where its files lie."""
     if isinstance(value, Mapping):
-        return {key: _timeless(item) for key, item in value.items() if not re.search("second", key)}
+        unshared = "second|^digest$" if "recipe" in value else "second"
+        return {key: _timeless(item) for key, item in value.items() if not re.search(unshared, key)}
     return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
