@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_standard.metrics.accuracy import TestAccuracy
+from gancore_standard.metrics.accuracy import HeadAccuracy, TestAccuracy
 from gancore_standard.metrics.robust_accuracy import RobustAccuracy
 from gancore_standard.robustness import robust_accuracy
 from torch import Tensor
@@ -147,6 +147,24 @@ def test_the_accuracy_of_a_network_that_the_run_does_not_train_is_not_scored() -
     TestAccuracy(classes=10).prepare(run_of(base=CLASSIFIER))
     with pytest.raises(GancoreError, match="shares annotator with other runs"):
         TestAccuracy(classes=10, network="annotator").prepare(run_of(FROZEN))
+
+
+def test_the_accuracy_of_a_head_is_that_of_its_logits_for_the_datas_classes() -> None:
+    run = run_of(HEAD)
+    images, labels = run.plan.dataset.load("test")
+    network, head = run.networks["discriminator"].eval(), run.heads["classes"]
+    with torch.no_grad():
+        logits = head(network(to_unit(images)), labels)
+    metric = HeadAccuracy(classes=10)
+    metric.prepare(run)
+    assert metric.score_run(run) == {"accuracy": pytest.approx(float((logits.argmax(1) == labels).float().mean()))}
+    assert metric.protocol() == {"head": "classes", "images": len(labels)}
+    assert HeadAccuracy(classes=1).score_run(run)["accuracy"] == pytest.approx(float((labels == 0).float().mean()))
+
+
+def test_the_accuracy_of_a_head_without_class_logits_is_not_scored() -> None:
+    with pytest.raises(GancoreError, match=r"has no classifier 'adversarial' \(it has: classes\)"):
+        HeadAccuracy(classes=10, head="adversarial").prepare(run_of(HEAD))
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def gancore_metrics() -> Iterator[Component]:
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
     yield Component("cas", f"{_METRICS}.cas:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
     yield Component("accuracy", f"{_METRICS}.accuracy:TestAccuracy", "A trained classifier's accuracy")
+    yield Component("head-accuracy", f"{_METRICS}.accuracy:HeadAccuracy", "Accuracy of a class head of the discriminator")
     yield Component(
         "robust-accuracy",
         f"{_METRICS}.robust_accuracy:RobustAccuracy",

@@ -1,4 +1,4 @@
-"""Accuracy of a classifier on real images, for runs that train one."""
+"""Accuracy on real images of what a run trains to tell classes: a classifier, or a head of the discriminator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError, Metric
-from gancore_standard.robustness import check_trained, trained_classifiers
+from gancore.tools import load_split, to_unit
+from gancore_standard.robustness import check_trained, classifier_of, trained_classifiers
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -63,3 +64,52 @@ class TestAccuracy(Metric):
         totals = torch.bincount(labels, minlength=self.classes)
         by_class = [hit / total if total else None for hit, total in zip(hits.tolist(), totals.tolist(), strict=True)]
         return {"accuracy": right.mean().item(), "by_class": by_class}
+
+
+class HeadAccuracy(Metric):
+    """Share of the evaluation split's images that a class head of the discriminator labels rightly.
+
+    The score of semi-supervised GANs whose discriminator is the classifier (Salimans et al. 2016, arXiv:1606.03498, section 5).
+    Logits beyond the data's classes, those of generated images, are left out.
+
+    Args:
+        classes: Number of classes K, from core.
+        head: Recipe label of the head.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"accuracy": "higher"}
+
+    def __init__(self, *, classes: int, head: str = "classes") -> None:
+        self.classes = classes
+        self.head = head
+        self._number = 0
+
+    def prepare(self, run: Run) -> None:
+        """Refuse a head that the run doesn't train, or one without class logits.
+
+        Raises:
+            GancoreError: It is one of those.
+        """
+        with classifier_of(run, self.head):
+            pass
+
+    @torch.no_grad()
+    def score_run(self, run: Run) -> dict[str, Any]:
+        """Return ``accuracy`` in [0, 1].
+
+        Raises:
+            GancoreError: There is no image.
+        """
+        settings = run.recipe.evaluation
+        images, labels = load_split(run.plan.dataset, settings.split)
+        self._number = len(labels)
+        if not self._number:
+            raise GancoreError("the accuracy needs at least one image; the evaluation split is empty.")
+        with classifier_of(run, self.head) as (_, classify, _):
+            batches = images.split(settings.batch_size)
+            guesses = [classify(to_unit(batch.to(run.device)))[:, : self.classes].argmax(1).cpu() for batch in batches]
+        return {"accuracy": (torch.cat(guesses) == labels).double().mean().item()}
+
+    def protocol(self) -> dict[str, Any]:
+        """Return the head's label and the number of images of the last score."""
+        return {"head": self.head, "images": self._number}
