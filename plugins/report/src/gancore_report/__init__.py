@@ -15,4 +15,5 @@ def gancore_commands() -> Iterator[Component]:
     commands = "gancore_report.commands"
     yield Component("ablate", f"{commands}:ablate", "Train a recipe without each of some parts, and print the scores")
     yield Component("compare", f"{commands}:compare", "Print the scores of runs side by side")
+    yield Component("compose", f"{commands}:compose", "Train a recipe with every pair of fragments: what combines with what")
     yield Component("report", f"{commands}:report", "Write one HTML page on one run, or on several side by side")

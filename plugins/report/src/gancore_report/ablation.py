@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 import torch
 
 from gancore import GancoreError
@@ -18,44 +17,20 @@ from gancore.tools import (
     Progress,
     Recipe,
     Registry,
-    RunFolder,
     check_table,
-    checkpoint,
-    command_line,
     did_you_mean,
-    distributed,
     listed,
-    make_plan,
     merge,
-    prerequisites,
-    toml,
     train,
 )
 from gancore_report.paths import write_whole
-from gancore_report.reading import read_run
-from gancore_report.scores import Column, Row, ScoredRun, ScoreTable, evaluations, single_numbers
+from gancore_report.scores import Row, ScoredRun, ScoreTable
 from gancore_report.tables import as_markdown
+from gancore_report.trials import Trial, check_place, checked_plan, finished, last_scores, scored_plan
 
 WHOLE = "whole"
 ADVERSARIAL = "losses.adversarial"
 """What is dropped only when it is named: without it there is no game."""
-
-
-@attrs.frozen
-class Trial:
-    """One run of an ablation.
-
-    Attributes:
-        variant: Its row of the table.
-        seed: Its seed.
-        recipe: What is trained.
-        folder: Where the run lies.
-    """
-
-    variant: str
-    seed: int
-    recipe: Recipe
-    folder: RunFolder
 
 
 def ablate(
@@ -135,26 +110,15 @@ def prepare(
     Raises:
         GancoreError: With one sentence, for anything that is wrong.
     """
-    if seeds < 1:
-        raise GancoreError(f"an ablation takes at least one seed, not {seeds}; set --seeds, e.g. to 3.")
-    distributed.one_process("an ablation")
-    if out.exists() and (not out.is_dir() or RunFolder(out).recipe.exists()):
-        raise GancoreError(f"{out} is {'a run' if out.is_dir() else 'a file'}; choose another --out.")
-    plans = {WHOLE: _checked_plan(recipe, registry)}
-    if not plans[WHOLE].metrics:
-        raise GancoreError(
-            f"{recipe.name} has no metrics to fill a table with; add some, e.g. --set metrics.kl.use=class-histogram."
-        )
+    check_place("an ablation", out, seeds)
+    plans = {WHOLE: scored_plan(recipe, registry)}
     plans |= _named(recipe, registry, drops) if drops else _default(plans[WHOLE], announce)
     trials, pending = [], []
     for seed in range(recipe.run.seed, recipe.run.seed + seeds):
         for variant, plan in plans.items():
-            table = merge(plan.recipe.table, {"run": {"seed": seed}})
-            name = f"{plan.recipe.name}, seed {seed}"
-            folder = RunFolder(out / f"{variant.replace(' ', '-')}-{seed}")
-            trial = Trial(variant, seed, check_table(table, registry, name=name, layers=recipe.layers), folder)
+            trial = Trial.of(plan, variant, seed, out)
             trials.append(trial)
-            if not _finished(trial, plan):
+            if not finished(trial, plan):
                 pending.append(trial)
     return trials, pending
 
@@ -164,24 +128,6 @@ def droppable(recipe: Recipe) -> dict[str, dict[str, Any]]:
     groups = [group for group in GROUPS if group != "metrics"]
     parts = {f"{group}.{label}": {group: {label: False}} for group in groups for label in recipe.table.get(group, {})}
     return {**parts, **{single: {single: False} for single in ("ema", "evaluation") if single in recipe.table}}
-
-
-def last_scores(trial: Trial) -> ScoredRun:
-    """Return what the last evaluation of a finished run gave.
-
-    Raises:
-        GancoreError: The run was not scored at its last iteration.
-    """
-    path, last = trial.folder.path, trial.recipe.run.iterations
-    run, values = read_run(path), _last_values(trial)
-    if not values:
-        how = command_line("evaluate", path)
-        raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `{how}`.")
-    return ScoredRun(run, path.name, last, values)
-
-
-def _last_values(trial: Trial) -> dict[Column, float]:
-    return single_numbers(evaluations(read_run(trial.folder.path)).get(trial.recipe.run.iterations, {}))
 
 
 def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
@@ -228,29 +174,4 @@ def _default(plan: Plan, announce: Callable[[str], None]) -> dict[str, Plan]:
 
 def _plan_without(recipe: Recipe, registry: Registry, part: str, off: Mapping[str, Any]) -> Plan:
     name = f"{recipe.name} without {part}"
-    return _checked_plan(check_table(merge(recipe.table, off), registry, name=name, layers=recipe.layers), registry)
-
-
-def _checked_plan(recipe: Recipe, registry: Registry) -> Plan:
-    """Return the plan of a recipe, having made those of the trainings that it needs first."""
-    plan = make_plan(recipe, registry)
-    for place in prerequisites.wanted(plan):
-        make_plan(prerequisites.training_recipe(plan, place), registry)
-    return plan
-
-
-def _finished(trial: Trial, plan: Plan) -> bool:
-    """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
-    folder, path = trial.folder, trial.folder.path
-    if not folder.begun():
-        return False
-    if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
-        raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")
-    newest = checkpoint.checkpoints(path)[-1:]
-    if not newest or int(newest[0].stem) < trial.recipe.run.iterations:
-        return False
-    # Scores and weights are written after the last checkpoint, so a run may have been stopped before them.
-    if not _last_values(trial):
-        return False
-    names = [*plan.players, *(f"heads.{label}" for label in plan.heads)]
-    return all((folder.weights / f"{name}.safetensors").is_file() for name in names)
+    return checked_plan(check_table(merge(recipe.table, off), registry, name=name, layers=recipe.layers), registry)

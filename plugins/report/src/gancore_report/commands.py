@@ -1,4 +1,4 @@
-"""The commands ``gancore report``, ``compare`` and ``ablate``. Importing this module imports no torch."""
+"""The commands ``gancore report``, ``compare``, ``ablate`` and ``compose``. Importing this module imports no torch."""
 
 from __future__ import annotations
 
@@ -57,6 +57,65 @@ def ablate(
         sys.exit(130)
     _print(table)
     click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
+
+
+@click.command()
+@click.argument("recipe")
+@recipe_options
+@click.option(
+    "--fragment",
+    "fragments",
+    metavar="RECIPE",
+    multiple=True,
+    help="Fragment to combine; may be repeated.  [default: every installed one that changes a training]",
+)
+@click.option("--score", metavar="NAME", default="", help="Score to show, e.g. fid/fid.  [default: the first]")
+@click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each, from the recipe's seed on.")
+@click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/RECIPE-compositions]")
+@device_option
+def compose(
+    recipe: str,
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    fragments: tuple[str, ...],
+    score: str,
+    seeds: int,
+    out: Path | None,
+    device: str,
+) -> None:
+    """Train a recipe with each fragment and with each pair of them, and write the table of what combines with what.
+
+    A pair is trained, refused with a sentence, or broken; where one is broken, the exit status is 1. Started several times with
+    the same --out, each takes runs that no other has. Ctrl-C saves; the same command goes on, and repeats no finished run.
+    """
+    from gancore.tools import Interrupted, Terminal, choose_device, command_line, recipe_title, recipe_words, registry
+    from gancore_report.compositions import compose as run_compositions
+
+    out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-compositions"
+    try:
+        table = run_compositions(
+            recipe,
+            registry(),
+            out,
+            overlays=overlays,
+            assignments=assignments,
+            fragments=fragments,
+            score=score,
+            seeds=seeds,
+            device=choose_device(device),
+            progress=Terminal(),
+        )
+    except Interrupted as stopped:
+        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
+        options = [*(word for name in fragments for word in ("--fragment", name)), *(("--score", score) if score else ())]
+        again = command_line(
+            "compose", *recipe_words(recipe, overlays, assignments, device), *options, "--seeds", seeds, "--out", out
+        )
+        click.echo(f"Saved. To go on, the same command: {again}")
+        sys.exit(130)
+    counts = ", ".join(f"{table.number(outcome)} {outcome}" for outcome in ("trained", "refused", "broken"))
+    click.echo(f"Of the pairs: {counts}. The table is in {out / 'compositions.md'}")
+    sys.exit(1 if table.broken else 0)
 
 
 @click.command()

@@ -1,0 +1,118 @@
+"""The runs of a command that trains several: what each is, whether it is done, and how it scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from gancore import GancoreError
+from gancore.tools import (
+    Plan,
+    Recipe,
+    Registry,
+    RunFolder,
+    check_table,
+    checkpoint,
+    command_line,
+    distributed,
+    make_plan,
+    merge,
+    prerequisites,
+    toml,
+)
+from gancore_report.reading import read_run
+from gancore_report.scores import Column, ScoredRun, evaluations, single_numbers
+
+
+@attrs.frozen
+class Trial:
+    """One run of a table.
+
+    Attributes:
+        variant: Its row of the table.
+        seed: Its seed.
+        recipe: What is trained.
+        folder: Where the run lies.
+    """
+
+    variant: str
+    seed: int
+    recipe: Recipe
+    folder: RunFolder
+
+    @classmethod
+    def of(cls, plan: Plan, variant: str, seed: int, out: Path) -> Trial:
+        """Return the run of a plan with a seed of its own, in a folder below `out`."""
+        recipe = plan.recipe
+        table = merge(recipe.table, {"run": {"seed": seed}})
+        folder = RunFolder(out / f"{variant.replace(' ', '-').replace('/', '-')}-{seed}")
+        checked = check_table(table, plan.registry, name=f"{recipe.name}, seed {seed}", layers=recipe.layers)
+        return cls(variant, seed, checked, folder)
+
+
+def check_place(what: str, out: Path, seeds: int) -> None:
+    """Refuse a number of seeds, several processes, or a folder, with which `what`, e.g. "an ablation", can't begin.
+
+    Raises:
+        GancoreError: With one sentence that says what to change.
+    """
+    if seeds < 1:
+        raise GancoreError(f"{what} takes at least one seed, not {seeds}; set --seeds, e.g. to 3.")
+    distributed.one_process(what)
+    if out.exists() and (not out.is_dir() or RunFolder(out).recipe.exists()):
+        raise GancoreError(f"{out} is {'a run' if out.is_dir() else 'a file'}; choose another --out.")
+
+
+def last_scores(trial: Trial) -> ScoredRun:
+    """Return what the last evaluation of a finished run gave.
+
+    Raises:
+        GancoreError: The run was not scored at its last iteration.
+    """
+    path, last = trial.folder.path, trial.recipe.run.iterations
+    run, values = read_run(path), last_values(trial)
+    if not values:
+        how = command_line("evaluate", path)
+        raise GancoreError(f"{path} is trained but holds no scores of iteration {last}; score it by `{how}`.")
+    return ScoredRun(run, path.name, last, values)
+
+
+def last_values(trial: Trial) -> dict[Column, float]:
+    """Return the single numbers of a run's last evaluation; none where it was not scored at its last iteration."""
+    return single_numbers(evaluations(read_run(trial.folder.path)).get(trial.recipe.run.iterations, {}))
+
+
+def checked_plan(recipe: Recipe, registry: Registry) -> Plan:
+    """Return the plan of a recipe, having made those of the trainings that it needs first."""
+    plan = make_plan(recipe, registry)
+    for place in prerequisites.wanted(plan):
+        make_plan(prerequisites.training_recipe(plan, place), registry)
+    return plan
+
+
+def scored_plan(recipe: Recipe, registry: Registry) -> Plan:
+    """Return the plan of a recipe as `checked_plan` does; refuse one without metrics."""
+    plan = checked_plan(recipe, registry)
+    if not plan.metrics:
+        raise GancoreError(
+            f"{recipe.name} has no metrics to fill a table with; add some, e.g. --set metrics.kl.use=class-histogram."
+        )
+    return plan
+
+
+def finished(trial: Trial, plan: Plan) -> bool:
+    """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
+    folder, path = trial.folder, trial.folder.path
+    if not folder.begun():
+        return False
+    if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
+        raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")
+    newest = checkpoint.checkpoints(path)[-1:]
+    if not newest or int(newest[0].stem) < trial.recipe.run.iterations:
+        return False
+    # Scores and weights are written after the last checkpoint, so a run may have been stopped before them.
+    if not last_values(trial):
+        return False
+    names = [*plan.players, *(f"heads.{label}" for label in plan.heads)]
+    return all((folder.weights / f"{name}.safetensors").is_file() for name in names)
