@@ -21,10 +21,11 @@ demo: $(READY)
 	$(BIN)/gancore train cbgan/digits-lt --out $(RUNS)/cbgan
 	$(BIN)/gancore report $(RUNS)/baseline $(RUNS)/cbgan --out $(RUNS)/report.html
 
-# One thread: the tests' tensors are small, and those of two processes would take each other's.
+# Files of tests run side by side, each with one thread: the tests' tensors are small, and two processes' threads would take each
+# other's time.
 test: export OMP_NUM_THREADS ?= 1
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 # The same tests, in an environment of its own with every library at the lower bound that the distributions state.
 lowest:
