@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from gancore_dsgan.datasets import Disc, GaussianGrid, Rings, SwissRoll
+from gancore_dsgan.datasets import Disc, Rings, SwissRoll
 from gancore_dsgan.field import discriminator_field, draw
 from gancore_dsgan.low_density import LowDensity, log_density
 from gancore_standard.heads import Projection
@@ -35,9 +35,6 @@ SETS: list[Any] = [
     Disc(floor=1.0),
     Rings(),
     Rings(rings=1, noise=0.04),
-    GaussianGrid(),
-    GaussianGrid(side=1, spread=0.2),
-    GaussianGrid(side=2, extent=0.5, spread=0.1),
 ]
 NAMES = [f"{type(points).__name__}{n}" for n, points in enumerate(SETS)]
 every_set = pytest.mark.parametrize("points", SETS, ids=NAMES)
@@ -133,12 +130,6 @@ def test_classes_lie_where_their_names_say() -> None:
     images, labels = Rings(rings=4, noise=0.005).load("train")
     radius = images.flatten(1).norm(dim=1)
     torch.testing.assert_close(radius, 0.2 * (labels + 1), rtol=0, atol=0.03)
-    grid = GaussianGrid(side=2, spread=0.01)
-    assert grid.info.class_names == ("column 1, row 1", "column 2, row 1", "column 1, row 2", "column 2, row 2")
-    images, labels = grid.load("test")
-    means = torch.stack([images[labels == k].flatten(1).mean(0) for k in range(4)])
-    centers = torch.tensor([[-0.7, -0.7], [0.7, -0.7], [-0.7, 0.7], [0.7, 0.7]])
-    torch.testing.assert_close(means, centers, rtol=0, atol=0.002)
 
 
 def test_the_roll_has_one_density_along_its_length() -> None:
@@ -191,8 +182,7 @@ def test_a_density_of_no_points_is_empty_and_of_other_shapes_is_refused() -> Non
         (Disc, {"radius": 0.95}),
         (Disc, {"floor": 0}),
         (Rings, {"rings": 0}),
-        (GaussianGrid, {"side": 11}),
-        (GaussianGrid, {"seed": -1}),
+        (Rings, {"seed": -1}),
     ],
 )
 def test_settings_out_of_range_are_refused(cls: Any, settings: dict[str, Any]) -> None:
@@ -200,9 +190,7 @@ def test_settings_out_of_range_are_refused(cls: Any, settings: dict[str, Any]) -
         check(cls, settings, where="data", context={})
 
 
-def test_sets_that_would_leave_the_square_and_unknown_splits_are_refused() -> None:
-    with pytest.raises(GancoreError, match=r"extent \+ 5 spread is 1\.2, above 1; set a smaller"):
-        GaussianGrid(extent=0.7, spread=0.1)
+def test_unknown_splits_are_refused() -> None:
     with pytest.raises(GancoreError, match="'train' and 'test', not 'valid'"):
         Disc().load("valid")
 

@@ -60,7 +60,6 @@ def gancore_datasets() -> Iterator[gancore.Component]:
     yield gancore.Component("swiss-roll", f"{sets}:SwissRoll", "Points along a spiral")
     yield gancore.Component("disc", f"{sets}:Disc", "Points in a disc whose center is sparse, or dense")
     yield gancore.Component("rings", f"{sets}:Rings", "Points on concentric rings, a class each")
-    yield gancore.Component("gaussian-grid", f"{sets}:GaussianGrid", "A square grid of Gaussians, a class each")
 
 
 @gancore.hookimpl

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from gancore_standard.tools import DEVIATIONS, Floats, Plane, Points, Seed, normals
 from numpy.typing import NDArray
 from torch import Tensor
 
 import gancore
-from gancore_dsgan.plane import DEVIATIONS, Floats, Plane, Points, Seed, normals
 
 OUTERMOST = 0.8
 """Radius of the roll's end and of the largest ring."""
@@ -173,57 +173,6 @@ class Rings(Plane):
         near = torch.exp(-(distance - radius).square() / (2 * variance))
         density: Tensor = (near * torch.special.i0e(distance * radius / variance)).mean(1) / (2 * math.pi * variance)
         return density
-
-
-class GaussianGrid(Plane):
-    """A square grid of normal distributions: one class for each, all equally frequent.
-
-    The centers reach from -extent to extent, from left to right and then upwards; class 0 lies at the lower left. A single
-    center lies at 0.
-
-    Args:
-        samples: Number of training points; of test points there are a quarter.
-        seed: Of the points. A set is a function of its settings, whatever the run's seed.
-        side: Centers per side, up to 10.
-        spread: Standard deviation of each, in each direction.
-        extent: Of the outermost centers.
-
-    Raises:
-        GancoreError: extent + 5 spread is above 1, so that points would leave [-1, 1].
-    """
-
-    def __init__(
-        self,
-        *,
-        samples: Points = 20000,
-        seed: Seed = 0,
-        side: Annotated[int, gancore.Range(1, 10)] = 3,
-        spread: Annotated[float, gancore.Range(0, 0.2, open_low=True)] = 0.05,
-        extent: Annotated[float, gancore.Range(0, 0.95, open_low=True)] = 0.7,
-    ) -> None:
-        super().__init__(samples=samples, seed=seed)
-        reach = (extent if side > 1 else 0) + DEVIATIONS * spread
-        if reach > 1 + 1e-9:
-            raise gancore.GancoreError(
-                f"A grid of Gaussians needs room: extent + {DEVIATIONS} spread is {reach:g}, above 1; "
-                "set a smaller extent or spread."
-            )
-        self.side = side
-        self.spread = spread
-        self.extent = extent
-
-    def _class_names(self) -> tuple[str, ...]:
-        return tuple(f"column {k % self.side + 1}, row {k // self.side + 1}" for k in range(self.side**2))
-
-    def _centers(self) -> Floats:
-        at = np.linspace(-self.extent, self.extent, self.side) if self.side > 1 else np.zeros(1)
-        return np.stack([np.tile(at, self.side), np.repeat(at, self.side)], axis=1)
-
-    def _draw(self, labels: NDArray[np.int64], rng: np.random.Generator) -> Floats:
-        return self._centers()[labels] + self.spread * rng.standard_normal((len(labels), 2))
-
-    def _density(self, points: Tensor) -> Tensor:
-        return normals(points, torch.from_numpy(self._centers()).to(points.device), self.spread)
 
 
 def _spiral_length(angle: Floats) -> Floats:

@@ -106,6 +106,12 @@ def gancore_datasets() -> Iterator[Component]:
     yield Component("svhn", f"{module}:Svhn", "SVHN, 32 px")
     yield Component("digits", f"{module}:Digits", "scikit-learn's digits, 8 px, embedded")
     yield Component("image-folder", f"{module}:ImageFolder", "Your images, a folder per class")
+    yield Component(
+        "gaussian-ring", f"{module}:GaussianRing", "Normal distributions on a ring in the plane", "arXiv:1705.07761"
+    )
+    yield Component(
+        "gaussian-grid", f"{module}:GaussianGrid", "Normal distributions on a grid in the plane", "arXiv:1705.07761"
+    )
     yield Component("lsun", f"{module}:LsunClasses", "Classes of LSUN", "arXiv:1506.03365")
 
 
@@ -123,6 +129,7 @@ def gancore_metrics() -> Iterator[Component]:
     yield Component("prdc", f"{_METRICS}.prdc:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991")
     yield Component("inception-score", f"{_METRICS}.inception_score:InceptionScore", "Inception score", "arXiv:1606.03498")
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
+    yield Component("modes", f"{_METRICS}.modes:Modes", "Modes of the data that are covered", "arXiv:1705.07761")
     yield Component("cas", f"{_METRICS}.cas:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
     yield Component("accuracy", f"{_METRICS}.accuracy:TestAccuracy", "A trained classifier's accuracy")
     yield Component("head-accuracy", f"{_METRICS}.accuracy:HeadAccuracy", "Accuracy of a class head of the discriminator")

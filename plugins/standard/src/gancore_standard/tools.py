@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
 from gancore_standard.datasets.folders import expand_user
+from gancore_standard.datasets.plane import DEVIATIONS, Floats, Plane, Points, Seed, normals
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.image_files import save_picture
@@ -18,14 +19,20 @@ from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
 __all__ = [
+    "DEVIATIONS",
     "SPLITS",
+    "Floats",
     "ImageSize",
+    "Plane",
+    "Points",
+    "Seed",
     "SmallCNN",
     "check_split",
     "doubled",
     "expand_user",
     "halved",
     "logits_of",
+    "normals",
     "own_random_state",
     "published_file",
     "save_picture",

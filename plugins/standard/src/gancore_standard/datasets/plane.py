@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import gancore
-
-SPLITS = ("train", "test")
+from gancore_standard.datasets.splits import SPLITS
 
 DEVIATIONS = 5
 """Standard deviations of normal noise for which there must be room within [-1, 1]: 3e-7 of it lies beyond, on each side."""
