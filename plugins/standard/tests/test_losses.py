@@ -192,6 +192,37 @@ def test_an_objective_stays_finite_at_any_logit(cls: type[nn.Module], size: floa
         assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("cls", [Minimax, NonSaturating])
+def test_a_smoothed_target_is_the_optimum_of_real_logits_and_leaves_generated_ones_and_the_generator_alone(cls: type) -> None:
+    """Salimans et al. 2016, section 3.4: the cross entropy of real images to 0.9, of generated ones to 0."""
+    real, fake = (x.requires_grad_() for x in logits())
+    loss = cls(real_target=0.9).discriminator(real_adversarial=real, fake_adversarial=fake)
+    smoothed = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+    expected = smoothed + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    for one, other in zip(torch.autograd.grad(loss, [real, fake]), torch.autograd.grad(expected, [real, fake]), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    optimum = torch.full((2,), float(np.log(9)), dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(cls(real_target=0.9).attacked(real_adversarial=optimum).sum(), optimum)
+    assert slope.abs().max() < 1e-12
+    assert torch.equal(cls(real_target=0.9).generator(fake_adversarial=fake), cls().generator(fake_adversarial=fake))
+
+
+def test_a_smoothed_target_of_least_squares_is_b() -> None:
+    real, fake = logits()
+    term = LeastSquares(real_target=0.75)
+    loss = term.discriminator(real_adversarial=real, fake_adversarial=fake)
+    assert loss.item() == pytest.approx((((real - 0.75) ** 2).mean() + (fake**2).mean()).item() / 2, rel=1e-12)
+    assert torch.equal(term.attacked(real_adversarial=real), (real - 0.75) ** 2 / 2)
+    assert torch.equal(term.generator(fake_adversarial=fake), LeastSquares().generator(fake_adversarial=fake))
+
+
+@pytest.mark.parametrize("target", [0, 1.5, -1])
+def test_a_target_that_is_no_probability_is_refused(target: float) -> None:
+    with pytest.raises(GancoreError, match="real_target must be a number"):
+        check(Minimax, {"real_target": target}, where="losses.adversarial", context={})
+
+
 def test_the_saturating_generator_stalls_where_the_non_saturating_one_pushes() -> None:
     fake = torch.full((1,), -20.0, requires_grad=True)
     (saturating,) = torch.autograd.grad(Minimax().generator(fake_adversarial=fake), fake)

@@ -14,30 +14,45 @@ from torch.nn import functional as F
 
 from gancore import GancoreError, LossTerm, Range, global_mean
 
+Target = Annotated[float, Range(0, 1, open_low=True)]
+
 
 class Minimax(LossTerm):
     """The original game, whose generator loss saturates (Goodfellow et al. 2014, arXiv:1406.2661, Eq. 1).
 
-    L_D = -E log s(D(x)) - E log(1 - s(D(G(z)))); L_G = E log(1 - s(D(G(z)))), which is at most 0.
+    L_D = -E log s(D(x)) - E log(1 - s(D(G(z)))); L_G = E log(1 - s(D(G(z)))), which is at most 0. With a target t below 1 the
+    first expectation is that of the cross entropy to it, -t log s(D(x)) - (1 - t) log(1 - s(D(x))): one-sided label smoothing
+    (Salimans et al. 2016, arXiv:1606.03498, section 3.4).
+
+    Args:
+        real_target: What the discriminator's probability of a real image being real is drawn to.
     """
+
+    def __init__(self, *, real_target: Target = 1.0) -> None:
+        super().__init__()
+        self.real_target = real_target
 
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         """Return the scalar L_D."""
-        return F.softplus(-real_adversarial).mean() + F.softplus(fake_adversarial).mean()
+        return self.attacked(real_adversarial=real_adversarial).mean() + F.softplus(fake_adversarial).mean()
 
     def generator(self, *, fake_adversarial: Tensor) -> Tensor:
         """Return the scalar L_G."""
         return -F.softplus(fake_adversarial).mean()
 
     def attacked(self, *, real_adversarial: Tensor) -> Tensor:
-        """Return -log s(D(x)) of each real image (N,)."""
-        return F.softplus(-real_adversarial)
+        """Return the cross entropy of each real image (N,) to the target, -log s(D(x)) where that is 1."""
+        loss = F.softplus(-real_adversarial)
+        return loss if self.real_target == 1 else loss + (1 - self.real_target) * real_adversarial
 
 
 class NonSaturating(Minimax):
     """The game as it is usually trained: G raises log s(D(G(z))) (Goodfellow et al. 2014, arXiv:1406.2661, section 3).
 
     L_D as in `Minimax`; L_G = -E log s(D(G(z))).
+
+    Args:
+        real_target: As for `Minimax`.
     """
 
     def generator(self, *, fake_adversarial: Tensor) -> Tensor:
@@ -65,22 +80,29 @@ class Hinge(LossTerm):
 
 
 class LeastSquares(LossTerm):
-    """Least squares (Mao et al. 2017, arXiv:1611.04076, Eq. 2 with a = 0 and b = c = 1).
+    """Least squares (Mao et al. 2017, arXiv:1611.04076, Eq. 2 with a = 0, c = 1 and, unless set, b = 1).
 
-    L_D = E (D(x) - 1)^2 / 2 + E D(G(z))^2 / 2; L_G = E (D(G(z)) - 1)^2 / 2.
+    L_D = E (D(x) - b)^2 / 2 + E D(G(z))^2 / 2 with the target b; L_G = E (D(G(z)) - 1)^2 / 2.
+
+    Args:
+        real_target: b, what the discriminator's value for real images is drawn to; below 1, as for `Minimax`.
     """
+
+    def __init__(self, *, real_target: Target = 1.0) -> None:
+        super().__init__()
+        self.real_target = real_target
 
     def discriminator(self, *, real_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
         """Return the scalar L_D."""
-        return ((real_adversarial - 1).square().mean() + fake_adversarial.square().mean()) / 2
+        return ((real_adversarial - self.real_target).square().mean() + fake_adversarial.square().mean()) / 2
 
     def generator(self, *, fake_adversarial: Tensor) -> Tensor:
         """Return the scalar L_G."""
         return (fake_adversarial - 1).square().mean() / 2
 
     def attacked(self, *, real_adversarial: Tensor) -> Tensor:
-        """Return (D(x) - 1)^2 / 2 of each real image (N,)."""
-        return (real_adversarial - 1).square() / 2
+        """Return (D(x) - b)^2 / 2 of each real image (N,)."""
+        return (real_adversarial - self.real_target).square() / 2
 
 
 class Wasserstein(LossTerm):
