@@ -13,6 +13,7 @@ from gancore_standard.datasets.plane import DEVIATIONS, Floats, Plane, Points, S
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.image_files import save_picture
+from gancore_standard.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from gancore_standard.networks.layers import doubled, halved
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.torch_files import published_file
@@ -21,6 +22,8 @@ from gancore_standard.torchvision_import import torchvision
 __all__ = [
     "DEVIATIONS",
     "SPLITS",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
     "Floats",
     "ImageSize",
     "Plane",

@@ -17,7 +17,8 @@ class GradientPenalty(LossTerm):
 
     WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, Eq. 3): E (||grad D(x^)||_2 - 1)^2 at x^ = x + e (G(z) - x), e ~ U(0, 1)
     per image. WGAN-LP (Petzka et al. 2018, arXiv:1709.08894): E max(0, ||grad D(x^)||_2 - 1)^2. The norm is taken over
-    all of an image's values, without an epsilon. Both papers multiply by 10 for images; that is the recipe's ``weight``.
+    all of an image's values, or of a sample's where samples are groups of images, without an epsilon. Both papers multiply by
+    10 for images; that is the recipe's ``weight``.
 
     Args:
         one_sided: Punish only gradients longer than `center` (WGAN-LP).
@@ -26,6 +27,7 @@ class GradientPenalty(LossTerm):
 
     differentiates: ClassVar[frozenset[str]] = frozenset({"mixed_view"})
     extra_views: ClassVar[Mapping[str, str]] = {"mixed": "interpolate"}
+    groups: ClassVar[bool] = True
 
     def __init__(self, *, one_sided: bool = False, center: Annotated[float, Range(0)] = 1.0) -> None:
         super().__init__()
