@@ -14,7 +14,8 @@ from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.image_files import save_picture
 from gancore_standard.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from gancore_standard.networks.layers import doubled, halved
+from gancore_standard.networks.initialization import orthogonal_init
+from gancore_standard.networks.layers import doubled, halved, spectral
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
@@ -36,10 +37,12 @@ __all__ = [
     "halved",
     "logits_of",
     "normals",
+    "orthogonal_init",
     "own_random_state",
     "published_file",
     "save_picture",
     "shuffled_epochs",
+    "spectral",
     "torchvision",
     "train_classifier",
 ]
