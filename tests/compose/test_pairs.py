@@ -38,11 +38,16 @@ FRAGMENTS = sorted(
 REFUSED = {
     ("fastrobgan/free", "fastrobgan/no-attack"): "they set attacks.free.epsilon",
     ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
-    ("fastrobgan/acgan-loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.fake",
-    ("fastrobgan/acgan-loss", "fastrobgan/loss"): "they set losses.adversarial.use",
-    ("fastrobgan/loss", "fastrobgan/robgan-loss"): "they set losses.adversarial.use",
     ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",
+    ("amgan/catgan", "dsgan/difference"): "is no mean over the images",
+    ("bre/entropy", "dsgan/difference"): "is no mean over the images",
+    ("amgan/ac-gan-star", "fastrobgan/acgan-loss"): "judges images by labels",
+    ("amgan/ac-gan-star", "fastrobgan/robgan-loss"): "judges images by labels",
+    ("amgan/ac-gan-star-plus", "fastrobgan/acgan-loss"): "judges images by labels",
+    ("amgan/ac-gan-star-plus", "fastrobgan/robgan-loss"): "judges images by labels",
 }
+GAMES = [name for name in FRAGMENTS if "use" in toml.read(registry().recipes()[name]).get("losses", {}).get("adversarial", {})]
+REFUSED |= dict.fromkeys(combinations(GAMES, 2), "they set losses.adversarial")
 """Pairs that can't be, and a part of the sentence that says so."""
 
 ALONE_REFUSED = {
