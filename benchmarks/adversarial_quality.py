@@ -21,12 +21,12 @@ import torch
 from gancore_report.charts import badge, line_chart
 from gancore_report.curves import Curve
 from gancore_report.rendering import stylesheet
+from gancore_training import build
 
 from benchmarks.runs import Job, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.files import write_text
 from gancore.recipe import read, registry
-from gancore.training import build
 
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "SN-GAN, projection": ("-sngan", ()),

@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from gancore_training import entries
 
-from gancore.tools import entries, read_tensors, toml
+from gancore.tools import read_tensors, toml
 
 PATIENCE = 300.0
 """Seconds after which a command that was told to stop, or goes on, counts as hanging."""
@@ -106,7 +107,7 @@ WORKS = {
     "perturbation": Work(PERTURB, [*SHORT, *_set("run.iterations=60", "run.checkpoint_every=15")], resume=False),
     "two processes": Work(TRAIN, _set("run.iterations=100"), processes=2),
 }
-PRELOADED = ("torch._dynamo", "sklearn.datasets", "scipy.linalg", "gancore.cli.main", "gancore.training.trainer")
+PRELOADED = ("torch._dynamo", "sklearn.datasets", "scipy.linalg", "gancore.cli.main", "gancore_training.trainer")
 """What a fork need not import again, so that it is the work itself that is ended."""
 
 SIGNALS = {name: getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGHUP", "SIGUSR1")}

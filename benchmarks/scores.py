@@ -40,6 +40,7 @@ from gancore_standard.metrics.inception_score import InceptionScore
 from gancore_standard.metrics.kernel import KernelDistance, squared_mmd
 from gancore_standard.metrics.prdc import PrecisionRecall
 from gancore_standard.torchvision_import import torchvision
+from gancore_training import Evaluator
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -51,7 +52,6 @@ from gancore.engine import Run, to_unit
 from gancore.errors import GancoreError
 from gancore.plan import make_plan
 from gancore.recipe import Registry, check_table
-from gancore.training import Evaluator
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 WIDTH = 2048

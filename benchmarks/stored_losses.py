@@ -17,9 +17,9 @@ from typing import Any
 
 import click
 import torch
+from gancore_training import build
 
 from gancore.recipe import read, registry
-from gancore.training import build
 
 ITERATIONS = 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -44,9 +45,9 @@ FREE: dict[str, Any] = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"us
 
 
 @functools.cache
-def registry() -> Registry:
-    """Return the probe plugin, the conformance suite's host, and what stands in for the standard components."""
-    return Registry.of({"standard": standin, "probe": probe, "host": host})
+def registry(**more: ModuleType) -> Registry:
+    """Return the probe plugin, the conformance suite's host, what stands in for the standard components, and more by name."""
+    return Registry.of({"standard": standin, "probe": probe, "host": host, **more})
 
 
 @contextmanager

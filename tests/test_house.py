@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "gancore").rglob("*.py"))
 STUBS = sorted((ROOT / "gancore").rglob("*.pyi"))
 """Where a face imports a name when it is first asked for, the stub beside it says from where."""
-PLUGIN_SOURCES = sorted([*ROOT.glob("plugins/*/src/**/*.py"), *ROOT.glob("examples/*/src/**/*.py")])
+PLUGIN_SOURCES = sorted(path for ending in ("py", "pyi") for path in ROOT.glob(f"*/*/src/**/*.{ending}"))
 
 FLOORS = (
     ("errors", "lazy", "showing", "version"),
@@ -30,7 +30,6 @@ FLOORS = (
     ("recipe",),
     ("plan",),
     ("engine",),
-    ("training",),
     ("cli", "tools", "testing"),
     ("gancore", "__main__"),
 )
@@ -38,7 +37,7 @@ FLOORS = (
 
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-LINES = 9151
+LINES = 7204
 """What all of core has: the house allows 7,500 lines, and its goal is 6,500, so this number may only fall."""
 
 LINES_OF_A_FILE = 300
@@ -46,6 +45,9 @@ LINES_OF_A_FUNCTION = 60
 
 PUBLIC = ("gancore", "gancore.tools", "gancore.testing")
 """What a plugin may import of core."""
+
+FACES = ("gancore_training",)
+"""The plugins whose face others may import, which names what that is."""
 
 
 @attrs.frozen
@@ -190,7 +192,7 @@ def test_a_module_imports_its_own_package_directly() -> None:
     assert [str(each) for each in own if each.module in PACKAGES and each.importer not in PACKAGES] == []
 
 
-@pytest.mark.parametrize("face", PACKAGES)
+@pytest.mark.parametrize("face", [*PACKAGES, *FACES])
 def test_a_face_names_what_is_there(face: str) -> None:
     assert names(face)
     assert [name for name in names(face) if not hasattr(importlib.import_module(face), name)] == []
@@ -200,6 +202,17 @@ def test_a_face_names_what_is_there(face: str) -> None:
 def test_plugins_import_public_names_alone() -> None:
     of_core = [each for each in BY_PLUGINS if each.module.split(".")[0] == "gancore"]
     assert [str(each) for each in of_core if each.module not in PUBLIC or not _is_public(each)] == []
+
+
+def test_plugins_import_the_faces_of_others_alone() -> None:
+    others = [each for each in BY_PLUGINS if not _is_own(each) and each.module.split(".")[0] in FACES]
+    assert others
+    assert [str(each) for each in others if each.module not in FACES or not _is_public(each)] == []
+
+
+def _is_own(imported: Import) -> bool:
+    """Whether a module imports of its own distribution."""
+    return imported.importer.split(".")[0] == imported.module.split(".")[0]
 
 
 def _is_public(imported: Import) -> bool:

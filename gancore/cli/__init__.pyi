@@ -1,5 +1,6 @@
 from gancore.cli import main as main
 from gancore.cli.options import aligned as aligned
+from gancore.cli.options import assignments_option as assignments_option
 from gancore.cli.options import command_line as command_line
 from gancore.cli.options import device_option as device_option
 from gancore.cli.options import path_type as path_type

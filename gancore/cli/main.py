@@ -11,9 +11,8 @@ import click
 
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins, recipes
-from gancore.cli.train import evaluate, sample, train
-from gancore.errors import GancoreError, first_line, sentence
-from gancore.recipe import Declared, registry
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
+from gancore.recipe import Declared, registry, remedy_for
 from gancore.showing import unfailing
 from gancore.version import __version__
 
@@ -22,8 +21,8 @@ class Group(click.Group):
     """The command group; commands of plugins are listed by their declarations, and imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return core's commands in the order of a first day's work, then those of plugins."""
-        return [*self.commands, *self._declared()]
+        """Return core's commands and those of plugins, in one order."""
+        return sorted({*self.commands, *self._declared()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; one of a plugin is imported now."""
@@ -33,12 +32,26 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing those of plugins."""
+        lines = {name: command.get_short_help_str(200).rstrip(".") for name, command in self.commands.items()}
+        lines |= {name: declared.summary for name, declared in self._declared().items()}
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(200)) for name, command in self.commands.items()])
-        declared = [(name, component.summary) for name, component in self._declared().items()]
-        if declared:
-            with formatter.section("Commands of plugins"):
-                formatter.write_dl(declared)
+            formatter.write_dl(sorted(lines.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return a command and its words.
+
+        Raises:
+            GancoreError: There is none. Most are those of plugins; where none is installed, the sentence says what to install.
+        """
+        name, *words = args
+        known = self.list_commands(ctx)
+        if name in known or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        missing = f"there is no command {shown(name)}"
+        if registry().plugins():
+            raise GancoreError(f"{missing}{did_you_mean(name, known)}; see `gancore --help`.")
+        remedies = (remedy_for(word.partition("/")[0]) for word in words if "/" in word)
+        raise GancoreError(next((f"{missing}; {remedy}." for remedy in remedies if remedy), f"{missing}: {NO_PLUGIN}"))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; a `GancoreError` becomes one sentence, said by one process, and exit status 2."""
@@ -62,7 +75,7 @@ class Group(click.Group):
 
     def _declared(self) -> dict[str, Declared]:
         """Return the commands of plugins by name; no plugin's takes the place of one of core's."""
-        return {name: command for name, command in sorted(registry().commands().items()) if name not in self.commands}
+        return {name: command for name, command in registry().commands().items() if name not in self.commands}
 
 
 _MEMORY = re.compile("out of memory|allocate memory|size calculation overflowed")
@@ -92,7 +105,7 @@ def _processes() -> ModuleType | None:
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    commands=[train, sample, evaluate, recipes, components, plugins, doctor],
+    commands=[recipes, components, plugins, doctor],
 )
 @click.version_option(__version__, prog_name="gancore")
 def main() -> None:

@@ -60,9 +60,7 @@ class Registry:
         if plugin is not None and plugin.problem and slash:
             raise GancoreError(f"{what} can't be used: {plugin.problem}")
         if plugin is None and slash and prefix != TORCH:
-            remedy = "ask whoever named it where it comes from"
-            if f"gancore-plugin-{prefix}" in _own_distributions():
-                remedy = f"try `pip install gancore-plugin-{prefix}`"
+            remedy = remedy_for(prefix) or "ask whoever named it where it comes from"
             near = did_you_mean(prefix, self._plugins)
             raise GancoreError(f"{what} needs the plugin {shown(prefix)}, which is not installed{near}; {remedy}.")
 
@@ -182,11 +180,12 @@ def _a(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _own_distributions() -> set[str]:
-    """Return the distributions that ``gancore[all]`` brings; what else a recipe names may be a stranger's trap."""
+def remedy_for(plugin: str) -> str | None:
+    """Return what installs a plugin that ``gancore[all]`` brings; what else a recipe names may be a stranger's trap."""
+    ours: set[str] = set()
     with contextlib.suppress(metadata.PackageNotFoundError):
-        return {re.split(r"[^\w-]", need)[0] for need in metadata.requires("gancore") or ()}
-    return set()
+        ours = {re.split(r"[^\w-]", need)[0] for need in metadata.requires("gancore") or ()}
+    return f"try `pip install gancore-plugin-{plugin}`" if f"gancore-plugin-{plugin}" in ours else None
 
 
 @functools.cache

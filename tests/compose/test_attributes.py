@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 from gancore_standard.networks.layers import ConditionalBatchNorm2d
+from gancore_training import sample
+from gancore_training.evaluate import Evaluator
 
 from gancore import GancoreError, Latents
-from gancore.tools import sample
-from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import plan_of, run_of, same, steps
 from tests.probe.labelled import OCCURRING
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gancore.cli import main as cli
+from plugins.training.tests.test_bad_input import RECIPE, refused
 from tests.compose.hosts import installed, registry
-from tests.training.test_bad_input import RECIPE, refused
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import recipe, run
+from plugins.training.tests.test_commands import recipe
+from tests.cli.test_cli import run
 
 __all__ = ["recipe"]
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from gancore_standard.robustness import robust_accuracy
 from gancore_testing import host
+from gancore_training.evaluate import Evaluator
 
 import gancore
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe import Registry, registry
 from gancore.recipe.recipe import check_table
-from gancore.training.evaluate import Evaluator
 from tests import probe
 from tests.hosts import CPU, GAME
 

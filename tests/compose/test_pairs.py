@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gancore_training import checkpoint, prerequisites
 
 from gancore import GancoreError
 from gancore.engine.run import Run
@@ -14,7 +15,6 @@ from gancore.files import toml
 from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore.training import checkpoint, prerequisites
 from tests.compose.hosts import CPU, same, steps
 
 BASE = "cbgan/digits-lt-baseline"

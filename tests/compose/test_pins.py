@@ -21,6 +21,8 @@ from unittest.mock import patch
 import pytest
 import torch
 from gancore_standard.robustness import attack_batches
+from gancore_training.evaluate import Evaluator
+from gancore_training.sampling import sample
 from gancore_uap.perturbation_files import random_perturbation
 from torch import Tensor, nn
 
@@ -30,8 +32,6 @@ from gancore.engine.run import Run
 from gancore.parallel.randomness import derive, drawing_from
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
-from gancore.training.evaluate import Evaluator
-from gancore.training.sampling import sample
 from tests.compose.hosts import CPU, registry, steps
 
 PINS = Path(__file__).with_name("pins")

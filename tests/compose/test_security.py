@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from gancore.cli import main as cli
+from plugins.training.tests.test_bad_input import RECIPE
 from tests.compose.hosts import installed, registry
-from tests.training.test_bad_input import RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ BEHIND: dict[str, Sequence[str]] = {
     "Weights and states are safetensors": [
         "tests/files/test_tensors.py::test_every_flipped_bit_is_refused_or_changes_nothing",
         "tests/files/test_tensors.py::test_content_that_was_exchanged_under_a_digest_is_refused",
-        "tests/training/test_checkpoints.py::test_a_checkpoint_that_no_run_wrote_is_refused_with_the_one_to_go_back_to",
+        "plugins/training/tests/test_checkpoints.py::test_a_checkpoint_that_no_run_wrote_is_refused_with_the_one_to_go_back_to",
     ],
     "No recipe, run folder or weights file makes gancore unpickle": [
         "tests/files/test_tensors_of_others.py::test_a_file_of_torch_save_is_told_how_to_convert_it",
@@ -52,7 +52,7 @@ BEHIND: dict[str, Sequence[str]] = {
         "tests/files/test_paths.py::test_what_has_no_end_is_refused",
     ],
     "Links in a run folder": [
-        "tests/training/test_stopping.py::test_links_in_a_runs_folder_are_not_followed",
+        "plugins/training/tests/test_stopping.py::test_links_in_a_runs_folder_are_not_followed",
         "plugins/report/tests/test_report.py::test_links_in_a_runs_folder_are_not_followed",
         "tests/files/test_lock.py::test_a_lock_that_is_a_link_is_not_followed",
     ],
@@ -80,8 +80,8 @@ BEHIND: dict[str, Sequence[str]] = {
     ],
     "A broken or hostile input": ["tests/compose/test_fuzz.py::test_mutated_inputs_end_well_or_by_one_short_sentence"],
     "What lay in a run folder": [
-        "tests/training/test_bad_input.py::test_a_folder_that_holds_a_run_is_never_overwritten",
-        "tests/training/test_bad_input.py::test_a_bad_checkpoint_is_named_and_nothing_is_lost",
+        "plugins/training/tests/test_bad_input.py::test_a_folder_that_holds_a_run_is_never_overwritten",
+        "plugins/training/tests/test_bad_input.py::test_a_bad_checkpoint_is_named_and_nothing_is_lost",
     ],
 }
 """How each promise begins -> the tests behind it."""

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.checkpoint import checkpoints
+from gancore_training.evaluate import Evaluator
+from gancore_training.sampling import sample
+from gancore_training.trainer import open_run, train
 
 from gancore import GancoreError
 from gancore.files import read_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
-from gancore.training.checkpoint import checkpoints
-from gancore.training.evaluate import Evaluator
-from gancore.training.sampling import sample
-from gancore.training.trainer import open_run, train
 from tests.hosts import CPU, GAME, plan_of, registry, run_of, same, steps
 from tests.probe.labelled import OCCURRING
 

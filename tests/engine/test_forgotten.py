@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from gancore_testing.components import LinearHead, Normal
+from gancore_training import train
 from torch import Tensor, nn
 
 import gancore
@@ -25,7 +26,6 @@ from gancore.engine import Run, Unsaved
 from gancore.recipe import Registry, merge
 from gancore.recipe.recipe import check_table
 from gancore.testing import host
-from gancore.training import train
 from tests import probe, standin
 from tests.hosts import CPU, GAME, plan_of, same, steps
 from tests.probe.parts import Descent, TinyDiscriminator

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.evaluate import Evaluator
+from gancore_training.sampling import sample
 
 from gancore import GancoreError
-from gancore.training.evaluate import Evaluator
-from gancore.training.sampling import sample
 from tests.hosts import plan_of, run_of, same, steps
 
 GROUPS: dict[str, Any] = {

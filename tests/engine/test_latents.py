@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.evaluate import Evaluator
+from gancore_training.sampling import sample
 from torch import Tensor
 
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.parallel.randomness import noise_for
-from gancore.training.evaluate import Evaluator
-from gancore.training.sampling import sample
 from tests.hosts import CPU, plan_of, run_of, same, steps
 
 MIXTURE: dict[str, Any] = {"latent": {"use": "probe/mixture"}, "run": {"latent_dim": 8}}

@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 import pytest
 import torch
+from gancore_training import open_run, train
+from gancore_training.run_folder import checkpoints
 
 import gancore
 from gancore import GancoreError
 from gancore.engine import Run
-from gancore.training import open_run, train
-from gancore.training.run_folder import checkpoints
 from tests.hosts import CPU, plan_of, registry, run_of, same, steps
 from tests.probe.parts import Lookahead
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.evaluate import Evaluator
 from torch import nn
 
 from gancore import GancoreError
 from gancore.engine.players import MovingAverage, Player
-from gancore.training.evaluate import Evaluator
 from tests.hosts import plan_of, run_of, same, steps
 from tests.standin.optimizers import adam, sgd
 

@@ -14,6 +14,9 @@ import torch
 from click.testing import CliRunner, Result
 from gancore_testing.checks import NoSynchronization, gradients_elsewhere
 from gancore_testing.components import NonSaturating, TinyDiscriminator
+from gancore_training import checkpoint
+from gancore_training.evaluate import Evaluator
+from gancore_training.prerequisites import training_recipe, wanted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,9 +38,6 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table, read
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
-from gancore.training import checkpoint
-from gancore.training.evaluate import Evaluator
-from gancore.training.prerequisites import training_recipe, wanted
 from tests import probe, standin
 from tests.hosts import CPU, installed, same, steps
 from tests.probe.parts import Free

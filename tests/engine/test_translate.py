@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.evaluate import Evaluator
+from gancore_training.sampling import sample
 from torch import Tensor, nn
 
 import gancore
@@ -21,8 +23,6 @@ from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from gancore.testing import host
-from gancore.training.evaluate import Evaluator
-from gancore.training.sampling import sample
 from tests import standin
 from tests.hosts import CPU, same, steps
 

@@ -68,6 +68,21 @@ def test_an_unknown_component_gets_the_nearest_help(kind: str, name: str, senten
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("plugins", "name", "sentence"),
+    [
+        ({}, "digits", "there is no recipe 'digits': no plugin is installed; `pip install 'gancore[all]'`"),
+        ({}, "gans/digits", "the recipe 'gans/digits' needs the plugin 'gans', which is not installed; ask whoever named it"),
+        ({"standard": standin}, "digits", "there is no recipe 'digits'; see `gancore recipes`, or name a .toml file."),
+        ({}, "standard/digits", "which is not installed; try `pip install gancore-plugin-standard`."),
+    ],
+)
+def test_a_recipe_that_is_not_there_says_what_to_install(plugins: dict[str, Any], name: str, sentence: str) -> None:
+    with pytest.raises(GancoreError) as caught:
+        Registry.of(plugins).recipe_path(name)
+    assert sentence in str(caught.value)
+
+
 def test_a_name_that_is_no_plugin_name_is_refused() -> None:
     found = Registry.of({"Mine!": plugin()})
     assert "lower-case letters, digits and dashes" in str(found.plugins()[0].problem)

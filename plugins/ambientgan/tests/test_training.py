@@ -13,7 +13,7 @@ from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore.training import checkpoint
+from gancore_training import checkpoint
 from tests.compose.hosts import CPU, same, steps
 
 BASE = "ambientgan/digits-small"

@@ -15,6 +15,7 @@ from gancore_dsgan.datasets import Disc, Rings, SwissRoll
 from gancore_dsgan.field import discriminator_field, draw
 from gancore_dsgan.low_density import LowDensity, log_density
 from gancore_standard.heads import Projection
+from gancore_training.trainer import open_run
 from PIL import Image
 from scipy import stats
 from torch import Tensor
@@ -25,7 +26,6 @@ from gancore.cli.main import main
 from gancore.contract.settings import check
 from gancore.engine.devices import choose_device
 from gancore.recipe import registry
-from gancore.training.trainer import open_run
 
 SETS: list[Any] = [
     SwissRoll(),

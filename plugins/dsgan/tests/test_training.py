@@ -12,6 +12,10 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from gancore_standard.explain import explain
+from gancore_training import checkpoint
+from gancore_training.prerequisites import training_recipe, wanted
+from gancore_training.sampling import sample
+from gancore_training.trainer import train
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,10 +27,6 @@ from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
 from gancore.testing import NoSynchronization, gradients_elsewhere
-from gancore.training import checkpoint
-from gancore.training.prerequisites import training_recipe, wanted
-from gancore.training.sampling import sample
-from gancore.training.trainer import train
 from tests.compose.hosts import CPU, same, steps
 
 PLANE = (

@@ -103,7 +103,7 @@ def test_robgan_makes_the_passes_of_algorithm_1() -> None:
 
 @pytest.mark.parametrize("table", [FREE, ROBGAN], ids=["free", "pgd"])
 def test_training_resumes_to_the_last_bit(table: dict[str, Any], tmp_path: Path) -> None:
-    from gancore.training import checkpoint
+    from gancore_training import checkpoint
 
     whole = steps(run_of(table), 6)
     checkpoint.save(steps(run_of(table), 3), tmp_path / "run")

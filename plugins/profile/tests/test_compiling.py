@@ -11,11 +11,11 @@ import torch
 from gancore_profile import compiling
 from gancore_profile.compiling import compile_networks
 from gancore_standard.loops import Alternating
+from gancore_training.trainer import train
 
 from gancore.engine.run import Run
-from gancore.training.trainer import train
+from plugins.training.tests.test_trainer import Watcher
 from tests.compose.hosts import CBGAN, CPU, FREE, plan_of, registry, run_of, same, steps
-from tests.training.test_trainer import Watcher
 
 ON: dict[str, Any] = {"run": {"accelerate": ["profile/compile"]}}
 SNDCGAN: dict[str, Any] = {

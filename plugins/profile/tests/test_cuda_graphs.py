@@ -17,13 +17,13 @@ from gancore_profile.capturing import Cuda, HostCopies
 from gancore_profile.cuda_graphs import Iterations, keep_rates_on_device, replay_iterations
 from gancore_profile.recording import Count, NotRepeatable, Tape
 from gancore_standard.loops import Alternating
+from gancore_training.trainer import train
 from torch import Tensor
 
 from gancore.engine.run import Run
 from gancore.parallel import distributed
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
-from gancore.training.trainer import train
 from tests.compose.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
 from tests.compose.test_by_hand import RECIPE
 from tests.recorder import Recorder

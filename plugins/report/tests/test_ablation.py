@@ -17,6 +17,8 @@ from gancore_report import ablation
 from gancore_report.ablation import ablate
 from gancore_report.scores import ScoreTable
 from gancore_report.tables import as_markdown, as_text
+from gancore_training import checkpoint
+from gancore_training.stopping import Interrupted
 from safetensors.torch import load_file
 
 from gancore import GancoreError
@@ -26,8 +28,6 @@ from gancore.files import holding, toml
 from gancore.files.tensors import write_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
-from gancore.training import checkpoint
-from gancore.training.stopping import Interrupted
 from tests.compose.hosts import CBGAN, CPU, FREE, GAME, installed, registry, run_of
 
 SCORED: dict[str, Any] = {

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from gancore_standard.robustness import robust_accuracy
+from gancore_training.evaluate import Evaluator
 
 from gancore import GancoreError
 from gancore.engine.batches import to_uint8, to_unit
-from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import run_of, steps
 
 METRICS: dict[str, Any] = {

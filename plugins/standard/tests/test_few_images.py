@@ -12,9 +12,9 @@ from gancore_standard.metrics.inception_score import InceptionScore
 from gancore_standard.metrics.intra_frechet import IntraClassFrechetDistance
 from gancore_standard.metrics.kernel import KernelDistance
 from gancore_standard.metrics.prdc import PrecisionRecall
+from gancore_training.evaluate import Evaluator
 from torch import Tensor
 
-from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import run_of, steps
 
 WIDTH = 12

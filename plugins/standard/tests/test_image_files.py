@@ -9,11 +9,12 @@ import pytest
 import torch
 from gancore_standard.image_files import save_arrays, save_jpeg, save_png, save_webp
 from gancore_standard.pictures import grid
+from gancore_training import image_format
 from PIL import Image
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import image_format, registry, to_uint8
+from gancore.tools import registry, to_uint8
 
 
 def images(*shape: int) -> Tensor:

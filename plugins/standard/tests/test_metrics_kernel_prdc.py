@@ -14,6 +14,7 @@ from gancore_standard.metrics import prdc
 from gancore_standard.metrics.frechet import FrechetDistance
 from gancore_standard.metrics.kernel import KernelDistance
 from gancore_standard.metrics.prdc import PrecisionRecall
+from gancore_training.evaluate import Evaluator
 from safetensors.torch import load_file, save_file
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -23,7 +24,6 @@ from gancore import GancoreError, Metric
 from gancore.contract.settings import check
 from gancore.engine.batches import to_uint8, to_unit
 from gancore.parallel.randomness import noise_for
-from gancore.training.evaluate import Evaluator
 from tests.compose.hosts import run_of, steps
 
 Array = np.ndarray[Any, np.dtype[Any]]

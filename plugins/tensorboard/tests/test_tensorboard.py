@@ -18,6 +18,7 @@ pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
 
 import gancore_tensorboard
 from gancore_tensorboard.writing import grid
+from gancore_training import Interrupted, Progress, train
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
@@ -25,7 +26,6 @@ from torch.utils.tensorboard import SummaryWriter
 from gancore.engine.run import Run
 from gancore.recipe import Registry, check_table, merge
 from gancore.testing import host
-from gancore.training import Interrupted, Progress, train
 from tests import probe, standin
 from tests.hosts import CPU, GAME
 

@@ -200,11 +200,11 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     """Saved 8-bit images, perturbed outside of gancore, give the rate that the command prints."""
     out, _ = demo
     from gancore_standard.datasets import Digits
+    from gancore_training.progress import Progress
     from gancore_uap.victims import open_victims
 
     from gancore.recipe import registry
     from gancore.tools import to_unit
-    from gancore.training.progress import Progress
 
     images, _ = Digits().load("test")
     delta = Perturbation.load(out / "uap.safetensors").delta.numpy()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gancore_training import checkpoint
 from gancore_uap.cycles import sample_cycles
 from gancore_uap.plots import _LINES, classes_picture
 from gancore_uap.proxy import ProxySet
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import to_uint8, to_unit
-from gancore.training import checkpoint
 from tests.compose.hosts import run_of, steps
 
 CLASSES = 5

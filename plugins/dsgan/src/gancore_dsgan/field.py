@@ -239,8 +239,9 @@ def _check(run: Run) -> None:
 def command(run: Path, out: Path | None, points: int, size: int, device: str) -> None:
     """Draw the data, the samples and the discriminator of a run on points in the plane."""
     from gancore_standard.tools import save_picture
+    from gancore_training import open_run, sample
 
-    from gancore.tools import choose_device, open_run, registry, sample, to_unit
+    from gancore.tools import choose_device, registry, to_unit
 
     opened = open_run(run, registry(), choose_device(device))
     field = discriminator_field(opened)

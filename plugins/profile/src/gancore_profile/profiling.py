@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
+from gancore_training import wanted
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.tools import Run, Watch, processor, synchronize, wanted
+from gancore.tools import Run, Watch, processor, synchronize
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
 from gancore_profile.flops import FlopCounter

@@ -10,19 +10,8 @@ from typing import Any
 import torch
 
 from gancore import GancoreError
-from gancore.tools import (
-    GROUPS,
-    InUse,
-    Plan,
-    Progress,
-    Recipe,
-    Registry,
-    check_table,
-    did_you_mean,
-    listed,
-    merge,
-    train,
-)
+from gancore.tools import GROUPS, InUse, Plan, Recipe, Registry, check_table, did_you_mean, listed, merge
+from gancore_training import Progress, train
 from gancore_report.paths import write_whole
 from gancore_report.scores import Row, ScoredRun, ScoreTable
 from gancore_report.tables import as_markdown

@@ -12,7 +12,8 @@ import attrs
 import torch
 
 from gancore import GancoreError, __version__
-from gancore.tools import InUse, Plan, Progress, Registry, first_line, processor, read, read_layer, toml, train
+from gancore.tools import InUse, Plan, Registry, first_line, processor, read, read_layer, toml
+from gancore_training import Progress, train
 from gancore_report.formats import full
 from gancore_report.paths import write_whole
 from gancore_report.scores import MISSING, Column, mean_and_deviation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gancore import tools
+import gancore_training
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 _MINUS = "\N{MINUS SIGN}"
@@ -43,7 +43,7 @@ def percent(share: float) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time span in its two largest units."""
-    return tools.duration(seconds) if math.isfinite(seconds) else _not_finite(seconds)
+    return gancore_training.duration(seconds) if math.isfinite(seconds) else _not_finite(seconds)
 
 
 def scientific(value: float, digits: int) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from gancore_training import RunFolder
 
 from gancore import GancoreError
-from gancore.tools import RunFolder
 
 Value = float | tuple[float, ...]
 """A number, or a list of numbers."""

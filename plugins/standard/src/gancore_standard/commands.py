@@ -39,7 +39,9 @@ def attack(
     device: str,
 ) -> None:
     """Attack a classifier that a run trained, or its discriminator's class head, and append the robust accuracy to the run."""
-    from gancore.tools import RunFolder, assigned, choose_device, open_run, registry
+    from gancore_training import RunFolder, open_run
+
+    from gancore.tools import assigned, choose_device, registry
     from gancore_standard.robustness import robust_accuracy
 
     try:

@@ -20,8 +20,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 import gancore
-from gancore.tools import Evaluator, Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
+from gancore.tools import Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
 from gancore_testing.hosting import SGD, Table, build_host, host_registry, plan_of
+from gancore_testing.scores import evaluator_of
 
 SIZE = 2
 STEPS = 3
@@ -68,7 +69,7 @@ def outcome(run: Run) -> Outcome:
         run.step()
         for name, value in run.losses.items():
             losses.setdefault(f"losses/{name}", []).append(gancore.global_mean(value))
-    scores = Evaluator(run)().values if run.plan.metrics else {}
+    scores = evaluator_of(run)().values if run.plan.metrics else {}
     scored = {f"scores/{name}": torch.tensor(value, dtype=torch.float64) for name, value in scores.items()}
     return before | _state(run, "after") | scored | {name: torch.stack(values) for name, values in losses.items()}
 

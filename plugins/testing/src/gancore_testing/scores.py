@@ -6,16 +6,19 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from gancore import Metric
-from gancore.tools import Evaluator, Registry, Run, evaluating, load_split, parameters_of, read_tensors, to_unit, write_tensors
+from gancore.tools import Registry, Run, evaluating, load_split, parameters_of, read_tensors, to_unit, write_tensors
 from gancore_testing.checks import steps
 from gancore_testing.hosting import LABEL, Table, build_host
+
+if TYPE_CHECKING:
+    from gancore_training import Evaluator
 
 TOLERANCE = 1e-4
 """How far scores of the same images may come apart, in units of their own, when the images come in other batches."""
@@ -24,11 +27,22 @@ Images = dict[str, Tensor]
 """What a metric may ask for, by name, a row for each image."""
 
 
+def evaluator_of(run: Run) -> Evaluator:
+    """Return what scores a run. Metrics alone need the distribution that has it, so that all else is tested without it."""
+    try:
+        from gancore_training import Evaluator
+    except ModuleNotFoundError as error:
+        if error.name != "gancore_training":
+            raise
+        pytest.fail("metrics are scored by a distribution of its own: `pip install 'gancore-plugin-testing[metrics]'`.")
+    return Evaluator(run)
+
+
 def scored(table: Table, registry: Registry) -> None:
     """A run is scored twice alike, with numbers and directions that are such, and left as it was."""
     run = steps(build_host(table, registry), 1)
     before, random = _state(run), torch.get_rng_state()
-    evaluator = Evaluator(run)
+    evaluator = evaluator_of(run)
     first, second = evaluator(), evaluator()
     changed = [name for name, value in _state(run).items() if not torch.equal(value, before[name])]
     assert not changed, f"scoring changes {changed}"

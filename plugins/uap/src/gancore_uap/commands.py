@@ -43,7 +43,7 @@ def _stoppable(command: F) -> F:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        from gancore.tools import Interrupted
+        from gancore_training import Interrupted
 
         try:
             return command(*args, **kwargs)
@@ -57,7 +57,9 @@ def _stoppable(command: F) -> F:
 
 
 def _workbench(device: str) -> Workbench:
-    from gancore.tools import Terminal, choose_device, distributed, registry
+    from gancore_training import Terminal
+
+    from gancore.tools import choose_device, distributed, registry
     from gancore_uap.workbench import Workbench
 
     distributed.one_process("gancore uap")

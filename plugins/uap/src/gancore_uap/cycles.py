@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from gancore_training import checkpoint
 from torch import Tensor, nn
 
 import gancore
-from gancore.tools import checkpoint, evaluating, to_uint8, to_unit
+from gancore.tools import evaluating, to_uint8, to_unit
 from gancore_uap.proxy_files import ProxySummary, Writer
 
 if TYPE_CHECKING:

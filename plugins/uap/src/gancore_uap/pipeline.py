@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import torch
 from gancore_standard.tools import save_picture
+from gancore_training import checkpoint, train
 
 from gancore import GancoreError
-from gancore.tools import Recipe, as_path, checkpoint, digest, fingerprint, train, write_text
+from gancore.tools import Recipe, as_path, digest, fingerprint, write_text
 from gancore_uap import cycles, pictures, plots, victims
 from gancore_uap.budgets import whole_levels
 from gancore_uap.perturbation_files import Perturbation

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
+from gancore_training import Progress, build
 from torch import Tensor, nn
 
 from gancore import Classifier, Dataset, GancoreError
-from gancore.tools import Progress, Recipe, build, check_table, fingerprint, listed, make_plan, read_layer, settings_of, toml
+from gancore.tools import Recipe, check_table, fingerprint, listed, make_plan, read_layer, settings_of, toml
 
 if TYPE_CHECKING:
     from gancore.tools import Registry

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import attrs
 import torch
+from gancore_training import Progress
 
 from gancore import GancoreError
-from gancore.tools import Progress, Registry
+from gancore.tools import Registry
 
 
 @attrs.frozen

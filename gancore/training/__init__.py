@@ -1,5 +1,0 @@
-"""The outer loop: training into a folder, checkpoints, evaluation. Imports torch where a name needs it."""
-
-from gancore.lazy import face
-
-__all__, __dir__, __getattr__ = face(__name__, __file__)

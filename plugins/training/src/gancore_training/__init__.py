@@ -1,0 +1,25 @@
+"""Training into a folder, checkpoints, samples and scores: a gancore plugin, and names for those of other distributions.
+
+The names of the stub beside this file are what other distributions may import; those that need torch import it when they are
+first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gancore import Component, hookimpl
+from gancore.tools import face
+
+GANCORE_API = 1
+
+__all__, __dir__, __getattr__ = face(__name__, __file__)
+
+
+@hookimpl
+def gancore_commands() -> Iterator[Component]:
+    """Yield the commands of a first day's work."""
+    commands = "gancore_training.commands"
+    yield Component("train", f"{commands}:train", "Train a recipe (a name, or a TOML file)")
+    yield Component("sample", f"{commands}:sample", "Write generated images of a run's newest checkpoint")
+    yield Component("evaluate", f"{commands}:evaluate", "Score a run's newest checkpoint by its recipe's metrics")

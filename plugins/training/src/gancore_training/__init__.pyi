@@ -1,0 +1,17 @@
+from gancore_training import checkpoint as checkpoint
+from gancore_training import prerequisites as prerequisites
+from gancore_training.evaluate import Evaluator as Evaluator
+from gancore_training.prerequisites import wanted as wanted
+from gancore_training.progress import Progress as Progress
+from gancore_training.progress import Terminal as Terminal
+from gancore_training.progress import duration as duration
+from gancore_training.run_folder import RunFolder as RunFolder
+from gancore_training.run_folder import entries as entries
+from gancore_training.sampling import image_format as image_format
+from gancore_training.sampling import sample as sample
+from gancore_training.sampling import shows_labels as shows_labels
+from gancore_training.sampling import suffixes as suffixes
+from gancore_training.stopping import Interrupted as Interrupted
+from gancore_training.trainer import build as build
+from gancore_training.trainer import open_run as open_run
+from gancore_training.trainer import train as train
