@@ -61,7 +61,9 @@ def main(arguments: list[str]) -> int:
     subprocess.run([*install, "--requirement", str(lowest), "editables"], check=True)
     ours = [argument for folder in PROJECTS for argument in ("--editable", str(folder))]
     subprocess.run([*install, "--constraint", str(lowest), "--no-build-isolation", *ours], check=True)
-    return subprocess.run([str(python), "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile", *arguments], cwd=ROOT, check=False).returncode
+    return subprocess.run(
+        [str(python), "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile", *arguments], cwd=ROOT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -17,17 +16,15 @@ import numpy as np
 import pytest
 import torch
 from gancore_testing.components import LinearHead, Normal
-from gancore_training import train
 from torch import Tensor, nn
 
 import gancore
 from gancore import GancoreError
 from gancore.engine import Run, Unsaved
-from gancore.recipe import Registry, merge
-from gancore.recipe.recipe import check_table
+from gancore.recipe import Registry
 from gancore.testing import host
 from tests import probe, standin
-from tests.hosts import CPU, GAME, plan_of, same, steps
+from tests.hosts import CPU, plan_of, same, steps
 from tests.probe.parts import Descent, TinyDiscriminator
 from tests.standin.loops import Alternating
 
@@ -386,15 +383,6 @@ def test_a_checkpoint_sets_numbers_alone_and_only_where_there_are_some(numbers: 
         run.restore(run.tensors(), run.counters(), numbers)
 
 
-def test_a_counting_loop_is_resumed_from_its_file(tmp_path: Path) -> None:
-    table = merge(GAME, {**keeping("loops", "number"), "run": {"iterations": 6, "checkpoint_every": 3, "keep_checkpoints": 0}})
-    recipe = check_table(table, REGISTRY, name="test")
-    whole = train(recipe, REGISTRY, tmp_path / "run", device=CPU)
-    (tmp_path / "run" / "checkpoints" / "00000006.safetensors").unlink()
-    resumed = train(recipe, REGISTRY, tmp_path / "run", device=CPU, resume=True)
-    assert kept_by(resumed, "loops") == kept_by(whole, "loops") == 6
-
-
 def test_a_schedule_that_counts_is_refused() -> None:
     with pytest.raises(GancoreError, match=r"the schedule of losses\.adversarial\.weight changes called"):
         check(keeping("schedules", ""))
@@ -419,29 +407,6 @@ def test_a_number_that_a_schedule_sets_is_the_schedules() -> None:
 )
 def test_what_is_saved_computed_anew_or_merely_shown_is_not_refused(table: dict[str, Any]) -> None:
     check(table, number=3)
-
-
-def test_a_training_is_refused_after_its_first_iteration(tmp_path: Path) -> None:
-    recipe = check_table(merge(GAME, {**keeping("loops", "object"), "run": {"log_every": 100}}), REGISTRY, name="test")
-    with pytest.raises(GancoreError, match="changes kept") as refused:
-        train(recipe, REGISTRY, tmp_path / "run", device=CPU)
-    assert len(str(refused.value)) <= 400
-    assert not list((tmp_path / "run").glob("checkpoints/*"))
-
-
-def test_what_changes_later_is_refused_before_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(KeepingLoop, "change", lambda _: None)
-    plain = KeepingLoop.iteration
-
-    def iteration(self: KeepingLoop, run: gancore.Run) -> None:
-        self.kept = {1} if run.iteration >= 4 else False
-        plain(self, run)
-
-    monkeypatch.setattr(KeepingLoop, "iteration", iteration)
-    table = {**keeping("loops", "flag"), "run": {"log_every": 100, "checkpoint_every": 4}}
-    with pytest.raises(GancoreError, match="changes kept"):
-        train(check_table(merge(GAME, table), REGISTRY, name="test"), REGISTRY, tmp_path / "run", device=CPU)
-    assert [path.stem for path in (tmp_path / "run").glob("checkpoints/*")] == ["00000004"]
 
 
 def test_what_draws_from_a_default_generator_is_resumed_to_the_last_bit() -> None:

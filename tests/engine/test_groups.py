@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_training.evaluate import Evaluator
-from gancore_training.sampling import sample
 
 from gancore import GancoreError
-from tests.hosts import plan_of, run_of, same, steps
+from tests.hosts import plan_of, run_of
 
 GROUPS: dict[str, Any] = {
     "samplers": {"groups": {"use": "probe/groups", "size": 3}},
@@ -42,27 +40,6 @@ def test_flips_are_of_each_image_of_a_group() -> None:
     same_side = (plain == mirrored).flatten(2).all(-1)
     assert torch.equal(torch.where(same_side[..., None, None, None], plain, plain.flip(-1)), mirrored)
     assert 0 < same_side[:, 1:].sum() < same_side[:, 1:].numel()
-
-
-def test_a_game_of_groups_trains_resumes_samples_and_scores() -> None:
-    table = {
-        "losses": {"spread": {"use": "probe/spread"}},
-        "metrics": {"doubled": {"use": "probe/doubled"}},
-        "latent": {"use": "probe/mixture"},
-        "evaluation": {"samples": 20, "batch_size": 8},
-    }
-    whole, first, second = (run_of(GROUPS, table) for _ in range(3))
-    steps(whole, 4)
-    steps(first, 2)
-    second.restore({name: value.detach().clone() for name, value in first.tensors().items()}, first.counters())
-    assert same(whole, steps(second, 2)) == []
-    images, labels = sample(whole, 8)
-    assert images.shape == (8, 1, 8, 8)
-    assert labels.tolist() == [label for label in labels[::3].tolist() for _ in range(3)][:8]
-    assert torch.equal(images[3:6], whole.generate(whole.latent(3, "samples", 0))[1])
-    scores = Evaluator(whole)()
-    assert scores.values == {"doubled/rows": 60, "doubled/agree": 1.0}
-    assert scores.protocols["doubled"]["samples"] == 60
 
 
 @pytest.mark.parametrize(

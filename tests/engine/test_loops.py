@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import torch
-from gancore_training import open_run, train
-from gancore_training.run_folder import checkpoints
 
 import gancore
 from gancore import GancoreError
 from gancore.engine import Run
-from tests.hosts import CPU, plan_of, registry, run_of, same, steps
+from tests.hosts import CPU, plan_of, run_of, same, steps
 from tests.probe.parts import Lookahead
 
 LOOKAHEAD: dict[str, Any] = {"loop": {"use": "probe/lookahead", "k": 3}}
@@ -40,17 +36,6 @@ def test_slow_weights_are_those_that_data_have_set() -> None:
     slow = run.modules()["loop"].state_dict()
     for number, parameter in enumerate(plain.players["discriminator"].parameters):
         assert torch.equal(slow[f"discriminator_{number}"], parameter)
-
-
-def test_a_loop_that_remembers_is_resumed_to_the_last_bit(tmp_path: Path) -> None:
-    recipe = plan_of({**LOOKAHEAD, "run": {"checkpoint_every": 4, "sample_every": 0}}).recipe
-    whole = train(recipe, registry(), tmp_path / "whole", device=CPU)
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    checkpoints(tmp_path / "cut")[-1].unlink()
-    resumed = train(recipe, registry(), tmp_path / "cut", device=CPU, resume=True)
-    assert same(whole, resumed) == []
-    assert int(open_run(tmp_path / "cut", registry(), CPU).modules()["loop"].done) == 8
-    assert "loop/done" in whole.tensors()
 
 
 def test_a_loop_without_state_leaves_no_trace_in_a_checkpoint() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_training.evaluate import Evaluator
 from torch import nn
 
 from gancore import GancoreError
@@ -145,16 +144,3 @@ def test_an_average_that_is_none_is_refused_with_the_recipe(table: dict[str, Any
 def test_weights_that_a_run_does_not_have_are_refused() -> None:
     with pytest.raises(GancoreError, match=r"no weights 'slow' of the generator \(known: ema, live\)"):
         run_of().generator("slow")
-
-
-def test_scores_may_be_of_a_further_average() -> None:
-    table = {
-        "networks": {"classifier": {"use": "host/classifier"}},
-        "metrics": {"fid": {"use": "standard/fid", "network": "classifier"}},
-        "evaluation": {"samples": 40},
-    }
-    scores = [
-        Evaluator(steps(run_of(SEVERAL, table, {"evaluation": {"weights": name}}), 4))() for name in ("ema", "slow", "live")
-    ]
-    assert len({each.values["fid/fid"] for each in scores}) == 3
-    assert [each.protocols["fid"]["weights"] for each in scores] == ["ema", "slow", "live"]

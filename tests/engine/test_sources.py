@@ -11,18 +11,13 @@ from typing import Any
 import attrs
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from gancore_testing.checks import NoSynchronization, gradients_elsewhere
 from gancore_testing.components import NonSaturating, TinyDiscriminator
-from gancore_training import checkpoint
-from gancore_training.evaluate import Evaluator
-from gancore_training.prerequisites import training_recipe, wanted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
 from gancore import GancoreError
-from gancore.cli import main as cli
 from gancore.contract.data import DatasetInfo, Drawn
 from gancore.engine.batches import ImageStream, IndexStream, to_unit
 from gancore.engine.run import Run
@@ -39,7 +34,7 @@ from gancore.recipe.recipe import check_table, read
 from gancore.recipe.tables import Augmentation
 from gancore.testing import host
 from tests import probe, standin
-from tests.hosts import CPU, installed, same, steps
+from tests.hosts import CPU, same, steps
 from tests.probe.parts import Free
 
 # -- the plugin of this module -----------------------------------------------------------------------------------------
@@ -867,61 +862,6 @@ def test_points_are_drawn_to_the_last_digit() -> None:
         assert {tuple(point) for point in images.flatten(1).tolist()} <= known
 
 
-@pytest.mark.parametrize(("table", "said"), [(POINTS, "float32"), (merge(POINTS, {"data": {"use": "toy/coded"}}), "8 bit")])
-def test_metrics_see_floats_where_the_data_are_floats(table: dict[str, Any], said: str) -> None:
-    run = run_of(table)
-    evaluator = Evaluator(run)
-    scores = evaluator()
-    metric: Any = evaluator.metrics["keeps"]
-    fake, real = torch.cat(metric.fake), torch.cat(metric.real)
-    assert scores.protocols["keeps"]["images_as"] == said
-    assert fake.dtype == torch.float32
-    grid = (fake + 1) * 127.5
-    whole = (grid - grid.round()).abs().max() < 1e-3
-    assert whole == (said == "8 bit")
-    expected, _ = run.plan.dataset.load("test")
-    torch.testing.assert_close(real, to_unit(expected), rtol=0, atol=0)
-
-
-def test_points_may_leave_the_square_in_an_evaluation() -> None:
-    run = run_of(POINTS)
-    run.networks["generator"].forward = lambda z, _label: 3 * torch.ones(len(z), 2, 1, 1)
-    evaluator = Evaluator(run)
-    evaluator()
-    metric: Any = evaluator.metrics["keeps"]
-    assert (torch.cat(metric.fake) == 3).all()
-
-
-# -- schedules, training of prerequisites ------------------------------------------------------------------------------
-
-
-SUPERVISED = {
-    "run": {"iterations": 5, "batch_size": 8, "precision": "float32"},
-    "data": {"use": "toy/coded"},
-    "networks": {"classifier": {"use": "host/classifier"}},
-    "losses": {"loss": {"use": "standard/cross-entropy"}},
-    "loop": {"use": "standard/supervised"},
-}
-
-
-def trained(folder: Path, *texts: str) -> Plan:
-    (folder / "first.toml").write_text(toml.dumps(SUPERVISED))
-    keys = {"trained_by": str(folder / "first.toml"), "trained_with": list(texts)}
-    return plan_of(CLASSIFIER, {"networks": {"classifier": keys}})
-
-
-def test_a_training_recipe_is_changed_by_trained_with(tmp_path: Path) -> None:
-    texts = ("run.iterations=3", "optimizers.classifier.lr=0.5", "samplers.few={use='standard/per-class', count=2}")
-    recipes = [training_recipe(plan, next(iter(wanted(plan)))) for plan in (trained(tmp_path), trained(tmp_path, *texts))]
-    assert [recipe.run.iterations for recipe in recipes] == [5, 3]
-    assert recipes[1].entries["optimizers", "classifier"].settings["lr"] == 0.5
-    assert recipes[1].entries["samplers", "few"].settings["count"] == 2
-    assert recipes[0].digest != recipes[1].digest
-    # The last word is trained_with's, even over what is inherited.
-    plan = trained(tmp_path, "data.number=60")
-    assert training_recipe(plan, next(iter(wanted(plan)))).entries["data", "data"].settings["number"] == 60
-
-
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 
@@ -1052,83 +992,12 @@ def test_a_bad_recipe_is_refused_in_a_sentence(kind: str) -> None:
         assert piece in text, text
 
 
-@pytest.mark.parametrize(
-    ("given", "pieces"),
-    [
-        ("run.iterations", ["'run.iterations'", "KEY=VALUE"]),
-        ("=3", ["'=3'", "KEY=VALUE"]),
-        ("run..seed=1", ["'run..seed=1'", "KEY=VALUE"]),
-        ("run.iteratoins=3", ["did you mean 'iterations'?"]),
-        ("runn.iterations=3", ["did you mean 'run'?"]),
-        ("run.iterations=many", ["iterations must be", "'many'"]),
-        ("run=3", ["run"]),
-        ("data.number.x=3", ["number"]),
-    ],
-)
-def test_a_bad_change_of_a_training_recipe_is_refused_in_a_sentence(tmp_path: Path, given: str, pieces: list[str]) -> None:
-    def work() -> None:
-        plan = trained(tmp_path, given)
-        make_plan(training_recipe(plan, next(iter(wanted(plan)))), REGISTRY)
-
-    text = refusal(work)
-    for piece in ["networks.classifier", *pieces]:
-        assert piece in text, text
-    assert "--set" not in text, text
-
-
 def test_trained_with_must_be_texts(tmp_path: Path) -> None:
     for value in ("run.seed=1", [3], {"run": {"seed": 1}}):
         table = {"networks": {"classifier": {"trained_by": "x.toml", "trained_with": value}}}
         text = refusal(lambda table=table: plan_of(CLASSIFIER, table))
         assert "networks.classifier" in text
         assert "trained_with" in text
-
-
-# -- the commands ------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
-    """Run a command in a folder that holds game.toml."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
-    table = merge(GAME, merge(AVOID, EXPECTATION))
-    (tmp_path / "game.toml").write_text(toml.dumps(merge(table, {"run": {"iterations": 4, "checkpoint_every": 2}})))
-    with installed(REGISTRY):
-        yield lambda *words: CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
-
-
-def test_a_run_with_sources_resumes_from_its_folder(command: Callable[..., Result], tmp_path: Path) -> None:
-    done = command("train", "game.toml", "--out", "run")
-    assert done.exit_code == 0, done.output
-    assert "[sources.avoid]" in (tmp_path / "run" / "recipe.toml").read_text()
-    paths = checkpoint.checkpoints(tmp_path / "run")
-    whole = paths[-1].read_bytes()
-    paths[-1].unlink()
-    done = command("train", tmp_path / "run" / "recipe.toml", "--out", "run", "--resume")
-    assert done.exit_code == 0, done.output
-    assert checkpoint.checkpoints(tmp_path / "run")[-1].read_bytes() == whole
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["samplers.few={use='standard/per-class', count=999, of='avoid'}"],
-        [
-            "samplers.some={use='standard/take-classes', keep=[1, 2]}",
-            "samplers.few={use='standard/take-classes', keep=[3], of='avoid'}",
-        ],
-    ],
-    ids=["too few", "no such class"],
-)
-def test_a_source_that_can_not_be_selected_leaves_no_folder_behind(
-    command: Callable[..., Result], tmp_path: Path, words: list[str]
-) -> None:
-    done = command("train", "game.toml", "--out", "run", *(word for text in words for word in ("--set", text)))
-    assert done.exit_code == 2
-    assert done.output.splitlines()[-1].startswith("Error: ")
-    assert "samplers.few" in done.output
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_recipe_by_name_takes_a_source_from_an_overlay(tmp_path: Path) -> None:

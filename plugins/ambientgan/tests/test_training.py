@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training import checkpoint
 
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore_training import checkpoint
 from tests.compose.hosts import CPU, same, steps
 
 BASE = "ambientgan/digits-small"

@@ -9,11 +9,12 @@ import torch
 from gancore_sdgan.metrics import SameLabel
 from gancore_sdgan.networks import PairGenerator, SiameseDiscriminator
 from gancore_standard.tools import DCGANGenerator
+from gancore_training import Evaluator
 from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError
-from gancore.tools import Evaluator, Run, make_plan, read
+from gancore.tools import Run, make_plan, read
 from tests.compose.hosts import CPU, registry, same, steps
 
 TINY = ["run.batch_size=8", "networks.generator.width=0.1", "networks.discriminator.width=0.1", "networks.annotator=false"]

@@ -90,8 +90,9 @@ def compose(
     A pair is trained, refused with a sentence, or broken; where one is broken, the exit status is 1. Started several times with
     the same --out, each takes runs that no other has. Ctrl-C saves; the same command goes on, and repeats no finished run.
     """
-    from gancore.tools import choose_device, command_line, recipe_title, recipe_words, registry
     from gancore_training import Interrupted, Terminal
+
+    from gancore.tools import choose_device, command_line, recipe_title, recipe_words, registry
     from gancore_report.compositions import compose as run_compositions
 
     out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-compositions"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+from gancore_training import RunFolder, checkpoint, prerequisites
 
 from gancore import GancoreError
 from gancore.tools import Plan, Recipe, Registry, check_table, command_line, distributed, make_plan, merge, toml
-from gancore_training import RunFolder, checkpoint, prerequisites
 from gancore_report.reading import read_run
 from gancore_report.scores import Column, ScoredRun, evaluations, single_numbers
 
