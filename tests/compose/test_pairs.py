@@ -45,9 +45,13 @@ REFUSED = {
     ("amgan/ac-gan-star", "fastrobgan/robgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star-plus", "fastrobgan/acgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star-plus", "fastrobgan/robgan-loss"): "judges images by labels",
+    **{("sdgan/pairs", f"standard/{head}"): "has no setting 'conditional'" for head in ("concatenation", "projection")},
+    ("standard/concatenation", "standard/projection"): "they set heads.adversarial.use",
+    **{("fastrobgan/loss", f"standard/{head}"): "they set heads.adversarial.use" for head in ("concatenation", "projection")},
 }
 GAMES = [name for name in FRAGMENTS if "use" in toml.read(registry().recipes()[name]).get("losses", {}).get("adversarial", {})]
 REFUSED |= dict.fromkeys(combinations(GAMES, 2), "they set losses.adversarial")
+REFUSED["standard/wgan-gp", "standard/wgan-lp"] = "they set losses.penalty.one_sided"
 """Pairs that can't be, and a part of the sentence that says so."""
 
 ALONE_REFUSED = {

@@ -27,7 +27,9 @@ def gancore_loss_terms() -> Iterator[Component]:
     yield Component(
         "relativistic-average", f"{_LOSSES}.objectives:RelativisticAverage", "Relativistic average game", "arXiv:1807.00734"
     )
-    yield Component("gradient-penalty", f"{_LOSSES}.penalties:GradientPenalty", "WGAN-GP's penalty", "arXiv:1704.00028")
+    yield Component(
+        "gradient-penalty", f"{_LOSSES}.penalties:GradientPenalty", "Penalty of WGAN-GP and -LP", "arXiv:1704.00028"
+    )
     yield Component(
         "auxiliary-classifier", f"{_LOSSES}.classification:AuxiliaryClassifier", "AC-GAN's class losses", "arXiv:1610.09585"
     )
@@ -44,6 +46,9 @@ def gancore_heads() -> Iterator[Component]:
     """Yield discriminator heads."""
     yield Component("linear", "gancore_standard.heads:Linear", "One logit")
     yield Component("auxiliary-classifier", "gancore_standard.heads:AuxiliaryClassifier", "Class logits", "arXiv:1610.09585")
+    yield Component(
+        "concatenation", "gancore_standard.heads:Concatenation", "One logit, of features beside the label", "arXiv:1802.05637"
+    )
     yield Component("projection", "gancore_standard.heads:Projection", "One logit, given the label", "arXiv:1802.05637")
 
 

@@ -131,6 +131,7 @@ class ResNetDiscriminator(Discriminator):
         raw_shortcut: Shortcuts start from a block's input, as Miyato et al. print and train it. CBGAN's public code activates
             in place, so that its shortcuts start from the activated input; that is the default.
         halve_last: From 64 px on, let the last block halve too, as that of Miyato et al. does at 64 px.
+        pooling: Sum over all places, or their mean, as Gulrajani et al. 2017 have it (arXiv:1704.00028).
     """
 
     def __init__(
@@ -143,9 +144,11 @@ class ResNetDiscriminator(Discriminator):
         activation: Activation = "leaky_relu",
         raw_shortcut: bool = False,
         halve_last: bool = False,
+        pooling: Literal["sum", "mean"] = "sum",
     ) -> None:
         super().__init__()
         self.spectral_norm = spectral_norm
+        self.mean = pooling == "mean"
         number = doublings(image_size)
         plain = [128] * 4 if number <= 3 else [*(min(1024, 64 * 2**k) for k in range(number)), 1024]
         halving = 2 if number <= 3 else number + halve_last
@@ -163,4 +166,4 @@ class ResNetDiscriminator(Discriminator):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) to features (N, F)."""
         maps: Tensor = self.activation(self.blocks(x))
-        return maps.sum((2, 3))
+        return maps.mean((2, 3)) if self.mean else maps.sum((2, 3))
