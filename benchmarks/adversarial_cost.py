@@ -23,7 +23,8 @@ from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
 from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import Registry, check_table, merge
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
 
 PLAIN_1 = "plain, 1 discriminator step"
 PLAIN_2 = "plain, 2 discriminator steps"

@@ -26,7 +26,8 @@ from gancore_training import build
 from benchmarks.runs import Job, lines, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.files import write_text
-from gancore.recipe import read, registry
+from gancore.recipe import read
+from gancore.registry import registry
 
 METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
     "SN-GAN, projection": ("-sngan", ()),

@@ -31,7 +31,8 @@ from benchmarks.step_cost import CBGAN, table
 from benchmarks.tables import machine, markdown, write_json
 from gancore.engine import Run, choose_device, synchronize
 from gancore.plan import make_plan
-from gancore.recipe import Registry, check_table, merge
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
 
 LENGTH = 100_000
 """Iterations of CBGAN's and SNGAN's CIFAR-10 trainings."""

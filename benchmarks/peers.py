@@ -46,7 +46,8 @@ from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import non_saturating_d, non_saturating_g, normed_convolution, normed_linear, textbook_step
 from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import Registry, check_table
+from gancore.recipe import check_table
+from gancore.registry import Registry
 
 FLOAT32, BFLOAT16 = "gancore, float32", "gancore, bfloat16"
 TEXTBOOK = "textbook loop, float32"

@@ -51,7 +51,8 @@ from benchmarks.tables import machine, markdown, write_json
 from gancore.engine import Run, to_unit
 from gancore.errors import GancoreError
 from gancore.plan import make_plan
-from gancore.recipe import Registry, check_table
+from gancore.recipe import check_table
+from gancore.registry import Registry
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 WIDTH = 2048

@@ -26,7 +26,8 @@ from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import Step, relativistic_d, relativistic_g, textbook_step
 from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
-from gancore.recipe import Registry, check_table, merge
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
 
 
 def table(width: float, batch: int) -> dict[str, Any]:

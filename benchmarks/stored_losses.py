@@ -19,7 +19,8 @@ import click
 import torch
 from gancore_training import build
 
-from gancore.recipe import read, registry
+from gancore.recipe import read
+from gancore.registry import registry
 
 ITERATIONS = 20
 

@@ -117,7 +117,8 @@ class Experiment:
 
     def describe_data(self) -> None:
         """Write down what the prior's images are."""
-        from gancore.recipe import read_layer, registry
+        from gancore.recipe import read_layer
+        from gancore.registry import registry
 
         path = self.place(0, "ours") / "data.json"
         path.parent.mkdir(parents=True, exist_ok=True)

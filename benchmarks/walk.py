@@ -19,7 +19,8 @@ import torch
 
 from gancore.engine import Run
 from gancore.plan import make_plan
-from gancore.recipe import read, registry
+from gancore.recipe import read
+from gancore.registry import registry
 
 
 class Walk:

@@ -66,11 +66,8 @@ from gancore.plan import plan_phase as plan_phase
 from gancore.recipe import GROUPS as GROUPS
 from gancore.recipe import TABLES as TABLES
 from gancore.recipe import Augmentation as Augmentation
-from gancore.recipe import Declared as Declared
 from gancore.recipe import Entry as Entry
-from gancore.recipe import Plugin as Plugin
 from gancore.recipe import Recipe as Recipe
-from gancore.recipe import Registry as Registry
 from gancore.recipe import assigned as assigned
 from gancore.recipe import check_table as check_table
 from gancore.recipe import flat as flat
@@ -78,6 +75,9 @@ from gancore.recipe import identity as identity
 from gancore.recipe import merge as merge
 from gancore.recipe import read as read
 from gancore.recipe import read_layer as read_layer
-from gancore.recipe import registry as registry
-from gancore.recipe import said as said
+from gancore.registry import Declared as Declared
+from gancore.registry import Plugin as Plugin
+from gancore.registry import Registry as Registry
+from gancore.registry import registry as registry
+from gancore.registry import said as said
 from gancore.showing import Unfailing as Unfailing

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-import gancore.recipe
+import gancore.registry
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 
@@ -55,9 +55,9 @@ def installed(plugins: Registry) -> Iterator[None]:
     """Let the command line see these plugins instead of those of the environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Registry, "discover", lambda: plugins)
-        gancore.recipe.registry.cache_clear()
+        gancore.registry.registry.cache_clear()
         yield
-    gancore.recipe.registry.cache_clear()
+    gancore.registry.registry.cache_clear()
 
 
 def plan_of(

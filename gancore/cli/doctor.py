@@ -12,7 +12,7 @@ import click
 from gancore.cli.options import say
 from gancore.errors import GancoreError
 from gancore.files import cache_root
-from gancore.recipe import Broken, Plugin, registry, yielded
+from gancore.registry import Broken, Plugin, registry, yielded
 from gancore.version import __version__
 
 

@@ -8,7 +8,7 @@ from gancore.cli.options import aligned, say
 from gancore.contract import KINDS
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed, sentence
 from gancore.files import toml
-from gancore.recipe import Registry, registry
+from gancore.registry import Registry, registry
 
 
 @click.command()

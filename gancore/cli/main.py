@@ -12,7 +12,7 @@ import click
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins, recipes
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
-from gancore.recipe import Declared, registry, remedy_for
+from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing
 from gancore.version import __version__
 

@@ -13,7 +13,8 @@ from gancore.contract import Dataset, DatasetInfo, check
 from gancore.errors import GancoreError
 from gancore.plan.plan import Plan, Planned
 from gancore.plan.terms import with_needs
-from gancore.recipe import Entry, Recipe, Registry, default_optimizer
+from gancore.recipe import Entry, Recipe, default_optimizer
+from gancore.registry import Registry
 
 
 class Known(Dataset):

@@ -30,7 +30,8 @@ from gancore.contract import (
     settings_of,
 )
 from gancore.errors import GancoreError
-from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, Registry, SamplerKeys, TermKeys
+from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys
+from gancore.registry import Registry
 
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"

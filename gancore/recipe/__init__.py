@@ -1,4 +1,4 @@
-"""Recipes and the registry of plugins. Needs no torch."""
+"""Recipes: their layers, overrides and checks. Needs no torch."""
 
 from gancore.lazy import face
 

@@ -1,13 +1,5 @@
 from gancore.recipe.deciding import flat as flat
 from gancore.recipe.deciding import identity as identity
-from gancore.recipe.discovery import Broken as Broken
-from gancore.recipe.discovery import Declared as Declared
-from gancore.recipe.discovery import Plugin as Plugin
-from gancore.recipe.discovery import said as said
-from gancore.recipe.discovery import yielded as yielded
-from gancore.recipe.installed import Registry as Registry
-from gancore.recipe.installed import registry as registry
-from gancore.recipe.installed import remedy_for as remedy_for
 from gancore.recipe.layers import assigned as assigned
 from gancore.recipe.layers import is_path as is_path
 from gancore.recipe.layers import merge as merge

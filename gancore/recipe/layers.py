@@ -17,7 +17,7 @@ from gancore.files import as_path, toml
 from gancore.recipe.tables import GROUPS, SINGLE, TABLES
 
 if TYPE_CHECKING:
-    from gancore.recipe.installed import Registry
+    from gancore.registry import Registry
 
 TEXTS = ("summary", "cite", "extends")
 """Keys of a recipe beside its tables. A summary is of the file that has it alone; citations are of all that are layered."""

@@ -24,8 +24,7 @@ from gancore.recipe.layers import assigned, check_tables, cited, laid, merge, re
 from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
 if TYPE_CHECKING:
-    from gancore.recipe.discovery import Declared
-    from gancore.recipe.installed import Registry
+    from gancore.registry import Declared, Registry
 
 
 T = TypeVar("T")

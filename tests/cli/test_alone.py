@@ -20,7 +20,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 COMMAND = """
-from gancore.recipe import Registry
+from gancore.registry import Registry
 alone = Registry.discover([])
 Registry.discover = lambda: alone
 from gancore.cli.main import main

@@ -14,7 +14,7 @@ import gancore
 import gancore.files.toml
 from gancore import GancoreError
 from gancore.cli import main as cli
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from tests import standin
 from tests.hosts import installed, registry
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from gancore.engine.run import Run
 from gancore.plan.plan import Plan
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import hosts, probe
 from tests.conftest import PLUGINS

@@ -18,8 +18,8 @@ from gancore_training.evaluate import Evaluator
 import gancore
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
-from gancore.recipe import Registry, registry
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry, registry
 from tests import probe
 from tests.hosts import CPU, GAME
 

@@ -13,8 +13,8 @@ from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 from tests.compose.hosts import CPU, same, steps
 
 BASE = "cbgan/digits-lt-baseline"

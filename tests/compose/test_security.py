@@ -66,7 +66,7 @@ BEHIND: dict[str, Sequence[str]] = {
     "Control characters": [
         "tests/compose/test_security.py::test_a_recipes_texts_reach_the_terminal_as_text",
         "tests/cli/test_printed_commands.py::test_what_is_printed_is_text_alone",
-        "tests/recipe/test_isolation.py::test_a_plugins_texts_reach_nobody_with_what_a_terminal_obeys",
+        "tests/registry/test_isolation.py::test_a_plugins_texts_reach_nobody_with_what_a_terminal_obeys",
         "plugins/report/tests/test_tables.py::test_what_a_terminal_would_obey_is_shown_instead",
     ],
     "Names in a report or in a table of Markdown": [
@@ -75,8 +75,8 @@ BEHIND: dict[str, Sequence[str]] = {
     ],
     "A report is one page": ["plugins/report/tests/test_report.py::test_the_page_is_one_file_that_loads_nothing"],
     "A plugin whose import": [
-        "tests/recipe/test_registry.py::test_a_plugin_is_isolated_whatever_its_import_raises",
-        "tests/recipe/test_isolation.py::test_what_does_not_end_is_ended",
+        "tests/registry/test_registry.py::test_a_plugin_is_isolated_whatever_its_import_raises",
+        "tests/registry/test_isolation.py::test_what_does_not_end_is_ended",
     ],
     "A broken or hostile input": ["tests/compose/test_fuzz.py::test_mutated_inputs_end_well_or_by_one_short_sentence"],
     "What lay in a run folder": [

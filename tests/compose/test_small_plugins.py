@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.plugins import lecam, lookahead, minibatch, momentum, square_root
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from tests.compose.test_pairs import ALONE_REFUSED, FRAGMENTS, _folder, refused, resumes
 from tests.conftest import PLUGINS
 from tests.hosts import installed

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import gancore
 from gancore import GancoreError
 from gancore.engine import Run, Unsaved
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 from tests.hosts import CPU, plan_of, same, steps

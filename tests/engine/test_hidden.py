@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import gancore
 from gancore.engine.run import Run
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import hosts, probe, standin
 from tests.hosts import CPU

@@ -12,8 +12,8 @@ import torch
 import gancore
 from gancore import GancoreError
 from gancore.engine.run import Run
-from gancore.recipe import Registry
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from tests.hosts import GAME, plan_of, run_of, same, steps
 
 NAMES = sorted(

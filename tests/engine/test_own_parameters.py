@@ -14,7 +14,7 @@ from torch import nn
 import gancore
 from gancore import GancoreError
 from gancore.engine.run import Run
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import hosts, probe, standin
 from tests.hosts import CPU, same, steps

@@ -28,10 +28,10 @@ from gancore.parallel.randomness import noise_for
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
 from gancore.plan.vocabulary import vocabulary
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table, read
 from gancore.recipe.tables import Augmentation
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 from tests.hosts import CPU, same, steps

@@ -16,9 +16,9 @@ from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.plan.phases import plan_phase
 from gancore.plan.plan import Plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import standin
 from tests.hosts import CPU, same, steps

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from gancore.files import toml
-from gancore.recipe import registry
+from gancore.registry import registry
 
 
 @attrs.define

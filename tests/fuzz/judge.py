@@ -16,9 +16,9 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-import gancore.recipe
+import gancore.registry
 from gancore.cli import main
-from gancore.recipe import Registry, discovery
+from gancore.registry import Registry, discovery
 from tests.fuzz.inputs import Input
 
 LONGEST = 10
@@ -104,7 +104,7 @@ def _installed(made: Input) -> Iterator[None]:
     if made.plugin is None:
         yield
         return
-    usual, cwd, path, environment = gancore.recipe.registry(), Path.cwd(), list(sys.path), dict(os.environ)
+    usual, cwd, path, environment = gancore.registry.registry(), Path.cwd(), list(sys.path), dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         name = f"stranger_{made.seed}"
         (Path(folder) / f"{name}.py").write_text(made.plugin, encoding="utf-8", errors="replace")
@@ -115,11 +115,11 @@ def _installed(made: Input) -> Iterator[None]:
         plugins = discovery.discover
         try:
             Registry.discover = classmethod(lambda cls: cls([*usual.plugins(), *plugins(points)]))  # type: ignore[method-assign, assignment]
-            gancore.recipe.registry.cache_clear()
+            gancore.registry.registry.cache_clear()
             yield
         finally:
             Registry.discover = discover  # type: ignore[method-assign]
-            gancore.recipe.registry.cache_clear()
+            gancore.registry.registry.cache_clear()
             sys.path[:] = path
             sys.modules.pop(name, None)
             os.chdir(cwd)

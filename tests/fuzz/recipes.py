@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from gancore.files import toml
-from gancore.recipe import registry
+from gancore.registry import registry
 from tests.fuzz.inputs import RAW, TEXTS, TINY, Input, installed_recipes, is_wrong, leaves, names, weird, write
 
 BARE = ["", "a.b", "A", "x" * 300, "\x1b[2J", "\u00fc", "use", "schedule", "__class__", "0", "-"]

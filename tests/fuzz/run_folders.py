@@ -35,7 +35,7 @@ def trained() -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from gancore.recipe import registry
+    from gancore.registry import registry
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     cls = registry().load(registry().component("network", "standard/small-cnn", "here"))

@@ -181,7 +181,7 @@ def test_merge_leaves_its_arguments_alone() -> None:
 
 
 def test_every_shipped_recipe_says_what_it_is() -> None:
-    from gancore.recipe import registry as installed
+    from gancore.registry import registry as installed
 
     for name, path in installed().recipes().items():
         assert len(toml.read(path).get("summary", "")) > 10, name

@@ -12,8 +12,8 @@ from gancore_training import checkpoint
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 from tests.compose.hosts import CPU, same, steps
 
 BASE = "ambientgan/digits-small"

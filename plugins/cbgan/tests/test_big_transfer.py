@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from gancore import Drawn, GancoreError
 from gancore.cli.main import main
 from gancore.contract.settings import check
-from gancore.recipe import registry
 from gancore.recipe.layers import read_layer
+from gancore.registry import registry
 from tests.formulas import fill_formula, grid_img
 
 Load = Callable[[str], dict[str, Any]]

@@ -25,9 +25,9 @@ from gancore.contract.data import DatasetInfo, Drawn
 from gancore.engine.run import Run
 from gancore.engine.values import Batch
 from gancore.plan.load import make_plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from gancore.testing import host
 from tests.compose.hosts import CPU
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 
 Load = Callable[[str], dict[str, Any]]
 

@@ -25,7 +25,7 @@ from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.contract.settings import check
 from gancore.engine.devices import choose_device
-from gancore.recipe import registry
+from gancore.registry import registry
 
 SETS: list[Any] = [
     SwissRoll(),

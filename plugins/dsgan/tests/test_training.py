@@ -24,8 +24,8 @@ from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.engine.values import Batch
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 from gancore.testing import NoSynchronization, gradients_elsewhere
 from tests.compose.hosts import CPU, same, steps
 

@@ -22,9 +22,9 @@ from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from tests import probe
 from tests.compose.hosts import CPU, same, steps
 

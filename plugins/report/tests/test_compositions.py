@@ -13,7 +13,7 @@ from gancore_report.compositions import Compositions, compose, method_fragments
 from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.files import holding
-from gancore.recipe import registry
+from gancore.registry import registry
 
 CPU = torch.device("cpu")
 

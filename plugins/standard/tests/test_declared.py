@@ -6,7 +6,7 @@ from typing import Any
 
 from gancore.contract.hooks import KINDS
 from gancore.contract.settings import settings_of
-from gancore.recipe import registry
+from gancore.registry import registry
 
 
 def test_every_component_resolves_and_annotates_its_settings() -> None:

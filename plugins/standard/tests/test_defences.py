@@ -18,7 +18,7 @@ import gancore
 from gancore import GancoreError
 from gancore.engine.batches import to_unit
 from gancore.engine.run import Run
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from tests import hosts
 from tests.compose import hosts as all_hosts
 from tests.compose.hosts import run_of

@@ -24,7 +24,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from gancore.engine.run import Run
-from gancore.recipe import Registry, check_table, merge
+from gancore.recipe import check_table, merge
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 from tests.hosts import CPU, GAME

@@ -12,7 +12,7 @@ from gancore_testing.tested import Remarks
 
 import gancore
 import plugins.testing.tests.broken as broken
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.tools import KINDS
 from tests.hosts import installed
 

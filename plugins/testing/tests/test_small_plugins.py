@@ -14,7 +14,7 @@ from examples.plugins.minibatch.head import MinibatchDeviation
 from examples.plugins.momentum.attack import MomentumPGD
 from examples.plugins.square_root.sampler import SquareRoot
 from gancore.engine import Run
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
 from tests.hosts import CPU, installed, plan_of, run_of, steps

@@ -15,10 +15,10 @@ from gancore_training.trainer import train
 import gancore
 from gancore import GancoreError
 from gancore.plan.load import make_plan
-from gancore.recipe import Registry
 from gancore.recipe.deciding import identity
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table
+from gancore.registry import Registry
 from plugins.training.tests.test_trainer import Watcher
 from tests.hosts import CPU, GAME, registry, same
 

@@ -25,9 +25,9 @@ from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.files import toml
-from gancore.recipe import Registry
-from gancore.recipe.discovery import HOOKS
 from gancore.recipe.recipe import check_table, identity
+from gancore.registry import Registry
+from gancore.registry.discovery import HOOKS
 from gancore.testing import host
 from tests import probe, standin
 from tests.hosts import CPU, GAME, installed, merge, same

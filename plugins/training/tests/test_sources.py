@@ -20,8 +20,8 @@ from gancore.engine.batches import to_unit
 from gancore.files import toml
 from gancore.plan.load import make_plan
 from gancore.plan.plan import Plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
+from gancore.registry import Registry
 from tests.engine.test_sources import AVOID, CLASSIFIER, EXPECTATION, GAME, POINTS, REGISTRY, plan_of, refusal, run_of
 from tests.hosts import installed
 

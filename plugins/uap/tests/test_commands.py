@@ -203,7 +203,7 @@ def test_scores_are_of_the_images_that_a_file_would_hold(demo, tmp_path):
     from gancore_training.progress import Progress
     from gancore_uap.victims import open_victims
 
-    from gancore.recipe import registry
+    from gancore.registry import registry
     from gancore.tools import to_unit
 
     images, _ = Digits().load("test")

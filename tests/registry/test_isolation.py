@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gancore.recipe import Registry, discovery
-from gancore.recipe.discovery import MOST, Plugin
-from gancore.recipe.isolation import TooLong, isolated
+from gancore.registry import Registry, discovery
+from gancore.registry.discovery import MOST, Plugin
+from gancore.registry.isolation import TooLong, isolated
 
 HOOK = "import gancore\n@gancore.hookimpl\ndef gancore_heads():\n    {body}\n    yield\n"
 COMPONENT = "import gancore\n@gancore.hookimpl\ndef gancore_heads():\n    yield gancore.Component({arguments})\n"

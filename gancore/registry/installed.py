@@ -16,7 +16,7 @@ from typing import Any
 
 from gancore import contract
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, shown
-from gancore.recipe.discovery import GROUP, Declared, Plugin, discover, examined, said
+from gancore.registry.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
 
 TORCH = "torch"

@@ -14,7 +14,7 @@ import pytest
 
 import gancore
 from gancore import Component, GancoreError
-from gancore.recipe import Registry
+from gancore.registry import Registry
 from tests import standin
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_while_a_plugin_is_imported_ends_the_command(tmp_path: Path) -> N
     (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from importlib.metadata import EntryPoint; from gancore.recipe import Registry\n"
+        "from importlib.metadata import EntryPoint; from gancore.registry import Registry\n"
         "print(Registry.discover([EntryPoint('slow', 'slow', 'gancore')]).plugins())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -22,7 +22,7 @@ import attrs
 
 from gancore.contract import GANCORE_API, KINDS, OLDEST_API, Component, Hooks
 from gancore.errors import did_you_mean, listed, plain, shown
-from gancore.recipe.isolation import SECONDS, CtrlC, TooLong, isolated
+from gancore.registry.isolation import SECONDS, CtrlC, TooLong, isolated
 
 T = TypeVar("T")
 

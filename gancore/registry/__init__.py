@@ -1,0 +1,5 @@
+"""The plugins that are installed, and what they declare. Needs no torch."""
+
+from gancore.lazy import face
+
+__all__, __dir__, __getattr__ = face(__name__, __file__)
