@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from gancore.tools import (
     GENERATOR,
     TABLES,
     Augmentation,
+    InUse,
     Plan,
     Planned,
     Recipe,
@@ -34,6 +36,10 @@ from gancore.tools import (
     merge,
     read_layer,
 )
+
+
+LOOK_EVERY = 1.0
+"""Seconds after which a training that waits for another one looks whether that has ended."""
 
 
 def _placed(plan: Plan) -> dict[str, Planned[Any, Any]]:
@@ -147,8 +153,21 @@ def ensure(
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
             # A run like any other, in its place from the start: what is stopped goes on the next time.
-            train(recipes[place], out=folder, resume=True)
+            _in_turn(paths[place].is_file, partial(train, recipes[place], out=folder, resume=True), announce)
     return paths
+
+
+def _in_turn(is_there: Callable[[], bool], train: Callable[[], Any], announce: Callable[[str], None]) -> None:
+    """Train what is not there, or wait for the training elsewhere that has its folder; where that one is stopped, go on with it."""
+    waiting = False
+    while not distributed.on_rank_zero(is_there):
+        try:
+            train()
+        except InUse as error:
+            if not waiting:
+                announce(f"{str(error).split(';')[0]}; waiting until it is trained there.")
+            waiting = True
+            time.sleep(LOOK_EVERY)
 
 
 def _digest(recipe: Recipe, registry: Registry) -> str:
