@@ -37,7 +37,6 @@ from gancore.tools import (
     read_layer,
 )
 
-
 LOOK_EVERY = 1.0
 """Seconds after which a training that waits for another one looks whether that has ended."""
 
@@ -158,7 +157,7 @@ def ensure(
 
 
 def _in_turn(is_there: Callable[[], bool], train: Callable[[], Any], announce: Callable[[str], None]) -> None:
-    """Train what is not there, or wait for the training elsewhere that has its folder; where that one is stopped, go on with it."""
+    """Train what is not there, or wait for the training elsewhere that has its folder; where that one stops, go on with it."""
     waiting = False
     while not distributed.on_rank_zero(is_there):
         try:
