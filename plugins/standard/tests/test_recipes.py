@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from gancore.training import checkpoint
 from gancore_standard.heads import Concatenation
 from gancore_standard.losses.penalties import GradientPenalty
 from gancore_standard.networks.resnet_gan import ResNetDiscriminator
+from gancore_training import checkpoint
 from torch import Tensor, nn
 
 from gancore.engine.devices import choose_device
