@@ -48,6 +48,10 @@ REFUSED = {
     **{("sdgan/pairs", f"standard/{head}"): "has no setting 'conditional'" for head in ("concatenation", "projection")},
     ("standard/concatenation", "standard/projection"): "they set heads.adversarial.use",
     **{("fastrobgan/loss", f"standard/{head}"): "they set heads.adversarial.use" for head in ("concatenation", "projection")},
+    ("dsgan/difference", "improvedgan/minibatch"): "looks at its whole batch",
+    ("fastrobgan/acgan-loss", "improvedgan/semi-supervised"): "judges images by labels that",
+    ("fastrobgan/robgan-loss", "improvedgan/semi-supervised"): "judges images by labels that",
+    ("fastrobgan/loss", "improvedgan/minibatch"): "they set heads.adversarial.use",
 }
 GAMES = [name for name in FRAGMENTS if "use" in toml.read(registry().recipes()[name]).get("losses", {}).get("adversarial", {})]
 REFUSED |= dict.fromkeys(combinations(GAMES, 2), "they set losses.adversarial")
@@ -60,6 +64,7 @@ ALONE_REFUSED = {
     "fastrobgan/acgan-loss": "which nothing in this recipe provides",
     "fastrobgan/robgan-loss": "which nothing in this recipe provides",
     "uap/prior": "which nothing in this recipe provides",
+    "improvedgan/label-smoothing": "no setting 'real_target'",
 }
 """Fragments that stand on another one."""
 
