@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from gancore_training import checkpoint
 
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore.training import checkpoint
 from tests.compose.hosts import CPU, same, steps
 
 SEMI = ("data.use=standard/digits", "run.batch_size=16", "run.precision=float32", "samplers.labels.count=3", "metrics=false")
@@ -70,17 +70,17 @@ def test_the_discriminator_learns_classes_from_what_has_no_labels_too() -> None:
 
 def test_its_generator_matches_features_and_the_semi_supervised_loss_is_the_discriminators() -> None:
     run = steps(run_of("mnist-semi-small"), 1)
-    assert set(run.losses) == {"discriminator/classes", "generator/matching"}
+    assert set(run.losses) == {"discriminator/semi", "generator/matching"}
     run = steps(run_of("cifar10-semi-minibatch"), 1)
-    assert set(run.losses) == {"discriminator/classes", "generator/classes"}
+    assert set(run.losses) == {"discriminator/semi", "generator/semi"}
 
 
 @pytest.mark.parametrize(
     ("name", "texts", "pieces"),
     [
-        ("mnist-semi-small", ("sources.labelled=false", "samplers.labels=false"), ["losses.classes", "labelled_classes"]),
-        ("mnist-semi-small", ("heads.classes=false",), ["losses.classes", "_classes"]),
-        ("mnist-semi-small", ("losses.classes.adversarial=-1",), ["adversarial must be a number at least 0, not -1"]),
+        ("mnist-semi-small", ("sources.labelled=false", "samplers.labels=false"), ["losses.semi", "labelled_classes"]),
+        ("mnist-semi-small", ("heads.classes=false",), ["losses.semi", "_classes"]),
+        ("mnist-semi-small", ("losses.semi.adversarial=-1",), ["adversarial must be a number at least 0, not -1"]),
         ("mnist-semi-small", ("losses.matching.distance=cubed",), ["distance", "cubed"]),
         (
             "digits",
