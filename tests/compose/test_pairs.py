@@ -55,6 +55,8 @@ REFUSED = {
 }
 GAMES = [name for name in FRAGMENTS if "use" in toml.read(registry().recipes()[name]).get("losses", {}).get("adversarial", {})]
 REFUSED |= dict.fromkeys(combinations(GAMES, 2), "they set losses.adversarial")
+MEASUREMENTS = [name for name in FRAGMENTS if name.startswith("ambientgan/")]
+REFUSED |= dict.fromkeys(combinations(MEASUREMENTS, 2), "they set samplers.measurement")
 REFUSED["standard/wgan-gp", "standard/wgan-lp"] = "they set losses.penalty.one_sided"
 """Pairs that can't be, and a part of the sentence that says so."""
 

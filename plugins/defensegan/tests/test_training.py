@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from gancore_defensegan.reconstruction import Descent, reconstructed
+from gancore_training import checkpoint
 
 from gancore import GancoreError
 from gancore.engine.run import Run
@@ -15,7 +16,6 @@ from gancore.files.tensors import write_tensors
 from gancore.plan.load import make_plan
 from gancore.recipe import registry
 from gancore.recipe.recipe import read
-from gancore.training import checkpoint
 from tests.compose.hosts import CPU, same, steps
 
 SMALL = ("run.batch_size=8", "networks.generator.hidden=8", "networks.classifier.width=0.1", "metrics=false")
