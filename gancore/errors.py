@@ -13,7 +13,8 @@ class GancoreError(Exception):
     """
 
 
-NO_PLUGIN = "no plugin is installed; `pip install 'gancore[all]'` brings those of the project."
+MORE_PLUGINS = "`pip install 'gancore[all]'` brings the plugins of the project."
+NO_PLUGIN = f"no plugin is installed; {MORE_PLUGINS}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

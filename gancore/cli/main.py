@@ -11,7 +11,7 @@ import click
 
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins, recipes
-from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
+from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
 from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing
 from gancore.version import __version__
@@ -49,7 +49,7 @@ class Group(click.Group):
             return super().resolve_command(ctx, args)
         missing = f"there is no command {shown(name)}"
         if registry().plugins():
-            raise GancoreError(f"{missing}{did_you_mean(name, known)}; see `gancore --help`.")
+            raise GancoreError(f"{missing}{did_you_mean(name, known)}; see `gancore --help`. {MORE_PLUGINS}")
         remedies = (remedy_for(word.partition("/")[0]) for word in words if "/" in word)
         raise GancoreError(next((f"{missing}; {remedy}." for remedy in remedies if remedy), f"{missing}: {NO_PLUGIN}"))
 

@@ -27,7 +27,7 @@ from gancore.cli.main import main
 main(prog_name="gancore")
 """
 
-NOTHING = "no plugin is installed; `pip install 'gancore[all]'` brings those of the project."
+NOTHING = "no plugin is installed; `pip install 'gancore[all]'` brings the plugins of the project."
 
 
 def gancore(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,8 @@ from gancore.registry import Registry
 from tests import standin
 from tests.hosts import installed, registry
 
+MORE = "`pip install 'gancore[all]'` brings the plugins of the project."
+
 
 @click.command()
 def greet() -> None:
@@ -65,8 +67,8 @@ def test_doctor_says_what_is_here() -> None:
 def test_a_command_that_is_not_there_is_one_sentence() -> None:
     done = run("plugin")
     assert done.exit_code == 2
-    assert done.stderr == "Error: there is no command 'plugin' (did you mean 'plugins'?); see `gancore --help`.\n"
-    assert run("something", "else").stderr == "Error: there is no command 'something'; see `gancore --help`.\n"
+    assert done.stderr == f"Error: there is no command 'plugin' (did you mean 'plugins'?); see `gancore --help`. {MORE}\n"
+    assert run("something", "else").stderr == f"Error: there is no command 'something'; see `gancore --help`. {MORE}\n"
 
 
 def test_doctor_tells_what_a_plugin_finds_broken() -> None:

@@ -73,12 +73,13 @@ def wheel_of(source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with gancore, the standard components, the suite and the example plugin, each installed from its wheel."""
+    """An environment with gancore, the outer loop, the standard components, the suite and the example plugin, each installed from its wheel."""
     pytest.importorskip("build", reason="the package `build` makes the wheels")
     root = tmp_path_factory.mktemp("third-party")
     fresh = Environment(root / "venv")
     for name, source in (
         ("gancore", ROOT),
+        ("training", ROOT / "plugins" / "training"),
         ("standard", ROOT / "plugins" / "standard"),
         ("testing", ROOT / "plugins" / "testing"),
         ("r1", EXAMPLE),
