@@ -22,9 +22,9 @@ import gancore
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
-from gancore.recipe import Registry
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
+from gancore.registry import Registry
 from gancore.testing import host
 from tests.compose.hosts import CPU
 

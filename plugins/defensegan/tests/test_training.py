@@ -14,8 +14,8 @@ from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.files.tensors import write_tensors
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 from tests.compose.hosts import CPU, same, steps
 
 SMALL = ("run.batch_size=8", "networks.generator.hidden=8", "networks.classifier.width=0.1", "metrics=false")
