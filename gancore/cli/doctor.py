@@ -44,8 +44,8 @@ def _devices() -> Iterator[str]:
     yield "device"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {torch.get_num_threads()} threads"
     yield f"  {device.type:14} {name}"
-    precision = choose_precision("auto", device)
-    yield f"  {'precision':14} auto means {precision.name} here: {precision.why}"
+    precision, why = choose_precision("auto", device)
+    yield f"  {'precision':14} auto means {precision} here: {why}"
 
 
 def _cache() -> str:

@@ -79,18 +79,13 @@ class ImageStream:
     def __init__(
         self, images: Tensor, labels: Tensor, indices: IndexStream, device: torch.device, augmentation: Augmentation
     ) -> None:
-        self.images = images.to(device) if self._fits(images, device) else images
+        size = images.numel() * images.element_size()
+        fits = device.type == "cuda" and size < self.RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
+        self.images = images.to(device) if fits else images
         self.labels = labels.to(device)
         self.indices = indices
         self.device = device
         self.augmentation = augmentation
-
-    @classmethod
-    def _fits(cls, images: Tensor, device: torch.device) -> bool:
-        if device.type != "cuda":
-            return False
-        free, _ = torch.cuda.mem_get_info(device)
-        return images.numel() * images.element_size() < cls.RESIDENT_SHARE * free
 
     def batch(self, draw: int, noise: torch.Generator, rows: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return the images (N, C, H, W) float32 in [-1, 1], channels last, and the labels (N,) of one draw.

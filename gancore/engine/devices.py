@@ -5,24 +5,11 @@ from __future__ import annotations
 import contextlib
 import platform
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from gancore.errors import GancoreError
 from gancore.parallel import distributed
-
-
-class Precision(NamedTuple):
-    """What networks compute in.
-
-    Attributes:
-        name: ``float32`` or ``bfloat16``.
-        why: Who chose it.
-    """
-
-    name: str
-    why: str
 
 
 def choose_device(name: str) -> torch.device:
@@ -71,18 +58,19 @@ def _cpuinfo(name: str) -> str:
     return ""
 
 
-def choose_precision(setting: str, device: torch.device) -> Precision:
-    """Return what a recipe's setting means here.
+def choose_precision(setting: str, device: torch.device) -> tuple[str, str]:
+    """Return what a recipe's setting means here, ``float32`` or ``bfloat16``, and who chose it.
 
     ``auto`` takes bfloat16 where the hardware has instructions for it, and float32 elsewhere. A stopwatch would not do: by what
     else a machine does that day, one recipe would compute in two precisions. Of several processes rank 0 chooses.
     """
     if setting != "auto":
-        return Precision(setting, "as the recipe says")
-    return Precision(*distributed.on_rank_zero(lambda: _chosen(device)))
+        return setting, "as the recipe says"
+    chosen: tuple[str, str] = distributed.on_rank_zero(lambda: _precision_of(device))
+    return chosen
 
 
-def _chosen(device: torch.device) -> tuple[str, str]:
+def _precision_of(device: torch.device) -> tuple[str, str]:
     supported = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else _computes_bfloat16()
     what = f"the {'GPU' if device.type == 'cuda' else 'processor'} has"
     return ("bfloat16", f"{what} instructions for it") if supported else ("float32", f"{what} no instructions for bfloat16")

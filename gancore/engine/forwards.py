@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,6 @@ from gancore.engine.parts import Parts
 from gancore.engine.values import Values
 from gancore.errors import GancoreError
 from gancore.plan import DISCRIMINATOR, Forward, PhasePlan
-from gancore.recipe import Recipe
 
 
 def generate(network: nn.Module, z: Tensor, label: Tensor | None, images: Tensor | None) -> Tensor:
@@ -32,20 +32,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             yield
     finally:
         module.train(training)
-
-
-@contextlib.contextmanager
-def sufficing(recipe: Recipe) -> Iterator[None]:
-    """Say in a sentence that a batch is too small for batch norm in training."""
-    try:
-        yield
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
-            raise
-        raise GancoreError(
-            f"{recipe.name}: batch norm needs more than one value of each channel, and of a batch of run.batch_size = "
-            f"{recipe.run.batch_size} a network has one; raise it."
-        ) from error
 
 
 def finite(what: str, *tensors: Tensor) -> None:
@@ -73,7 +59,10 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
     sizes = [len(values.view[side]) for side in sides]
     x = values.view[sides[0]] if len(sides) == 1 else _joined_views(values, sides, parts.plan.recipe.name)
     label = values.label[sides[0]] if len(sides) == 1 else torch.cat([values.label[side] for side in sides])
-    with torch.set_grad_enabled(forward.grad), recorded(discriminator, forward.activations) as hidden:
+    hidden: tuple[list[Tensor], list[Tensor]] = [], []
+    with torch.set_grad_enabled(forward.grad), contextlib.ExitStack() as hooks:
+        if forward.activations:
+            _record(discriminator, hooks, *hidden)
         features = discriminator(x, label) if parts.sees_labels else discriminator(x)
         pieces = dict(zip(sides, features.split(sizes), strict=True))
         for name, wanted in forward.heads.items():
@@ -116,18 +105,13 @@ def run_networks(parts: Parts, plan: PhasePlan, values: Values) -> None:
             values.network[forward.network, forward.side] = network.classify(features).float()
 
 
-@contextlib.contextmanager
-def recorded(network: nn.Module, wanted: bool) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """Collect the inputs and the outputs of the network's hidden layers."""
-    before: list[Tensor] = []
-    after: list[Tensor] = []
+def _record(network: Any, hooks: contextlib.ExitStack, before: list[Tensor], after: list[Tensor]) -> None:
+    """Collect the inputs and the outputs of the network's hidden layers, until the hooks go."""
 
     def take(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         # A layer in place writes over its input.
         before.append(inputs[0].clone() if getattr(layer, "inplace", False) else inputs[0])
 
-    with contextlib.ExitStack() as hooks:
-        for layer in network.hidden_layers() if wanted else ():  # type: ignore[operator]
-            hooks.enter_context(layer.register_forward_pre_hook(take))
-            hooks.enter_context(layer.register_forward_hook(lambda _module, _inputs, output: after.append(output)))
-        yield before, after
+    for layer in network.hidden_layers():
+        hooks.enter_context(layer.register_forward_pre_hook(take))
+        hooks.enter_context(layer.register_forward_hook(lambda _module, _inputs, output: after.append(output)))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from gancore.contract import Run, Sampler
-from gancore.engine.forwards import as_images, discriminate, generate, run_networks, sufficing
+from gancore.engine.forwards import as_images, discriminate, generate, run_networks
 from gancore.engine.parts import Parts
 from gancore.engine.pieces import as_before, check_pieces
 from gancore.engine.values import Batch, Values
@@ -56,15 +56,16 @@ class Phase:
         run, player = self.run, self.player
         # 1. Forget the gradients.
         player.zero_grad()
-        *others, last = self.cut(batch, pieces)
-        sums = [self.add_gradients(piece, number, pieces)[2] for number, piece in enumerate(others)]
-        values, leaf, losses = self.add_gradients(last, len(others), pieces)
+        first, *others = self.cut(batch, pieces)
+        values, leaf, losses = self.add_gradients(first, 0, pieces)
+        if others:
+            with as_before(self.parts):
+                further = [self.add_gradients(piece, number, pieces)[2] for number, piece in enumerate(others, start=1)]
+            losses = {label: sum((each[label] for each in further), loss) / pieces for label, loss in losses.items()}
         # 9. One step of the optimizer; then terms, attack and average take in what has happened.
         player.step()
         with torch.no_grad():
             self.after_step(values, leaf)
-        if sums:
-            losses = {label: sum((each[label] for each in sums), loss) / pieces for label, loss in losses.items()}
         run.losses.update({f"{player.name}/{label}": loss for label, loss in losses.items()})
 
     def cut(self, batch: Batch, pieces: int) -> list[Batch]:
@@ -86,7 +87,7 @@ class Phase:
         run, player, self.piece = self.run, self.player, piece
         # Dropout and the like draw from the default generator, which this makes a function of the turn.
         seed_default(run.device, run.seed, "phase", run.iteration, run.turn, run.rank, *([piece] if piece else []))
-        with as_before(self.parts, piece > 0), sufficing(run.recipe), run.autocast():
+        with run.autocast():
             # 2. Generate images.
             values = self.make_images(batch)
             # 3. Perturb what the player shall see.
@@ -251,7 +252,8 @@ class Phase:
                         f"recipe nor its loss of the {self.plan.player} gives; its author must return it, or give a default."
                     )
             else:
-                arguments[need.name] = values.of(need, apart=label in self.plan.apart)
+                value = getattr(values, need.kind)[need.key]
+                arguments[need.name] = values.unjoined(need, value) if label in self.plan.apart else value
         return arguments
 
     def loss(self, label: str, method: Callable[..., Any], values: Values) -> Tensor:

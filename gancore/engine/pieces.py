@@ -47,10 +47,9 @@ def _reasons(parts: Parts, plan: PhasePlan, batch: Batch, pieces: int) -> Iterat
 
 
 @contextlib.contextmanager
-def as_before(parts: Parts, repeated: bool) -> Iterator[None]:
+def as_before(parts: Parts) -> Iterator[None]:
     """Have parametrizations of weights (spectral norm) give what they gave for the turn's first piece."""
-    players = parts.players.values() if repeated else ()
-    named = [pair for player in players for owner in player.modules for pair in owner.named_modules()]
+    named = [pair for player in parts.players.values() for owner in player.modules for pair in owner.named_modules()]
     moving = [module for name, module in named if name.rpartition(".")[2] == "parametrizations"]
     for parametrizations in moving:
         parametrizations.eval()

@@ -46,6 +46,7 @@ class Run:
         turn: Number of the current phase in its iteration.
         draws: Batches drawn so far.
         latents: Draws of latents so far.
+        active: Labels of the loss terms that take part in the current iteration.
         folder: Where the run is kept, or None where it is not.
         rank: This process's number; 0 where there is one alone.
 
@@ -71,6 +72,7 @@ class Run:
         self.losses: dict[str, Tensor] = {}
         self.folder: Path | None = None
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
+        self.active = plan.active(0)
         self._labels_seen = False
         self._phases: dict[tuple[str, frozenset[str]], Phase | None] = {}
         self.parts = Parts(plan, device, weights or {})
@@ -114,14 +116,11 @@ class Run:
         try:
             if phase is not None:
                 phase(batch, pieces)
-        except RuntimeError as error:
-            if batch.z is None or len(batch.z) == len(batch.real) or "must match" not in str(error):
+        except (RuntimeError, ValueError) as error:
+            problem = self._problem(error, player, batch)
+            if problem is None:
                 raise
-            raise GancoreError(
-                f"{self.recipe.name}: the loop asks for {len(batch.z)} generated images beside {len(batch.real)} real "
-                f"ones, and something in the turn of the {player} pairs them ({first_line(error)[:100]}); ask for as "
-                "many, or take it out."
-            ) from error
+            raise GancoreError(f"{self.recipe.name}: {problem}") from error
         self.turn += 1
 
     def latent(self, number: int, *purpose: str | int) -> Latents:
@@ -137,20 +136,20 @@ class Run:
             drawn = self.prior.draw(number, noise)
             if self.prior.any_label:
                 drawn = attrs.evolve(drawn, label=self.batches.labels.draw(self.prior, drawn.label, noise, number))
-        where, occurring = self.plan.latent.where, self.batches.labels.values
+        latent, occurring = self.plan.latent, self.batches.labels.values
         shapes = {name: rows.shape[:1] for name, rows in {"z": drawn.z, **drawn.codes}.items()} | {"label": drawn.label.shape}
         due = {**dict.fromkeys(("z", *self.prior.codes), (number,)), "label": (number, *occurring.shape[1:])}
         if shapes != due or drawn.label.dtype != torch.int64:
             got, wanted = (", ".join(f"{name} {tuple(shape)}" for name, shape in each.items()) for each in (shapes, due))
             raise GancoreError(
-                f"{where} draws {got} {drawn.label.dtype} for {number} images; it must draw {wanted} torch.int64."
+                f"{latent.where} draws {got} {drawn.label.dtype} for {number} images; it must draw {wanted} torch.int64."
             )
         if self.plan.info.classes and not (self.prior.any_label or self._labels_seen):
             self._labels_seen = True  # To look at labels the host waits for the device, so it does that once.
             for never in {*self.latent(1000, "labels").label.tolist()} - {*occurring.tolist()}:
                 raise GancoreError(
-                    f"{where} asks for images of class {never}, of which the data have none; its author must draw classes that "
-                    "occur (`class_counts` says which), or leave labels to gancore."
+                    f"{latent.where} asks for images of class {never}, of which the data have none; its author must draw "
+                    "classes that occur (`class_counts` says which), or leave labels to gancore."
                 )
         return drawn
 
@@ -202,6 +201,8 @@ class Run:
         # Outside of a turn too, what draws from a default generator draws the same after a resume.
         seed_default(self.device, self.seed, "iteration", self.iteration)
         self.iteration_tensor.fill_(self.iteration)
+        if not self.plan.always:
+            self.active = self.plan.active(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)
         for label, factor in self.parts.weight_factors.items():
@@ -222,12 +223,25 @@ class Run:
 
     def _phase(self, player: str) -> Phase | None:
         """Return what a player's turn computes in this iteration, or None where none of its terms is active."""
-        active = self.plan.active(int(self.iteration))
-        key = player, active
+        key = player, self.active
         if key not in self._phases:
-            trains = any(player in self.plan.terms[label].methods for label in active)
-            self._phases[key] = Phase(self, plan_phase(self.plan, player, active)) if trains else None
+            trains = any(player in self.plan.terms[label].methods for label in self.active)
+            self._phases[key] = Phase(self, plan_phase(self.plan, player, self.active)) if trains else None
         return self._phases[key]
+
+    def _problem(self, error: Exception, player: str, batch: Batch) -> str | None:
+        """Return what is wrong with a batch where torch could not take a player's turn on it, or None where nothing is."""
+        if "more than 1 value per channel" in str(error):
+            return (
+                "batch norm needs more than one value of each channel, and of a batch of run.batch_size = "
+                f"{self.recipe.run.batch_size} a network has one; raise it."
+            )
+        if batch.z is None or len(batch.z) == len(batch.real) or "must match" not in str(error):
+            return None
+        return (
+            f"the loop asks for {len(batch.z)} generated images beside {len(batch.real)} real ones, and something in the turn "
+            f"of the {player} pairs them ({first_line(error)[:100]}); ask for as many, or take it out."
+        )
 
     def _check_generated(self, batch: Batch, number: int) -> None:
         """Refuse another number of generated images than of real ones where the two belong together."""

@@ -67,10 +67,10 @@ class Values:
     embedding: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
     kept: dict[tuple[str, str], Tensor] = attrs.field(factory=dict)
 
-    def of(self, need: Need, *, apart: bool) -> Any:
-        """Return what a need stands for; `apart`: without the rows of images that are joined to its side."""
-        value, side = getattr(self, need.kind)[need.key], "fake" if need.label == "fake_label" else need.side
-        if not apart or side not in self.joined or need.kind in ("images", "network", "embedding"):
+    def unjoined(self, need: Need, value: Any) -> Any:
+        """Return the value of a need without the rows of images that are joined to its side."""
+        side = "fake" if need.label == "fake_label" else need.side
+        if side not in self.joined or need.kind in ("images", "network", "embedding"):
             return value
         number = len(self.images[side])
         return [layer[:number] for layer in value] if isinstance(value, list) else value[:number]

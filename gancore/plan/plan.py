@@ -172,7 +172,7 @@ class Plan:
     schedules: dict[str, Planned[Factor, None]]
     terms: dict[str, Term] = attrs.field(factory=dict)
 
-    @property
+    @functools.cached_property
     def info(self) -> DatasetInfo:
         """What is known of the image set."""
         return self.dataset.info
@@ -243,6 +243,11 @@ class Plan:
         """Return the schedules of the numbers in a place, e.g. of ``lr`` and ``beta1`` in ``optimizers.generator``."""
         schedules = {name.removeprefix(f"{place}."): schedule for name, schedule in self.schedules.items()}
         return {name: schedule.build(self.context) for name, schedule in schedules.items() if "." not in name}
+
+    @functools.cached_property
+    def always(self) -> bool:
+        """Whether every term takes part in every iteration."""
+        return all((term.keys.start, term.keys.stop, term.keys.every) == (0, None, 1) for term in self.terms.values())
 
     def active(self, iteration: int) -> frozenset[str]:
         """Return the labels of the terms that take part in an iteration."""

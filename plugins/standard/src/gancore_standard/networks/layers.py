@@ -42,13 +42,15 @@ class SpectralNorm(nn.Module):
         """Return the weight over its spectral norm, in float32 whatever the precision around it."""
         with torch.autocast(weight.device.type, enabled=False):
             matrix = weight.flatten(1)
-            if self.training:
-                with torch.no_grad():
-                    self.power_v.copy_(F.normalize(matrix.T @ self.power_u, dim=0, eps=self.eps))
-                    self.power_u.copy_(F.normalize(matrix @ self.power_v, dim=0, eps=self.eps))
             # Copies, because a second forward before the backward moves the buffers on.
-            u, v = self.power_u.clone(), self.power_v.clone()
-            return weight / torch.dot(u, matrix @ v)
+            if not self.training:
+                return weight / torch.dot(self.power_u.clone(), matrix @ self.power_v.clone())
+            v = F.normalize(matrix.detach().T @ self.power_u, dim=0, eps=self.eps)
+            stretched = matrix @ v
+            u = F.normalize(stretched.detach(), dim=0, eps=self.eps)
+            self.power_u.copy_(u)
+            self.power_v.copy_(v)
+            return weight / torch.dot(u, stretched)
 
 
 def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> nn.Module:
