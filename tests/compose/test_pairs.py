@@ -36,6 +36,7 @@ FRAGMENTS = sorted(
 )
 
 REFUSED = {
+    ("causalgan/labelers", "fastrobgan/free"): "they set loop.use",
     ("fastrobgan/free", "fastrobgan/no-attack"): "they set attacks.free.epsilon",
     ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
     ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",
@@ -61,6 +62,7 @@ REFUSED["standard/wgan-gp", "standard/wgan-lp"] = "they set losses.penalty.one_s
 """Pairs that can't be, and a part of the sentence that says so."""
 
 ALONE_REFUSED = {
+    "causalgan/labelers": "the data have classes in their place",
     "fastrobgan/no-attack": "attacks.free has no `use`",
     "fastrobgan/no-uniform": "uniform",
     "fastrobgan/acgan-loss": "which nothing in this recipe provides",

@@ -49,7 +49,8 @@ def loads(table: Table, registry: Registry) -> None:
     """A data set gives what its `info` says, the same each time, in both splits; where its files are not here, skip."""
     one, two = (_dataset(table, registry) for _ in range(2))
     info = one.info
-    assert len(info.class_names) in (0, info.classes), f"info names {len(info.class_names)} of {info.classes} classes"
+    number, what = (info.attributes, "attributes") if info.attributes else (info.classes, "classes")
+    assert len(info.class_names) in (0, number), f"info names {len(info.class_names)} of {number} {what}"
     for split in ("train", "test"):
         images, labels = _there(one, split)
         again = two.load(split)
@@ -117,8 +118,10 @@ def draws(table: Table, registry: Registry) -> None:
     assert set(one.codes) == set(run.prior.codes), f"it draws the codes {sorted(one.codes)}, not {sorted(run.prior.codes)}"
     if len(one.label):  # otherwise core draws them
         assert one.label.dtype == torch.int64, f"its labels are {one.label.dtype}, not int64"
-        assert one.label.shape == (NUMBER,), f"its labels have the shape {tuple(one.label.shape)}, not {(NUMBER,)}"
-        outside = [label for label in one.label.tolist() if not 0 <= label < run.plan.info.classes]
+        info = run.plan.info
+        shape = (NUMBER, info.attributes) if info.attributes else (NUMBER,)
+        assert one.label.shape == shape, f"its labels have the shape {tuple(one.label.shape)}, not {shape}"
+        outside = [label for label in one.label.flatten().tolist() if not 0 <= label < (info.classes or 2)]
         assert not outside, f"it draws the labels {outside}, which there are not"
     pairs = [(one.z, same.z), (one.label, same.label), *((one.codes[name], same.codes[name]) for name in one.codes)]
     assert all(torch.equal(a, b) for a, b in pairs), "it draws others from the same noise"

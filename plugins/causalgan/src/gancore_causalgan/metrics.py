@@ -1,0 +1,122 @@
+"""Scores of a controller's labels, and of whether images have the attributes that they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import attrs
+import torch
+from torch import Tensor
+
+from gancore import GancoreError, Latents, Metric, Range
+from gancore_causalgan.networks import Labeler
+
+if TYPE_CHECKING:
+    from gancore import Run
+
+
+class TotalVariation(Metric):
+    """Total variation distance of the joint distribution of attributes between points of a controller and the data's.
+
+    sum_l |p(l) - q(l)| / 2 over the combinations of attributes l, each point rounded to the nearest one (the score by which the
+    public code stops, at 0.02).
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"distance": "lower"}
+
+    def __init__(self) -> None:
+        self._real: list[Tensor] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the controller's points."""
+        self._fake: list[Tensor] = []
+
+    def update_real(self, *, images: Tensor) -> None:
+        """Take in attributes of the data as points (N, A, 1, 1)."""
+        self._real.append(images.flatten(1) > 0)
+
+    def update(self, *, images: Tensor) -> None:
+        """Take in points (N, A, 1, 1) of the controller."""
+        self._fake.append(images.flatten(1) > 0)
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``distance``, in [0, 1].
+
+        Raises:
+            GancoreError: There are no points.
+        """
+        if not (self._real and self._fake):
+            raise GancoreError("the total variation distance needs points of the data and of the controller; raise samples.")
+        real, fake = torch.cat(self._real), torch.cat(self._fake)
+        _, places = torch.cat([real, fake]).unique(dim=0, return_inverse=True)
+        number = int(places.max()) + 1
+        shares = [rows.bincount(minlength=number).double() / len(rows) for rows in places.split([len(real), len(fake)])]
+        return {"distance": (shares[0] - shares[1]).abs().sum().item() / 2}
+
+
+class AsAsked(Metric):
+    """Share of attributes that generated images have, in the eyes of a frozen judge, as they were asked for.
+
+    ``asked`` asks for each combination of attributes as often as any other, also for those that the data lack: a generator that
+    ignores attributes gets 0.5. ``drawn`` asks for what the recipe's latents draw.
+
+    Args:
+        attributes: Number of attributes A, from core.
+        judge: Recipe label of a frozen network that gives logits of attributes, e.g. `causalgan/labeler`.
+        samples: Images of each of the two.
+        seed: Of their latents.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"asked": "higher", "drawn": "higher"}
+    generates = True
+
+    def __init__(
+        self,
+        *,
+        attributes: int = 0,
+        judge: str = "judge",
+        samples: Annotated[int, Range(1)] = 2000,
+        seed: Annotated[int, Range(0)] = 0,
+    ) -> None:
+        self.attributes, self.judge, self.samples, self.seed = attributes, judge, samples, seed
+
+    def prepare(self, run: Run) -> None:
+        """Refuse a recipe without a judge, or whose data have no attributes.
+
+        Raises:
+            GancoreError: It is one.
+        """
+        if not self.attributes:
+            raise GancoreError(f"{run.recipe.name} has data without attributes, so that none can be asked for.")
+        if not isinstance(run.networks.get(self.judge), Labeler):
+            raise GancoreError(
+                f"{run.recipe.name} has no network {self.judge!r} that says which attributes an image has; add "
+                f"[networks.{self.judge}], a trained causalgan/labeler."
+            )
+
+    def protocol(self) -> dict[str, Any]:
+        """Return how many images were made, of which latents."""
+        return {"asked_images": self.samples, "asked_seed": self.seed}
+
+    @torch.no_grad()
+    def score_run(self, run: Run) -> dict[str, Any]:
+        """Return ``asked`` and ``drawn``, and ``by_attribute``, the former of each."""
+        self.prepare(run)
+        latents = run.latent(self.samples, "as-asked", self.seed)
+        places = torch.arange(self.samples, device=run.device)
+        every = torch.stack([places >> bit & 1 for bit in range(self.attributes)], 1)
+        asked = self._right(run, attrs.evolve(latents, label=every))
+        drawn = self._right(run, latents).mean()
+        return {"asked": asked.mean().item(), "drawn": drawn.item(), "by_attribute": asked.mean(0).tolist()}
+
+    def _right(self, run: Run, latents: Latents) -> Tensor:
+        judge = run.networks[self.judge]
+        right = []
+        for start in range(0, self.samples, 500):
+            rows = slice(start, start + 500)
+            piece = Latents(latents.z[rows], latents.label[rows])
+            images = run.generate(piece, start=start, total=self.samples)
+            right.append((judge(images) > 0) == (piece.label > 0))
+        return torch.cat(right).double()
