@@ -16,9 +16,7 @@ from torch.nn import functional as F
 
 from gancore import GancoreError
 from gancore.cli.main import main
-from gancore.plan.load import make_plan
-from gancore.recipe import registry
-from gancore.recipe.recipe import read
+from gancore.tools import make_plan, read, registry
 
 
 def penalty(real: Tensor, fake: Tensor, critic: torch.nn.Module) -> Tensor:
