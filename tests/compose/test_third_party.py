@@ -73,7 +73,7 @@ def wheel_of(source: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
-    """An environment with gancore, the outer loop, the standard components, the suite and the example plugin, each installed from its wheel."""
+    """An environment with gancore and what a stranger's plugin stands on, each installed from its wheel."""
     pytest.importorskip("build", reason="the package `build` makes the wheels")
     root = tmp_path_factory.mktemp("third-party")
     fresh = Environment(root / "venv")
