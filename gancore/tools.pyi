@@ -1,11 +1,4 @@
 from gancore.cli import aligned as aligned
-from gancore.cli import assignments_option as assignments_option
-from gancore.cli import command_line as command_line
-from gancore.cli import device_option as device_option
-from gancore.cli import path_type as path_type
-from gancore.cli import recipe_options as recipe_options
-from gancore.cli import recipe_title as recipe_title
-from gancore.cli import recipe_words as recipe_words
 from gancore.cli import say as say
 from gancore.contract import CONTEXT as CONTEXT
 from gancore.contract import KINDS as KINDS
@@ -29,8 +22,6 @@ from gancore.errors import first_line as first_line
 from gancore.errors import listed as listed
 from gancore.errors import plain as plain
 from gancore.errors import shown as shown
-from gancore.files import LOCK as LOCK
-from gancore.files import InUse as InUse
 from gancore.files import append_line as append_line
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root
@@ -38,7 +29,7 @@ from gancore.files import content_of as content_of
 from gancore.files import digest as digest
 from gancore.files import digest_of as digest_of
 from gancore.files import fingerprint as fingerprint
-from gancore.files import holding as holding
+from gancore.files import locked as locked
 from gancore.files import read_tensors as read_tensors
 from gancore.files import replacing as replacing
 from gancore.files import sweep as sweep
@@ -72,6 +63,7 @@ from gancore.recipe import assigned as assigned
 from gancore.recipe import check_table as check_table
 from gancore.recipe import flat as flat
 from gancore.recipe import identity as identity
+from gancore.recipe import is_path as is_path
 from gancore.recipe import merge as merge
 from gancore.recipe import read as read
 from gancore.recipe import read_layer as read_layer

@@ -1,10 +1,3 @@
 from gancore.cli import main as main
-from gancore.cli.options import aligned as aligned
-from gancore.cli.options import assignments_option as assignments_option
-from gancore.cli.options import command_line as command_line
-from gancore.cli.options import device_option as device_option
-from gancore.cli.options import path_type as path_type
-from gancore.cli.options import recipe_options as recipe_options
-from gancore.cli.options import recipe_title as recipe_title
-from gancore.cli.options import recipe_words as recipe_words
-from gancore.cli.options import say as say
+from gancore.cli.printing import aligned as aligned
+from gancore.cli.printing import say as say

@@ -9,7 +9,7 @@ from importlib import metadata
 
 import click
 
-from gancore.cli.options import say
+from gancore.cli.printing import say
 from gancore.errors import GancoreError
 from gancore.files import cache_root
 from gancore.registry import Broken, Plugin, registry, yielded

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gancore.cli.options import aligned, say
+from gancore.cli.printing import aligned, say
 from gancore.contract import KINDS
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed, sentence
 from gancore.files import toml

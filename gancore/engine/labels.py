@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import DatasetInfo, Latent
-from gancore.errors import GancoreError
-from gancore.files import digest_of
+from gancore.contract import Latent
 
 
 def weighted_indices(cumulative: Tensor, number: int, noise: torch.Generator) -> Tensor:
@@ -38,24 +34,6 @@ class Labels:
         counts = torch.bincount(places, None if weights is None else weights.double(), len(values)).double()
         return cls(values[counts > 0].to(device), counts[counts > 0].to(device))
 
-    @classmethod
-    def from_table(cls, table: Any, info: DatasetInfo, device: torch.device | str = "cpu") -> Labels:
-        """Return what `table` wrote of such data, or raise `GancoreError`."""
-        try:
-            rows = torch.tensor([[int(word) for word in text.split(",")] for text in table], device=device)
-            counts = torch.tensor([*table.values()], dtype=torch.float64, device=device)
-            sound = rows.shape[1] == (info.attributes or 1) and rows.min() >= 0 and rows.max() < (info.classes or 2)
-        except (AttributeError, IndexError, OverflowError, RuntimeError, TypeError, ValueError):
-            sound = False
-        if not sound or not ((counts > 0) & counts.isfinite()).all():
-            raise GancoreError("its labels are none of these data")
-        return cls(rows if info.attributes else rows[:, 0], counts)
-
-    def table(self) -> dict[str, float]:
-        """Return each label, attributes with commas between them, and how often it occurs, as a file can hold it."""
-        rows = self.values.view(len(self.values), -1).tolist()
-        return {",".join(map(str, row)): count for row, count in zip(rows, self.counts.tolist(), strict=True)}
-
     def draw(self, latent: Latent, own: Tensor, noise: torch.Generator, number: int) -> Tensor:
         """Return `number` labels that go with latents, none of which never occurs.
 
@@ -73,11 +51,3 @@ class Labels:
         if not len(own):
             return drawn
         return torch.where(torch.isin(own, self.values), own, drawn) if own.ndim == drawn.ndim == 1 else own
-
-    def distribution(self, latent: Latent, classes: int) -> str:
-        """Return how the labels of a latent are distributed, for the protocol of scores; the same for the same labels alone."""
-        if latent.labels == "data":
-            return f"as in the data ({digest_of(self.table(), 8)})"
-        if not latent.any_label or self.values.shape == (classes,):
-            return latent.labels
-        return f"{latent.labels} over the {len(self.values)} labels that occur ({digest_of([*self.table()], 8)})"

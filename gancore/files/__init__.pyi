@@ -1,5 +1,6 @@
 from gancore.files import toml as toml
 from gancore.files.atomic import append_line as append_line
+from gancore.files.atomic import locked as locked
 from gancore.files.atomic import replacing as replacing
 from gancore.files.atomic import sweep as sweep
 from gancore.files.atomic import write_text as write_text
@@ -7,9 +8,6 @@ from gancore.files.atomic import writing as writing
 from gancore.files.digests import cache_root as cache_root
 from gancore.files.digests import digest as digest
 from gancore.files.digests import digest_of as digest_of
-from gancore.files.lock import LOCK as LOCK
-from gancore.files.lock import InUse as InUse
-from gancore.files.lock import holding as holding
 from gancore.files.paths import as_path as as_path
 from gancore.files.tensors import content_of as content_of
 from gancore.files.tensors import fingerprint as fingerprint

@@ -91,16 +91,6 @@ def stop() -> None:
         gc.collect()
 
 
-def one_process(what: str) -> None:
-    """Refuse several processes.
-
-    Raises:
-        GancoreError: There are several.
-    """
-    if planned_size() > 1:
-        raise GancoreError(f"{what} runs in one process; start it without torchrun.")
-
-
 def first_to_fail() -> bool:
     """Return whether no other process has failed before this one, so that one of them says why and not all."""
     try:
@@ -192,39 +182,6 @@ def agree(value: Any) -> Any:
     with explained():
         dist.broadcast_object_list(box, src=0)
     return box[0]
-
-
-def _of_all(value: Any) -> list[Any]:
-    """Return every process's value, in their order."""
-    if world_size() == 1:
-        return [value]
-    values = [None] * world_size()
-    with explained():
-        dist.all_gather_object(values, value)
-    return values
-
-
-def any_of(flag: bool) -> bool:
-    """Return whether the flag is set in any process."""
-    return any(_of_all(flag))
-
-
-def refuse_differences(what: Mapping[str, Any]) -> None:
-    """Refuse to go on with processes that were started with different things, which would train no one model.
-
-    Args:
-        what: What they must have in common, by its name. All processes call this at the same place.
-
-    Raises:
-        GancoreError: Another process has something else.
-    """
-    first, *others = _of_all(what)
-    for number, other in enumerate(others, start=1):
-        for name in sorted(key for key in {*first, *other} if first.get(key) != other.get(key)):
-            raise GancoreError(
-                f"the processes differ in {name}: it is {first.get(name)!s:.60} in process 0 and {other.get(name)!s:.60} in "
-                f"process {number}; start all of them by one torchrun command, with the same data and versions."
-            )
 
 
 def on_rank_zero(work: Callable[[], Any]) -> Any:

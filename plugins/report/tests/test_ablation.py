@@ -18,13 +18,14 @@ from gancore_report.ablation import ablate
 from gancore_report.scores import ScoreTable
 from gancore_report.tables import as_markdown, as_text
 from gancore_training import checkpoint
+from gancore_training.lock import holding
 from gancore_training.stopping import Interrupted
 from safetensors.torch import load_file
 
 from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.engine.run import Run
-from gancore.files import holding, toml
+from gancore.files import toml
 from gancore.files.tensors import write_tensors
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import Recipe, check_table

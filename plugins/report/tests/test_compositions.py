@@ -9,10 +9,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 from gancore_report.compositions import Compositions, compose, method_fragments
+from gancore_training.lock import holding
 
 from gancore import GancoreError
 from gancore.cli.main import main
-from gancore.files import holding
 from gancore.registry import registry
 
 CPU = torch.device("cpu")

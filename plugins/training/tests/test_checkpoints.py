@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 from gancore_training import checkpoint
+from gancore_training.lock import InUse, holding
 from torch import Tensor
 
 from gancore import GancoreError
 from gancore.engine.run import Run
-from gancore.files import InUse, holding, read_tensors, write_tensors
+from gancore.files import read_tensors, write_tensors
 from plugins.training.tests.test_trainer import trained
 
 EVERY: dict[str, Any] = {"run": {"checkpoint_every": 2, "log_every": 8}}

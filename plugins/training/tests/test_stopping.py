@@ -190,7 +190,7 @@ def test_of_several_processes_all_stop_in_an_evaluation_when_one_is_asked(monkey
         heeded.append(flag)
         return len(heeded) == 6
 
-    monkeypatch.setattr(distributed, "any_of", another_was_asked)
+    monkeypatch.setattr("gancore_training.stopping.any_of", another_was_asked)
     with pytest.raises(Interrupted):
         evaluator(stop.heed)
     assert heeded == [False] * 6, "this process was not asked"

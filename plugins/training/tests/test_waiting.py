@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from gancore_training import prerequisites
+from gancore_training.lock import holding
 from gancore_training.progress import Progress
 from gancore_training.trainer import train
 
-from gancore.files import holding, toml
+from gancore.files import toml
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from tests.hosts import BALANCE, CPU, GAME, registry

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from gancore_training import device_option, path_type
 
 from gancore import GancoreError, Latents
-from gancore.tools import device_option, path_type
 
 if TYPE_CHECKING:
     from torch import Tensor

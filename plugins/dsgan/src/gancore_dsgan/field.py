@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 import torch
+from gancore_training import path_type
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 import gancore
-from gancore.tools import path_type
 
 if TYPE_CHECKING:
     from gancore.tools import Run

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import click
+from gancore_training import device_option, path_type, recipe_options
 
 from gancore import GancoreError
-from gancore.tools import device_option, path_type, recipe_options
 
 
 @click.command()
@@ -24,11 +24,13 @@ def profile(
 
     Networks that other recipes train are measured with untrained weights, which take the same time.
     """
-    from gancore.tools import Run, choose_device, distributed, make_plan, read, registry, say, write_text
+    from gancore_training import one_process
+
+    from gancore.tools import Run, choose_device, make_plan, read, registry, say, write_text
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
     target = choose_device(device)
-    distributed.one_process("gancore profile")
+    one_process("gancore profile")
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise GancoreError(
             f"--out {out} can't be written: {'it' if out.is_dir() else out.parent} is "

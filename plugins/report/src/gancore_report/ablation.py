@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gancore_training import Progress, train
+from gancore_training import InUse, Progress, train
 
 from gancore import GancoreError
-from gancore.tools import GROUPS, InUse, Plan, Recipe, Registry, check_table, did_you_mean, listed, merge
+from gancore.tools import GROUPS, Plan, Recipe, Registry, check_table, did_you_mean, listed, merge
 from gancore_report.paths import write_whole
 from gancore_report.scores import Row, ScoredRun, ScoreTable
 from gancore_report.tables import as_markdown

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-
-from gancore.tools import device_option, path_type, recipe_options
+from gancore_training import device_option, path_type, recipe_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
@@ -41,9 +40,9 @@ def ablate(
 
     The adversarial loss is dropped only by name. Ctrl-C saves; the same command goes on, and repeats no finished run.
     """
-    from gancore_training import Interrupted, Terminal
+    from gancore_training import Interrupted, Terminal, command_line, recipe_title, recipe_words
 
-    from gancore.tools import choose_device, command_line, read, recipe_title, recipe_words, registry
+    from gancore.tools import choose_device, read, registry
     from gancore_report.ablation import ablate as run_ablation
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
@@ -90,9 +89,9 @@ def compose(
     A pair is trained, refused with a sentence, or broken; where one is broken, the exit status is 1. Started several times with
     the same --out, each takes runs that no other has. Ctrl-C saves; the same command goes on, and repeats no finished run.
     """
-    from gancore_training import Interrupted, Terminal
+    from gancore_training import Interrupted, Terminal, command_line, recipe_title, recipe_words
 
-    from gancore.tools import choose_device, command_line, recipe_title, recipe_words, registry
+    from gancore.tools import choose_device, registry
     from gancore_report.compositions import compose as run_compositions
 
     out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-compositions"

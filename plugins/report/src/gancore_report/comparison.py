@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-from gancore_training import RunFolder
+from gancore_training import RunFolder, command_line
 
 from gancore import GancoreError
-from gancore.tools import command_line, did_you_mean, listed, toml
+from gancore.tools import did_you_mean, listed, toml
 from gancore_report.paths import distinct, told_apart, write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.scores import ARROWS, Column, Row, ScoredRun, ScoreTable, evaluations, in_words, single_numbers

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import attrs
 import torch
-from gancore_training import Progress, train
+from gancore_training import InUse, Progress, train
 
 from gancore import GancoreError, __version__
-from gancore.tools import InUse, Plan, Registry, first_line, processor, read, read_layer, toml
+from gancore.tools import Plan, Registry, first_line, processor, read, read_layer, toml
 from gancore_report.formats import full
 from gancore_report.paths import write_whole
 from gancore_report.scores import MISSING, Column, mean_and_deviation

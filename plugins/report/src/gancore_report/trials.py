@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
-from gancore_training import RunFolder, checkpoint, prerequisites
+from gancore_training import RunFolder, checkpoint, command_line, one_process, prerequisites
 
 from gancore import GancoreError
-from gancore.tools import Plan, Recipe, Registry, check_table, command_line, distributed, make_plan, merge, toml
+from gancore.tools import Plan, Recipe, Registry, check_table, make_plan, merge, toml
 from gancore_report.reading import read_run
 from gancore_report.scores import Column, ScoredRun, evaluations, single_numbers
 
@@ -47,7 +47,7 @@ def check_place(what: str, out: Path, seeds: int) -> None:
     """
     if seeds < 1:
         raise GancoreError(f"{what} takes at least one seed, not {seeds}; set --seeds, e.g. to 3.")
-    distributed.one_process(what)
+    one_process(what)
     if out.exists() and (not out.is_dir() or RunFolder(out).recipe.exists()):
         raise GancoreError(f"{out} is {'a run' if out.is_dir() else 'a file'}; choose another --out.")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from gancore_training import device_option, path_type, recipe_options
 
 from gancore import GancoreError
-from gancore.tools import device_option, path_type, recipe_options
 
 
 @click.command()

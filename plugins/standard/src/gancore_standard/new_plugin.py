@@ -7,9 +7,10 @@ import shlex
 from pathlib import Path
 
 import click
+from gancore_training import path_type
 
 from gancore import GancoreError
-from gancore.tools import path_type, write_text
+from gancore.tools import write_text
 
 TEMPLATE = Path(__file__).with_name("template")
 """The package's files, each with ``.txt`` behind its name; @NAME@ and @MODULE@ in names and texts stand for the plugin's."""

@@ -10,8 +10,9 @@ import attrs
 from torch import Tensor
 
 from gancore import DatasetInfo, GancoreError
-from gancore.tools import GENERATOR, Labels, distributed, read_tensors, write_tensors
+from gancore.tools import GENERATOR, distributed, read_tensors, write_tensors
 from gancore_training.changes import only_scored, refuse_another
+from gancore_training.label_tables import labels_of, table_of
 from gancore_training.run_folder import checkpoints as checkpoints
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
         "info": attrs.asdict(run.plan.info),
         "class_counts": run.batches.class_counts,
         # With them the generator is asked for the same labels where the images are not.
-        "labels": {} if run.prior is None else run.batches.labels.table(),
+        "labels": {} if run.prior is None else table_of(run.batches.labels),
         "numbers": run.numbers(),
         "tensors": len(tensors),
     }
@@ -102,7 +103,7 @@ def load(run: Run, path: Path, *, changed: bool = False, bare: bool = False) -> 
     try:
         run.restore(tensors, header, header["numbers"])
         if header.get("labels"):
-            run.batches.labels = Labels.from_table(header["labels"], run.plan.info, run.device)
+            run.batches.labels = labels_of(header["labels"], run.plan.info, run.device)
     except GancoreError as error:
         raise _instead(path, GancoreError(f"{path} can't be restored: {error}")) from error
     return header

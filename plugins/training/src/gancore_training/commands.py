@@ -8,18 +8,15 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import (
-    as_path,
+from gancore.tools import as_path, read, registry, say
+from gancore_training.options import (
     assignments_option,
     command_line,
     device_option,
     path_type,
-    read,
     recipe_options,
     recipe_title,
     recipe_words,
-    registry,
-    say,
 )
 
 

@@ -31,6 +31,7 @@ from gancore.tools import (
     to_uint8,
     to_unit,
 )
+from gancore_training.label_tables import distribution
 from gancore_training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore_training.run_folder import RunFolder
 
@@ -253,7 +254,7 @@ class Evaluator:
             protocol |= {"samples": settings.samples * run.plan.group, "sample_seed": settings.seed, "weights": weights}
             protocol |= {"batch_norm": "eval", "images_as": "float32" if info.continuous else "8 bit"}
         if run.prior is not None and (hasattr(metric, "update") or metric.generates):
-            protocol["fake_labels"] = run.batches.labels.distribution(run.prior, info.classes)
+            protocol["fake_labels"] = distribution(run.batches.labels, run.prior, info.classes)
         if metric.network is not None:
             planned = run.plan.networks[metric.network]
             protocol["network"] = planned.full_name

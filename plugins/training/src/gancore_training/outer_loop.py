@@ -14,6 +14,7 @@ from gancore.tools import GENERATOR, Plugin, Run, Unsaved, collectives, distribu
 from gancore_training.evaluate import Evaluator
 from gancore_training.observers import Observers
 from gancore_training.progress import Clock, Progress
+from gancore_training.ranks import any_of
 from gancore_training.run_folder import RunFolder, checkpoints, entries
 from gancore_training.sampling import image_format, sample, suffixes
 from gancore_training.stopping import Interrupted, Stop
@@ -71,7 +72,7 @@ class OuterLoop:
             self.progress.announce(self.clock.told())
         self.observers("gancore_run_ended")
         # A signal that came with the last iteration stops whatever would follow this training.
-        if distributed.any_of(self.stop.asked):
+        if any_of(self.stop.asked):
             raise self._say_where(Interrupted())
 
     def _say_where(self, stopped: Interrupted) -> Interrupted:

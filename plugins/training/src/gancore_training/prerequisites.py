@@ -16,7 +16,6 @@ from gancore.tools import (
     GENERATOR,
     TABLES,
     Augmentation,
-    InUse,
     Plan,
     Planned,
     Recipe,
@@ -36,6 +35,7 @@ from gancore.tools import (
     merge,
     read_layer,
 )
+from gancore_training.lock import InUse
 
 LOOK_EVERY = 1.0
 """Seconds after which a training that waits for another one looks whether that has ended."""

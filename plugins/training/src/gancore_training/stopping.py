@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gancore.tools import distributed
+from gancore_training.ranks import any_of
 
 MEET_EVERY = 5.0
 """Seconds after which several processes agree whether one of them was told to stop; torchrun kills what takes 30."""
@@ -58,7 +59,7 @@ class Stop:
     def meet(self, iteration: int, rate: float, *, due: bool) -> None:
         """Agree with other processes, where it is due or time to, whether to stop, at so many iterations per second."""
         if distributed.world_size() > 1 and (due or iteration >= self._next_meeting):
-            self._agreed = distributed.any_of(self.asked)
+            self._agreed = any_of(self.asked)
             self._next_meeting = distributed.agree(iteration + max(1, int(MEET_EVERY * rate)))
 
     def heed(self) -> None:
@@ -67,7 +68,7 @@ class Stop:
         Raises:
             Interrupted: One was.
         """
-        if distributed.any_of(self.asked):
+        if any_of(self.asked):
             raise Interrupted
 
     @contextmanager

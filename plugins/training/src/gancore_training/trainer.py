@@ -28,7 +28,6 @@ from gancore.tools import (
     check_table,
     distributed,
     flat,
-    holding,
     listed,
     load_split,
     make_plan,
@@ -38,9 +37,11 @@ from gancore.tools import (
 )
 from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator
+from gancore_training.lock import holding
 from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
 from gancore_training.progress import Progress
+from gancore_training.ranks import one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.sampling import NO_FORMAT, suffixes
 
@@ -77,7 +78,7 @@ def train(
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
     distributed.start(device)
-    distributed.refuse_differences({**_common(recipe, registry), "--out": str(out), "--resume": resume, "--changed": changed})
+    refuse_differences({**_common(recipe, registry), "--out": str(out), "--resume": resume, "--changed": changed})
     watching = observing(registry, [*recipe.run.observers, *observers], recipe.plugins)
     progress = Progress() if progress is None or distributed.rank() else progress
     plan = make_plan(recipe, registry)
@@ -108,7 +109,7 @@ def _train(
     # Reading the data may fail; nothing has been written yet.
     for header, path in zip(headers, newest, strict=True):
         checkpoint.refuse_other_data(run, header, path)
-    distributed.refuse_differences({f"the content of {label}": what for label, what in run.batches.content.items()})
+    refuse_differences({f"the content of {label}": what for label, what in run.batches.content.items()})
     evaluator = Evaluator(run) if plan.metrics else None
     if evaluator is not None and not newest:
         evaluator.rehearse()
@@ -214,7 +215,7 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
 
 def _build(plan: Plan, device: torch.device, progress: Progress) -> Run:
     if distributed.world_size() == 1:
-        distributed.one_process("this command")
+        one_process("this command")
     else:
         # What has to be downloaded or prepared first is so once, and not by all processes at the same time.
         distributed.on_rank_zero(lambda: _read_images(plan))
@@ -264,7 +265,7 @@ def open_run(
     Raises:
         GancoreError: The folder holds no run, or no checkpoint, or the recipe is changed to another run's.
     """
-    distributed.refuse_differences({"--set": list(assignments)})
+    refuse_differences({"--set": list(assignments)})
     folder = RunFolder.open(path)
     table = assigned(toml.read(folder.recipe), assignments)
     recipe = check_table(table, registry, name=str(folder.recipe))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from gancore_training import device_option, path_type
 
 from gancore import GancoreError
-from gancore.tools import device_option, path_type, say
+from gancore.tools import say
 from gancore_uap import options
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ def _stoppable(command: F) -> F:
 
 
 def _workbench(device: str) -> Workbench:
-    from gancore_training import Terminal
+    from gancore_training import Terminal, one_process
 
-    from gancore.tools import choose_device, distributed, registry
+    from gancore.tools import choose_device, registry
     from gancore_uap.workbench import Workbench
 
-    distributed.one_process("gancore uap")
+    one_process("gancore uap")
     return Workbench(registry(), choose_device(device), Terminal(), say)
 
 

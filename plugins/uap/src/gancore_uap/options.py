@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from gancore_training import path_type, recipe_options
 
 from gancore import GancoreError
-from gancore.tools import path_type, recipe_options
 
 if TYPE_CHECKING:
     from gancore_uap.judging import Target

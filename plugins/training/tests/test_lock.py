@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from gancore_training.lock import LOCK, InUse, holding
 
 from gancore import GancoreError
-from gancore.files import LOCK, InUse, holding
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from gancore.files import holding
+from gancore_training.lock import holding
 with holding(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -27,7 +27,7 @@ def test_a_folder_is_held_by_one_process_and_the_dead_bind_nobody(tmp_path: Path
     folder = tmp_path / "run"
     command = [sys.executable, "-c", CHILD, str(folder)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "held\n"

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gancore.errors import GancoreError
-from gancore.files.atomic import locked, writing
+from gancore import GancoreError
+from gancore.tools import locked, writing
 
 
 class InUse(GancoreError):  # noqa: N818 - it says what is the case

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_training.label_tables import labels_of, table_of
 
 from gancore import DatasetInfo, GancoreError
 from gancore.engine import Labels
@@ -18,16 +19,16 @@ ATTRIBUTES = DatasetInfo(0, 1, 8, attributes=3)
 def test_a_label_counts_as_often_as_its_images_are_drawn() -> None:
     classes = torch.tensor([7, 1, 7, 7, 4])
     counted = Labels.of(classes, None)
-    assert counted.table() == {"1": 1.0, "4": 1.0, "7": 3.0}
-    assert Labels.of(classes, torch.tensor([0.5, 2, 0.25, 0, 0])).table() == {"1": 2.0, "7": 0.75}
+    assert table_of(counted) == {"1": 1.0, "4": 1.0, "7": 3.0}
+    assert table_of(Labels.of(classes, torch.tensor([0.5, 2, 0.25, 0, 0]))) == {"1": 2.0, "7": 0.75}
     rows = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 0, 1]])
-    assert Labels.of(rows, None).table() == {"0,1,1": 1.0, "1,0,1": 2.0}
+    assert table_of(Labels.of(rows, None)) == {"0,1,1": 1.0, "1,0,1": 2.0}
 
 
 @pytest.mark.parametrize(("info", "rows"), [(CLASSES, [3, 3, 9]), (ATTRIBUTES, [[1, 0, 1], [0, 0, 0]])])
 def test_a_file_holds_them_to_the_last_bit(info: DatasetInfo, rows: list[Any]) -> None:
     before = Labels.of(torch.tensor(rows), torch.tensor([0.1, 1 / 3, 3e-9][: len(rows)], dtype=torch.float64))
-    after = Labels.from_table(json.loads(json.dumps(before.table())), info)
+    after = labels_of(json.loads(json.dumps(table_of(before))), info)
     assert torch.equal(after.values, before.values)
     assert torch.equal(after.counts, before.counts)
 
@@ -57,4 +58,4 @@ def test_a_file_holds_them_to_the_last_bit(info: DatasetInfo, rows: list[Any]) -
 def test_what_is_no_table_of_such_labels_is_refused(table: Any) -> None:
     for info, wrong in ((CLASSES, table), (ATTRIBUTES, {"0,2,1": 1})):
         with pytest.raises(GancoreError, match="its labels are none of these data"):
-            Labels.from_table(wrong, info)
+            labels_of(wrong, info)

@@ -1,18 +1,15 @@
-"""What commands share, those of plugins too: options, the words of a command line, and lines of text. Imports no torch."""
+"""What commands share that take recipes and runs: options, and the words of a command line. Imports no torch."""
 
 from __future__ import annotations
 
-import os
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from gancore.errors import plain
-from gancore.files import as_path
-from gancore.recipe import is_path
+from gancore.tools import as_path, is_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,18 +55,3 @@ def recipe_words(recipe: str, overlays: Sequence[str], assignments: Sequence[str
 def command_line(*words: object) -> str:
     """Return a command line that a shell reads as these words behind ``gancore``."""
     return shlex.join(["gancore", *map(str, words)])
-
-
-def say(text: str) -> None:
-    """Print lines of text and of nothing that a terminal would obey, once for all processes."""
-    if os.environ.get("RANK", "0") == "0":
-        click.echo("\n".join(map(plain, text.split("\n"))))
-
-
-def aligned(rows: Iterable[Sequence[str]], *, indent: int = 0) -> Iterator[str]:
-    """Yield rows of as many cells each as lines, in which the cells of a column start at one place."""
-    rows = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield (" " * indent + "  ".join(cells)).rstrip()
