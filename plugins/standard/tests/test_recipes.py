@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from gancore.engine.devices import choose_device
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
-from gancore.recipe import registry
 from gancore.recipe.recipe import read
+from gancore.registry import registry
 
 SMALL = [
     "run.batch_size=8",
