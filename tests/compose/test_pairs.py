@@ -48,6 +48,9 @@ REFUSED = {
     ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",
     ("amgan/catgan", "dsgan/difference"): "is no mean over the images",
     ("bre/entropy", "dsgan/difference"): "is no mean over the images",
+    ("coulombgan/potential", "dsgan/difference"): "is no mean over the images",
+    ("dsgan/difference", "sobolevgan/constraint"): "is no mean over the images",
+    ("dsgan/difference", "sobolevgan/semi-supervised"): "is no mean over the images",
     ("amgan/ac-gan-star", "fastrobgan/acgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star", "fastrobgan/robgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star-plus", "fastrobgan/acgan-loss"): "judges images by labels",
@@ -71,6 +74,8 @@ REFUSED |= dict.fromkeys(combinations(GAMES, 2), "they set losses.adversarial")
 MEASUREMENTS = [name for name in FRAGMENTS if name.startswith("ambientgan/")]
 REFUSED |= dict.fromkeys(combinations(MEASUREMENTS, 2), "they set samplers.measurement")
 REFUSED["standard/wgan-gp", "standard/wgan-lp"] = "they set losses.penalty.one_sided"
+for penalty in ("standard/wgan-gp", "standard/wgan-lp"):
+    del REFUSED["sobolevgan/constraint", penalty]  # both bring one and the same objective
 """Pairs that can't be, and a part of the sentence that says so."""
 
 ALONE_REFUSED = {
