@@ -16,7 +16,7 @@ Blank = Annotated[float, gancore.Range(-1, 1)]
 
 
 class Measurement(gancore.Sampler):
-    """y = f(x; theta) with theta drawn anew for each image that the discriminator sees (AmbientGAN, Eq. 1 and section 4).
+    """y = f(x; theta) with theta drawn anew for each image that the discriminator sees (AmbientGAN).
 
     D tells measured real images from measured generated ones, so where the distribution of x is determined by that of y, the
     generator learns that of x, of which D never sees a sample. Scores and samples are of x.

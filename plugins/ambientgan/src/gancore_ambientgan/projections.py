@@ -69,7 +69,7 @@ class PadRotateProject(Measurement):
 
 
 class GaussianProjection(Measurement):
-    """Projects an image on a random Gaussian vector theta, which the measurement holds (Gaussian-Projection, Theorem 5.2).
+    """Projects an image on a random Gaussian vector theta, which the measurement holds (Gaussian-Projection).
 
     The paper's measurement is (theta, <theta, x>). This one is sqrt(n) <u, x> u, with u = theta / |theta| and n values of an
     image: it holds u, but for a sign that takes that of <u, x> with it, and <u, x>. The length of theta says nothing of x.

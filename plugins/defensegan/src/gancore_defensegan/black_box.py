@@ -1,4 +1,4 @@
-"""An attack by one who can ask for decisions, and sees no gradient (Papernot et al. 2017; Defense-GAN, section 4.1)."""
+"""An attack by one who can ask for decisions, and sees no gradient (Papernot et al. 2017; Defense-GAN)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Momentum = Annotated[float, gancore.Range(0, 1, open_high=True)]
 
 
 class Reconstruction(gancore.Defence):
-    """Gives the classifier the image that the run's generator makes nearest to what is there (Defense-GAN, Eq. 4).
+    """Gives the classifier the image that the run's generator makes nearest to what is there (Defense-GAN).
 
     A generator that has learned unperturbed images makes none with a perturbation. The classifier and its training stay as
     they are. The generator is the recipe's, trained beside the classifier or before it (``trained_by``); one that is given

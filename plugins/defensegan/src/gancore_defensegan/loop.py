@@ -12,7 +12,7 @@ from gancore_defensegan.reconstruction import Descent, generator_of, reconstruct
 
 
 class Reconstructed(gancore.Loop):
-    """Trains a classifier on what the recipe's frozen generator makes nearest to real images (Defense-GAN-Rec, section 4).
+    """Trains a classifier on what the recipe's frozen generator makes nearest to real images (Defense-GAN-Rec).
 
     Each batch is reconstructed anew when it is drawn; the public code reconstructs the training set once.
 

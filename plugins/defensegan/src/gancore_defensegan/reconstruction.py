@@ -1,4 +1,4 @@
-"""The nearest image that a generator makes: gradient descent on latents from several starts (Defense-GAN, section 3)."""
+"""The nearest image that a generator makes: gradient descent on latents from several starts (Defense-GAN)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def starts(number: int, latent_dim: int, noise: torch.Generator) -> Tensor:
 def reconstructed(
     generator: gancore.Generator, x: Tensor, z: Tensor, label: Tensor | None, descent: Descent, *, differentiable: bool = False
 ) -> Tensor:
-    """Return the image that a generator, in evaluation mode, makes nearest to each image of `x` (Eq. 4, Figure 1).
+    """Return the image that a generator, in evaluation mode, makes nearest to each image of `x` (Defense-GAN, Figure 1).
 
     z minimizes |G(z) - x|^2, a mean over values, by gradient descent with momentum. The best of an image's starts is the one
     whose last evaluated image, before the last step, is nearest: that image is what is returned, as by the public code.
