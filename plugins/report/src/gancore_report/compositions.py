@@ -89,9 +89,13 @@ class Compositions:
         protocol = f"Score: {self.score.title} (protocol {self.score.id})." if self.score else "Nothing was scored."
         machine = f"{processor()}; Python {platform.python_version()}, torch {torch.__version__}, gancore {__version__}."
         lines = [unmarked(f"{self.title}. {protocol} {machine}"), "", f"{len(pairs)} pairs: {counts}.", ""]
-        lines += ["## Alone", "", *markdown(["fragment", "outcome", "score", "why"], one), ""]
-        lines += ["## Pairs", "", *markdown(["first", "second", "both", "first alone", "second alone"], two)]
-        lines += ["", "## Pairs that don't train", "", *markdown(["first", "second", "outcome", "why"], rest)] if rest else []
+        lines += ["## Alone", "", *markdown(["fragment", "outcome", "score", "why"], one, words=True), ""]
+        lines += ["## Pairs", "", *markdown(["first", "second", "both", "first alone", "second alone"], two, words=True)]
+        lines += (
+            ["", "## Pairs that don't train", "", *markdown(["first", "second", "outcome", "why"], rest, words=True)]
+            if rest
+            else []
+        )
         return "\n".join(lines) + "\n"
 
     def json(self) -> str:

@@ -67,9 +67,9 @@ def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str
     return printed
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown; blanks that align cells are dropped."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> list[str]:
+    """Return the lines of a table in Markdown, of numbers behind the first column, or of words; blanks around cells are dropped."""
+    rule = ["---", *["---" if words else "---:"] * (len(header) - 1)]
     return ["| " + " | ".join(unmarked(cell).strip() for cell in line) + " |" for line in (header, rule, *rows)]
 
 
