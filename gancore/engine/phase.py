@@ -114,19 +114,18 @@ class Phase:
         joined = batch.joined if self.plan.player == DISCRIMINATOR else {}
         images = {"real": batch.real, **{side: pair[0] for side, pair in batch.sides.items()}}
         labels = {"real": batch.real_label, **{side: pair[1] for side, pair in batch.sides.items()}}
-        turn = {"iteration": self.run.iteration_tensor, "player": self.plan.player, "parameters": self.player.weights}
-        fixed = {"real_label": batch.real_label, "z": batch.z, "fake_label": batch.fake_label, **batch.codes, **turn}
+        latents: dict[str, Any] = {"z": batch.z, **batch.codes}
         for side, grad in self.plan.generators.items():
-            assert batch.z is not None
             assert batch.fake_label is not None
-            number = len(batch.z) - (len(joined[side][0]) if side in joined else 0)
             # The generator is given the same rows in every turn, for its batch norm sees all of them.
-            images[side] = self._generate(side, batch, grad=grad)[:number]
-            label = batch.fake_label[:number]
-            labels[side] = torch.cat([label, joined[side][1]]) if side in joined else label
-            if side == "fake":
-                latents = {"z": batch.z, **batch.codes}
-                fixed |= {**{name: value[:number] for name, value in latents.items()}, "fake_label": labels[side]}
+            images[side], labels[side] = self._generate(side, batch, grad=grad), batch.fake_label
+            if side in joined:
+                number = len(images[side]) - len(joined[side][0])
+                images[side] = images[side][:number]
+                labels[side] = torch.cat([labels[side][:number], joined[side][1]])
+                latents = {name: rows[:number] for name, rows in latents.items()} if side == "fake" else latents
+        turn = {"iteration": self.run.iteration_tensor, "player": self.plan.player, "parameters": self.player.weights}
+        fixed = {"real_label": batch.real_label, "fake_label": labels.get("fake", batch.fake_label), **latents, **turn}
         images |= {side: images[side].detach().requires_grad_() for side in self.plan.image_leaves}
         return Values(fixed, images, labels, {side: pair[0] for side, pair in joined.items()}, batch.blended)
 
