@@ -68,7 +68,7 @@ def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: bool = False) -> list[str]:
-    """Return the lines of a table in Markdown, of numbers behind the first column, or of words; blanks around cells are dropped."""
+    """Return the lines of a table in Markdown, of numbers behind the first column, or of words."""
     rule = ["---", *["---" if words else "---:"] * (len(header) - 1)]
     return ["| " + " | ".join(unmarked(cell).strip() for cell in line) + " |" for line in (header, rule, *rows)]
 
