@@ -140,11 +140,16 @@ def test_adding_a_part_leaves_the_draws_of_the_others_alone() -> None:
 
 def test_a_term_takes_part_only_when_it_is_its_turn() -> None:
     run = run_of(ABILITIES["a term now and then"])
-    active = []
-    for _ in range(6):
-        active.append("now" in run.plan.active(run.iteration))
+    active, resumed = [], run_of(ABILITIES["a term now and then"])
+    for iteration in range(6):
+        if iteration == 3:
+            resumed.restore(run.tensors(), run.counters())
+        run.losses.clear()
         run.step()
+        active.append(any(name.endswith("/now") for name in run.losses))
     assert active == [False, True, False, True, False, False]
+    resumed.step()
+    assert any(name.endswith("/now") for name in resumed.losses)
 
 
 def test_a_projection_holds_after_every_step() -> None:
