@@ -9,10 +9,7 @@ import torch
 from gancore_training import checkpoint
 
 from gancore import GancoreError
-from gancore.engine.run import Run
-from gancore.plan.load import make_plan
-from gancore.recipe import registry
-from gancore.recipe.recipe import read
+from gancore.tools import Run, make_plan, read, registry
 from tests.compose.hosts import CPU, same, steps
 
 SEMI = ("data.use=standard/digits", "run.batch_size=16", "run.precision=float32", "samplers.labels.count=3", "metrics=false")
