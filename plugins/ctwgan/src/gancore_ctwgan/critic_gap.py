@@ -1,0 +1,75 @@
+"""How much of its training images a critic has learned by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+import gancore
+from gancore.tools import evaluating, load_split, to_unit
+
+if TYPE_CHECKING:
+    from gancore.tools import Run
+
+
+class CriticGap(gancore.Metric):
+    """How far a critic tells training images from test images, beside how far it tells them from generated ones (section 3.1).
+
+    The paper plots the critic's loss on training and validation images, which come apart where it overfits. With the means of D
+    over training, test and generated images, ``gap`` is E D(train) - E D(test), ``distance`` is E D(train) - E D(fake), and
+    ``share`` is the first over the second: 0 for a critic that has learned nothing by heart, 1 for one to which test images are
+    as bad as generated ones. All without dropout.
+
+    Args:
+        head: Recipe label of the critic's head.
+        images: Images of each kind, the first ones; all of a kind where there are fewer.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"share": "lower"}
+    generates: ClassVar[bool] = True
+
+    def __init__(self, *, head: str = "adversarial", images: Annotated[int, gancore.Range(1)] = 1000) -> None:
+        self.head = head
+        self.images = images
+
+    def prepare(self, run: Run) -> None:
+        """Refuse a run without such a head, or one that is no critic's.
+
+        Raises:
+            GancoreError: The discriminator has no such head.
+        """
+        if self.head not in run.heads:
+            raise gancore.GancoreError(
+                f"{run.recipe.name} has no head {self.head!r} to score the critic by; name one by the metric's setting `head`."
+            )
+
+    def score_run(self, run: Run) -> dict[str, Any]:
+        """Return ``gap``, ``distance`` and ``share``."""
+        latents = run.latent(self.images, "critic-gap")
+        kinds = {
+            "train": run.batches.selection[0][: self.images],
+            "test": load_split(run.plan.dataset, "test")[0][: self.images],
+            "fake": run.generate(latents),
+        }
+        network, head = run.networks["discriminator"], run.heads[self.head]
+        with evaluating(network), evaluating(head):
+            train, test, fake = (self._mean(run, network, head, images) for images in kinds.values())
+        gap, distance = train - test, train - fake
+        return {"gap": gap, "distance": distance, "share": gap / distance if distance else 0.0}
+
+    def _mean(self, run: Run, network: Any, head: Any, images: Tensor) -> float:
+        def judged(batch: Tensor) -> Tensor:
+            labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+            with run.autocast():
+                features = network(batch, labels) if run.parts.sees_labels else network(batch)
+                logits: Tensor = head(features, labels)
+            return logits.double()
+
+        return float(torch.cat([judged(to_unit(batch.to(run.device))) for batch in images.split(250)]).mean())
+
+    def protocol(self) -> dict[str, Any]:
+        """Return which head it is, and how many images of each kind."""
+        return {"head": self.head, "images": self.images}
