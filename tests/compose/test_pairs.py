@@ -85,6 +85,7 @@ ALONE_REFUSED = {
     "fastrobgan/acgan-loss": "which nothing in this recipe provides",
     "fastrobgan/robgan-loss": "which nothing in this recipe provides",
     "uap/prior": "which nothing in this recipe provides",
+    "ctwgan/class-consistency": "which nothing in this recipe provides",
     "improvedgan/label-smoothing": "no setting 'real_target'",
 }
 """Fragments that stand on another one."""
