@@ -16,9 +16,9 @@ NAMES = ("male", "smiling", "mustache")
 CHANCES: dict[str, tuple[str | None, float, float]] = {
     "male": (None, 0.5, 0.5),
     "smiling": ("male", 0.7, 0.4),
-    "mustache": ("male", 0.0, 0.6),
+    "mustache": ("male", 0.1, 0.6),
 }
-"""For each attribute its cause, and how often it is there without and with that: only men have mustaches, and fewer smile."""
+"""For each attribute its cause, and how often it is there without and with that. Nothing is impossible, as Theorem 1 asks."""
 
 
 def draw_attributes(number: int, noise: torch.Generator, do: dict[str, int] | None = None) -> Tensor:
@@ -71,8 +71,8 @@ def draw_faces(attributes: Tensor, size: int, noise: torch.Generator) -> Tensor:
 class Faces(Dataset):
     """Drawn faces with the attributes male, smiling and mustache, of a causal model: male -> smiling, male -> mustache.
 
-    Half of them are men; 40 % of these smile, and 70 % of the women; 60 % of the men have a mustache, and no woman. Drawn
-    anew each time, always alike.
+    Half of them are men; 40 % of these smile, and 70 % of the women; 60 % of the men have a mustache, and 10 % of the women.
+    Drawn anew each time, always alike.
 
     Args:
         image_size: Pixels a side.
