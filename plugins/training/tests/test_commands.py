@@ -187,3 +187,16 @@ def test_ctrl_c_saves_and_prints_the_line_that_resumes(recipe: Path, tmp_path: P
     assert again[-3:] == ["--out", "runs/tiny", "--resume"]
     (saved,) = (tmp_path / "runs" / "tiny" / "checkpoints").iterdir()
     assert int(saved.stem) >= 2
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["sample", "--help"], ["evaluate", "--help"]])
+def test_help_imports_no_torch(words: list[str]) -> None:
+    code = (
+        "import sys; from gancore.cli.main import main\n"
+        f"try: main({words!r}, prog_name='gancore')\n"
+        "except SystemExit as ended: assert ended.code == 0\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: gancore" in done.stdout
