@@ -10,7 +10,7 @@ from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from tests.compose.hosts import CPU, registry, same, steps
 
-RECIPES = ["coulombgan/grid"]
+RECIPES = ["coulombgan/ring"]
 
 
 def run_of(name: str) -> Run:
