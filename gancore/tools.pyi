@@ -22,7 +22,6 @@ from gancore.errors import first_line as first_line
 from gancore.errors import listed as listed
 from gancore.errors import plain as plain
 from gancore.errors import shown as shown
-from gancore.files import append_line as append_line
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root
 from gancore.files import content_of as content_of

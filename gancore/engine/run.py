@@ -20,7 +20,7 @@ from gancore.engine.forgotten import Unsaved
 from gancore.engine.forwards import evaluating, finite, generate
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
-from gancore.engine.state import not_finite, restore_tensors, tensors_of
+from gancore.engine.state import restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, first_line, listed, shown
 from gancore.parallel import collectives, distributed, noise_for, seed_default
@@ -271,10 +271,6 @@ class Run:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a checkpoint holds: what one process would have. Of several, all must call it together."""
         return tensors_of(self.parts)
-
-    def not_finite(self, tensors: Mapping[str, Tensor]) -> str | None:
-        """Return which of the newest losses, or of some tensors of a checkpoint, is not finite; None where all are."""
-        return not_finite(self.parts, {**{f"the loss {name}": value for name, value in self.losses.items()}, **tensors})
 
     def counters(self) -> dict[str, int]:
         """The run's own numbers in a checkpoint."""

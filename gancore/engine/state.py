@@ -23,22 +23,6 @@ def tensors_of(parts: Parts) -> dict[str, Tensor]:
     return state
 
 
-def not_finite(parts: Parts, tensors: Mapping[str, Tensor]) -> str | None:
-    """Return the name of a tensor that is not finite, among those of a checkpoint or others; None where all are sound.
-
-    A module whose buffers may be infinite by design names them in its ``unbounded``.
-    """
-    unbounded = {f"{owner}/{name}" for owner, module in parts.modules().items() for name in getattr(module, "unbounded", ())}
-    checked = {name: value for name, value in tensors.items() if value.is_floating_point() and name not in unbounded}
-    for device in {value.device for value in checked.values()}:
-        here = [name for name, value in checked.items() if value.device == device]
-        # One wait for the device, whatever their number.
-        for name, finite in zip(here, torch.stack([checked[name].isfinite().all() for name in here]).tolist(), strict=True):
-            if not finite:
-                return name
-    return None
-
-
 def restore_tensors(parts: Parts, tensors: Mapping[str, Tensor]) -> None:
     """Go back to what `tensors_of` returned.
 

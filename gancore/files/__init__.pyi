@@ -1,5 +1,4 @@
 from gancore.files import toml as toml
-from gancore.files.atomic import append_line as append_line
 from gancore.files.atomic import locked as locked
 from gancore.files.atomic import replacing as replacing
 from gancore.files.atomic import sweep as sweep

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and lines so that none is lost; no link is followed at a name of ours."""
+"""Writing files whole or not at all; no link is followed at a name of ours."""
 
 from __future__ import annotations
 
@@ -102,18 +102,3 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8")
-
-
-def append_line(path: Path, line: str, remedy: str = "free space there") -> None:
-    """Append a line to a text file. Half a line, which a crash or a full disk has left at its end, is ended first.
-
-    Raises:
-        GancoreError: It can't be written, or the file is a link.
-    """
-    with writing(path, remedy), os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _OWN, 0o666), "ab+") as file:
-        whole = True
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            whole = file.read(1) == b"\n"
-        # In one piece, so that what another process appends meanwhile stands before or after it.
-        file.write(f"{'' if whole else chr(10)}{line}\n".encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gancore import GancoreError
-from gancore.files.atomic import append_line, replacing, sweep, write_text
+from gancore.files.atomic import replacing, sweep, write_text
 
 
 def test_what_was_written_takes_the_place_of_the_file(tmp_path: Path) -> None:
@@ -70,8 +70,6 @@ def test_nobody_can_foresee_the_temporary_name_and_links_are_not_followed(tmp_pa
     victim.write_text("somebody's\n")
     (tmp_path / "link").symlink_to(victim)
     (tmp_path / ".a.b.gancore-part").symlink_to(victim)
-    with pytest.raises(GancoreError, match=r"link can't be written: Too many levels of symbolic links; free space there\.$"):
-        append_line(tmp_path / "link", "line")
     sweep(tmp_path)
     write_text(tmp_path / "link", "of its own")
     assert victim.read_text() == "somebody's\n"
@@ -80,19 +78,8 @@ def test_nobody_can_foresee_the_temporary_name_and_links_are_not_followed(tmp_pa
 def test_a_file_has_the_permissions_that_any_other_would_have(tmp_path: Path) -> None:
     (tmp_path / "plain").touch()
     write_text(tmp_path / "file", "text")
-    append_line(tmp_path / "lines", "text")
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert len(modes) == 1
-
-
-def test_a_line_after_half_a_line_is_a_line_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "lines"
-    append_line(path, "one")
-    with path.open("a") as file:
-        file.write("ha")
-    for line in ("two", "three"):
-        append_line(path, line)
-    assert path.read_bytes() == b"one\nha\ntwo\nthree\n"
 
 
 def test_a_full_disk_gets_a_sentence_and_leaves_nothing_beside_the_old_file(tmp_path: Path) -> None:
@@ -100,18 +87,15 @@ def test_a_full_disk_gets_a_sentence_and_leaves_nothing_beside_the_old_file(tmp_
     write_text(path, "old")
     program = f"""
 import pathlib, resource
-from gancore.files.atomic import append_line, write_text
+from gancore.files.atomic import write_text
 path = pathlib.Path({str(path)!r})
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-for write, name in ((write_text, "file"), (append_line, "lines")):
-    try:
-        write(path.with_name(name), "x" * 5000)
-    except Exception as error:
-        print(type(error).__name__, error)
+try:
+    write_text(path, "x" * 5000)
+except Exception as error:
+    print(type(error).__name__, error)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["GancoreError", "GancoreError"], done
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["GancoreError"], done
     assert path.read_text() == "old"
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "lines"]
-    append_line(path.with_name("lines"), "whole")
-    assert path.with_name("lines").read_text().splitlines()[-1] == "whole"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["file"]

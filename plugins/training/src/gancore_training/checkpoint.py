@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from gancore import DatasetInfo, GancoreError
@@ -40,7 +41,7 @@ def save(run: Run, folder: Path) -> None:
 
 def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
-    broken = run.not_finite(tensors)
+    broken = _not_finite(run, tensors)
     if broken is not None:
         raise diverged(f"{broken} is not finite", run.iteration, folder)
     header = {
@@ -63,6 +64,23 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     # Of zero checkpoints to keep, [-0:] keeps all.
     for other in {*saved} - {path, *regular[-settings.keep_checkpoints :]}:
         other.unlink()
+
+
+def _not_finite(run: Run, tensors: Mapping[str, Tensor]) -> str | None:
+    """Return which of the newest losses, or of the tensors of a checkpoint, is not finite; None where all are.
+
+    A module whose buffers may be infinite by design names them in its ``unbounded``.
+    """
+    unbounded = {f"{owner}/{name}" for owner, module in run.modules().items() for name in getattr(module, "unbounded", ())}
+    every = {**{f"the loss {name}": value for name, value in run.losses.items()}, **tensors}
+    checked = {name: value for name, value in every.items() if value.is_floating_point() and name not in unbounded}
+    for device in {value.device for value in checked.values()}:
+        here = [name for name, value in checked.items() if value.device == device]
+        # One wait for the device, whatever their number.
+        for name, finite in zip(here, torch.stack([checked[name].isfinite().all() for name in here]).tolist(), strict=True):
+            if not finite:
+                return name
+    return None
 
 
 def diverged(what: str, iteration: int, folder: Path) -> GancoreError:

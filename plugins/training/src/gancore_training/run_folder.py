@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gancore import GancoreError
-from gancore.tools import append_line, sweep, toml, write_text, writing
+from gancore.tools import sweep, toml, write_text, writing
+from gancore_training.lines import append_line
 from gancore_training.lock import LOCK
 
 if TYPE_CHECKING:
