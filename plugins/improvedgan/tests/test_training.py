@@ -22,6 +22,8 @@ KINDS = {
         "networks.discriminator.maps=[8, 8, 8, 8, 8]",
         "networks.generator.width=0.02",
     ),
+    "digits-semi": (*SEMI, "networks.discriminator.width=0.05", "networks.generator.hidden=16"),
+    "digits-semi-minibatch": (*SEMI, "networks.discriminator.width=0.05", "networks.generator.hidden=16"),
     "digits": ("run.batch_size=8", "networks.generator.width=0.1", "networks.discriminator.width=0.1"),
 }
 
