@@ -133,6 +133,6 @@ def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:
 def test_every_citation_can_be_looked_up_and_is_of_the_text_that_holds_it() -> None:
     recipes = [tomllib.loads(path.read_text()).get("cite", "") for path in ROOT.glob("plugins/*/src/*/recipes/*.toml")]
     cited = {component.cite for component in registry().components()} | set(recipes)
-    assert [cite for cite in cited if cite and not re.fullmatch(r"(arXiv|OpenReview|eScholarship):[\w.]+", cite)] == []
+    assert [cite for cite in cited if cite and not re.fullmatch(r"(arXiv|OpenReview|eScholarship):[\w.-]+", cite)] == []
     # What is published at UAI 2021 is another text, with other numbers and without the perturbations.
     assert "arXiv:2106.09402" not in cited
