@@ -8,7 +8,7 @@ import pytest
 import torch
 from gancore_sdgan.metrics import SameLabel
 from gancore_sdgan.networks import PairGenerator, SiameseDiscriminator
-from gancore_standard.tools import DCGANGenerator
+from gancore_standard.tools import SNDCGANGenerator
 from gancore_training import Evaluator
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,7 +38,7 @@ def test_each_image_is_made_of_the_identity_and_its_own_observation_by_the_same_
     assert images.shape == (5, 3, 1, 16, 16)
     for place in range(3):
         one = torch.cat([z[:, :3], z[:, 3 + 3 * place : 6 + 3 * place]], 1)
-        torch.testing.assert_close(images[:, place], DCGANGenerator.forward(network, one))
+        torch.testing.assert_close(images[:, place], SNDCGANGenerator.forward(network, one))
 
 
 def test_an_observation_moves_its_own_image_alone_and_the_identity_all() -> None:

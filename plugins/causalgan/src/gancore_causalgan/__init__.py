@@ -18,7 +18,7 @@ def gancore_networks() -> Iterator[gancore.Component]:
     networks = "gancore_causalgan.networks"
     controller = "gancore_causalgan.controller:Controller"
     yield gancore.Component("controller", controller, "Attributes, each a function of its causes and noise", cite=CAUSALGAN)
-    yield gancore.Component("generator", f"{networks}:Generator", "A DCGAN of latent and attributes", cite=CAUSALGAN)
+    yield gancore.Component("generator", f"{networks}:Generator", "Images of a latent and attributes", cite=CAUSALGAN)
     yield gancore.Component("labeler", f"{networks}:Labeler", "Logits of an image's attributes", cite=CAUSALGAN)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from gancore_standard.tools import DCGANGenerator
+from gancore_standard.tools import SNDCGANGenerator
 from torch import Tensor, nn
 
 import gancore
@@ -26,8 +26,8 @@ def some(attributes: int) -> int:
     return attributes
 
 
-class Generator(DCGANGenerator):
-    """A DCGAN of the latent with the attributes beside it, -1 and 1 (the code's logits of 0.3 and 0.7 are -0.85 and 0.85).
+class Generator(SNDCGANGenerator):
+    """SNDCGAN's generator of the latent with the attributes beside it, -1 and 1 (the code's logits are -0.85 and 0.85).
 
     Args:
         channels: Channels of an image, from core.
@@ -49,10 +49,10 @@ class Generator(DCGANGenerator):
         latent_dim: int,
         attributes: int = 0,
         width: Width = 1.0,
-        slope: Slope = 0.2,
+        slope: Slope = 0.0,
     ) -> None:
         inputs = latent_dim + some(attributes)
-        super().__init__(channels=channels, image_size=image_size, latent_dim=inputs, width=width, slope=slope)
+        super().__init__(channels=channels, image_size=image_size, classes=1, latent_dim=inputs, width=width, slope=slope)
         self.latent_dim = latent_dim
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import torch
-from gancore_standard.tools import DCGANDiscriminator, DCGANGenerator
+from gancore_standard.tools import DCGANDiscriminator, SNDCGANGenerator
 from torch import Tensor, nn
 
 from gancore import GancoreError, Range
@@ -14,11 +14,12 @@ Width = Annotated[float, Range(0, open_low=True)]
 Slope = Annotated[float, Range(0)]
 
 
-class PairGenerator(DCGANGenerator):
-    """A DCGAN that makes k images of each latent: z_I, the identity, is common to them, and each has its own observation z_O.
+class PairGenerator(SNDCGANGenerator):
+    """A network that makes k images of each latent: z_I, the identity, is common to them, and each has its own observation z_O.
 
     A latent is [z_I, z_O of the first image, z_O of the second, ...] (section 2.3, Algorithm 1). Every image is made of
-    [z_I, z_O] by the same weights, so that it may also be made alone (k = 1).
+    [z_I, z_O] by the same weights, so that it may also be made alone (k = 1). They are SNDCGAN's, as the paper's DCGAN a
+    projection to 4 x 4 maps and transposed convolutions with batch norm.
 
     Args:
         channels: Channels of an image, from core.
@@ -28,7 +29,7 @@ class PairGenerator(DCGANGenerator):
         identity: Width d_I of the identity; 0 leaves nothing in common. By default the latent is cut evenly: as wide as an
             observation, and what is left over.
         width: Multiplies the numbers of maps.
-        slope: Slope of LeakyReLU below 0.
+        slope: Slope of LeakyReLU below 0; the paper's is ReLU.
 
     Raises:
         GancoreError: What the identity leaves of a latent can't be shared by k observations of equal width.
@@ -45,7 +46,7 @@ class PairGenerator(DCGANGenerator):
         group_size: int = 1,
         identity: Annotated[int, Range(0)] | None = None,
         width: Width = 1.0,
-        slope: Slope = 0.2,
+        slope: Slope = 0.0,
     ) -> None:
         if identity is None:
             identity = latent_dim - group_size * (latent_dim // (group_size + 1))
@@ -55,7 +56,9 @@ class PairGenerator(DCGANGenerator):
                 f"a latent of {latent_dim} numbers less an identity of {identity} is no {group_size} equal observations; "
                 f"set run.latent_dim to identity + {group_size} x the width of an observation."
             )
-        super().__init__(channels=channels, image_size=image_size, latent_dim=identity + observation, width=width, slope=slope)
+        super().__init__(
+            channels=channels, image_size=image_size, classes=1, latent_dim=identity + observation, width=width, slope=slope
+        )
         self.latent_dim, self.identity, self.group_size = latent_dim, identity, group_size
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:

@@ -13,10 +13,11 @@ from gancore_standard.datasets.plane import DEVIATIONS, Floats, Plane, Points, S
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.image_files import save_picture
-from gancore_standard.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from gancore_standard.networks.dcgan import DCGANDiscriminator
 from gancore_standard.networks.initialization import orthogonal_init
 from gancore_standard.networks.layers import doubled, halved, spectral
 from gancore_standard.networks.small_cnn import SmallCNN
+from gancore_standard.networks.sndcgan import SNDCGANGenerator
 from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
@@ -24,11 +25,11 @@ __all__ = [
     "DEVIATIONS",
     "SPLITS",
     "DCGANDiscriminator",
-    "DCGANGenerator",
     "Floats",
     "ImageSize",
     "Plane",
     "Points",
+    "SNDCGANGenerator",
     "Seed",
     "SmallCNN",
     "check_split",
