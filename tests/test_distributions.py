@@ -172,7 +172,10 @@ def test_a_distribution_registers_one_plugin_but_for_two(name: str, built: dict[
     entries.read_string(built[name].metadata.get("entry_points.txt", b"").decode())
     if name == "gancore":
         assert dict(entries["console_scripts"]) == project(name)["scripts"]
-    elif name in ("testing", "survey"):  # core's tests, which no plugin may be needed for, use the one; the other brings plugins
+    elif name in (
+        "testing",
+        "survey",
+    ):  # core's tests, which no plugin may be needed for, use the one; the other brings plugins
         assert entries.sections() == []
     else:
         assert dict(entries["gancore"]) == {name: f"gancore_{name}"}
