@@ -25,6 +25,7 @@ from gancore.recipe import read
 from gancore.plan import make_plan
 from gancore.registry import registry
 from gancore.files import toml
+EMBEDDED = ("standard/digits", "standard/gaussian-ring", "standard/gaussian-grid", "causalgan/faces")
 name, problems, small = sys.argv[1], [], []
 for plugin in registry().plugins():
     problems += [f"{plugin.name}: {plugin.problem}"] if plugin.problem else []
@@ -37,7 +38,7 @@ for recipe, path in registry().recipes().items():
     except GancoreError as error:
         problems.append(str(error))
         continue
-    embedded = plan.recipe.table["data"]["use"] in ("standard/digits", "standard/gaussian-ring", "standard/gaussian-grid", "causalgan/faces")
+    embedded = plan.recipe.table["data"]["use"] in EMBEDDED
     small += [recipe] if embedded and not plan.recipe.table.get("networks", {}).get("classifier") else []
 print(json.dumps([problems, sorted(small, key=lambda one: ("small" not in one, one))]))
 """
