@@ -51,8 +51,7 @@ def score(job: Job, name: str) -> float:
 def main(paper: str, seeds: int, jobs: int, only: tuple[str, ...], out: Path) -> None:
     """Train what a paper's table compares, and print it."""
     table = tomllib.loads((FOLDER / f"{paper}.toml").read_text())
-    rows = {name: row for name, row in table["rows"].items() if not only or name in only}
-    todo = jobs_of(rows, seeds, out / paper)
+    todo = {name: runs for name, runs in jobs_of(table["rows"], seeds, out / paper).items() if not only or name in only}
     train_all([runs[seed] for seed in range(seeds) for runs in todo.values()], jobs)
     scores = {name: {column: [score(job, column) for job in runs] for column in table["scores"]} for name, runs in todo.items()}
     shown = [
