@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import statistics
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
     """Return ``mean ± sample deviation``; the value alone where there is one."""
     if len(values) < 2:
         return f"{values[0]:.{digits}f}"
+    if any(math.isnan(value) for value in values):
+        return "nan"
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
