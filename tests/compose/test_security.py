@@ -54,7 +54,7 @@ BEHIND: dict[str, Sequence[str]] = {
     "Links in a run folder": [
         "plugins/training/tests/test_stopping.py::test_links_in_a_runs_folder_are_not_followed",
         "plugins/report/tests/test_report.py::test_links_in_a_runs_folder_are_not_followed",
-        "tests/files/test_lock.py::test_a_lock_that_is_a_link_is_not_followed",
+        "plugins/training/tests/test_lock.py::test_a_lock_that_is_a_link_is_not_followed",
     ],
     "A writer's temporary name": [
         "tests/files/test_atomic.py::test_nobody_can_foresee_the_temporary_name_and_links_are_not_followed"
