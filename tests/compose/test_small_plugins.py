@@ -32,6 +32,7 @@ REFUSED = {
     ("fastrobgan/pgd", "momentum/pgd"): "a recipe takes one attack",
     ("fastrobgan/free", "lookahead/lookahead"): "they set loop.use",
     **{(f"amgan/{game}", "lecam/lecam"): "asks for 'real_adversarial'" for game in ("am-gan", "catgan", "labelgan")},
+    ("causalgan/labelers", "lookahead/lookahead"): "they set loop.use",
     **{(f"standard/{game}", "lookahead/lookahead"): "no setting 'discriminator_steps'" for game in ("wgan-gp", "wgan-lp")},
     **{(head, "minibatch/deviation"): "they set heads.adversarial.use" for head in HEADS},
 }
