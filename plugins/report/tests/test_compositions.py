@@ -57,6 +57,7 @@ FRAGMENTS = {
     "penalty": '[losses.penalty]\nuse = "standard/gradient-penalty"\nweight = 1.0\n',
     "square": '[losses.adversarial]\nuse = "standard/least-squares"\n',
     "logistic": '[losses.adversarial]\nuse = "standard/non-saturating"\n',
+    "classes": '[losses.adversarial]\nuse = "fastrobgan/fast-loss"\n[heads.classes]\nuse = "standard/auxiliary-classifier"\n',
     "diverging": '[optimizers.discriminator]\nuse = "sgd"\nlr = 1e38\n',
 }
 
@@ -102,6 +103,17 @@ def test_pairs_are_trained_refused_or_broken(recipes: dict[str, str], tmp_path: 
     assert written == table.markdown()
     assert "6 pairs: 2 trained, 1 refused, 3 broken." in written
     assert json.loads((tmp_path / "out" / "compositions.json").read_text())[0]["outcome"] == "trained"
+
+
+def test_what_is_refused_when_it_is_built_is_refused(recipes: dict[str, str], tmp_path: Path) -> None:
+    table = composed(recipes, tmp_path / "out", "penalty", "classes")
+    assert outcomes(table) == {
+        (): "trained",
+        ("penalty",): "trained",
+        ("classes",): "refused",
+        ("penalty", "classes"): "refused",
+    }
+    assert "judges images by labels" in table.all[-1].refused
 
 
 def test_a_pairs_score_is_its_own_runs(recipes: dict[str, str], tmp_path: Path) -> None:

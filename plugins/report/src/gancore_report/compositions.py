@@ -132,7 +132,7 @@ def compose(
 ) -> Compositions:
     """Train a recipe alone, with each of some fragments, and with each pair of them, and return and write the tables.
 
-    A pair whose recipe has no plan is refused, with the sentence that a user would get; one that is accepted and then fails is
+    A pair that is refused before its first step is so, with the sentence that a user would get; one that begins and fails is
     broken, which is a fault of gancore or of a plugin. Finished runs in `out` are not repeated; several of these may work on
     one folder, each takes runs that no other has.
 
@@ -173,7 +173,7 @@ def compose(
     _train(trials, registry, device, progress)
     column = _scored(score, trials)
     for each, _, trial in trials:
-        if not each.broken:
+        if each.outcome == "trained":
             each.values += [value for other, value in last_values(trial).items() if other == column]
     title = f"{recipe.name}, {recipe.run.iterations} iterations of batches of {recipe.run.batch_size}, seeds: {seeds}"
     table = Compositions(title, column, compositions)
@@ -186,7 +186,7 @@ def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device,
     """Train what is not finished; note what breaks, and go on."""
     busy: list[Path] = []
     for number, (each, plan, trial) in enumerate(trials, 1):
-        if each.broken or finished(trial, plan):
+        if each.broken or each.refused or finished(trial, plan):
             continue
         progress.announce(f"run {number} of {len(trials)}: {each.name}, seed {trial.seed}")
         try:
@@ -195,9 +195,13 @@ def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device,
             # Another one of these has it; this one takes what is free.
             progress.announce(str(error))
             busy.append(trial.folder.path)
+        except GancoreError as error:
+            # What was refused before its first step has left no run.
+            begun = trial.folder.begun()
+            each.refused, each.broken = ("", f"seed {trial.seed}: {error}") if begun else (str(error), "")
+            progress.announce(str(error))
         except Exception as error:
-            kind = "" if isinstance(error, GancoreError) else f"{type(error).__name__}: "
-            each.broken = f"seed {trial.seed}: {kind}{first_line(error)}"
+            each.broken = f"seed {trial.seed}: {type(error).__name__}: {first_line(error)}"
             progress.announce(each.broken)
     if busy:
         raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")
@@ -207,7 +211,7 @@ def _scored(name: str, trials: Sequence[_Planned]) -> Column | None:
     """Return the column to show: of the score with a name, or the first, as the recipe alone has it."""
     columns: Mapping[Column, float] = {}
     for each, _, trial in trials:
-        if not each.broken:
+        if each.outcome == "trained":
             columns = last_values(trial)
             break
     for column in columns:
