@@ -235,6 +235,9 @@ def _converted(value: Any, kind: Any, inner: tuple[Any, ...], where: str) -> Any
         # TOML and --set write 1 for 1.0; a bool is never a number.
         if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
             return float(value)
+    elif kind is Any:
+        # What a component is given for another one, whose settings are checked where that is built.
+        return value if all(abs(number) <= sys.float_info.max for number in _numbers(value)) else _UNFIT
     elif kind not in _WORDS or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
     return _UNFIT
@@ -261,4 +264,6 @@ def _words(kind: Any, inner: tuple[Any, ...]) -> str:
         return f"a list of {len(inner)}: " + ", ".join(map(describe, inner))
     if kind in (list, tuple):
         return f"a list of: {describe(inner[0])}"
+    if kind is Any:
+        return "finite"
     return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))

@@ -82,6 +82,18 @@ def test_a_wrong_setting_gets_one_sentence_with_what_is_allowed(given: dict[str,
     assert str(caught.value).startswith(sentence.rstrip("."))
 
 
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan, [1.0, math.inf]])
+def test_what_is_meant_for_another_component_is_finite_too(number: Any) -> None:
+    class Handing:
+        def __init__(self, *, settings: dict[str, Any]) -> None: ...
+
+    with pytest.raises(GancoreError, match=r"here: settings\.steps must be finite, not "):
+        check(Handing, {"settings": {"steps": number}}, where="here")
+    assert check(Handing, {"settings": {"steps": 2, "sees": "bare"}}, where="here") == {
+        "settings": {"steps": 2, "sees": "bare"}
+    }
+
+
 def test_a_missing_required_setting_is_named() -> None:
     with pytest.raises(GancoreError, match="here needs the setting 'ratio'"):
         check(NeedsValue, {}, where="here")
