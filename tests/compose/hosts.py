@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
+
+import torch
 
 from gancore.engine.run import Run
 from gancore.plan.plan import Plan
@@ -38,3 +41,17 @@ def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: s
 def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Run:
     """Return the run of the base recipe with tables layered over it."""
     return Run(plan_of(*tables, base=base), CPU)
+
+
+def trains_and_resumes(build: Callable[[], Run]) -> None:
+    """Ask that two iterations and two more after a resume are four, to the last bit, and that each player has moved."""
+    whole, first = steps(build(), 4), steps(build(), 2)
+    saved = {key: tensor.detach().clone().contiguous() for key, tensor in first.tensors().items()}
+    second = build()
+    second.restore(saved, first.counters())
+    assert same(whole, steps(second, 2)) == []
+    assert all(value.isfinite() for value in whole.losses.values())
+    untrained = build()
+    for player in whole.players:
+        pairs = zip(whole.players[player].parameters, untrained.players[player].parameters, strict=True)
+        assert any(not torch.equal(a, b) for a, b in pairs), f"the {player} has not moved"

@@ -8,7 +8,7 @@ import torch
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
-from tests.compose.hosts import CPU, registry, same, steps
+from tests.compose.hosts import CPU, registry, trains_and_resumes
 
 RECIPES = ["sobolevgan/digits", "sobolevgan/digits-labels"]
 
@@ -20,16 +20,7 @@ def run_of(name: str) -> Run:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_trains_and_resumes_to_the_last_bit(name: str) -> None:
-    whole, first = steps(run_of(name), 4), steps(run_of(name), 2)
-    saved = {key: tensor.detach().clone().contiguous() for key, tensor in first.tensors().items()}
-    second = run_of(name)
-    second.restore(saved, first.counters())
-    assert same(whole, steps(second, 2)) == []
-    assert all(value.isfinite() for value in whole.losses.values())
-    untrained = run_of(name)
-    for player in whole.players:
-        pairs = zip(whole.players[player].parameters, untrained.players[player].parameters, strict=True)
-        assert any(not torch.equal(a, b) for a, b in pairs), f"the {player} has not moved"
+    trains_and_resumes(lambda: run_of(name))
 
 
 def test_the_baseline_learns_from_labels_alone() -> None:
