@@ -6,22 +6,8 @@ import click
 
 from gancore.cli.printing import aligned, say
 from gancore.contract import KINDS
-from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed, sentence
-from gancore.files import toml
+from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, listed
 from gancore.registry import Registry, registry
-
-
-@click.command()
-def recipes() -> None:
-    """List the installed recipes."""
-    rows = []
-    for name, path in sorted(_installed().recipes().items()):
-        try:
-            rows.append((name, str(toml.read(path).get("summary", ""))))
-        except GancoreError as error:
-            rows.append((name, f"(broken: {sentence(error)})"))
-    for line in aligned(rows):
-        say(line)
 
 
 @click.command()

@@ -10,11 +10,14 @@ from typing import Any
 import click
 
 from gancore.cli.doctor import doctor
-from gancore.cli.look import components, plugins, recipes
+from gancore.cli.look import components, plugins
 from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
 from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing
 from gancore.version import __version__
+
+HEADINGS = ("Recipes and training", "What a run holds", "Several runs", "Methods", "Parts and plugins")
+"""What comes first of the headings in the list of commands, in this order; the last one is that of core's own commands."""
 
 
 class Group(click.Group):
@@ -31,11 +34,14 @@ class Group(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing those of plugins."""
-        lines = {name: command.get_short_help_str(200).rstrip(".") for name, command in self.commands.items()}
-        lines |= {name: declared.summary for name, declared in self._declared().items()}
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(lines.items()))
+        """List the commands below the headings of their groups, without importing those of plugins."""
+        lines = {name: (HEADINGS[-1], one.get_short_help_str(200).rstrip(".")) for name, one in self.commands.items()}
+        lines |= {name: (one.group or "More", one.summary) for name, one in self._declared().items()}
+        width = max(map(len, lines))
+        headings = sorted({heading for heading, _ in lines.values()})
+        for heading in sorted(headings, key=[*HEADINGS, *headings].index):
+            with formatter.section(heading):
+                formatter.write_dl([(one.ljust(width), text) for one, (own, text) in sorted(lines.items()) if own == heading])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Return a command and its words.
@@ -105,7 +111,7 @@ def _processes() -> ModuleType | None:
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    commands=[recipes, components, plugins, doctor],
+    commands=[components, plugins, doctor],
 )
 @click.version_option(__version__, prog_name="gancore")
 def main() -> None:

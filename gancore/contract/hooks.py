@@ -37,12 +37,15 @@ class Component:
         target: ``"package.module:attribute"``, imported when a recipe first uses the component.
         summary: One line for the lists of the command line.
         cite: The paper, e.g. ``"arXiv:1801.04406"``.
+        group: For a command, the heading below which ``gancore --help`` lists it, its own or one that others have; for what
+            needs files that are not installed with it, ``download`` where it can fetch them, and ``files`` where it can't.
     """
 
     name: str = attrs.field(validator=attrs.validators.matches_re(r"[a-z0-9][a-z0-9.-]*"))
     target: str = attrs.field(validator=attrs.validators.matches_re(r"[\w.]+:[\w.]+"))
     summary: str = attrs.field(validator=attrs.validators.min_len(1))
     cite: str = ""
+    group: str = ""
 
 
 @attrs.frozen

@@ -50,7 +50,7 @@ def test_the_suite_for_authors_says_what_to_install(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == said
 
 
-@pytest.mark.parametrize("command", ["plugins", "recipes", "components"])
+@pytest.mark.parametrize("command", ["plugins", "components"])
 def test_the_lists_say_that_nothing_is_installed(command: str, tmp_path: Path) -> None:
     done = gancore(command, folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, NOTHING + "\n")

@@ -53,7 +53,6 @@ def test_lists_name_everything_that_is_installed() -> None:
     assert "probe/balance" in run("components", "loss").output
     assert "standard/linear" not in run("components", "loss").output
     assert "standard/linear" in run("components").output
-    assert "probe/balanced-game " in run("recipes").output
     assert re.search(r"^probe +gancore-plugin-probe \S+: \d+ losses, .*3 recipes$", run("plugins").output, re.MULTILINE)
 
 
@@ -87,9 +86,27 @@ def test_doctor_tells_what_a_plugin_finds_broken() -> None:
 
 def test_help_gives_each_command_one_line_of_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = run("--help").output.split("Commands:\n")[1].splitlines()
+    lines = run("--help").output.split("Parts and plugins:\n")[1].splitlines()
     assert [line.split()[0] for line in lines] == sorted(cli.main.commands)
     assert not any(line.endswith((".", "...")) for line in lines)
+
+
+def test_commands_stand_below_the_headings_that_they_name() -> None:
+    module = ModuleType("commanding")
+
+    @gancore.hookimpl
+    def gancore_commands() -> Iterator[gancore.Component]:
+        yield gancore.Component("zeal", "tests.cli.test_cli:greet", "Ends the first list", group="Recipes and training")
+        yield gancore.Component("ask", "tests.cli.test_cli:greet", "Has a heading of its own", group="Answers")
+        yield gancore.Component("greet", "tests.cli.test_cli:greet", "Names none")
+        yield gancore.Component("begin", "tests.cli.test_cli:greet", "Begins the first list", group="Recipes and training")
+
+    module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
+    with installed(Registry.of({"commanding": module})):
+        listed = run("--help").output.split("exit.\n")[-1]
+    words = [line.split()[0] if line.startswith(" ") else line for line in listed.splitlines() if line]
+    first, own = ["Recipes and training:", "begin", "zeal"], ["Parts and plugins:", *sorted(cli.main.commands)]
+    assert words == [*first, *own, "Answers:", "ask", "More:", "greet"]
 
 
 def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
@@ -102,7 +119,7 @@ def test_a_command_of_a_plugin_is_listed_and_imported_when_called() -> None:
     module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
     found = Registry.of({"standard": standin, "commanding": module})
     with installed(found):
-        assert re.search(r"  doctor .*\n  greet +Greets\n  plugins ", run("--help").output)
+        assert re.search(r"\nMore:\n  greet +Greets\n", run("--help").output)
         assert run("greet").output == "hello\n"
 
 

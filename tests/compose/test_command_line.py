@@ -91,6 +91,8 @@ def test_lists_name_everything_that_is_installed() -> None:
     assert "standard/linear" not in run("components", "loss").output
     assert "standard/linear" in run("components").output
     assert "cbgan/cifar10-100 " in run("recipes").output
+    assert "Commands:" not in run("--help").output
+    assert "More:" not in run("--help").output
     assert re.search(
         r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
     )

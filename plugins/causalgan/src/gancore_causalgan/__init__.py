@@ -63,7 +63,8 @@ def gancore_metrics() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_commands() -> Iterator[gancore.Component]:
     """Declare the command that draws under interventions and conditions."""
-    yield gancore.Component("causal", "gancore_causalgan.command:causal", "Sample a causal model: --do and --given")
+    summary = "Sample a causal model: --do and --given"
+    yield gancore.Component("causal", "gancore_causalgan.command:causal", summary, group="Methods")
 
 
 @gancore.hookimpl

@@ -29,6 +29,7 @@ def gancore_networks() -> Iterator[gancore.Component]:
         "gancore_cbgan.big_transfer:BitResNet",
         "BiT's ResNet-50, pretrained on ImageNet-21k: a classifier from few labels",
         cite="arXiv:1912.11370",
+        group="files",
     )
 
 

@@ -72,7 +72,8 @@ def gancore_metrics() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_commands() -> Iterator[gancore.Component]:
     """Declare the command that draws a discriminator over the plane."""
-    yield gancore.Component("field", "gancore_dsgan.field:command", "Draw data, samples and discriminator of a run in 2-D")
+    summary = "Draw data, samples and discriminator of a run in 2-D"
+    yield gancore.Component("field", "gancore_dsgan.field:command", summary, group="What a run holds")
 
 
 @gancore.hookimpl

@@ -19,4 +19,5 @@ def gancore_accelerators() -> Iterator[Component]:
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield the command that times a recipe."""
-    yield Component("profile", "gancore_profile.commands:profile", "Print where a recipe's iteration spends its time")
+    summary = "Print where a recipe's iteration spends its time"
+    yield Component("profile", "gancore_profile.commands:profile", summary, group="Recipes and training")

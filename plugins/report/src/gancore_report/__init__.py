@@ -12,8 +12,8 @@ GANCORE_API = 1
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield the commands that look at runs."""
-    commands = "gancore_report.commands"
-    yield Component("ablate", f"{commands}:ablate", "Train a recipe without each of some parts, and print the scores")
-    yield Component("compare", f"{commands}:compare", "Print the scores of runs side by side")
-    yield Component("compose", f"{commands}:compose", "Train a recipe with every pair of fragments: what combines with what")
-    yield Component("report", f"{commands}:report", "Write one HTML page on one run, or on several side by side")
+    commands, several = "gancore_report.commands", "Several runs"
+    yield Component("ablate", f"{commands}:ablate", "Train a recipe without each of some parts, and compare", group=several)
+    yield Component("compare", f"{commands}:compare", "Print the scores of runs side by side", group=several)
+    yield Component("compose", f"{commands}:compose", "Train a recipe with every pair of fragments", group=several)
+    yield Component("report", f"{commands}:report", "Write one HTML page on one run, or several", group="What a run holds")

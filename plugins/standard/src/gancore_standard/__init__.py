@@ -95,29 +95,28 @@ def gancore_networks() -> Iterator[Component]:
         yield Component(f"resnet{depth}", target, f"CIFAR-style ResNet-{depth} classifier", "arXiv:1512.03385")
     yield Component("small-cnn", f"{_NETWORKS}.small_cnn:SmallCNN", "Small convolutional classifier, 8 to 32 px")
     yield Component("mlp-classifier", f"{_NETWORKS}.mlp:MLPClassifier", "Fully connected classifier")
-    yield Component(
-        "inception", "gancore_standard.inception:Inception", "Inception v3 of the Frechet distance", "arXiv:1706.08500"
-    )
+    inception, paper = "gancore_standard.inception:Inception", "arXiv:1706.08500"
+    yield Component("inception", inception, "Inception v3 of the Frechet distance", paper, group="download")
 
 
 @hookimpl
 def gancore_datasets() -> Iterator[Component]:
     """Yield image sets."""
-    module = "gancore_standard.datasets"
-    yield Component("cifar10", f"{module}:Cifar10", "CIFAR-10, 32 px")
-    yield Component("cifar100", f"{module}:Cifar100", "CIFAR-100, 32 px")
-    yield Component("mnist", f"{module}:Mnist", "MNIST, 28 px")
-    yield Component("fashion-mnist", f"{module}:FashionMnist", "Fashion-MNIST, 28 px", "arXiv:1708.07747")
-    yield Component("svhn", f"{module}:Svhn", "SVHN, 32 px")
+    module, fetched, own = "gancore_standard.datasets", "download", "files"
+    yield Component("cifar10", f"{module}:Cifar10", "CIFAR-10, 32 px", group=fetched)
+    yield Component("cifar100", f"{module}:Cifar100", "CIFAR-100, 32 px", group=fetched)
+    yield Component("mnist", f"{module}:Mnist", "MNIST, 28 px", group=fetched)
+    yield Component("fashion-mnist", f"{module}:FashionMnist", "Fashion-MNIST, 28 px", "arXiv:1708.07747", group=fetched)
+    yield Component("svhn", f"{module}:Svhn", "SVHN, 32 px", group=fetched)
     yield Component("digits", f"{module}:Digits", "scikit-learn's digits, 8 px, embedded")
-    yield Component("image-folder", f"{module}:ImageFolder", "Your images, a folder per class")
+    yield Component("image-folder", f"{module}:ImageFolder", "Your images, a folder per class", group=own)
     yield Component(
         "gaussian-ring", f"{module}:GaussianRing", "Normal distributions on a ring in the plane", "arXiv:1705.07761"
     )
     yield Component(
         "gaussian-grid", f"{module}:GaussianGrid", "Normal distributions on a grid in the plane", "arXiv:1705.07761"
     )
-    yield Component("lsun", f"{module}:LsunClasses", "Classes of LSUN", "arXiv:1506.03365")
+    yield Component("lsun", f"{module}:LsunClasses", "Classes of LSUN", "arXiv:1506.03365", group=own)
 
 
 @hookimpl
@@ -166,11 +165,17 @@ def gancore_image_formats() -> Iterator[Component]:
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield what attacks a classifier, converts weights, and shows what is installed and writes more of it."""
-    yield Component("attack", "gancore_standard.commands:attack", "Robust accuracy of a run's classifier under an attack")
-    yield Component("convert", "gancore_standard.conversion:convert", "Convert weights of torch.save to safetensors")
-    yield Component("explain", "gancore_standard.commands:explain", "Print a recipe's plan, without training it")
-    yield Component("show", "gancore_standard.show:show", "Show a component or a recipe, by its full or bare NAME")
-    yield Component("new-plugin", "gancore_standard.new_plugin:new_plugin", "Write a working plugin with a test, to start from")
+    first, held, parts = "Recipes and training", "What a run holds", "Parts and plugins"
+    attack, explain = "gancore_standard.commands:attack", "gancore_standard.commands:explain"
+    yield Component("attack", attack, "Robust accuracy of a run's classifier under an attack", group=held)
+    yield Component(
+        "convert", "gancore_standard.conversion:convert", "Convert weights of torch.save to safetensors", group=parts
+    )
+    yield Component("explain", explain, "Print a recipe's plan, without training it", group=first)
+    yield Component("show", "gancore_standard.show:show", "Show a component or a recipe, by its full or bare NAME", group=parts)
+    yield Component(
+        "new-plugin", "gancore_standard.new_plugin:new_plugin", "Write a working plugin with a test, to start from", group=parts
+    )
 
 
 @hookimpl

@@ -19,7 +19,9 @@ __all__, __dir__, __getattr__ = face(__name__, __file__)
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield the commands of a first day's work."""
-    commands = "gancore_training.commands"
-    yield Component("train", f"{commands}:train", "Train a recipe (a name, or a TOML file)")
-    yield Component("sample", f"{commands}:sample", "Write generated images of a run's newest checkpoint")
-    yield Component("evaluate", f"{commands}:evaluate", "Score a run's newest checkpoint by its recipe's metrics")
+    commands, first = "gancore_training.commands", "Recipes and training"
+    yield Component("train", f"{commands}:train", "Train a recipe (a name, or a TOML file)", group=first)
+    yield Component("recipes", "gancore_training.listing:recipes", "List the installed recipes, all or some", group=first)
+    held = "What a run holds"
+    yield Component("sample", f"{commands}:sample", "Write generated images of a run's newest checkpoint", group=held)
+    yield Component("evaluate", f"{commands}:evaluate", "Score a run's newest checkpoint by its recipe's metrics", group=held)

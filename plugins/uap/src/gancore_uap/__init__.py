@@ -38,9 +38,10 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("gap", f"{perturbations}:GAP", "A perturbation made by a ResNet from fixed noise", cite=GAP)
     yield gancore.Component("direct", f"{perturbations}:Direct", "A perturbation whose pixels are trained")
     victims = "gancore_uap.torchvision_victims"
-    yield gancore.Component("torchvision", f"{victims}:TorchvisionClassifier", "torchvision's classifiers, of a weights file")
-    pretrained = f"{victims}:PretrainedClassifier"
-    yield gancore.Component("torchvision-pretrained", pretrained, "torchvision's classifiers, with torchvision's weights")
+    own, pretrained = f"{victims}:TorchvisionClassifier", f"{victims}:PretrainedClassifier"
+    yield gancore.Component("torchvision", own, "torchvision's classifiers, of a weights file", group="files")
+    summary = "torchvision's classifiers, with torchvision's weights"
+    yield gancore.Component("torchvision-pretrained", pretrained, summary, group="download")
 
 
 @gancore.hookimpl
@@ -53,7 +54,8 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_commands() -> Iterator[gancore.Component]:
     """Declare the command group."""
-    yield gancore.Component("uap", "gancore_uap.commands:group", "Universal perturbations without the target's data")
+    summary = "Universal perturbations without the target's data"
+    yield gancore.Component("uap", "gancore_uap.commands:group", summary, group="Methods")
 
 
 @gancore.hookimpl
