@@ -29,7 +29,7 @@ A parameter with a default is optional: it gets the tensor where the recipe prov
 Some constructor arguments need not be set by a recipe, because core knows them: ``classes``, ``attributes``, ``channels``,
 ``image_size``, ``latent_dim``, ``features`` (heads: width of the discriminator's features), ``spectral_norm`` (heads: as
 the discriminator), ``batch_size`` (of all processes together), ``iterations``, ``class_counts`` (training images per
-class, after samplers) and ``group_size`` (networks: images of a sample, 1 where no sampler says ``group``). A component
+class, after samplers) and ``group_size`` (images of a sample, 1 where no sampler says ``group``). A component
 that names one of them gets it.
 """
 
@@ -74,9 +74,9 @@ class LossTerm(nn.Module):
 
     mean_over_images: ClassVar[bool] = True
     """Whether it is a mean over the images of each side, or over pairs of a real and a generated one, so that its value for a
-    mixture of images is the mixture of its values. What compares the images of one side with each other, takes statistics of
-    a batch to a function that is not linear, or asks which generator made an image, is not. It is then refused where others
-    stand among the generated images (`gancore.Drawn.joined`) or in their place (``reads``)."""
+    mixture of images is the mixture of its values. What compares the images of one side with each other, or takes statistics
+    of a batch to a function that is not linear, is not. It is then refused where others stand in the place of the generated
+    images (``reads``); where a sampler joins them (`gancore.Drawn.joined`), it is of the mixture."""
 
     per_image: ClassVar[frozenset[str] | set[str]] = frozenset()
     """Names of buffers (N, ...) with a row for each image of a batch, as for `Attack`."""

@@ -75,7 +75,9 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
             values.head.update({(name, side): output for side, output in zip(wanted, outputs, strict=True)})
     for number, side in enumerate(sides):
         values.features[side] = pieces[side].float()
-        values.preactivations[side], values.activations[side] = ([x.split(sizes)[number] for x in layers] for layers in hidden)
+        # A layer that sees the images of a group one by one has several rows a sample.
+        rows = [[x.split([size * len(x) // len(features) for size in sizes])[number] for x in layers] for layers in hidden]
+        values.preactivations[side], values.activations[side] = rows
 
 
 def _joined_views(values: Values, sides: Sequence[str], recipe: str) -> Tensor:

@@ -104,9 +104,9 @@ class Parts:
 
     def context(self, cls: Any = None) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""
-        if cls is None or "class_counts" not in settings_of(cls):
-            return self.plan.context
-        return {**self.plan.context, "class_counts": self.batches.class_counts}
+        known = {**self.plan.context, "group_size": self.plan.group}
+        asks = cls is not None and "class_counts" in settings_of(cls)
+        return known | ({"class_counts": self.batches.class_counts} if asks else {})
 
     @functools.cached_property
     def origins(self) -> dict[str, str]:
@@ -158,7 +158,7 @@ class Parts:
         plan, planned = self.plan, self.plan.networks[label]
         on = plan.stands_on if label == DISCRIMINATOR else None
         inputs = {} if on is None else {"channels": self.networks[on].features, "image_size": 1}
-        network = self.make(f"networks.{label}", planned, {**plan.context, "group_size": plan.group, **inputs})
+        network = self.make(f"networks.{label}", planned, {**self.context(), **inputs})
         self._load(network, f"networks.{label}", planned)
         if planned.keys.input_mean is not None and planned.keys.input_std is not None:
             network = Normalized(network, planned.keys.input_mean, planned.keys.input_std, where=planned.where)
@@ -176,7 +176,7 @@ class Parts:
         width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
         heads: dict[str, nn.Module] = {}
         for label, planned in self.plan.heads.items():
-            heads[label] = self.make(f"heads.{label}", planned, {**self.plan.context, **width}).train()
+            heads[label] = self.make(f"heads.{label}", planned, {**self.context(), **width}).train()
             self._load(heads[label], f"heads.{label}", planned)
             _check_batch_norm(heads[label], planned)
             self._synchronize(heads[label])

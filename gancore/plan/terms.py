@@ -137,12 +137,10 @@ def _check_rows(term: Term, plan: Plan) -> None:
         )
     apart = sees_apart(plan, term, DISCRIMINATOR)
     for side in {need.side for need in needs_of(term, DISCRIMINATOR)} & plan.joined.keys():
-        differentiates = any((need.kind, need.side) == ("view", side) for need in term.methods["differentiates"])
-        if differentiates if apart else not term.cls.mean_over_images:
-            why = "differentiates what D sees, and asks for what generated images alone have" if apart else why
+        if apart and any((need.kind, need.side) == ("view", side) for need in term.methods["differentiates"]):
             raise GancoreError(
-                f"{term.where} {why}, and {plan.joined[side]} joins further images to {side!r} in the discriminator's turn; "
-                'leave one of them out, or the term out of that turn: players = ["generator"].'
+                f"{term.where} differentiates its view and asks for what generated images alone have, and {plan.joined[side]} "
+                f'joins others to {side!r} in D\'s turn; leave one of them out, or the term out of it: players = ["generator"].'
             )
 
 

@@ -46,15 +46,11 @@ REFUSED = {
     ("fastrobgan/free", "fastrobgan/no-attack"): "they set attacks.free.epsilon",
     ("fastrobgan/free", "fastrobgan/pgd"): "a recipe takes one attack",
     ("cbgan/class-balance", "uap/prior"): "they set losses.balance.weight",
-    ("amgan/catgan", "dsgan/difference"): "is no mean over the images",
-    ("bre/entropy", "dsgan/difference"): "is no mean over the images",
-    ("coulombgan/potential", "dsgan/difference"): "is no mean over the images",
-    ("dsgan/difference", "sobolevgan/constraint"): "is no mean over the images",
-    ("dsgan/difference", "sobolevgan/semi-supervised"): "is no mean over the images",
     ("amgan/ac-gan-star", "fastrobgan/acgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star", "fastrobgan/robgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star-plus", "fastrobgan/acgan-loss"): "judges images by labels",
     ("amgan/ac-gan-star-plus", "fastrobgan/robgan-loss"): "judges images by labels",
+    ("causalgan/labelers", "sdgan/pairs"): "networks.antilabeler (causalgan/labeler) takes one image a sample",
     **{("sdgan/pairs", f"standard/{head}"): "has no setting 'conditional'" for head in ("concatenation", "projection")},
     ("dsgan/difference", "improvedgan/minibatch"): "looks at its whole batch",
     ("fastrobgan/acgan-loss", "improvedgan/semi-supervised"): "judges images by labels that",
@@ -92,7 +88,7 @@ ALONE_REFUSED = {
 
 OFTEN_REFUSED = {
     "sdgan/pairs": (
-        "takes one image a sample, and ",
+        "networks.classifier (standard/small-cnn) takes one image a sample",
         "(sdgan/discriminator) looks at its whole batch",
         "judges images by labels that cbgan/digits-lt-baseline",
     ),

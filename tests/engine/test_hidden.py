@@ -21,7 +21,9 @@ from tests.hosts import CPU
 
 
 class Layered(gancore.Discriminator):
-    """Two hidden layers with ReLU, in place or not, or with another choice of which count as hidden."""
+    """Two hidden layers with ReLU, in place or not, or with another choice of which count as hidden; of groups, the mean."""
+
+    groups = True
 
     def __init__(self, *, channels: int, image_size: int, inplace: bool = False, linear: bool = False) -> None:
         super().__init__()
@@ -30,7 +32,9 @@ class Layered(gancore.Discriminator):
         self.relus = nn.ModuleList(nn.ReLU(inplace) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relus[1](self.two(self.relus[0](self.one(x.flatten(1)))))
+        rows = x.flatten(0, -4) if x.ndim == 5 else x
+        features: Tensor = self.relus[1](self.two(self.relus[0](self.one(rows.flatten(1)))))
+        return features.view(len(x), -1, 16).mean(1)
 
     def hidden_layers(self) -> Sequence[nn.Module]:
         return [self.two] if self.linear else super().hidden_layers()
@@ -73,12 +77,12 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 REGISTRY = Registry.of({"standard": standin, "probe": probe, "host": host, "hidden": sys.modules[__name__]})
 
 
-def run_of(**settings: Any) -> Run:
+def run_of(*tables: dict[str, Any], **settings: Any) -> Run:
     table = {
         "networks": {"discriminator": {"use": "hidden/layered", **settings}},
         "losses": {"signs": {"use": "hidden/binarized"}},
     }
-    return Run(hosts.plan_of(table, plugins=REGISTRY), CPU)
+    return Run(hosts.plan_of(table, *tables, plugins=REGISTRY), CPU)
 
 
 def turn(run: Run) -> tuple[Any, Tensor, Tensor]:
@@ -124,6 +128,16 @@ def test_the_author_says_which_layers_are_hidden() -> None:
     (before,), (after,) = SEEN["fake"], SEEN["after"]
     torch.testing.assert_close(before, hidden, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(after, discriminator.two(hidden), rtol=1e-5, atol=1e-6)
+
+
+def test_a_layer_that_sees_the_images_of_a_group_one_by_one_has_rows_for_each() -> None:
+    groups = {"use": "probe/groups", "size": 3}
+    run = run_of({"samplers": {"groups": groups}, "networks": {"generator": {"use": "probe/group-generator"}}})
+    discriminator, real, fake = turn(run)
+    for side, images in (("real", real), ("fake", fake)):
+        assert images.shape[:2] == (16, 3)
+        first = discriminator.one(images.flatten(0, 1).flatten(1))
+        torch.testing.assert_close(SEEN[side][0], first, rtol=1e-5, atol=1e-6)
 
 
 def test_a_collapse_shows_in_the_signs_before_relu_and_hardly_after_it() -> None:

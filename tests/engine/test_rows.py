@@ -110,12 +110,13 @@ class Plain(Recorder):
         return self.keep("discriminator", label=fake_label, logits=fake_adversarial, view=fake_view)
 
 
-class Spread(gancore.LossTerm):
+class Spread(Recorder):
     """Compares what D says of generated images with one another."""
 
     mean_over_images = False
 
     def discriminator(self, *, fake_adversarial: Tensor) -> Tensor:
+        self.keep("discriminator", logits=fake_adversarial)
         return fake_adversarial.var()
 
     def generator(self, *, fake_adversarial: Tensor) -> Tensor:
@@ -241,11 +242,6 @@ def test_an_attack_raises_nothing_for_images_that_a_term_does_not_see() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "statistics of a mixture": ({**JOINED, **term("spread")}, "spread .* is no mean over .* joins further images to 'fake'"),
-    "a relativistic average of a mixture": (
-        {**JOINED, "losses": {"adversarial": {"use": "standard/relativistic-average"}}},
-        "adversarial .* is no mean over",
-    ),
     "statistics of avoided images": (
         {"sources": {"avoid": {}}, **term("spread", players=["discriminator"], reads={"fake": "avoid"})},
         "is no mean over the images of a side, so it can't read 'avoid', which no generator makes, as fake",
@@ -254,7 +250,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"sources": {"avoid": {}}, **term("recover", players=["discriminator"], reads={"fake": "avoid"})},
         "recover .* asks for z, so it can't read 'avoid'",
     ),
-    "a gradient at all images beside latents": ({**JOINED, **term("steep")}, "differentiates what D sees, and asks for"),
+    "a gradient at all images beside latents": ({**JOINED, **term("steep")}, "differentiates its view and asks for"),
 }
 
 
@@ -266,9 +262,13 @@ def test_a_term_that_would_be_given_other_rows_than_it_means_is_refused(name: st
     assert len(str(caught.value)) <= 400
 
 
-def test_what_is_no_mean_over_images_is_left_alone_where_its_rows_are_right() -> None:
-    """In the generator's loss no images are joined, and without joined ones the discriminator's are right too."""
-    hosts.steps(run_of(JOINED, term("spread", players=["generator"])), 1)
+def test_what_is_no_mean_over_images_is_of_the_mixture_where_images_are_joined() -> None:
+    """A mixture that is written as two weighted losses would give it each side alone; joined images are one side with it."""
+    run = run_of(JOINED, term("spread"), term("plain"))
+    rows = seen(run, run.fresh(), "discriminator")
+    assert len(rows["spread, discriminator: logits"]) == 16
+    assert torch.equal(rows["spread, discriminator: logits"], rows["plain, discriminator: logits"])
+    torch.testing.assert_close(run.losses["discriminator/spread"], rows["plain, discriminator: logits"].var())
     hosts.steps(run_of({"sources": {"other": {}}}, term("spread")), 1)
 
 

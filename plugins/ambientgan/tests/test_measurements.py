@@ -214,6 +214,13 @@ def test_the_baselines_change_real_images_alone(name: str) -> None:
     assert ignore.view(x, noise()) is x
 
 
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_the_images_of_a_group_are_measured_one_by_one(name: str) -> None:
+    device, x = MEASUREMENTS[name](), images(6)
+    measured = device.view(x.view(3, 2, *x.shape[1:]), noise())
+    assert torch.equal(measured, device.view(x, noise()).view(3, 2, *x.shape[1:]))
+
+
 def test_real_and_generated_images_are_measured_apart() -> None:
     x = images()
     for name, make in MEASUREMENTS.items():

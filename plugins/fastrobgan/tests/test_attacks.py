@@ -186,6 +186,22 @@ def test_a_random_start_fills_the_ball() -> None:
         torch.testing.assert_close(project(delta * 3, 0.5, norm), project(delta * 3, 0.5, norm).clamp(-0.5, 0.5))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_group_of_images_is_perturbed_as_a_whole(norm: Any) -> None:
+    torch.manual_seed(0)
+    single, grouped = torch.rand(4, 6, 3, 3) - 0.5, torch.rand(4, 2, 3, 3, 3)
+    grouped.copy_(single.view_as(grouped))
+    for attack in (PGD(epsilon=0.3, norm=norm, restarts=2), PGD(epsilon=0.3, norm=norm, start="zero")):
+        raised = attack.craft(single, lambda x: x.flatten(1).sin().sum(1), torch.Generator().manual_seed(1))
+        again = attack.craft(grouped, lambda x: x.flatten(1).sin().sum(1), torch.Generator().manual_seed(1))
+        assert torch.equal(raised.view_as(grouped), again)
+    free = Free(channels=3, image_size=3, batch_size=4, group_size=2, norm=norm, epsilon=0.3)
+    assert free.delta.shape == grouped.shape
+    free.update(torch.randn_like(grouped), grouped)
+    assert norms(free.delta).shape == (4, 1, 1, 1, 1)
+    assert (norms(free.delta).max() if norm == "l2" else free.delta.abs().max()) <= 0.3 + 1e-6
+
+
 def test_a_clamped_pixel_does_not_move_delta() -> None:
     attack = Free(channels=1, image_size=2, batch_size=1, epsilon=0.1, start="zero")
     attack.delta.fill_(0.05)

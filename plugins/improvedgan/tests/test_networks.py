@@ -52,6 +52,17 @@ def test_an_image_of_the_generator_depends_on_its_latent_alone(latent: Any) -> N
     assert {name for name, _ in network.named_buffers()} == {"reference"}
 
 
+def test_the_generator_may_obey_its_labels_of_which_the_reference_batch_has_some_of_each() -> None:
+    torch.manual_seed(0)
+    network = VirtualGenerator(channels=1, image_size=8, latent_dim=5, classes=3, width=0.25, reference=6, conditional=True)
+    z, label = torch.randn(4, 5), torch.tensor([0, 1, 2, 0])
+    images = network(z, label)
+    assert images.shape == (4, 1, 8, 8)
+    torch.testing.assert_close(network(z[1:2], label[1:2])[0], images[1], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(network(z, (label + 1) % 3), images)
+    assert network.reference[:, 5:].sum(0).tolist() == [2, 2, 2]
+
+
 def test_the_discriminators_reference_batch_is_the_first_batch_and_no_activation_is_of_it() -> None:
     torch.manual_seed(0)
     network = VirtualDiscriminator(channels=1, image_size=16, batch_size=6, width=0.25)

@@ -100,6 +100,7 @@ class EntropyBetween(Entropy):
     """
 
     extra_views: ClassVar[Mapping[str, str]] = {"mixed": "interpolate"}
+    groups: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -112,8 +113,8 @@ class EntropyBetween(Entropy):
         self.direction = 1.0 if points == "beyond" else -1.0
 
     def interpolate(self, *, real_view: Tensor, fake_view: Tensor, noise: torch.Generator) -> Tensor:
-        """Return a point (N, C, H, W) for each pair; where it is beyond the real image, its values may leave [-1, 1]."""
-        share = gancore.rand((len(real_view), 1, 1, 1), noise, dtype=real_view.dtype)
+        """Return a point (N, C, H, W), or (N, k, C, H, W), for each pair; beyond the real one it may leave [-1, 1]."""
+        share = gancore.rand((len(real_view), *[1] * (real_view.ndim - 1)), noise, dtype=real_view.dtype)
         return real_view + self.direction * share * (real_view - fake_view)
 
     def discriminator(self, *, mixed_preactivations: list[Tensor]) -> Tensor:  # type: ignore[override]

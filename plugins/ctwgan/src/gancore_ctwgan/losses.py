@@ -24,6 +24,7 @@ class _Twice(gancore.LossTerm):
     """
 
     extra_views: ClassVar[Mapping[str, str]] = {"second": "repeat"}
+    groups: ClassVar[bool] = True
 
     def __init__(self, *, strength: Weight, features: Weight, margin: Weight) -> None:
         super().__init__()

@@ -34,9 +34,9 @@ def check_budget(epsilon: float, norm: Norm, what: str) -> None:
 
 
 def norms(delta: Tensor) -> Tensor:
-    """Return the Euclidean norm of each perturbation (N, C, H, W), as (N, 1, 1, 1)."""
+    """Return the Euclidean norm of each perturbation (N, C, H, W), as (N, 1, 1, 1); of a group (N, k, C, H, W) as a whole."""
     length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
-    return length.view(-1, 1, 1, 1)
+    return length.view(-1, *[1] * (delta.ndim - 1))
 
 
 def random_start(x: Tensor, epsilon: float, norm: Norm, noise: torch.Generator) -> Tensor:
@@ -44,7 +44,7 @@ def random_start(x: Tensor, epsilon: float, norm: Norm, noise: torch.Generator) 
     if norm == "linf":
         return (gancore.rand(x.shape, noise, dtype=x.dtype) * 2 - 1) * epsilon
     direction = gancore.randn(x.shape, noise, dtype=x.dtype)
-    radius = gancore.rand((len(x), 1, 1, 1), noise, dtype=x.dtype)
+    radius = gancore.rand((len(x), *[1] * (x.ndim - 1)), noise, dtype=x.dtype)
     return epsilon * radius ** (1 / max(1, x[0].numel())) * direction / norms(direction).clamp_min(1e-12)
 
 
@@ -79,6 +79,8 @@ class PGD(gancore.Attack):
         GancoreError: `epsilon` is below 0 or above 2, or several restarts would all start at the image.
     """
 
+    groups: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -103,7 +105,7 @@ class PGD(gancore.Attack):
         self.restarts = restarts
 
     def craft(self, x: Tensor, objective: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
-        """Return adversarial images (N, C, H, W) for `x`; `objective` maps images to one value per image (N,), to be raised."""
+        """Return adversarial images for `x` (N, C, H, W), or (N, k, C, H, W); `objective` gives values (N,) to be raised."""
         best = self._once(x, objective, noise)
         if self.restarts == 1:
             return best
@@ -114,7 +116,7 @@ class PGD(gancore.Attack):
             with torch.no_grad():
                 value = objective(tried)
             better = value > highest
-            best = torch.where(better.view(-1, 1, 1, 1), tried, best)
+            best = torch.where(better.view(-1, *[1] * (x.ndim - 1)), tried, best)
             highest = torch.where(better, value, highest)
         return best
 
@@ -149,14 +151,15 @@ class FGSM(PGD):
 class Free(gancore.Attack):
     """Free adversarial training: one perturbation that lives as long as the training (Zhong 2020, Algorithm 2).
 
-    delta has the shape of a minibatch. Each turn of the discriminator sees x + delta, and the gradient that its one backward
-    leaves there moves delta <- project(delta + step * direction(grad)). So an attack costs nothing but replays of the batch
-    (loop ``fastrobgan/free-replay``); the idea is Shafahi et al. 2019, arXiv:1904.12843.
+    delta has the shape of a minibatch, of groups where these are drawn. Each turn of the discriminator sees x + delta, and the
+    gradient that its one backward leaves there moves delta <- project(delta + step * direction(grad)). So an attack costs
+    nothing but replays of the batch (loop ``fastrobgan/free-replay``); the idea is Shafahi et al. 2019, arXiv:1904.12843.
 
     Args:
         channels: Channels of an image, from core.
         image_size: Height and width, from core.
         batch_size: Images in a batch, from core.
+        group_size: Images k of a sample, from core.
         epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
         step: Length of a step; by default epsilon, as in the papers.
         norm: Of the ball.
@@ -166,6 +169,7 @@ class Free(gancore.Attack):
     """
 
     gradient: ClassVar[str] = "shared"
+    groups: ClassVar[bool] = True
     per_image: ClassVar[frozenset[str]] = frozenset({"delta"})
     delta: Tensor
 
@@ -175,6 +179,7 @@ class Free(gancore.Attack):
         channels: int,
         image_size: int,
         batch_size: int,
+        group_size: int = 1,
         epsilon: float = 0.02,
         step: Annotated[float, gancore.Range(0, open_low=True)] | None = None,
         norm: Norm = "linf",
@@ -187,7 +192,8 @@ class Free(gancore.Attack):
         self.step = epsilon if step is None else step
         self.norm: Norm = norm
         self.clamp = clamp
-        delta = torch.zeros(batch_size, channels, image_size, image_size)
+        sample = (channels, image_size, image_size) if group_size == 1 else (group_size, channels, image_size, image_size)
+        delta = torch.zeros(batch_size, *sample)
         if start == "uniform":
             delta = random_start(delta, epsilon, norm, torch.default_generator)
         self.register_buffer("delta", delta)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import gancore
 
@@ -67,16 +68,18 @@ def _doubled_maps(image_size: int, width: float) -> list[int]:
 class VirtualGenerator(gancore.Generator):
     """Transposed 4 x 4 convolutions from 4 x 4 maps to the image, virtual batch norm and ReLU between, tanh.
 
-    The reference batch is one of latents. It goes through the network with every batch, so that each costs two, and an image
-    depends on no other of its batch, in training as in evaluation.
+    The reference batch is one of latents, and of labels where images obey theirs. It goes through the network with every batch,
+    so that each costs two, and an image depends on no other of its batch, in training as in evaluation.
 
     Args:
         channels: Channels of an image, from core.
         image_size: Height and width, a power of two of at least 8, from core.
         latent_dim: Width of the latent, from core.
+        classes: Number of classes K, from core.
         width: Multiplies the numbers of maps, 64 times a power of two.
         reference: Latents of the reference batch.
         latent: Their distribution, which should be the recipe's.
+        conditional: Whether the label is joined to the latent, one-hot. Those of the reference batch are drawn evenly.
     """
 
     def __init__(
@@ -85,25 +88,36 @@ class VirtualGenerator(gancore.Generator):
         channels: int,
         image_size: int,
         latent_dim: int,
+        classes: int = 0,
         width: Width = 1.0,
         reference: Count = 64,
         latent: Literal["normal", "uniform"] = "normal",
+        conditional: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
+        self.classes = classes if conditional else 0
         latents = torch.randn(reference, latent_dim) if latent == "normal" else 2 * torch.rand(reference, latent_dim) - 1
         self.reference: Tensor
-        self.register_buffer("reference", latents)
+        self.register_buffer("reference", self._labelled(latents, torch.arange(reference) % max(1, classes)))
         maps = _doubled_maps(image_size, width)[::-1]
-        layers: list[nn.Module] = [nn.Linear(latent_dim, maps[0] * 16, bias=False), nn.Unflatten(1, (maps[0], 4, 4))]
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim + self.classes, maps[0] * 16, bias=False),
+            nn.Unflatten(1, (maps[0], 4, 4)),
+        ]
         for a, b in pairwise([*maps, channels]):
             layers += [VirtualBatchNorm(a), nn.ReLU(), nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         _dcgan_weights(self)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """Map latents (N, latent_dim) to images (N, C, H, W) in [-1, 1]; labels are ignored."""
-        return _through(self.layers, self.reference.to(z.dtype), z)
+        """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
+        return _through(self.layers, self.reference.to(z.dtype), self._labelled(z, label))
+
+    def _labelled(self, z: Tensor, label: Tensor | None) -> Tensor:
+        if not self.classes or label is None:
+            return z
+        return torch.cat([z, F.one_hot(label, self.classes).to(z.dtype)], 1)
 
 
 class VirtualDiscriminator(gancore.Discriminator):

@@ -17,11 +17,12 @@ class Penalty(gancore.LossTerm):
     """
 
     differentiates: ClassVar[frozenset[str]] = frozenset({"real_view", "fake_view"})
+    groups: ClassVar[bool] = True
 
     def discriminator(
         self, *, real_view: Tensor, real_adversarial: Tensor, fake_view: Tensor, fake_adversarial: Tensor
     ) -> Tensor:
-        """Return the scalar penalty for images (N, C, H, W) and the logits (N,) that were computed from them."""
+        """Return the scalar penalty for images (N, C, H, W), or (N, k, C, H, W), and the logits (N,) of them."""
         # One backward for both sides: a logit depends on its own image alone.
         logits = real_adversarial.sum() + fake_adversarial.sum()
         gradients = torch.autograd.grad(logits, (real_view, fake_view), create_graph=True)
