@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from gancore_testing.papers import ABSENT, Row, _check, comments, paper_settings, setting
+from gancore_testing.papers import ABSENT, Row, _check, _check_all_named, comments, paper_settings, setting
 
 from gancore import GancoreError
 from gancore.tools import read, registry
@@ -78,9 +78,22 @@ def test_a_fragment_is_read_over_a_recipe(tmp_path: Path) -> None:
         'value = 10.0\nsource = "Table 11"\n'
     )
     (mark,) = paper_settings(table).pytestmark  # type: ignore[attr-defined]
-    (case,) = mark.args[1]
+    case, _ = mark.args[1]
     assert case.id == "cbgan/class-balance: losses.balance.weight (Table 11)"
     case.values[0]()
+
+
+def test_a_recipe_that_no_row_names_stands_apart_with_a_reason() -> None:
+    rows = [row(recipes=["cbgan/cifar*", "cbgan/lsun-*"])]
+    small = dict.fromkeys(["cbgan/*-lt*", "cbgan/*-annotator", "cbgan/*-classifier"], "small")
+    rest = {**small, "cbgan/class-balance": "for any length"}
+    _check_all_named(rows, rest)
+    with pytest.raises(AssertionError, match=r"no row names the recipes \['cbgan/class-balance'\]"):
+        _check_all_named(rows, small)
+    with pytest.raises(AssertionError, match=r"or is no recipe: \['cbgan/lsun-1'\]"):
+        _check_all_named(rows, {**rest, "cbgan/lsun-1": "small"})
+    with pytest.raises(AssertionError, match="needs a reason"):
+        _check_all_named(rows, {**rest, "cbgan/class-balance": ""})
 
 
 def test_comments_are_lines_of_their_own(tmp_path: Path) -> None:

@@ -11,13 +11,18 @@ A row of the table, a TOML file beside the plugin's tests::
     source = "Table 12"
     ours = 2e-4                                     # where the recipes depart from it,
     comment = "public code"                         # as one of their files says in a comment that holds these words
+
+Every recipe of a plugin whose recipes the table names is in it. What has no setting of the paper stands apart, with a reason::
+
+    [apart]
+    "cbgan/*-small*" = "for two cores"
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +78,12 @@ def paper_settings(table: Path) -> Callable[..., None]:
     Raises:
         GancoreError: It can't be read.
     """
-    rows = [Row(**row) for row in toml.read(table)["setting"]]
+    content = toml.read(table)
+    rows = [Row(**row) for row in content["setting"]]
     cases = [
         pytest.param(partial(_check, row, name), id=f"{name}: {row.key} ({row.source})") for row in rows for name in row.names()
     ]
+    cases.append(pytest.param(partial(_check_all_named, rows, content.get("apart", {})), id="every recipe is in the table"))
 
     @pytest.mark.parametrize("case", cases)
     def test(case: Callable[[], None]) -> None:
@@ -85,8 +92,19 @@ def paper_settings(table: Path) -> Callable[..., None]:
     return test
 
 
+def _check_all_named(rows: Sequence[Row], apart: Mapping[str, str]) -> None:
+    named = {name for row in rows for name in row.names()}
+    plugins = {name.partition("/")[0] for name in named}
+    rest = {name for name in registry().recipes() if name.partition("/")[0] in plugins} - named
+    idle = [pattern for pattern in apart if not fnmatch.filter(rest, pattern)]
+    assert not idle, f"what stands apart has settings of the paper, or is no recipe: {idle}"
+    assert all(apart.values()), "what stands apart needs a reason"
+    missing = sorted(name for name in rest if not any(fnmatch.fnmatch(name, pattern) for pattern in apart))
+    assert not missing, f"no row names the recipes {missing}, and they do not stand apart"
+
+
 def _check(row: Row, name: str) -> None:
-    recipe = read(row.over or name, registry(), overlays=[name] if row.over else ())
+    recipe = _resolved(name, row.over)
     expected = row.value if row.ours is None else row.ours
     value = setting(recipe, row.key)
     assert value == expected, f"{name}: {row.key} is {value!r}, and {row.source} has {row.value!r} (expected: {expected!r})"
@@ -94,6 +112,11 @@ def _check(row: Row, name: str) -> None:
         assert row.comment, f"{row.key} departs from {row.source}, and the table names no words of the comment that says so"
         said = " ".join(comment for layer in recipe.layers for comment in comments(registry().recipe_path(layer)))
         assert row.comment in said, f"no comment in the files of {name} says {row.comment!r} of its {row.key}"
+
+
+@cache
+def _resolved(name: str, over: str) -> Recipe:
+    return read(over or name, registry(), overlays=[name] if over else ())
 
 
 def setting(recipe: Recipe, key: str) -> Any:
