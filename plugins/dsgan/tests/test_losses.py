@@ -179,11 +179,13 @@ def test_pull_away_is_the_mean_squared_cosine_of_different_images() -> None:
     assert dead.grad.isfinite().all()
 
 
-def test_feature_matching_is_the_mean_absolute_difference_of_mean_features() -> None:
+def test_feature_matching_is_the_mean_absolute_or_squared_difference_of_mean_features() -> None:
     real, fake = (torch.as_tensor(np.random.default_rng(seed).normal(size=(6, 4))) for seed in (0, 1))
     loss = FeatureMatching().generator(real_classifier_features=real, fake_classifier_features=fake)
     expected = np.abs(real.numpy().mean(0) - fake.numpy().mean(0)).mean()
     assert loss.item() == pytest.approx(expected, rel=1e-12)
+    squared = FeatureMatching(squared=True).generator(real_classifier_features=real, fake_classifier_features=fake)
+    assert squared.item() == pytest.approx(((real - fake).numpy().mean(0) ** 2).mean(), rel=1e-12)
     same = FeatureMatching().generator(real_classifier_features=real, fake_classifier_features=real.flip(0))
     assert same.item() == pytest.approx(0, abs=1e-12)
 

@@ -79,13 +79,21 @@ class FeatureMatching(gancore.LossTerm):
     """The mean features of generated images equal those of unlabelled ones (Salimans et al. 2016, arXiv:1606.03498).
 
     The generator's loss of badGAN (Dai et al. 2017), without a critic: the mean absolute difference over the features.
+
+    Args:
+        squared: Square the differences instead, as the public code of Salimans et al. does for MNIST.
     """
 
     mean_over_images = False
 
+    def __init__(self, *, squared: bool = False) -> None:
+        super().__init__()
+        self.squared = squared
+
     def generator(self, *, real_classifier_features: Tensor, fake_classifier_features: Tensor) -> Tensor:
         """Return the scalar loss for features (N, F)."""
-        return gancore.global_mean(real_classifier_features.mean(0) - fake_classifier_features.mean(0)).abs().mean()
+        gap = gancore.global_mean(real_classifier_features.mean(0) - fake_classifier_features.mean(0))
+        return (gap.square() if self.squared else gap.abs()).mean()
 
 
 class Confidence(gancore.LossTerm):
