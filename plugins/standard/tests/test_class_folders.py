@@ -138,3 +138,28 @@ def test_a_closed_folder_is_named(root: Path) -> None:
     with pytest.raises(GancoreError, match=r"a/closed can't be listed \(Permission denied\)"):
         opened(root).load("train")
     (root / "a" / "closed").chmod(0o700)
+
+
+def test_without_labels_all_pictures_are_one_class_and_splits_are_splits(root: Path) -> None:
+    pictures(root / "0.png", root / "a/1.png", root / "a/b/2.png")
+    whole = ImageFolder(path=str(root), image_size=4, test_fraction=0.4, labels=False)
+    assert whole.info.class_names == ("all",)
+    assert [len(whole.load(split)[0]) for split in ("train", "test")] == [2, 1]
+    pictures(root / "Train/x/0.png", root / "Train/1.png", root / "valid/0.png", root / "TEST/0.png", root / "TEST/1.png")
+    split = ImageFolder(path=str(root), image_size=4, labels=False)
+    assert [len(split.load(each)[0]) for each in ("train", "test")] == [2, 2]
+    assert split.load("train")[1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("paths", "problem"),
+    [
+        (["test/0.png"], "holds test and no train; put the images to train on in"),
+        (["train/0.png", "Training/1.png"], "holds Training, train; leave one of them there"),
+        (["train/0.png"], "has train/ but no test/ or val/ folder; add one with more images"),
+    ],
+)
+def test_without_labels_splits_that_lack_something_are_refused(root: Path, paths: list[str], problem: str) -> None:
+    pictures(*(root / path for path in paths))
+    with pytest.raises(GancoreError, match=problem):
+        ImageFolder(path=str(root), image_size=4, labels=False).load("test")

@@ -472,9 +472,9 @@ def test_a_class_called_train_is_a_class(tmp_path: Path) -> None:
     ("files", "folders", "split", "message"),
     [
         ([], None, "train", r"image folder .*set was not found"),
-        ([], ["."], "train", r"set holds no class folders.*set/all"),
-        (["0"], [], "train", r"set holds no class folders.*set/all"),
-        (["train/0", "test/0"], [], "train", r"set/train holds no class folders.*train/all"),
+        ([], ["."], "train", r"set holds no class folders.*labels = false"),
+        (["0"], [], "train", r"set holds no class folders.*labels = false"),
+        (["train/0", "test/0"], [], "train", r"set/train holds no class folders.*labels = false"),
         (["a/0"], ["b"], "train", r"class folder .*set/b holds no image"),
         (["train/a/0"], [], "test", r"has train/ but no test/ or val/"),
         (["train/cats/0", "test/cat/0"], [], "test", r"test/cat is a class without training images.*did you mean 'cats'"),

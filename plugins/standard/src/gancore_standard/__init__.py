@@ -171,6 +171,8 @@ def gancore_commands() -> Iterator[Component]:
     yield Component(
         "convert", "gancore_standard.conversion:convert", "Convert weights of torch.save to safetensors", group=parts
     )
+    new_recipe = "gancore_standard.new_recipe:new_recipe"
+    yield Component("new-recipe", new_recipe, "Look at a folder of images, and write a recipe for it", group=first)
     yield Component("explain", explain, "Print a recipe's plan, without training it", group=first)
     yield Component("show", "gancore_standard.show:show", "Show a component or a recipe, by its full or bare NAME", group=parts)
     yield Component(

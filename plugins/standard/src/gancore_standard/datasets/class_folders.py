@@ -25,6 +25,10 @@ TEST = ("test", "testing", "val", "valid", "validation")
 """Names of folders, in lower case, that are splits; of several to test on the first is."""
 
 
+ALL = "all"
+"""The one class of a folder without classes."""
+
+
 @attrs.frozen
 class ClassFolders:
     """Where the classes of a folder are.
@@ -52,7 +56,7 @@ def class_folders(path: Path) -> ClassFolders:
         raise GancoreError(f"The image folder {path} was not found; correct [data] path.")
     names = subfolders(path)
     trains = [name for name in names if name.lower() in TRAIN and subfolders(path / name)]
-    tests = sorted((name for name in names if name.lower() in TEST), key=lambda name: TEST.index(name.lower()))
+    tests = _tests(names)
     if len(trains) > 1:
         raise GancoreError(f"{path} holds {listed(trains)}, both with class folders; leave one of them there.")
     if trains:
@@ -61,8 +65,8 @@ def class_folders(path: Path) -> ClassFolders:
     if not names or {name.lower() for name in names} <= {*TRAIN, *TEST}:
         place = next((path / name for name in names if name.lower() in TRAIN), path)
         raise GancoreError(
-            f"{place} holds no class folders; put the images of each class in a folder of its own there "
-            f"(of a single class: {place / 'all'})."
+            f"{place} holds no class folders; put the images of each class in a folder of its own there, "
+            "or set [data] labels = false."
         )
     if tests:
         raise GancoreError(
@@ -72,26 +76,59 @@ def class_folders(path: Path) -> ClassFolders:
     return ClassFolders(names, path, None, split=False)
 
 
+def whole_folder(path: Path) -> ClassFolders:
+    """Return where the pictures of a folder without classes are: in its splits, or anywhere below it; as of one class.
+
+    Raises:
+        GancoreError: The folder does not exist, or has a split to test on beside none to train on.
+    """
+    if not exists(path):
+        raise GancoreError(f"The image folder {path} was not found; correct [data] path.")
+    names = subfolders(path)
+    trains, tests = [name for name in names if name.lower() in TRAIN], _tests(names)
+    if len(trains) > 1:
+        raise GancoreError(f"{path} holds {listed(trains)}; leave one of them there.")
+    if tests and not trains:
+        raise GancoreError(f"{path} holds {tests[0]} and no train; put the images to train on in {path / 'train'}.")
+    if trains:
+        return ClassFolders((ALL,), path / trains[0], path / tests[0] if tests else None, split=True)
+    return ClassFolders((ALL,), path, None, split=False)
+
+
+def _tests(names: Sequence[str]) -> list[str]:
+    """Return the folders to test on, the one that is taken first."""
+    return sorted((name for name in names if name.lower() in TEST), key=lambda name: TEST.index(name.lower()))
+
+
+def tested_folder(folders: ClassFolders, path: Path) -> Path:
+    """Return the folder to test on of a folder that has splits.
+
+    Raises:
+        GancoreError: There is none.
+    """
+    if folders.test is None:
+        what = "more images" if folders.names == (ALL,) else "the same class folders"
+        raise GancoreError(f"{path} has {folders.train.name}/ but no test/ or val/ folder; add one with {what}.")
+    return folders.test
+
+
 def tested_classes(folders: ClassFolders, path: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder to test on of a folder that has splits, and its classes.
 
     Raises:
         GancoreError: There is none, or it holds no class, or one without training images.
     """
-    if folders.test is None:
-        raise GancoreError(
-            f"{path} has {folders.train.name}/ but no test/ or val/ folder; add one with the same class folders."
-        )
-    classes = subfolders(folders.test)
+    test = tested_folder(folders, path)
+    classes = subfolders(test)
     for name in classes:
         if name not in folders.names:
             raise GancoreError(
-                f"{folders.test / name} is a class without training images{did_you_mean(name, folders.names)}; "
+                f"{test / name} is a class without training images{did_you_mean(name, folders.names)}; "
                 f"rename it, or add {folders.train / name}."
             )
     if not classes:
-        raise GancoreError(f"{folders.test} holds no class folders; give it the class folders of {folders.train}.")
-    return folders.test, classes
+        raise GancoreError(f"{test} holds no class folders; give it the class folders of {folders.train}.")
+    return test, classes
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:

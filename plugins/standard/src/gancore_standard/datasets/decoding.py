@@ -113,25 +113,26 @@ def decoded(items: Iterator[Item], decoder: Callable[[Item], Pixels]) -> Iterato
         except UnreadableError as error:
             return error
 
-    unreadable: list[UnreadableError] = []
+    problems: list[UnreadableError] = []
     with ThreadPoolExecutor() as pool:
         while piece := list(islice(items, CHUNK)):
             for result in pool.map(tried, piece):
                 if isinstance(result, UnreadableError):
-                    unreadable.append(result)
-                elif not unreadable:
+                    problems.append(result)
+                elif not problems:
                     yield result
-    if len(unreadable) == 1:
-        raise unreadable[0]
-    if unreadable:
-        raise GancoreError(_together(unreadable))
+    if problems:
+        raise unreadable(problems)
 
 
-def _together(errors: list[UnreadableError]) -> str:
+def unreadable(errors: list[UnreadableError]) -> GancoreError:
+    """Return the error of one picture or more that can't be read, in one sentence."""
+    if len(errors) == 1:
+        return errors[0]
     names = [_tail(error.name, 60) for error in errors[:NAMED]]
     names[0] += f" ({errors[0].reason[:50]})"
     more = f" and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
-    return f"{len(errors)} images can't be read: {', '.join(names)}{more}; remove or replace the files."
+    return GancoreError(f"{len(errors)} images can't be read: {', '.join(names)}{more}; remove or replace the files.")
 
 
 def _tail(text: str, length: int) -> str:

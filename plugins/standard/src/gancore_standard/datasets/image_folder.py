@@ -14,11 +14,14 @@ from torch import Tensor
 from gancore import Dataset, DatasetInfo, GancoreError, Range
 from gancore.tools import distributed
 from gancore_standard.datasets.class_folders import (
+    ClassFolders,
     class_folders,
     inner_folders,
     loose_pictures,
     pictures_of_class,
     tested_classes,
+    tested_folder,
+    whole_folder,
 )
 from gancore_standard.datasets.decoding import Background, Pixels, decode, decoded
 from gancore_standard.datasets.folders import expand_user
@@ -52,6 +55,7 @@ class ImageFolder(Dataset):
         background: What is seen through what is transparent.
         subfolders: Whether all that is in the folders of a class folder is of its class, also where they look like splits or
             like classes of their own.
+        labels: Whether the folders are classes; false takes all pictures below the folder (or below its splits) as they are.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class ImageFolder(Dataset):
         test_fraction: Annotated[float, Range(0, 1, open_high=True)] = 0.1,
         background: Background = "white",
         subfolders: bool = False,
+        labels: bool = True,
     ) -> None:
         self.path = expand_user(path)
         self.image_size = image_size
@@ -70,6 +75,7 @@ class ImageFolder(Dataset):
         self.test_fraction = test_fraction
         self.background: Background = background
         self.subfolders = subfolders
+        self.labels = labels
 
     @property
     def info(self) -> DatasetInfo:
@@ -78,7 +84,7 @@ class ImageFolder(Dataset):
         Raises:
             GancoreError: The folder does not exist, or holds no class folders.
         """
-        names = class_folders(self.path).names
+        names = self._folders().names
         return DatasetInfo(len(names), self.channels, self.image_size, names)
 
     def load(self, split: str) -> tuple[Tensor, Tensor]:
@@ -110,18 +116,24 @@ class ImageFolder(Dataset):
             return name, 0, 0
         return name, status.st_size, status.st_mtime_ns
 
+    def _folders(self) -> ClassFolders:
+        return class_folders(self.path) if self.labels else whole_folder(self.path)
+
     def _pictures(self, split: str) -> list[_Picture]:
-        folders = class_folders(self.path)
+        folders = self._folders()
         place, classes = folders.train, folders.names
         if folders.split and split == "test":
-            place, classes = tested_classes(folders, self.path)
-        by_class = {name: pictures_of_class(place / name, nested=self.subfolders) for name in classes}
-        self._tell(place, by_class)
+            place, classes = tested_classes(folders, self.path) if self.labels else (tested_folder(folders, self.path), classes)
+        if self.labels:
+            by_class = {name: pictures_of_class(place / name, nested=self.subfolders) for name in classes}
+            self._tell(place, by_class)
+        else:
+            by_class = dict.fromkeys(classes, pictures_of_class(place, nested=True))
         chosen = [
             _Picture(path, folders.names.index(name))
             for name, paths in by_class.items()
             for number, path in enumerate(paths)
-            if folders.split or self._is_test(number) == (split == "test")
+            if folders.split or is_test(number, self.test_fraction) == (split == "test")
         ]
         if not chosen:
             raise GancoreError(
@@ -141,6 +153,8 @@ class ImageFolder(Dataset):
         if distributed.rank() == 0 and loose:
             click.echo(f"Note: {loose} images in {place} are in no class folder, and are left aside.", err=True)
 
-    def _is_test(self, place: int) -> bool:
-        # Evenly spaced: of the first n pictures of a class, floor(n * fraction) are test images, for every n.
-        return math.floor((place + 1) * self.test_fraction) > math.floor(place * self.test_fraction)
+
+def is_test(place: int, fraction: float) -> bool:
+    """Return whether a picture at a place among those of its class is a test image."""
+    # Evenly spaced: of the first n pictures of a class, floor(n * fraction) are test images, for every n.
+    return math.floor((place + 1) * fraction) > math.floor(place * fraction)
