@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -109,12 +110,10 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
 
 
 def _is_pickled(path: Path) -> bool:
-    """Return whether a file begins as those of torch.save do, which are archives, or pickles of protocol 2."""
-    try:
-        with path.open("rb") as file:
-            return file.read(2) in (b"PK", b"\x80\x02")
-    except OSError:
-        return False
+    """Return whether a file begins as those of torch.save do, which are archives, or pickles."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    return False
 
 
 def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
@@ -129,12 +128,11 @@ def load_weights(network: nn.Module, path: Path, *, where: str) -> None:
         raise GancoreError(f"{where}: {error}") from error
     own = network.state_dict()
     # Counters of batch norm are absent in files of other tools, and change nothing.
-    missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
-    unknown = [name for name in tensors if name not in own]
-    if missing or unknown:
-        what = f"it lacks {missing[0]!r}" if missing else f"it holds {unknown[0]!r}"
+    differing = [f"it lacks {name!r}" for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
+    differing += [f"it holds {name!r}" for name in tensors if name not in own]
+    if differing:
         raise GancoreError(
-            f"{where}: {path} holds the weights of another network ({what}); choose the network that it was saved from."
+            f"{where}: {path} holds the weights of another network ({differing[0]}); choose the network that it was saved from."
         )
     for name, value in tensors.items():
         if value.shape != own[name].shape:

@@ -31,6 +31,7 @@ class RunSettings:
         checkpoint_every: Iterations between checkpoints; 0 for only the last.
         evaluate_every: Iterations between evaluations; 0 for only the last.
         keep_checkpoints: How many of the newest checkpoints are kept; 0 keeps all.
+        keep_best: A score, e.g. ``fid/fid``, of whose evaluations the best one's checkpoint is kept too.
     """
 
     iterations: _Count = 100_000
@@ -45,6 +46,7 @@ class RunSettings:
     checkpoint_every: _Number = 1000
     evaluate_every: _Number = 0
     keep_checkpoints: _Number = 2
+    keep_best: str = ""
 
     def due(self, every: int, iteration: int) -> bool:
         """Return whether what is done at an interval, and after the last iteration, is due after so many."""
@@ -217,7 +219,7 @@ TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
 
 UNDECIDING = (
     *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),
-    *("run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints"),
+    *("run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints", "run.keep_best"),
 )
 """Tables and keys that decide no weights: what is measured and written, and how it is computed."""
 

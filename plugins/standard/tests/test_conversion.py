@@ -55,6 +55,11 @@ STATE = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict()
         ({f"_orig_mod.module.{name}": value for name, value in STATE.items()}, []),
         ({"epoch": 3, "state_dict": STATE, "optimizer": {"lr": 0.1}}, []),
         ({"g": {"x": torch.zeros(1)}, "g_ema": STATE}, ["--key", "g_ema"]),
+        ({"g": {"x": torch.zeros(1)}, "d": {"x": torch.zeros(1)}, "g_ema": STATE}, []),
+        ({"model": {"x": torch.zeros(1)}, "ema_model": STATE}, []),
+        ({"optimizer": {"x": torch.zeros(1)}, "net": STATE}, []),
+        ({"a": {"b": {"state_dict": STATE}}, "epoch": 3}, []),
+        ({"a": {"x": torch.zeros(1)}, "b": {"c": STATE}}, ["--key", "b.c"]),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
@@ -67,6 +72,27 @@ def test_a_state_dict_comes_out_as_it_was_saved(file: Path, content: Any, words:
     assert tensors.keys() == STATE.keys()
     assert all(torch.equal(tensors[name], STATE[name]) for name in STATE)
     assert header["converted_from"] == "weights.pth"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (STATE, "7 tensors, in"),
+        ({"epoch": 1, "g": {"x": torch.zeros(1)}, "g_ema": {f"module.{k}": v for k, v in STATE.items()}}, None),
+        ({f"_orig_mod.{name}": value for name, value in STATE.items()}, "7 tensors, without the prefix '_orig_mod.', in"),
+    ],
+)
+def test_what_is_taken_is_said(file: Path, content: Any, said: str | None) -> None:
+    torch.save(content, file)
+    assert (said or "7 tensors of g_ema, without the prefix 'module.', in") in run(file).output
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_who_reads_a_pickle_as_weights_is_told_of_this_command(file: Path, protocol: int, zipped: bool) -> None:
+    torch.save(STATE, file, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(GancoreError, match=f"convert it to safetensors: gancore convert {file}$"):
+        read_tensors(file)
 
 
 def test_names_that_only_some_weights_begin_with_are_theirs(file: Path) -> None:
@@ -90,6 +116,8 @@ def test_tensors_of_one_memory_are_converted(file: Path) -> None:
         ({"a": 1}, [], "holds no state dict"),
         ({"g": STATE, "d": STATE}, [], "several state dicts; choose one by --key: g, d"),
         ({"g": STATE, "d": STATE}, ["--key", "x"], "no state dict 'x'; it has: g, d"),
+        ({"g_ema": STATE, "d_ema": STATE, "model": STATE}, [], "several state dicts; choose one by --key: g_ema, d_ema, model"),
+        ({"a": {"b": {"c": {"d": STATE}}}}, [], "holds no state dict"),
         (STATE, ["--key", "x"], "holds no state dict"),
         ({f"net{i}": STATE for i in range(900)}, [], "several state dicts; choose one by --key: net0, "),
     ],

@@ -16,6 +16,7 @@ from types import ModuleType
 import gancore_training
 import pytest
 import torch
+from gancore_training.sample_files import class_folders
 from torch import Tensor
 
 import gancore
@@ -124,7 +125,13 @@ def test_a_format_that_asks_for_labels_gets_those_that_the_generator_heeds(
     words = ("--set", "heads.adversarial.use=linear", "--set", f"networks.generator.conditional={conditional}")
     with installed(registry(training=gancore_training, labels=module)):
         assert run("train", recipe, *words, "--set", "run.iterations=2").exit_code == 0
-        assert run("sample", "runs/tiny", "--n", 4, "--classes", "3,5", "--out", "x.labels").exit_code == 0
+        asked = ("--classes", "3,5") if conditional == "true" else ()
+        assert run("sample", "runs/tiny", "--n", 4, *asked, "--out", "x.labels").exit_code == 0
+        refused = run("sample", "runs/tiny", "--classes", "3,5", "--out", "y.labels")
+    if conditional == "false":
+        assert refused.exit_code == 2
+        assert "runs/tiny/recipe.toml heeds no labels, so no class can be asked for.\n" in refused.stderr
+        assert not (tmp_path / "y.labels").exists()
     assert (tmp_path / "x.labels").read_text() == written
 
 
@@ -140,6 +147,51 @@ def test_samples_are_written_one_a_file_into_a_folder(recipe: Path, tmp_path: Pa
     done = run("sample", "runs/tiny", "--n", 3, "--out", "many")
     assert done.exit_code == 2
     assert "many holds other files; name a new folder by --out, or a file such as x.png." in done.stderr
+
+
+def test_samples_are_written_by_class(recipe: Path, tmp_path: Path) -> None:
+    assert run("train", recipe, "--set", "run.iterations=1").exit_code == 0
+    done = run("sample", "runs/tiny", "--n", 5, "--classes", "3,7", "--out", "many", "--by-class")
+    assert done.exit_code == 0, done.output
+    files = sorted(str(path.relative_to(tmp_path / "many")) for path in (tmp_path / "many").rglob("*.png"))
+    assert files == ["3/000000.png", "3/000002.png", "3/000004.png", "7/000001.png", "7/000003.png"]
+    done = run("sample", "runs/tiny", "--out", "x.png", "--by-class")
+    assert done.exit_code == 2
+    assert "--by-class is for a folder of single images, and x.png is one file" in done.stderr
+
+
+def test_images_of_no_class_are_not_written_by_class(recipe: Path, tmp_path: Path) -> None:
+    words = ("--set", "heads.adversarial.use=linear", "--set", "networks.generator.conditional=false")
+    assert run("train", recipe, *words, "--set", "run.iterations=1").exit_code == 0
+    done = run("sample", "runs/tiny", "--out", "many", "--by-class")
+    assert done.exit_code == 2
+    assert "generates images of no class that is asked for; leave out --by-class." in done.stderr
+    assert not (tmp_path / "many").exists()
+
+
+def test_what_is_written_over_is_said(recipe: Path) -> None:
+    assert run("train", recipe, "--set", "run.iterations=1").exit_code == 0
+    assert run("sample", "runs/tiny", "--n", 3).stdout == "3 images of iteration 1 are in runs/tiny/samples.png\n"
+    assert run("sample", "runs/tiny", "--n", 3).stdout.endswith("samples.png, in place of what was there\n")
+
+
+@pytest.mark.parametrize(
+    ("names", "folders"),
+    [
+        (("cat", "dog"), ["cat", "dog"]),
+        (("a cat", " dog.2 "), ["a cat", "dog.2"]),
+        ((), ["0", "1"]),
+        (("..", "dog"), ["0", "1"]),
+        (("../x", "dog"), ["0", "1"]),
+        (("/etc", "dog"), ["0", "1"]),
+        (("cat\n", "a\nb"), ["0", "1"]),
+        (("Cat", "cat"), ["0", "1"]),
+        (("x" * 200, "dog"), ["0", "1"]),
+    ],
+)
+def test_classes_are_folders_only_where_their_names_lead_nowhere_else(names: tuple[str, ...], folders: list[str]) -> None:
+    assert class_folders(gancore.DatasetInfo(2, 1, 8, names)) == folders
+    assert class_folders(gancore.DatasetInfo(12, 1, 8))[:2] == ["00", "01"]
 
 
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_annotators_fingerprint_changes_with_any_weight() -> None:
 
 
 def test_samples_ask_for_the_classes_in_turn_and_are_a_function_of_the_seed() -> None:
-    run = run_of(BALANCE)
+    run = run_of(BALANCE, {"networks": {"generator": {"use": "standard/sndcgan-generator", "conditional": True}}})
     images, labels = sample(run, 7, [3, 5])
     assert labels.tolist() == [3, 5, 3, 5, 3, 5, 3]
     assert images.shape == (7, 1, 8, 8)

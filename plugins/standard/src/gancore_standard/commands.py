@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from gancore_training import device_option, path_type, recipe_options
+from gancore_training import at_option, device_option, path_type, recipe_options
 
 from gancore import GancoreError
 
@@ -25,6 +25,7 @@ from gancore import GancoreError
 @click.option("--samples", type=click.IntRange(1), default=1000, show_default=True, help="Real images to attack.")
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
+@at_option
 @device_option
 def attack(
     run: Path,
@@ -36,6 +37,7 @@ def attack(
     samples: int,
     split: str,
     seed: int,
+    at: str | None,
     device: str,
 ) -> None:
     """Attack a classifier that a run trained, or its discriminator's class head, and append the robust accuracy to the run."""
@@ -54,7 +56,7 @@ def attack(
     guarding = settings.pop("defence", {})
     if not isinstance(guarding, dict) or (guarding and defence is None):
         raise GancoreError("--set defence.KEY=VALUE is a setting of a defence; name the defence by --defence.")
-    opened = open_run(run, registry(), choose_device(device))
+    opened = open_run(run, registry(), choose_device(device), at=at)
     result = robust_accuracy(
         opened,
         name,

@@ -3,8 +3,10 @@ from gancore_training import prerequisites as prerequisites
 from gancore_training.evaluate import Evaluator as Evaluator
 from gancore_training.lock import InUse as InUse
 from gancore_training.options import assignments_option as assignments_option
+from gancore_training.options import at_option as at_option
 from gancore_training.options import command_line as command_line
 from gancore_training.options import device_option as device_option
+from gancore_training.options import numbers as numbers
 from gancore_training.options import path_type as path_type
 from gancore_training.options import recipe_options as recipe_options
 from gancore_training.options import recipe_title as recipe_title
@@ -16,11 +18,14 @@ from gancore_training.progress import duration as duration
 from gancore_training.ranks import one_process as one_process
 from gancore_training.run_folder import RunFolder as RunFolder
 from gancore_training.run_folder import entries as entries
+from gancore_training.sample_files import SampleFiles as SampleFiles
+from gancore_training.sample_files import class_folders as class_folders
 from gancore_training.sampling import image_format as image_format
 from gancore_training.sampling import sample as sample
 from gancore_training.sampling import shows_labels as shows_labels
 from gancore_training.sampling import suffixes as suffixes
 from gancore_training.stopping import Interrupted as Interrupted
+from gancore_training.stored import checkpoint_at as checkpoint_at
 from gancore_training.trainer import build as build
 from gancore_training.trainer import open_run as open_run
 from gancore_training.trainer import train as train

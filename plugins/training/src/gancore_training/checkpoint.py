@@ -15,6 +15,7 @@ from gancore.tools import GENERATOR, distributed, read_tensors, write_tensors
 from gancore_training.changes import only_scored, refuse_another
 from gancore_training.label_tables import labels_of, table_of
 from gancore_training.run_folder import checkpoints as checkpoints
+from gancore_training.stored import kept_for_score
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -62,7 +63,8 @@ def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     saved = checkpoints(folder)
     regular = [other for other in saved if settings.due(settings.checkpoint_every, int(other.stem))]
     # Of zero checkpoints to keep, [-0:] keeps all.
-    for other in {*saved} - {path, *regular[-settings.keep_checkpoints :]}:
+    best = kept_for_score(folder, settings.keep_best)
+    for other in {*saved} - {path, *regular[-settings.keep_checkpoints :], *best}:
         other.unlink()
 
 

@@ -11,8 +11,10 @@ from gancore import GancoreError
 from gancore.tools import as_path, read, registry, say
 from gancore_training.options import (
     assignments_option,
+    at_option,
     command_line,
     device_option,
+    numbers,
     path_type,
     recipe_options,
     recipe_title,
@@ -77,42 +79,47 @@ def train(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @click.option("--weights", default="ema", show_default=True, help="ema, live, or a further average of the recipe.")
 @click.option("--out", type=path_type, help="File, x.png or x.npz, or folder.  [default: RUN/samples.png]")
+@click.option("--by-class", is_flag=True, help="In a folder, the images of each class in one of their own.")
+@at_option
 @device_option
-def sample(run: Path, number: int, classes: str | None, seed: int, weights: str, out: Path | None, device: str) -> None:
-    """Write generated images of a run's newest checkpoint.
+def sample(
+    run: Path,
+    number: int,
+    classes: str | None,
+    seed: int,
+    weights: str,
+    out: Path | None,
+    by_class: bool,
+    at: str | None,
+    device: str,
+) -> None:
+    """Write generated images of a run's newest checkpoint, or of that of --at.
 
-    The ending of the file's name says what is written, mostly a grid. A name without an ending is a folder, into which each
-    image is written alone, as it is.
+    The ending of the file's name says what is written: a grid (.png, .jpg, .webp), or arrays of images and labels (.npz). A
+    name without an ending is a folder, into which each image is written alone, as it is.
     """
-    try:
-        wanted = [int(word) for word in classes.split(",")] if classes else []
-    except ValueError:
-        raise GancoreError(f"--classes {classes!r} must be whole numbers with commas, e.g. 3,5.") from None
-    from gancore.tools import choose_device, parameters_of
-    from gancore_training import image_format, open_run, sample, shows_labels, suffixes
+    wanted = numbers(classes, "--classes")
+    from gancore.tools import choose_device
+    from gancore_training import SampleFiles, open_run, sample
 
-    path = out or run / "samples.png"
-    alone = path.is_dir() or not path.suffix
-    if path.is_dir() and any(path.iterdir()):
-        raise GancoreError(f"{path} holds other files; name a new folder by --out, or a file such as x.png.")
-    suffix = next(iter(suffixes(registry())), "png")
-    write = image_format(path / f"0.{suffix}" if alone else path, registry())
-    opened = open_run(run, registry(), choose_device(device), bare=True)
+    files = SampleFiles(out or run / "samples.png", registry(), by_class=by_class)
+    replaced = files.path.is_file()
+    opened = open_run(run, registry(), choose_device(device), bare=True, at=at)
+    files.check(opened)
     images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
-    for place, image in enumerate(images.split(1) if alone else ()):
-        write(image, path / f"{place:06d}.{suffix}", columns=0)
-    if not alone:
-        write(images, path, **({"labels": labels} if "labels" in parameters_of(write) and shows_labels(opened) else {}))
-    click.echo(f"{number} images are in {path}")
+    files.write(opened, images, labels)
+    place = ", in place of what was there" if replaced else ""
+    click.echo(f"{number} images of iteration {opened.iteration} are in {files.path}{place}")
 
 
 @click.command()
 @click.argument("run", type=path_type)
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
 @assignments_option
+@at_option
 @device_option
-def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], device: str) -> None:
-    """Score a run's newest checkpoint by its recipe's metrics.
+def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], at: str | None, device: str) -> None:
+    """Score a run's newest checkpoint, or that of --at, by its recipe's metrics.
 
     Those that --set adds are computed too. The scores are appended to those of the run.
     """
@@ -121,7 +128,7 @@ def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], 
 
     target = choose_device(device)
     distributed.start(target)
-    opened = open_run(run, registry(), target, assignments=assignments)
+    opened = open_run(run, registry(), target, assignments=assignments, at=at)
     if not opened.plan.metrics:
         raise GancoreError(f"the recipe of {run} has no metrics; name some, e.g. --set metrics.kl.use=class-histogram.")
     scores = Evaluator(opened, metrics or None)()

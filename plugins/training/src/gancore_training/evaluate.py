@@ -28,6 +28,7 @@ from gancore.tools import (
     listed,
     load_split,
     parameters_of,
+    shown,
     to_uint8,
     to_unit,
 )
@@ -272,6 +273,26 @@ class Evaluator:
         """The fingerprint of each network that metrics of generated images use."""
         labels = {metric.network for metric in self._with("update").values() if metric.network is not None}
         return {label: fingerprint(self.run.networks[label]) for label in labels}
+
+
+def check_keep_best(run: Run, evaluator: Evaluator | None) -> None:
+    """Refuse a ``run.keep_best`` by which nothing would be kept.
+
+    Raises:
+        GancoreError: The recipe has no such score, or is scored at its end alone.
+    """
+    name, every = run.recipe.run.keep_best, run.recipe.run.evaluate_every
+    metrics = {} if evaluator is None else evaluator.metrics
+    known = [f"{label}/{value}" for label, metric in metrics.items() for value in metric.better]
+    if name and name not in known:
+        raise GancoreError(
+            f"{run.recipe.name}: run.keep_best = {shown(name)} is no score of its metrics{did_you_mean(name, known)} "
+            f"(those that tell what is better: {listed(known)})."
+        )
+    if name and not every:
+        raise GancoreError(
+            f"{run.recipe.name}: run.keep_best keeps nothing where only the last iteration is scored; set run.evaluate_every."
+        )
 
 
 def _joined(rows: Tensor) -> Tensor:

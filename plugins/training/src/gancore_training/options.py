@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gancore.tools import as_path, is_path
+from gancore import GancoreError
+from gancore.tools import as_path, is_path, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,10 +35,30 @@ assignments_option = click.option(
 """Option ``--set``, passed as ``assignments``."""
 
 
+at_option = click.option(
+    "--at",
+    metavar="ITERATION|best:SCORE",
+    help="The stored checkpoint to take, e.g. 2000, or best:fid/fid for the best by that score.  [default: the newest]",
+)
+"""Option ``--at``, passed as ``at`` (None for the newest checkpoint), as `open_run` takes it."""
+
+
 def recipe_options(command: F) -> F:
     """Add the options that change a recipe: ``--with`` (passed as ``overlays``) and ``--set`` (``assignments``)."""
     layer = click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer a recipe or fragment over it.")
     return layer(assignments_option(command))
+
+
+def numbers(text: str | None, option: str) -> list[int]:
+    """Return the whole numbers of a text that has commas between them; none where there is no text.
+
+    Raises:
+        GancoreError: It is no such text.
+    """
+    try:
+        return [int(word) for word in text.split(",")] if text else []
+    except ValueError:
+        raise GancoreError(f"{option} {shown(text)} must be whole numbers with commas, e.g. 3,5.") from None
 
 
 def recipe_title(recipe: str, overlays: Sequence[str]) -> str:

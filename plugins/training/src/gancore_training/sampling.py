@@ -33,7 +33,7 @@ def sample(
         weights: ``ema`` or ``live``.
 
     Raises:
-        GancoreError: A class that the data do not have, or that can't be asked for.
+        GancoreError: A class that the data do not have, or that can't be asked for, or that the generator does not heed.
     """
     run.generator(weights)  # refuses a recipe without one
     group = run.plan.group
@@ -62,6 +62,8 @@ def _asked(run: Run, classes: Collection[int]) -> Tensor:
             raise GancoreError(f"there is no class {asked}: the data have the classes 0 to {known - 1}.")
         shown = ", ".join(map(str, occurring[:20])) + (" and more" if len(occurring) > 20 else "")
         raise GancoreError(f"there is no image of class {asked} among the training data of {run.recipe.name}, only of {shown}.")
+    if not shows_labels(run):
+        raise GancoreError(f"the generator of {run.recipe.name} heeds no labels, so no class can be asked for.")
     return torch.tensor(list(classes), device=run.device)
 
 

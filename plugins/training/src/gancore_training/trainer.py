@@ -36,7 +36,7 @@ from gancore.tools import (
     toml,
 )
 from gancore_training.changes import differences, named, record
-from gancore_training.evaluate import Evaluator
+from gancore_training.evaluate import Evaluator, check_keep_best
 from gancore_training.lock import holding
 from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
@@ -44,6 +44,7 @@ from gancore_training.progress import Progress
 from gancore_training.ranks import one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.sampling import NO_FORMAT, suffixes
+from gancore_training.stored import checkpoint_at
 
 
 def train(
@@ -111,6 +112,7 @@ def _train(
         checkpoint.refuse_other_data(run, header, path)
     refuse_differences({f"the content of {label}": what for label, what in run.batches.content.items()})
     evaluator = Evaluator(run) if plan.metrics else None
+    check_keep_best(run, evaluator)
     if evaluator is not None and not newest:
         evaluator.rehearse()
     environment = environment_of(run)
@@ -233,8 +235,10 @@ def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
     run = Run(make_plan(recipe, registry), device)
     run.set_schedules()
     run.take_turns()
-    if run.plan.metrics:
-        Evaluator(run).rehearse()
+    evaluator = Evaluator(run) if run.plan.metrics else None
+    check_keep_best(run, evaluator)
+    if evaluator is not None:
+        evaluator.rehearse()
 
 
 def _read_images(plan: Plan) -> None:
@@ -250,8 +254,9 @@ def open_run(
     *,
     assignments: Sequence[str] = (),
     bare: bool = False,
+    at: str | None = None,
 ) -> Run:
-    """Return a run from its folder, as its newest checkpoint left it. Its data are read when they are first asked for.
+    """Return a run from its folder, as a checkpoint left it. Its data are read when they are first asked for.
 
     Args:
         path: The folder.
@@ -261,25 +266,27 @@ def open_run(
         assignments: ``KEY=VALUE`` texts that change its recipe in what decides no weights, e.g. its metrics.
         bare: Leave networks that the run does not train as they are built, unless its latents read them: what draws samples
             needs no others, and no files of theirs.
+        at: Which checkpoint: an iteration, ``best:fid/fid`` for the best one stored by that score, ``best`` for that by the
+            score of its ``run.keep_best``; None for the newest.
 
     Raises:
-        GancoreError: The folder holds no run, or no checkpoint, or the recipe is changed to another run's.
+        GancoreError: The folder holds no run, or no such checkpoint, or the recipe is changed to another run's.
     """
-    refuse_differences({"--set": list(assignments)})
+    refuse_differences({"--set": list(assignments), "--at": at})
     folder = RunFolder.open(path)
     table = assigned(toml.read(folder.recipe), assignments)
     recipe = check_table(table, registry, name=str(folder.recipe))
-    saved = checkpoints(path)
-    if not saved:
+    saved = checkpoint_at(folder, at, recipe.run.keep_best)
+    if saved is None:
         raise GancoreError(
             f"{path} has no checkpoint yet; train it further with "
             f"`{shlex.join(['gancore', 'train', str(folder.recipe), '--out', str(path), '--resume'])}`."
         )
-    header, _ = checkpoint.read(saved[-1])
-    plan = make_plan(recipe, registry, checkpoint.known(header, saved[-1]))
+    header, _ = checkpoint.read(saved)
+    plan = make_plan(recipe, registry, checkpoint.known(header, saved))
     run = _build(_without_files(plan) if bare else plan, device, progress or Progress())
     run.folder = path
-    checkpoint.load(run, saved[-1], bare=bare)
+    checkpoint.load(run, saved, bare=bare)
     return run
 
 
