@@ -14,7 +14,7 @@ from gancore_causalgan.controller import Controller, causal_order, parsed
 from gancore_causalgan.datasets import Attributes, Faces, draw_attributes, draw_faces
 from gancore_causalgan.latents import Causal
 from gancore_causalgan.losses import AntiLabeler, Labeler
-from gancore_causalgan.metrics import TotalVariation
+from gancore_causalgan.metrics import TotalVariation, Variety
 from gancore_causalgan.networks import Labeler as LabelerNetwork
 from gancore_training import open_run, train
 from torch import Tensor, nn
@@ -274,6 +274,24 @@ def test_total_variation_is_half_the_sum_of_differences() -> None:
 
 
 # -- trainings ---------------------------------------------------------------------------------------------------------
+
+
+def test_variety_is_the_variance_of_images_of_the_same_attributes_beside_the_data_s() -> None:
+    torch.manual_seed(0)
+    labels = torch.tensor([[0, 1], [1, 1]]).repeat(300, 1)
+    means = 5 * labels[:, :1, None, None].float()
+    metric = Variety(attributes=2)
+    metric.update_real(images=means + torch.randn(600, 1, 4, 4), labels=labels)
+    for scale in (0.0, 0.5, 1.0):
+        metric.reset()
+        metric.update(images=means + scale * torch.randn(600, 1, 4, 4), labels=labels)
+        assert metric.compute()["variety"] == pytest.approx(scale**2, abs=0.05)
+    metric.reset()
+    metric.update(images=torch.zeros(2, 1, 4, 4), labels=labels[:2])
+    with pytest.raises(GancoreError, match="two images of one combination"):
+        metric.compute()
+    with pytest.raises(GancoreError, match="the data have none"):
+        Variety()
 
 
 def test_the_recipe_trains_all_four_and_goes_on_to_the_last_bit(weights: Path) -> None:

@@ -52,6 +52,7 @@ test_conformance = conformance(
         "causal": faces(controller=CONTROLLER),
         "four-players": {**faces(**LABELERS), **AGREE},
         "as-asked": {**GAME, **AGREE},
+        "variety": {**GAME, **AGREE},
         "total-variation": {"data": {"use": "causalgan/attributes", "of": "causalgan/faces", "settings": {"images": 40}}},
     },
 )

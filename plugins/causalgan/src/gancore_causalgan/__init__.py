@@ -57,6 +57,7 @@ def gancore_metrics() -> Iterator[gancore.Component]:
     """Declare the scores of controller and generator."""
     metrics = "gancore_causalgan.metrics"
     yield gancore.Component("total-variation", f"{metrics}:TotalVariation", "How far a controller's labels are from the data's")
+    yield gancore.Component("variety", f"{metrics}:Variety", "How much images of the same attributes differ")
     yield gancore.Component("as-asked", f"{metrics}:AsAsked", "Attributes that generated images have as asked for")
 
 

@@ -56,6 +56,57 @@ class TotalVariation(Metric):
         return {"distance": (shares[0] - shares[1]).abs().sum().item() / 2}
 
 
+class Variety(Metric):
+    """How much images of the same attributes differ, beside real ones: what the anti-labeler is there to keep.
+
+    The variance of a pixel among the images of one combination of attributes, summed over pixels, divided by that of the data's
+    images of the same combination; the mean over the combinations of which both sides have two images or more. 0 is one image
+    for each combination; noise counts as variety too.
+
+    Args:
+        attributes: Number of attributes A, from core.
+    """
+
+    better: ClassVar[Mapping[str, str]] = {"variety": "higher"}
+
+    def __init__(self, *, attributes: int = 0) -> None:
+        if not attributes:
+            raise GancoreError("causalgan/variety is among images of the same attributes, and the data have none; leave it out.")
+        self._real: list[tuple[Tensor, Tensor]] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the generated images."""
+        self._fake: list[tuple[Tensor, Tensor]] = []
+
+    def update_real(self, *, images: Tensor, labels: Tensor) -> None:
+        """Take in images (N, C, H, W) of the data and their attributes (N, A)."""
+        self._real.append((images.double().flatten(1), labels))
+
+    def update(self, *, images: Tensor, labels: Tensor) -> None:
+        """Take in generated images (N, C, H, W) and the attributes (N, A) that were asked for."""
+        self._fake.append((images.double().flatten(1), labels))
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``variety``, 0 or more.
+
+        Raises:
+            GancoreError: No combination of attributes is there twice on both sides.
+        """
+        real, fake = (_spread(*(torch.cat(each) for each in zip(*side, strict=True))) for side in (self._real, self._fake))
+        shares = [fake[combination] / real[combination] for combination in real.keys() & fake.keys()]
+        if not shares:
+            raise GancoreError("variety needs two images of one combination of attributes on both sides; raise evaluation.samples.")
+        return {"variety": sum(shares) / len(shares)}
+
+
+def _spread(images: Tensor, labels: Tensor) -> dict[tuple[int, ...], float]:
+    """Return the summed variance of images (N, D) of each combination of attributes (N, A) that occurs more than once."""
+    combinations, places = labels.unique(dim=0, return_inverse=True)
+    groups = {tuple(row): images[places == number] for number, row in enumerate(combinations.tolist())}
+    return {row: group.var(0).sum().item() for row, group in groups.items() if len(group) > 1}
+
+
 class AsAsked(Metric):
     """Share of attributes that generated images have, in the eyes of a frozen judge, as they were asked for.
 
