@@ -71,7 +71,7 @@ class Variety(Metric):
 
     def __init__(self, *, attributes: int = 0) -> None:
         if not attributes:
-            raise GancoreError("causalgan/variety is among images of the same attributes, and the data have none; leave it out.")
+            raise GancoreError("variety is among images of the same attributes, and the data have none; leave the metric out.")
         self._real: list[tuple[Tensor, Tensor]] = []
         self.reset()
 
@@ -96,7 +96,7 @@ class Variety(Metric):
         real, fake = (_spread(*(torch.cat(each) for each in zip(*side, strict=True))) for side in (self._real, self._fake))
         shares = [fake[combination] / real[combination] for combination in real.keys() & fake.keys()]
         if not shares:
-            raise GancoreError("variety needs two images of one combination of attributes on both sides; raise evaluation.samples.")
+            raise GancoreError("variety needs two images of one combination of attributes on both sides; raise samples.")
         return {"variety": sum(shares) / len(shares)}
 
 
