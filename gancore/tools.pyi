@@ -6,8 +6,9 @@ from gancore.contract import check as check
 from gancore.contract import load_split as load_split
 from gancore.contract import settings_of as settings_of
 from gancore.engine import Labels as Labels
+from gancore.engine import Parts as Parts
+from gancore.engine import Player as Player
 from gancore.engine import Run as Run
-from gancore.engine import Unsaved as Unsaved
 from gancore.engine import Watch as Watch
 from gancore.engine import as_images as as_images
 from gancore.engine import choose_device as choose_device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,6 @@ from gancore.errors import GancoreError
 from gancore.parallel import collectives, distributed
 from gancore.plan import scheduled_numbers
 
-OF_TORCH = ("state", "param_groups", "defaults")
-"""What every optimizer keeps."""
-
 
 class Player:
     """A trained network with its heads, and the loss terms whose own parameters are trained with it.
@@ -25,6 +22,7 @@ class Player:
     Attributes:
         weights: Parameters of the network and its heads.
         parameters: All that its optimizer changes: those, and its terms' own.
+        scheduled: Numbers of its optimizer that schedules set: group, key, place in a pair, value at the start, schedule.
     """
 
     def __init__(
@@ -50,9 +48,7 @@ class Player:
         self.where = where
         self.shared = distributed.world_size() > 1
         groups = range(len(self.optimizer.param_groups))
-        self._scheduled = [
-            (group, *self._number(group, name), factor) for name, factor in schedules.items() for group in groups
-        ]
+        self.scheduled = [(group, *self._number(group, name), factor) for name, factor in schedules.items() for group in groups]
 
     def _number(self, group: int, name: str) -> tuple[str, int | None, Any]:
         """Return the key and place of a number in a group of parameters, and what stands there at the start."""
@@ -84,7 +80,7 @@ class Player:
 
     def set_schedules(self, iteration: int) -> None:
         """Set the learning rates, and whatever else has a schedule, for an iteration."""
-        for group, key, place, start, factor in self._scheduled:
+        for group, key, place, start, factor in self.scheduled:
             settings = self.optimizer.param_groups[group]
             if place is not None:
                 others = settings[key]
@@ -93,13 +89,6 @@ class Player:
                 settings[key].fill_(start * factor(iteration))
             else:
                 settings[key] = start * factor(iteration)
-
-    def unsaved(self) -> Iterator[tuple[str, Any]]:
-        """Yield what its optimizer keeps beside its state: attributes, and numbers of groups that have no schedule."""
-        scheduled = {key for _, key, *_ in self._scheduled}
-        yield from ((name, value) for name, value in vars(self.optimizer).items() if name not in OF_TORCH and name[0] != "_")
-        for group in self.optimizer.param_groups:
-            yield from ((name, value) for name, value in group.items() if name not in (*scheduled, "params"))
 
     def state(self) -> dict[str, Tensor]:
         """Return the optimizer's tensors, named ``<parameter number>.<what>``.

@@ -16,7 +16,6 @@ from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
-from gancore.engine.forgotten import Unsaved
 from gancore.engine.forwards import evaluating, finite, generate
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
@@ -86,7 +85,6 @@ class Run:
         collectives.broadcast(value for module in self.modules().values() for value in module.state_dict().values())
         for _, module, buffer in self.parts.rows():
             setattr(module, buffer, distributed.own_rows(getattr(module, buffer)).clone())
-        self._unsaved = Unsaved(self.parts)
 
     # -- what update rules call ----------------------------------------------------------------------------------------
 
@@ -276,18 +274,11 @@ class Run:
         """The run's own numbers in a checkpoint."""
         return {"iteration": self.iteration, "draws": self.draws, "latents": self.latents}
 
-    def numbers(self) -> dict[str, Any]:
-        """What components keep as plain numbers, and lists and tables of them, and have changed."""
-        return self._unsaved.numbers()
-
-    def restore(
-        self, tensors: Mapping[str, Tensor], counters: Mapping[str, int], numbers: Mapping[str, Any] | None = None
-    ) -> None:
-        """Go back to what `tensors`, `counters` and `numbers` gave.
+    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, int]) -> None:
+        """Go back to what `tensors` and `counters` gave.
 
         Raises:
-            GancoreError: Tensors are missing, unknown, or of another shape, or no component keeps such a number.
+            GancoreError: Tensors are missing, unknown, or of another shape.
         """
         restore_tensors(self.parts, tensors)
-        self._unsaved.restore(numbers or {})
         self.iteration, self.draws, self.latents = counters["iteration"], counters["draws"], counters["latents"]

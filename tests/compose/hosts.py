@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from gancore_training import TrainingRun
 
-from gancore.engine.run import Run
 from gancore.plan.plan import Plan
 from gancore.registry import Registry
 from gancore.testing import host
@@ -38,12 +38,12 @@ def plan_of(*tables: dict[str, Any], base: dict[str, Any] | None = None, name: s
     return hosts.plan_of(*tables, base=base, name=name, plugins=registry())
 
 
-def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> Run:
+def run_of(*tables: dict[str, Any], base: dict[str, Any] | None = None) -> TrainingRun:
     """Return the run of the base recipe with tables layered over it."""
-    return Run(plan_of(*tables, base=base), CPU)
+    return TrainingRun(plan_of(*tables, base=base), CPU)
 
 
-def trains_and_resumes(build: Callable[[], Run]) -> None:
+def trains_and_resumes(build: Callable[[], TrainingRun]) -> None:
     """Ask that two iterations and two more after a resume are four, to the last bit, and that each player has moved."""
     whole, first = steps(build(), 4), steps(build(), 2)
     saved = {key: tensor.detach().clone().contiguous() for key, tensor in first.tensors().items()}

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from gancore_training import checkpoint, prerequisites
+from gancore_training import TrainingRun, checkpoint, prerequisites
 
 from gancore import GancoreError
-from gancore.engine.run import Run
 from gancore.files import toml
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
@@ -100,14 +99,14 @@ RESUMED = 1 if os.environ.get("GANCORE_PAIRS") == "all" else 4
 """One of so many pairs is resumed; the others are stepped once."""
 
 
-def build(*fragments: str, base: str = BASE) -> Run:
+def build(*fragments: str, base: str = BASE) -> TrainingRun:
     recipe = read(base, registry(), overlays=fragments, assignments=SMALL)
     plan = make_plan(recipe, registry())
     weights = {}
     if "classifier" in plan.networks:
         # Its training is not what is tested; any weights will do.
         weights["networks.classifier"] = _classifier(plan.networks["classifier"].settings)
-    return Run(plan, CPU, weights)
+    return TrainingRun(plan, CPU, weights)
 
 
 def _classifier(settings: dict[str, object]) -> Path:
@@ -137,7 +136,7 @@ def resumes(fragments: tuple[str, ...], folder: Path, base: str = BASE) -> list[
     return same(whole, steps(again, 2))
 
 
-def built_or_refused(fragments: tuple[str, ...]) -> Run | str:
+def built_or_refused(fragments: tuple[str, ...]) -> TrainingRun | str:
     """Return the run of some fragments, or the sentence that refuses them."""
     try:
         return build(*fragments)

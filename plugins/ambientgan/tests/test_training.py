@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 
 from gancore import GancoreError
-from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.registry import registry
@@ -32,9 +31,9 @@ FRAGMENTS = [
 ]
 
 
-def run_of(*fragments: str, **settings: Any) -> Run:
+def run_of(*fragments: str, **settings: Any) -> TrainingRun:
     assignments = [*SMALL, *(f"samplers.measurement.{key}={value}" for key, value in settings.items())]
-    return Run(make_plan(read(BASE, registry(), overlays=fragments, assignments=assignments), registry()), CPU)
+    return TrainingRun(make_plan(read(BASE, registry(), overlays=fragments, assignments=assignments), registry()), CPU)
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
@@ -47,7 +46,7 @@ def test_each_measurement_over_the_small_recipe_trains_and_resumes(fragment: str
     assert same(whole, steps(again, 2)) == []
 
 
-def seen_by_the_discriminator(run: Run) -> list[torch.Tensor]:
+def seen_by_the_discriminator(run: TrainingRun) -> list[torch.Tensor]:
     """Return what the discriminator is given in one iteration."""
     seen: list[torch.Tensor] = []
     run.networks["discriminator"].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))

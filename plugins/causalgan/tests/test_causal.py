@@ -16,11 +16,11 @@ from gancore_causalgan.latents import Causal
 from gancore_causalgan.losses import AntiLabeler, Labeler
 from gancore_causalgan.metrics import TotalVariation, Variety
 from gancore_causalgan.networks import Labeler as LabelerNetwork
-from gancore_training import open_run, train
+from gancore_training import TrainingRun, open_run, train
 from torch import Tensor, nn
 
 from gancore import GancoreError
-from gancore.tools import Run, check_table, make_plan, read, write_tensors
+from gancore.tools import check_table, make_plan, read, write_tensors
 from tests.compose.hosts import CPU, registry, same, steps
 
 GRAPH = ["male", "smiling <- male", "mustache <- male"]
@@ -78,9 +78,9 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
-def faces(weights: Path, *settings: str) -> Run:
+def faces(weights: Path, *settings: str) -> TrainingRun:
     recipe = read("causalgan/faces", registry(), assignments=[*SMALL, f"networks.controller.weights='{weights}'", *settings])
-    return Run(make_plan(recipe, registry()), CPU)
+    return TrainingRun(make_plan(recipe, registry()), CPU)
 
 
 # -- the graph and its controller --------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ def test_fragments_make_the_recipe_of_the_plain_one(weights: Path) -> None:
     overlays = ["causalgan/controlled", "causalgan/labelers"]
     more = [f"networks.controller.weights='{weights}'", "losses.antilabeler.decay=300.0", "loop.generator_steps=1"]
     recipe = read("causalgan/faces-plain", registry(), overlays=overlays, assignments=[*SMALL, *more])
-    assert same(steps(faces(weights), 2), steps(Run(make_plan(recipe, registry()), CPU), 2)) == []
+    assert same(steps(faces(weights), 2), steps(TrainingRun(make_plan(recipe, registry()), CPU), 2)) == []
 
 
 def test_a_controller_of_other_attributes_is_refused(weights: Path) -> None:
@@ -343,7 +343,7 @@ def test_data_with_classes_are_refused(fragment: str, weights: Path) -> None:
     settings = ["networks.controller.weights='" + str(weights) + "'"] if fragment.endswith("controlled") else []
     recipe = read("sdgan/digits", registry(), overlays=[fragment], assignments=["metrics=false", *settings])
     with pytest.raises(GancoreError, match="choose data with attributes"):
-        Run(make_plan(attrs_free(recipe), registry()), CPU)
+        TrainingRun(make_plan(attrs_free(recipe), registry()), CPU)
 
 
 def attrs_free(recipe: Any) -> Any:
@@ -381,7 +381,7 @@ def test_the_command_refuses_a_run_without_a_controller(tmp_path: Path) -> None:
 def test_a_controller_learns_the_joint_distribution() -> None:
     """Some iterations bring it nearer to the data than it began."""
     recipe = read("causalgan/controller", registry(), assignments=["run.iterations=120", "data.settings={images=400}"])
-    run = Run(make_plan(recipe, registry()), CPU)
+    run = TrainingRun(make_plan(recipe, registry()), CPU)
 
     def distance() -> float:
         metric = TotalVariation()

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from gancore_ctwgan.critic_gap import CriticGap
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 
 from gancore import GancoreError
-from gancore.tools import Run, make_plan, read, registry
+from gancore.tools import make_plan, read, registry
 from tests.compose.hosts import CPU, same, steps
 
 SEMI = ("data.use=standard/digits", "run.batch_size=16", "run.precision=float32", "samplers.labels.count=3", "metrics=false")
@@ -37,9 +37,9 @@ KINDS = {
 }
 
 
-def run_of(name: str, *texts: str) -> Run:
+def run_of(name: str, *texts: str) -> TrainingRun:
     recipe = read(f"ctwgan/{name}", registry(), assignments=[*KINDS[name], *texts])
-    return Run(make_plan(recipe, registry()), CPU)
+    return TrainingRun(make_plan(recipe, registry()), CPU)
 
 
 @pytest.mark.parametrize("name", KINDS)

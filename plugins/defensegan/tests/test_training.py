@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from gancore_defensegan.reconstruction import Descent, reconstructed
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 
 from gancore import GancoreError
-from gancore.engine.run import Run
 from gancore.files.tensors import write_tensors
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
@@ -33,9 +32,9 @@ def weights(tmp_path: Path) -> dict[str, Path]:
     return {"networks.generator": path}
 
 
-def run_of(weights: dict[str, Path], *texts: str, name: str = "digits-small-rec") -> Run:
+def run_of(weights: dict[str, Path], *texts: str, name: str = "digits-small-rec") -> TrainingRun:
     recipe = read(f"defensegan/{name}", registry(), assignments=[*SMALL, *texts])
-    return Run(make_plan(recipe, registry()), CPU, weights)
+    return TrainingRun(make_plan(recipe, registry()), CPU, weights)
 
 
 def test_the_classifier_sees_reconstructions(weights: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

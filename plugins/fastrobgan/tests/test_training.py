@@ -15,12 +15,12 @@ from click.testing import CliRunner, Result
 from gancore_fastrobgan.attacks import PGD
 from gancore_fastrobgan.losses import FastLoss, SplitLoss
 from gancore_standard.robustness import attack_batches, local_lipschitz, robust_accuracy
+from gancore_training import TrainingRun, checkpoint
 from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError
 from gancore.cli.main import main
-from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
@@ -56,15 +56,15 @@ TUNE = {
 }
 
 
-def run_of(*tables: dict[str, Any]) -> Run:
+def run_of(*tables: dict[str, Any]) -> TrainingRun:
     registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan, "probe": probe})
     table = GAME
     for over in tables:
         table = merge(table, over)
-    return Run(make_plan(check_table(table, registry, name="test"), registry), CPU)
+    return TrainingRun(make_plan(check_table(table, registry, name="test"), registry), CPU)
 
 
-def passes(run: Run) -> Counter[str]:
+def passes(run: TrainingRun) -> Counter[str]:
     """Run one iteration; count batches through each network, forward and backward."""
     seen: Counter[str] = Counter()
     handles = []
@@ -103,8 +103,6 @@ def test_robgan_makes_the_passes_of_algorithm_1() -> None:
 
 @pytest.mark.parametrize("table", [FREE, ROBGAN], ids=["free", "pgd"])
 def test_training_resumes_to_the_last_bit(table: dict[str, Any], tmp_path: Path) -> None:
-    from gancore_training import checkpoint
-
     whole = steps(run_of(table), 6)
     checkpoint.save(steps(run_of(table), 3), tmp_path / "run")
     again = run_of(table)
@@ -313,7 +311,7 @@ def test_an_attack_in_training_on_a_classifier(tmp_path: Path) -> None:
         "attacks": {"pgd": {"use": "fastrobgan/pgd", "epsilon": 0.1, "steps": 2, "start": "zero"}},
     }
     registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan})
-    run, hand = (Run(make_plan(check_table(table, registry, name="test"), registry), CPU) for _ in range(2))
+    run, hand = (TrainingRun(make_plan(check_table(table, registry, name="test"), registry), CPU) for _ in range(2))
     run.step()
     batch = hand.fresh()
     network = hand.networks["classifier"].eval()

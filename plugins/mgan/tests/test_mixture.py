@@ -10,13 +10,12 @@ import pytest
 import torch
 from gancore_mgan.mixture import Classifier, Diversity, Generators
 from gancore_standard.losses.objectives import NonSaturating
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gancore import GancoreError
 from gancore.engine.devices import choose_device
-from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.registry import registry
@@ -104,12 +103,12 @@ def test_a_spectral_classifier_has_norm_one() -> None:
 SMALL = ["run.batch_size=16", "run.iterations=4", "data.samples=200", "metrics=false"]
 
 
-def built(name: str, *more: str, overlays: tuple[str, ...] = ()) -> Run:
+def built(name: str, *more: str, overlays: tuple[str, ...] = ()) -> TrainingRun:
     recipe = read(name, registry(), overlays=overlays, assignments=[*SMALL, *more])
-    return Run(make_plan(recipe, registry()), choose_device("cpu"), {})
+    return TrainingRun(make_plan(recipe, registry()), choose_device("cpu"), {})
 
 
-def steps(run: Run, number: int) -> dict[str, Tensor]:
+def steps(run: TrainingRun, number: int) -> dict[str, Tensor]:
     for _ in range(number):
         run.step()
     return {name: tensor.clone() for name, tensor in run.networks["generator"].state_dict().items()}

@@ -9,21 +9,21 @@ import torch
 from gancore_sdgan.metrics import SameLabel
 from gancore_sdgan.networks import PairGenerator, SiameseDiscriminator
 from gancore_standard.tools import SNDCGANGenerator
-from gancore_training import Evaluator
+from gancore_training import Evaluator, TrainingRun
 from torch import Tensor
 from torch.nn import functional as F
 
 from gancore import GancoreError
-from gancore.tools import Run, make_plan, read
+from gancore.tools import make_plan, read
 from tests.compose.hosts import CPU, registry, same, steps
 
 TINY = ["run.batch_size=8", "networks.generator.width=0.1", "networks.discriminator.width=0.1", "networks.annotator=false"]
 PLAIN = ["metrics=false", "run.precision=float32"]
 
 
-def digits(*settings: str, recipe: str = "sdgan/digits", overlays: tuple[str, ...] = ()) -> Run:
+def digits(*settings: str, recipe: str = "sdgan/digits", overlays: tuple[str, ...] = ()) -> TrainingRun:
     checked = read(recipe, registry(), overlays=overlays, assignments=[*TINY, *PLAIN, *settings])
-    return Run(make_plan(checked, registry()), CPU)
+    return TrainingRun(make_plan(checked, registry()), CPU)
 
 
 def generator(**settings: Any) -> PairGenerator:

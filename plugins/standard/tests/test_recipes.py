@@ -10,11 +10,10 @@ import torch
 from gancore_standard.heads import Concatenation
 from gancore_standard.losses.penalties import GradientPenalty
 from gancore_standard.networks.resnet_gan import ResNetDiscriminator
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 from torch import Tensor, nn
 
 from gancore.engine.devices import choose_device
-from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.registry import registry
@@ -30,11 +29,11 @@ SMALL = [
 DIGITS = sorted(name for name in registry().recipes() if name.startswith("standard/") and name.endswith("-digits"))
 
 
-def built(name: str, *more: str) -> Run:
-    return Run(make_plan(read(name, registry(), assignments=[*SMALL, *more]), registry()), choose_device("cpu"), {})
+def built(name: str, *more: str) -> TrainingRun:
+    return TrainingRun(make_plan(read(name, registry(), assignments=[*SMALL, *more]), registry()), choose_device("cpu"), {})
 
 
-def state(run: Run, iterations: int) -> dict[str, Tensor]:
+def state(run: TrainingRun, iterations: int) -> dict[str, Tensor]:
     for _ in range(iterations):
         run.step()
     return {name: tensor.clone() for name, tensor in run.networks["generator"].state_dict().items()}

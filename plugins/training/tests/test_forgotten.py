@@ -11,7 +11,7 @@ import gancore
 from gancore import GancoreError
 from gancore.recipe import merge
 from gancore.recipe.recipe import check_table
-from tests.engine.test_forgotten import REGISTRY, KeepingLoop, keeping, kept_by
+from plugins.training.tests.test_unsaved import REGISTRY, KeepingLoop, keeping, kept_by
 from tests.hosts import CPU, GAME
 
 

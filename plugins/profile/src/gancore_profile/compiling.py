@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from gancore_training import Unsaved
 from torch import Tensor, nn
 
 from gancore.tools import DISCRIMINATOR, distributed, first_line, plan_phase
@@ -84,12 +85,13 @@ def _needs_eager_discriminator(run: Run) -> str | None:
 def _tried(run: Run, step: Callable[[], None]) -> dict[str, Tensor]:
     """Return the losses of an iteration that the run then forgets."""
     tensors = {name: tensor.detach().clone() for name, tensor in run.tensors().items()}
-    counters, numbers, losses = run.counters(), run.numbers(), dict(run.losses)
+    counters, unsaved, losses = run.counters(), Unsaved(run.parts), dict(run.losses)
     try:
         step()
         return {name: loss.clone() for name, loss in run.losses.items()}
     finally:
-        run.restore(tensors, counters, numbers)
+        run.restore(tensors, counters)
+        unsaved.restore({})
         run.losses.clear()
         run.losses.update(losses)
 

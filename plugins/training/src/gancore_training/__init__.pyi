@@ -29,3 +29,5 @@ from gancore_training.stored import checkpoint_at as checkpoint_at
 from gancore_training.trainer import build as build
 from gancore_training.trainer import open_run as open_run
 from gancore_training.trainer import train as train
+from gancore_training.training_run import TrainingRun as TrainingRun
+from gancore_training.unsaved import Unsaved as Unsaved

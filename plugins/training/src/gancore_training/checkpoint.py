@@ -19,6 +19,7 @@ from gancore_training.stored import kept_for_score
 
 if TYPE_CHECKING:
     from gancore.tools import Run
+    from gancore_training.training_run import TrainingRun
 
 FORMAT = 2
 
@@ -26,7 +27,7 @@ _MOST = 2**48
 """No run counts further."""
 
 
-def save(run: Run, folder: Path) -> None:
+def save(run: TrainingRun, folder: Path) -> None:
     """Write a checkpoint of the run's present state and remove those that the recipe does not keep.
 
     Of several processes all must call it together; rank 0 writes. What is not finite is never written, so that those that lie
@@ -40,7 +41,7 @@ def save(run: Run, folder: Path) -> None:
     distributed.on_rank_zero(lambda: _save(run, folder, tensors))
 
 
-def _save(run: Run, folder: Path, tensors: Mapping[str, Tensor]) -> None:
+def _save(run: TrainingRun, folder: Path, tensors: Mapping[str, Tensor]) -> None:
     path = folder / "checkpoints" / f"{run.iteration:08d}.safetensors"
     broken = _not_finite(run, tensors)
     if broken is not None:
@@ -95,7 +96,7 @@ def diverged(what: str, iteration: int, folder: Path) -> GancoreError:
     )
 
 
-def load(run: Run, path: Path, *, changed: bool = False, bare: bool = False) -> dict[str, Any]:
+def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = False) -> dict[str, Any]:
     """Restore a run from a checkpoint, and return its header.
 
     Args:

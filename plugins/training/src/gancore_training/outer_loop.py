@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import gancore_training.checkpoint as checkpoint
-from gancore.tools import GENERATOR, Plugin, Run, Unsaved, collectives, distributed
+from gancore.tools import GENERATOR, Plugin, collectives, distributed
 from gancore_training.evaluate import Evaluator
 from gancore_training.observers import Observers
 from gancore_training.progress import Clock, Progress
@@ -18,6 +18,8 @@ from gancore_training.ranks import any_of
 from gancore_training.run_folder import RunFolder, checkpoints, entries
 from gancore_training.sampling import image_format, sample, suffixes
 from gancore_training.stopping import Interrupted, Stop
+from gancore_training.training_run import TrainingRun
+from gancore_training.unsaved import Unsaved
 
 
 class OuterLoop:
@@ -25,7 +27,7 @@ class OuterLoop:
 
     def __init__(
         self,
-        run: Run,
+        run: TrainingRun,
         folder: RunFolder,
         progress: Progress,
         evaluator: Evaluator | None,

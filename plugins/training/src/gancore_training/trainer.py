@@ -23,7 +23,6 @@ from gancore.tools import (
     Plugin,
     Recipe,
     Registry,
-    Run,
     assigned,
     check_table,
     distributed,
@@ -45,6 +44,7 @@ from gancore_training.ranks import one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.sampling import NO_FORMAT, suffixes
 from gancore_training.stored import checkpoint_at
+from gancore_training.training_run import TrainingRun
 
 
 def train(
@@ -57,7 +57,7 @@ def train(
     changed: bool = False,
     progress: Progress | None = None,
     observers: Collection[str] = (),
-) -> Run:
+) -> TrainingRun:
     """Train a recipe and return the finished run.
 
     Args:
@@ -98,7 +98,7 @@ def _train(
     *,
     resume: bool,
     changed: bool,
-) -> Run:
+) -> TrainingRun:
     """Train into a folder that this process holds."""
     distributed.on_rank_zero(lambda: folder.check(plan, resume=resume, changed=changed))
     run = _build(plan, device, progress)
@@ -147,7 +147,7 @@ def _common(recipe: Recipe, registry: Registry) -> dict[str, Any]:
     return {**flat(recipe.table), "the version of gancore": __version__, "the version of torch": torch.__version__, **plugins}
 
 
-def accelerate(run: Run, tell: Callable[[str, str], None]) -> Callable[[], None]:
+def accelerate(run: TrainingRun, tell: Callable[[str, str], None]) -> Callable[[], None]:
     """Return what runs one iteration of a run: its own `step`, as each accelerator of its recipe changes it in turn.
 
     Args:
@@ -171,7 +171,7 @@ def accelerate(run: Run, tell: Callable[[str, str], None]) -> Callable[[], None]
     return step
 
 
-def environment_of(run: Run) -> dict[str, Any]:
+def environment_of(run: TrainingRun) -> dict[str, Any]:
     """Return what a run is made with, as its folder keeps it; no accelerator has said anything yet."""
     return {
         "recipe_name": run.recipe.name,
@@ -192,7 +192,7 @@ def environment_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _announce(run: Run, progress: Progress) -> None:
+def _announce(run: TrainingRun, progress: Progress) -> None:
     """Tell what the recipe leaves to the machine."""
     settings, processes = run.recipe.run, distributed.world_size()
     if settings.precision == "auto":
@@ -206,7 +206,7 @@ def _announce(run: Run, progress: Progress) -> None:
         progress.announce(f"no samples are drawn: {NO_FORMAT}")
 
 
-def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Progress | None = None) -> Run:
+def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Progress | None = None) -> TrainingRun:
     """Build a run, training first what its recipe needs.
 
     Raises:
@@ -215,7 +215,7 @@ def build(recipe: Recipe, registry: Registry, device: torch.device, progress: Pr
     return _build(make_plan(recipe, registry), device, progress or Progress())
 
 
-def _build(plan: Plan, device: torch.device, progress: Progress) -> Run:
+def _build(plan: Plan, device: torch.device, progress: Progress) -> TrainingRun:
     if distributed.world_size() == 1:
         one_process("this command")
     else:
@@ -223,7 +223,7 @@ def _build(plan: Plan, device: torch.device, progress: Progress) -> Run:
         distributed.on_rank_zero(lambda: _read_images(plan))
     first = partial(train, registry=plan.registry, device=device, progress=progress)
     rehearsed = partial(rehearse, registry=plan.registry, device=device)
-    return Run(plan, device, prerequisites.ensure(plan, first, progress.announce, rehearsed))
+    return TrainingRun(plan, device, prerequisites.ensure(plan, first, progress.announce, rehearsed))
 
 
 def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
@@ -232,7 +232,7 @@ def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
     Raises:
         GancoreError: As `train` would, after hours perhaps.
     """
-    run = Run(make_plan(recipe, registry), device)
+    run = TrainingRun(make_plan(recipe, registry), device)
     run.set_schedules()
     run.take_turns()
     evaluator = Evaluator(run) if run.plan.metrics else None
@@ -255,7 +255,7 @@ def open_run(
     assignments: Sequence[str] = (),
     bare: bool = False,
     at: str | None = None,
-) -> Run:
+) -> TrainingRun:
     """Return a run from its folder, as a checkpoint left it. Its data are read when they are first asked for.
 
     Args:

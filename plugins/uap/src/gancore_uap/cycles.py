@@ -16,7 +16,7 @@ from gancore.tools import evaluating, to_uint8, to_unit
 from gancore_uap.proxy_files import ProxySummary, Writer
 
 if TYPE_CHECKING:
-    from gancore.tools import Run
+    from gancore_training import TrainingRun
 
 
 _BATCH = 250
@@ -24,7 +24,7 @@ _BATCH = 250
 
 @torch.no_grad()
 def sample_cycles(
-    run: Run,
+    run: TrainingRun,
     checkpoints: Sequence[Path],
     images: int,
     classify: Callable[[Tensor], Tensor],
@@ -73,7 +73,7 @@ def sample_cycles(
         return writer.finish(cycles)
 
 
-def _sampled(run: Run, images: int, cycle: int, start: int) -> Tensor:
+def _sampled(run: TrainingRun, images: int, cycle: int, start: int) -> Tensor:
     """Return the batch (N, C, H, W) uint8 of a cycle's images that begins at `start`, on the CPU."""
     drawn = run.latent(min(_BATCH, images - start), "proxy", cycle, start)
     return to_uint8(run.generate(drawn, "live", start=start, total=images)).cpu()

@@ -23,6 +23,8 @@ from gancore_uap.proxy_files import SUMMARY, ProxySummary, Writer
 from gancore_uap.workbench import Workbench, folder_for
 
 if TYPE_CHECKING:
+    from gancore_training import TrainingRun
+
     from gancore.tools import Run
 
 RECORD = "made-from.json"
@@ -84,7 +86,7 @@ def _plot(summary: ProxySummary, path: Path) -> None:
     save_picture(plots.classes_picture(summary.cycles, summary.classes, each=each, so_far=so_far), path)
 
 
-def _train(workbench: Workbench, recipe: Recipe, folder: Path) -> Run:
+def _train(workbench: Workbench, recipe: Recipe, folder: Path) -> TrainingRun:
     begun = (folder / "recipe.toml").exists()
     return train(recipe, workbench.registry, folder, device=workbench.device, resume=begun, progress=workbench.progress)
 

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Head, Network
-from gancore.engine.parts import Parts
-from gancore.errors import GancoreError
+from gancore import GancoreError, Head, Network
+from gancore.tools import Parts, Player
 
 OF_TORCH = frozenset(vars(nn.Module()))
 """What every module keeps; its tensors are looked at themselves."""
+
+OF_OPTIMIZERS = ("state", "param_groups", "defaults")
+"""What every optimizer keeps."""
 
 MOST_NUMBERS = 10_000
 """In one list or table of a checkpoint's."""
@@ -136,8 +138,17 @@ def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
         for name, value in {**getattr(factor, "__dict__", {}), **cells}.items():
             yield (f"the schedule of {place}", name), value
     for label, player in parts.players.items():
-        for name, value in player.unsaved():
+        for name, value in _of_optimizer(player):
             yield (f"optimizers.{label}", name), value
+
+
+def _of_optimizer(player: Player) -> Iterator[tuple[str, Any]]:
+    """Yield what a player's optimizer keeps beside its state: attributes, and numbers of groups that have no schedule."""
+    scheduled = {key for _, key, *_ in player.scheduled}
+    attributes = vars(player.optimizer).items()
+    yield from ((name, value) for name, value in attributes if name not in OF_OPTIMIZERS and name[0] != "_")
+    for group in player.optimizer.param_groups:
+        yield from ((name, value) for name, value in group.items() if name not in (*scheduled, "params"))
 
 
 def _attributes(module: nn.Module, *, passing: bool) -> Iterator[tuple[str, Any]]:

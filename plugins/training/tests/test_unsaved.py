@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 import torch
 from gancore_testing.components import LinearHead, Normal
+from gancore_training import TrainingRun, Unsaved
 from torch import Tensor, nn
 
 import gancore
 from gancore import GancoreError
-from gancore.engine import Run, Unsaved
 from gancore.registry import Registry
 from gancore.testing import host
 from tests import probe, standin
@@ -323,8 +323,8 @@ def keeping(kind: str, what: str) -> dict[str, Any]:
     return places[kind]
 
 
-def run_of(*tables: dict[str, Any]) -> Run:
-    return Run(plan_of(*tables, plugins=REGISTRY), CPU)
+def run_of(*tables: dict[str, Any]) -> TrainingRun:
+    return TrainingRun(plan_of(*tables, plugins=REGISTRY), CPU)
 
 
 def check(*tables: dict[str, Any], number: int = 2) -> None:
@@ -347,7 +347,7 @@ def test_whoever_keeps_an_object_is_named(kind: str) -> None:
         check(keeping(kind, "object"))
 
 
-def kept_by(run: Run, kind: str) -> Any:
+def kept_by(run: TrainingRun, kind: str) -> Any:
     modules = {
         **{f"network.{label}": network for label, network in run.networks.items()},
         **run.modules(),
