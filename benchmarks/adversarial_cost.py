@@ -17,11 +17,12 @@ import click
 import gancore_fastrobgan
 import gancore_standard
 import torch
+from gancore_training import TrainingRun
 
 from benchmarks import hosts
 from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
-from gancore.engine import Run, choose_device
+from gancore.engine import choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry
@@ -69,7 +70,7 @@ def contestants() -> dict[str, dict[str, Any]]:
     }
 
 
-def counted(run: Run) -> dict[str, int]:
+def counted(run: TrainingRun) -> dict[str, int]:
     """Run one iteration and return the passes through D's backbone: images forward, and backward."""
     images = {"forward": 0, "backward": 0}
     discriminator = run.networks["discriminator"]
@@ -99,7 +100,7 @@ def main(width: float, batch: int, iterations: int, precision: str, device: str,
     runs = {}
     for name, over in contestants().items():
         recipe = check_table(merge(table(width, batch, precision), over), registry, name=name)
-        runs[name] = Run(make_plan(recipe, registry), target)
+        runs[name] = TrainingRun(make_plan(recipe, registry), target)
     passes = {name: counted(run) for name, run in runs.items()}
     times = measure({name: run.step for name, run in runs.items()}, iterations, target)
     rows = []

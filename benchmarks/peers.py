@@ -37,6 +37,7 @@ from typing import Any
 import click
 import gancore_standard
 import torch
+from gancore_training import TrainingRun
 
 from benchmarks import hosts
 from benchmarks.contestant import Conditions, Contestant, count
@@ -44,7 +45,7 @@ from benchmarks.plain_networks import DISCRIMINATORS, GENERATORS, LATENT
 from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import non_saturating_d, non_saturating_g, normed_convolution, normed_linear, textbook_step
-from gancore.engine import Run, choose_device
+from gancore.engine import choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table
 from gancore.registry import Registry
@@ -78,7 +79,7 @@ def ours(conditions: Conditions, precision: str) -> Contestant:
         "losses": {"adversarial": {"use": "standard/non-saturating"}},
     }
     registry = Registry.of({"standard": gancore_standard, "hosts": hosts})
-    run = Run(make_plan(check_table(table, registry, name="peers"), registry), conditions.device)
+    run = TrainingRun(make_plan(check_table(table, registry, name="peers"), registry), conditions.device)
     return Contestant(run.step, *(count(run.players[role].parameters) for role in ("generator", "discriminator")))
 
 

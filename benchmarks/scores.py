@@ -40,7 +40,7 @@ from gancore_standard.metrics.inception_score import InceptionScore
 from gancore_standard.metrics.kernel import KernelDistance, squared_mmd
 from gancore_standard.metrics.prdc import PrecisionRecall
 from gancore_standard.torchvision_import import torchvision
-from gancore_training import Evaluator
+from gancore_training import Evaluator, TrainingRun
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -48,7 +48,7 @@ from torch.utils.data import Dataset
 from benchmarks import hosts
 from benchmarks.host_parts import blobs
 from benchmarks.tables import machine, markdown, write_json
-from gancore.engine import Run, to_unit
+from gancore.engine import to_unit
 from gancore.errors import GancoreError
 from gancore.plan import make_plan
 from gancore.recipe import check_table
@@ -265,7 +265,7 @@ def lend(network: Any) -> str:
     return name
 
 
-def evaluation_run(images: int, size: int, batch: int, path: Path | None, device: torch.device) -> Run:
+def evaluation_run(images: int, size: int, batch: int, path: Path | None, device: torch.device) -> TrainingRun:
     """Return a run whose generated images are known, with the four metrics; without a path on a ResNet-32's features."""
     extractor = {"use": "hosts/resnet32"} if path is None else {"use": "standard/inception", "path": str(path)}
     table: dict[str, Any] = {
@@ -287,11 +287,11 @@ def evaluation_run(images: int, size: int, batch: int, path: Path | None, device
         "evaluation": {"samples": images, "batch_size": batch},
     }
     registry = Registry.of({"standard": gancore_standard, "hosts": hosts})
-    return Run(make_plan(check_table(table, registry, name="scores"), registry), device)
+    return TrainingRun(make_plan(check_table(table, registry, name="scores"), registry), device)
 
 
 def evaluate(
-    run: Run, images: int, size: int, batch: int, path: Path | None, rounds: int
+    run: TrainingRun, images: int, size: int, batch: int, path: Path | None, rounds: int
 ) -> tuple[Any, Any, dict[str, list[float]]]:
     """Return gancore's scores, torch-fidelity's, and the seconds of each."""
     real, fake = Images(blobs(images, size, seed=1)), Images(blobs(images, size, seed=2, scale=0.7))

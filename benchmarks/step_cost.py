@@ -19,12 +19,13 @@ import gancore_cbgan
 import gancore_standard
 import torch
 from gancore_standard.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from gancore_training import TrainingRun
 from torch import nn
 
 from benchmarks import hosts
 from benchmarks.tables import machine, markdown, write_json
 from benchmarks.textbook import Step, relativistic_d, relativistic_g, textbook_step
-from gancore.engine import Run, choose_device
+from gancore.engine import choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry
@@ -54,7 +55,7 @@ CBGAN: dict[str, Any] = {
 def recipe_step(recipe: dict[str, Any], device: torch.device) -> Step:
     """Return one iteration of a recipe."""
     registry = Registry.of({"standard": gancore_standard, "cbgan": gancore_cbgan, "hosts": hosts})
-    return Run(make_plan(check_table(recipe, registry, name="step_cost"), registry), device).step
+    return TrainingRun(make_plan(check_table(recipe, registry, name="step_cost"), registry), device).step
 
 
 def textbook(width: float, batch: int, device: torch.device) -> Step:

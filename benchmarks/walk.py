@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 import torch
+from gancore_training import TrainingRun
 
-from gancore.engine import Run
 from gancore.plan import make_plan
 from gancore.recipe import read
 from gancore.registry import registry
@@ -57,7 +57,7 @@ def main(recipe: str, overlays: tuple[str, ...], each: bool) -> None:
     """Walk through one iteration of a recipe."""
     torch.set_num_threads(1)
     installed = registry()
-    run = Run(make_plan(read(recipe, installed, overlays=overlays), installed), torch.device("cpu"))
+    run = TrainingRun(make_plan(read(recipe, installed, overlays=overlays), installed), torch.device("cpu"))
     for _ in range(3):
         run.step()
     walk = Walk()

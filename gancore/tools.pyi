@@ -25,11 +25,11 @@ from gancore.errors import plain as plain
 from gancore.errors import shown as shown
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root
-from gancore.files import content_of as content_of
 from gancore.files import digest as digest
 from gancore.files import digest_of as digest_of
 from gancore.files import fingerprint as fingerprint
 from gancore.files import locked as locked
+from gancore.files import raw_bytes as raw_bytes
 from gancore.files import read_tensors as read_tensors
 from gancore.files import replacing as replacing
 from gancore.files import sweep as sweep

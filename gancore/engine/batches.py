@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,15 +15,11 @@ from torch import Tensor
 from gancore.contract import Drawn, Grouping, Sampler, load_split
 from gancore.engine.labels import Labels, weighted_indices
 from gancore.errors import GancoreError, listed
-from gancore.files import content_of
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Known, Plan
 from gancore.recipe import Augmentation
 
 EVERY = slice(None)
-
-_LOOKED_AT = 2**30
-"""Bytes of images by which a data set is known again."""
 
 Selection = tuple[Tensor, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
@@ -165,15 +160,6 @@ class Batches:
             images = self.stream.images if images is self.selection[0] else images
             streams[label] = self._stream(images, labels, weights, derive(self.seed, "source", label))
         return streams
-
-    @cached_property
-    def content(self) -> dict[str, list[Any]]:
-        """Return the number of images of the data and of each source, as samplers leave them, and a digest of what they are."""
-        streams = {"data": self.stream, **{f"sources.{label}": stream for label, stream in self.sources.items()}}
-        return {
-            label: [len(stream.labels), content_of(stream.images, stream.labels, most=_LOOKED_AT)]
-            for label, stream in streams.items()
-        }
 
     def draw(self, number: int) -> tuple[Drawn, int]:
         """Return this process's rows of a batch, as samplers leave it, and how many images the whole of it has.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 from collections.abc import Iterator, Mapping
@@ -107,12 +106,6 @@ class Parts:
         known = {**self.plan.context, "group_size": self.plan.group}
         asks = cls is not None and "class_counts" in settings_of(cls)
         return known | ({"class_counts": self.batches.class_counts} if asks else {})
-
-    @functools.cached_property
-    def origins(self) -> dict[str, str]:
-        """Fingerprints of weights that no checkpoint holds: of frozen networks, and those that trained ones began with."""
-        frozen = {f"networks.{label}": network for label, network in self.networks.items() if label not in self.players}
-        return {**{place: fingerprint(network) for place, network in frozen.items()}, **self.loaded}
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""

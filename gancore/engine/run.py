@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from gancore.contract import Latents, Translator
-from gancore.engine.allocator import keep_freed_memory
 from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
@@ -54,8 +53,6 @@ class Run:
     """
 
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
-        if device.type == "cpu":
-            keep_freed_memory()
         self.plan = plan
         self.recipe = plan.recipe
         self.device = device

@@ -8,7 +8,6 @@ from gancore.files.digests import cache_root as cache_root
 from gancore.files.digests import digest as digest
 from gancore.files.digests import digest_of as digest_of
 from gancore.files.paths import as_path as as_path
-from gancore.files.tensors import content_of as content_of
 from gancore.files.tensors import fingerprint as fingerprint
 from gancore.files.tensors import load_weights as load_weights
 from gancore.files.tensors import raw_bytes as raw_bytes

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +47,6 @@ def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
 def raw_bytes(tensor: Tensor) -> bytes:
     """Return the memory of a tensor's values, in their order."""
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-
-
-def content_of(*tensors: Tensor, most: int | None = None) -> str:
-    """Return a digest of the rows of tensors, e.g. images and their labels.
-
-    Args:
-        tensors: What is looked at in pieces, for it may be a file that is larger than the memory.
-        most: Bytes of one tensor beyond which only so many of its rows are read as fit into them, evenly spaced.
-    """
-    pieces: list[Iterable[bytes]] = []
-    for rows in tensors:
-        size = max(1, rows[:1].numel() * rows.element_size())
-        step = 1 if most is None else max(1, math.ceil(len(rows) * size / most))
-        pieces.append([f"{rows.dtype}{tuple(rows.shape)}".encode()])
-        pieces.append(raw_bytes(piece) for piece in rows[::step].split(4096))
-    return digest(itertools.chain.from_iterable(pieces), 32)
 
 
 def fingerprint(network: nn.Module) -> str:

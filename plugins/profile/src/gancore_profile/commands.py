@@ -24,9 +24,9 @@ def profile(
 
     Networks that other recipes train are measured with untrained weights, which take the same time.
     """
-    from gancore_training import one_process
+    from gancore_training import TrainingRun, one_process
 
-    from gancore.tools import Run, choose_device, make_plan, read, registry, say, write_text
+    from gancore.tools import choose_device, make_plan, read, registry, say, write_text
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
     target = choose_device(device)
@@ -39,7 +39,7 @@ def profile(
     from gancore_profile.profile_text import as_table, as_text
     from gancore_profile.profiling import profile as measure
 
-    run = Run(make_plan(checked, registry()), target)
+    run = TrainingRun(make_plan(checked, registry()), target)
     for name, accelerator in run.plan.accelerators:
         # The times are of single components, which compiled networks have and a graph has not.
         if name == "profile/compile":

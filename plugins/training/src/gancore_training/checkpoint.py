@@ -50,8 +50,8 @@ def _save(run: TrainingRun, folder: Path, tensors: Mapping[str, Tensor]) -> None
         "format": FORMAT,
         "recipe": run.recipe.table,
         "precision": run.precision,
-        "origins": run.parts.origins,
-        "data": run.batches.content,
+        "origins": run.origins,
+        "data": run.contents,
         "info": attrs.asdict(run.plan.info),
         "class_counts": run.batches.class_counts,
         # With them the generator is asked for the same labels where the images are not.
@@ -118,8 +118,8 @@ def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = Fa
         # What was chosen when the run began holds to its end, wherever it goes on.
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
     scored = {f"networks.{label}" for label in only_scored(run.plan)}
-    for place in () if bare else sorted(run.parts.origins.keys() & header["origins"].keys() - scored):
-        if run.parts.origins[place] != header["origins"][place]:
+    for place in () if bare else sorted(run.origins.keys() & header["origins"].keys() - scored):
+        if run.origins[place] != header["origins"][place]:
             raise GancoreError(f"{path} was trained with other weights of {place} than these; put the former ones back.")
     try:
         run.restore(tensors, header, header["numbers"])
@@ -130,13 +130,13 @@ def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = Fa
     return header
 
 
-def refuse_other_data(run: Run, header: Mapping[str, Any], path: Path) -> None:
+def refuse_other_data(run: TrainingRun, header: Mapping[str, Any], path: Path) -> None:
     """Refuse data that are not those that a checkpoint was trained on, wherever they lie.
 
     Raises:
         GancoreError: They are others.
     """
-    for label, (number, content) in run.batches.content.items():
+    for label, (number, content) in run.contents.items():
         before = header["data"].get(label, [0, ""])
         if before != [number, content]:
             which = f"{number} images, and not the {before[0]}" if number != before[0] else f"others than the {number}"

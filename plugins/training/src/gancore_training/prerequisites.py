@@ -24,7 +24,6 @@ from gancore.tools import (
     assigned,
     cache_root,
     check_table,
-    content_of,
     digest,
     digest_of,
     distributed,
@@ -35,6 +34,7 @@ from gancore.tools import (
     merge,
     read_layer,
 )
+from gancore_training.contents import content_of
 from gancore_training.lock import InUse
 
 LOOK_EVERY = 1.0

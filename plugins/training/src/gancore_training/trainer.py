@@ -110,7 +110,7 @@ def _train(
     # Reading the data may fail; nothing has been written yet.
     for header, path in zip(headers, newest, strict=True):
         checkpoint.refuse_other_data(run, header, path)
-    refuse_differences({f"the content of {label}": what for label, what in run.batches.content.items()})
+    refuse_differences({f"the content of {label}": what for label, what in run.contents.items()})
     evaluator = Evaluator(run) if plan.metrics else None
     check_keep_best(run, evaluator)
     if evaluator is not None and not newest:

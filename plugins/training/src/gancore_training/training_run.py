@@ -1,15 +1,18 @@
-"""A run as a training has it: with the numbers that components keep, which its checkpoints hold beside the tensors."""
+"""A run as a training has it: with all that its checkpoints hold beside the tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gancore.tools import Plan, Run
+from gancore.tools import Plan, Run, fingerprint
+from gancore_training.allocator import keep_freed_memory
+from gancore_training.contents import contents_of
 from gancore_training.unsaved import Unsaved
 
 
@@ -21,8 +24,21 @@ class TrainingRun(Run):
     """
 
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
+        if device.type == "cpu":
+            keep_freed_memory()
         super().__init__(plan, device, weights)
         self.unsaved = Unsaved(self.parts)
+
+    @cached_property
+    def contents(self) -> dict[str, list[Any]]:
+        """The number of images of the data and of each source, as samplers leave them, and a digest of what they are."""
+        return contents_of(self)
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Fingerprints of weights that no checkpoint holds: of frozen networks, and those that trained ones began with."""
+        frozen = {f"networks.{label}": network for label, network in self.networks.items() if label not in self.players}
+        return {**{place: fingerprint(network) for place, network in frozen.items()}, **self.parts.loaded}
 
     def numbers(self) -> dict[str, Any]:
         """What components keep as plain numbers, and lists and tables of them, and have changed."""
