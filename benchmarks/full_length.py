@@ -25,12 +25,11 @@ import torch
 from gancore_profile.costs import Profile
 from gancore_profile.cuda_graphs import replay_iterations
 from gancore_profile.profiling import profile
-from gancore_training import TrainingRun
 
 from benchmarks import hosts
 from benchmarks.step_cost import CBGAN, table
 from benchmarks.tables import machine, markdown, write_json
-from gancore.engine import choose_device, synchronize
+from gancore.engine import Run, choose_device, synchronize
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry
@@ -67,10 +66,10 @@ def settings(width: float) -> list[Setting]:
     ]
 
 
-def built(recipe: dict[str, Any], device: torch.device) -> TrainingRun:
+def built(recipe: dict[str, Any], device: torch.device) -> Run:
     """Return the run of a recipe's table."""
     registry = Registry.of({"standard": gancore_standard, "cbgan": gancore_cbgan, "hosts": hosts})
-    return TrainingRun(make_plan(check_table(recipe, registry, name="full_length"), registry), device)
+    return Run(make_plan(check_table(recipe, registry, name="full_length"), registry), device)
 
 
 def replayed(recipe: dict[str, Any], device: torch.device, iterations: int) -> tuple[float, str]:
