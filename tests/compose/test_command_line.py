@@ -24,7 +24,7 @@ def test_train_sample_report_in_a_row(recipe: Path, tmp_path: Path) -> None:
     assert (tmp_path / "six.png").read_bytes().startswith(b"\x89PNG")
     done = run("report", "runs/tiny")
     assert done.exit_code == 0, done.output
-    assert "<html" in (tmp_path / "runs" / "tiny" / "report.html").read_text()
+    assert "<html" in (tmp_path / "runs" / "tiny-report.html").read_text()
 
 
 def test_evaluate_appends_scores_with_their_protocol(recipe: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_run_of_two_papers_names_both_wherever_it_says_what_it_is(tmp_path: Pa
     assert {cbgan, free} < set(json.loads((tmp_path / "run" / "environment.json").read_text())["cites"])
     assert "summary" not in tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
     assert run("report", "run").exit_code == 0
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run-report.html").read_text()
     assert cbgan in page
     assert free in page
 

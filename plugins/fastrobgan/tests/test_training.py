@@ -352,7 +352,7 @@ def test_the_command_attacks_a_run(tmp_path: Path) -> None:
     with (tmp_path / "run/attacks.jsonl").open("a") as file:
         file.write('{"iteration": 3, "natural": 0.5, "accuracy": {"x": 1, "0.1": "y"}}\n{"iter')
     assert invoke("report", out).exit_code == 0
-    page = (tmp_path / "run/report.html").read_text()
+    page = (tmp_path / "run-report.html").read_text()
     assert "Accuracy under fastrobgan/pgd (steps 2), test images" in page
     assert page.count("local Lipschitz value") == 1
     assert page.count("<th>epsilon 0.1</th>") == 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import itertools
 import json
 import math
@@ -20,7 +23,11 @@ from gancore_report.charts import bar_chart, line_chart
 from gancore_report.curves import Curve
 from gancore_report.formats import duration, full, percent, short
 from gancore_report.page import write_report
-from gancore_report.reading import read_run
+from gancore_report.paths import beside
+from gancore_report.reading import RunData, read_run
+from gancore_report.scores import Column, Row, ScoredRun, ScoreTable
+from gancore_report.scoring import changes
+from gancore_report.tiles import by_class, read_grid
 from PIL import Image
 
 from gancore import GancoreError
@@ -130,7 +137,7 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self._open:
+        if not {"style", "script"} & set(self._open):
             # A place where a name may be broken is no blank.
             if self.tags and self.tags[-1][0] == "wbr":
                 self.words[-1] += data
@@ -150,15 +157,17 @@ def row(page: Page, start: str) -> list[str]:
     return cells
 
 
-def test_the_page_is_one_file_that_loads_nothing(make_run: MakeRun) -> None:
-    page = report(make_run())
-    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "iframe", "object")]
+def test_the_page_is_one_file_that_loads_nothing_and_runs_its_own_script_alone(make_run: MakeRun) -> None:
+    page = report(path := make_run())
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object")]
+    (code,) = re.findall(r"<script>(.*?)</script>", (path.parent / "report.html").read_text(), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     sources = [attrs[key] or "" for _, attrs in page.tags for key in ("src", "href") if key in attrs]
     assert sources
-    assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
+    allowed = ("data:image/png;base64,", "data:text/csv;", "data:application/json;", "#")
+    assert all(source.startswith(allowed) for source in sources)
     policy = next(attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs)
-    assert policy is not None
-    assert policy.startswith("default-src 'none'")
+    assert policy == f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
 
 
 @pytest.mark.parametrize("words", [["report", "one", "--out", "page.html"], ["compare", "one", "--out", "table.md"]])
@@ -286,9 +295,12 @@ def test_histograms_of_several_runs_have_the_same_axis(make_run: MakeRun) -> Non
     even, skewed = ([score_line(400, 20.0, **{"histogram/histogram": h})] for h in ([1, 1, 1], [98, 1, 1]))
     one = make_run("one", scores=even, class_counts=[])
     html = write_report([one, make_run("two", scores=skewed, class_counts=[])], one.parent / "r.html").read_text()
-    charts = re.findall(r"<svg[^>]*>.*?</svg>", html)
-    shown = [set(re.findall(r">(\d+ %)<", chart)) for chart in charts if 'class="level"' in chart]
-    assert shown == [{"0 %", "20 %", "40 %", "60 %", "80 %", "100 %"}] * 2
+    bars = [svg for svg in re.findall(r"<svg[^>]*>.*?</svg>", html) if 'class="level"' in svg]
+    heights = [pair for svg in bars for pair in re.findall(r'height="([\d.]+)" fill="var\(--run(\d)\)"', svg)]
+    # The tallest bar has the whole height, and a third of the images a third of it, whichever run they are of.
+    of_run = {run: [float(height) for height, own in heights if own == run] for run in "01"}
+    assert of_run["0"] == pytest.approx([of_run["1"][0] / 0.98 / 3] * 3, abs=0.11)
+    assert of_run["1"][0] == max(of_run["1"]) > 50
 
 
 def test_training_shares_of_another_number_of_classes_are_left_out(make_run: MakeRun) -> None:
@@ -299,17 +311,19 @@ def test_training_shares_of_another_number_of_classes_are_left_out(make_run: Mak
 
 def test_the_last_samples_and_at_most_six_of_the_past_are_shown(make_run: MakeRun) -> None:
     page = report(make_run())
-    shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
-    assert shown[0] == "samples of cbgan/digits-lt"
-    assert [text.split(" at ")[1] for text in shown[1:] if text] == ["50", "100", "200", "250", "350", "400"]
+    shown = [attrs["alt"] or "" for tag, attrs in page.tags if tag == "img"]
+    assert [text for text in shown if " at " not in text] == ["samples of cbgan/digits-lt"]
+    assert [text.split(" at ")[1] for text in shown if " at " in text] == ["400", "350", "250", "200", "100", "50"]
     assert "cat, dog, owl, and from the first again" in page.text
 
 
 def test_losses_and_monitors_are_drawn(make_run: MakeRun) -> None:
     page = report(make_run())
     charts = [attrs["aria-label"] for tag, attrs in page.tags if tag == "svg"]
-    assert charts.count("adversarial") == 2
-    assert "balance/kl" in charts
+    assert "generator/adversarial" in charts
+    assert "discriminator/adversarial" not in charts
+    assert "1 that never changes discriminator/adversarial: 0.5000" in page.text
+    assert "balance/kl: 0.1000" in page.text
     assert "balance/frequency" in page.text
 
 
@@ -354,7 +368,8 @@ def hostile_run(make_run: MakeRun, folder: str, weight: float) -> Path:
 @pytest.mark.parametrize("folders", [["one"], ["one", "two"]])
 def test_nothing_in_a_run_becomes_markup(make_run: MakeRun, folders: list[str]) -> None:
     page = report(*(hostile_run(make_run, folder, weight) for weight, folder in enumerate(folders, 2)))
-    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "object"})
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object"})
+    assert [attrs for tag, attrs in page.tags if tag == "script"] == [{}]
     assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
     assert all((attrs["src"] or "").startswith("data:image/png;base64,") for tag, attrs in page.tags if tag == "img")
     shown = EVIL[:-1]
@@ -382,8 +397,8 @@ def test_runs_of_one_recipe_are_averaged_over_their_seeds_and_shown_one_by_one(m
     (runs[1] / "recipe.toml").write_text(RECIPE.format(weight=2.0).replace("seed = 7", "seed = 8"))
     page = report(*runs, make_run("other", name="standard/plain", weight=0.0, scores=[score_line(400, 30.0)]))
     averaged, each = [cells for cells in page.rows if cells[0].startswith("fid/fid")]
-    assert averaged[1:] == ["21.00 ± 1.41", "30.00"]
-    assert each[1:] == ["20.00", "22.00", "30.00"]
+    assert averaged[1:] == ["21.00 ± 1.41", "30.00▲ 42.9 % worse"]
+    assert each[1:] == ["20.00", "22.00▲ 10 % worse", "30.00▲ 50 % worse"]
     heads = [cells for cells in page.rows if cells[0] == "" and len(cells) in (3, 4)]
     assert heads[1][1:] == ["A B cbgan/digits-lt", "C standard/plain"]
     assert ["seeds", "2", "1"] in page.rows
@@ -436,7 +451,7 @@ def test_a_damaged_picture_is_named_and_the_newest_sound_one_shown(make_run: Mak
 def test_a_heavy_picture_is_made_smaller(make_run: MakeRun) -> None:
     path = make_run()
     Image.effect_noise((1600, 800), 90).convert("RGB").save(path / "samples" / "00000400.png")
-    sizes = {(attrs["width"], attrs["height"]) for tag, attrs in report(path).tags if tag == "img"}
+    sizes = {(attrs["width"], attrs["height"]) for tag, attrs in report(path).tags if "width" in attrs and tag == "img"}
     assert ("1200", "600") in sizes
     assert ("1600", "800") not in sizes
 
@@ -448,7 +463,7 @@ def test_losses_that_are_not_finite_are_counted_not_drawn(make_run: MakeRun) -> 
         log.write('{"iteration": 600, "losses": {"generator/adversarial": 1e308, "generator/lost": NaN}}\n')
     page = report(path)
     assert "not finite or too large to draw: 2" in page.text
-    assert "Never finite, so no curve: lost." in page.text
+    assert "Never finite, so no curve: generator/lost." in page.text
 
 
 def test_a_folder_that_holds_no_run_is_refused(tmp_path: Path, make_run: MakeRun) -> None:
@@ -533,7 +548,7 @@ def test_a_long_curve_is_thinned_out_and_keeps_its_peaks() -> None:
 def test_letters_at_the_ends_of_curves_do_not_overlap() -> None:
     curves = [Curve(run, "r", [(0, 0.0), (10, 10.0 + (run == 0))]) for run in range(5)]
     svg = line_chart("t", curves, 10)
-    heights = sorted(float(y) for y in re.findall(r'class="end" x="[\d.]+" y="([\d.]+)"', svg))
+    heights = sorted(float(y) for y in re.findall(r'class="end" data-run="\d" x="[\d.]+" y="([\d.]+)"', svg))
     assert len(heights) == 5
     assert all(after - before >= 11.9 for before, after in itertools.pairwise(heights))
     assert heights[0] > 0
@@ -651,3 +666,109 @@ def test_time_spans_are_written_in_their_two_largest_units(seconds: float, text:
 
 def test_shares_are_written_in_percent() -> None:
     assert [percent(share) for share in (0.0, 0.1, 0.123456, 1.0, 0.000123)] == ["0 %", "10 %", "12.3 %", "100 %", "0.012 %"]
+
+
+def grid_of(path: Path, labels: list[int], classes: int, **facts: object) -> None:
+    """Write a grid as a training does, 8 in a row of 10 pixels each; an image is as bright as its class."""
+    picture = Image.new("RGB", (8 * 12 + 2, -(-len(labels) // 8) * 12 + 2), (150, 150, 150))
+    for place, label in enumerate(labels):
+        x, y = 2 + place % 8 * 12, 2 + place // 8 * 12
+        picture.paste((255 * label // classes,) * 3, (x, y, x + 10, y + 10))
+    picture.save(path)
+    path.with_suffix(".json").write_text(json.dumps({"columns": 8, "labels": labels, **facts}))
+
+
+def test_samples_stand_in_columns_by_class_and_a_missing_one_leaves_its_place_empty(tmp_path: Path) -> None:
+    grid_of(tmp_path / "g.png", [2, 0, 0, 2, 0, 1, 0, 0, 0], 3)
+    read = read_grid(tmp_path / "g.png")
+    assert read is not None
+    rows = by_class(read, 3, 3, 1)
+    shades = [[image and image.getpixel((5, 5))[0] for image in row] for row in rows]
+    assert shades == [[0, 85, 170], [0, None, 170], [0, None, None]]
+    beside = by_class(read, 3, 1, 2)
+    assert [image and image.getpixel((0, 9))[0] for image in beside[0]] == [0, 0, 85, None, 170, 170]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    ["", "[]", '{"columns": "8"}', '{"columns": 0}', '{"columns": 7}', '{"columns": 1e99}', "[" * 99_000, '{"columns":'],
+)
+def test_a_grid_of_unknown_make_is_not_cut_apart(tmp_path: Path, facts: str) -> None:
+    grid_of(tmp_path / "g.png", [0] * 64, 1)
+    (tmp_path / "g.json").write_text(facts)
+    assert read_grid(tmp_path / "g.png") is None
+
+
+@pytest.mark.parametrize("labels", [[1.0], ["<b>"], [True], [0] * 65, "0000"])
+def test_labels_that_are_none_are_passed_over(tmp_path: Path, labels: object) -> None:
+    grid_of(tmp_path / "g.png", [0] * 64, 1)
+    (tmp_path / "g.json").write_text(json.dumps({"columns": 8, "labels": labels}))
+    read = read_grid(tmp_path / "g.png")
+    assert read is not None
+    assert len(read.images) == 64
+    assert list(read.labels) == []
+
+
+def test_real_images_stand_above_the_generated_ones(make_run: MakeRun) -> None:
+    lines = [score_line(400, 20.0, **{"histogram/histogram": [20, 20, 40]})]
+    path = make_run(scores=lines)
+    assert "<image" not in write_report([path], path.parent / "r.html").read_text()
+    grid_of(path / "samples" / "real.png", [0, 1, 2], 3)
+    grid_of(path / "samples" / "00000400.png", [2] * 64, 3, labels_by="the class that was asked for")
+    html = write_report([path], path.parent / "r.html").read_text()
+    # Three real ones, and generated ones of the third class alone, in a panel that names both.
+    assert html.count("<image") == 4
+    assert re.findall(r'<text class="side[^>]*>(\w+)</text>', html) == ["real", "made"]
+    assert "Samples stand below the class that was asked for." in html
+
+
+def test_a_difference_within_the_deviations_is_called_neither_better_nor_worse() -> None:
+    column = Column("fid/fid", "k", {"id": "k"}, "lower")
+    data = RunData(Path("r"), {}, "", {}, [], [], [], [], {})
+
+    def row(*values: float) -> Row:
+        return Row("r", tuple(ScoredRun(data, str(place), 1, {column: value}) for place, value in enumerate(values)))
+
+    table = ScoreTable("t", (row(10.0, 12.0), row(11.0, 14.0), row(5.0, 6.0), row(20.0, 22.0), row(math.nan)))
+    assert changes(table, column) == [
+        ("", ""),
+        ("▲ 13.6 %, within the deviations", ""),
+        ("▼ 50 % better", "better"),
+        ("▲ 90.9 % worse", "worse"),
+        ("", ""),
+    ]
+
+
+def test_a_part_that_a_recipe_lacks_is_one_line_of_what_differs(make_run: MakeRun) -> None:
+    one, two = make_run("one"), make_run("two", name="standard/plain", weight=0.5)
+    assert report(one, two).rows[1] == ["losses.balance.weight", "2.0", "0.5"]
+    text = (two / "recipe.toml").read_text()
+    (two / "recipe.toml").write_text(text[: text.index("[losses.balance]")].replace("Balanced", "Plain"))
+    glance = report(one, two).rows[:2]
+    assert glance[1] == ["losses.balance", "cbgan/class-balance, weight 2.0", "\N{EN DASH}"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "page"),
+    [
+        (["a/one"], "a/one-report.html"),
+        (["a/one", "a/one/"], "a/one-report.html"),
+        (["a/one", "a/two"], "a/report.html"),
+        (["a/one", "b/two"], "report.html"),
+        (["a/one", "a/deep/two"], "a/report.html"),
+    ],
+)
+def test_a_page_lies_beside_the_runs_and_in_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[str], page: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert beside([Path(run) for run in runs]).resolve() == (tmp_path / page).resolve()
+
+
+def test_no_text_of_a_run_is_a_formula_in_what_is_downloaded(make_run: MakeRun) -> None:
+    path = make_run(name='=HYPERLINK("https://example.org")')
+    html = write_report([path], path.parent / "r.html").read_text()
+    (content,) = re.findall(r'href="data:text/csv;charset=utf-8;base64,([^"]+)" download="scores.csv"', html)
+    cells = [cell for line in csv.reader(base64.b64decode(content).decode().splitlines()) for cell in line]
+    assert any("HYPERLINK" in cell for cell in cells)
+    assert not [cell for cell in cells if cell.startswith("=")]

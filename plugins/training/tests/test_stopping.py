@@ -179,7 +179,7 @@ def test_a_sample_that_was_not_drawn_is_drawn_on_resume(tmp_path: Path, monkeypa
         with pytest.raises(Interrupted):
             trained(tmp_path / "run", settings)
     trained(tmp_path / "run", settings, resume=True)
-    assert [path.stem for path in sorted((tmp_path / "run" / "samples").iterdir())] == ["00000003", "00000006", "00000008"]
+    assert [path.stem for path in sorted((tmp_path / "run" / "samples").glob("0*.png"))] == ["00000003", "00000006", "00000008"]
 
 
 def test_of_several_processes_all_stop_in_an_evaluation_when_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,8 @@ def test_a_run_leaves_recipe_environment_log_samples_checkpoint_and_weights(tmp_
     assert sum(environment["class_counts"]) == 1440
     assert [entry["iteration"] for entry in lines(out / "log.jsonl")] == [2, 4, 6, 8]
     assert lines(out / "log.jsonl")[-1]["losses"].keys() == {"discriminator/adversarial", "generator/adversarial"}
-    assert [path.name for path in sorted((out / "samples").iterdir())] == ["00000004.png", "00000008.png"]
+    names = [f"{name}.{ending}" for name in ("00000004", "00000008", "real") for ending in ("json", "png")]
+    assert [path.name for path in sorted((out / "samples").iterdir())] == names
     assert [path.name for path in checkpoint.checkpoints(out)] == ["00000008.safetensors"]
     saved = load_file(out / "weights" / "generator.safetensors")
     assert run.average is not None

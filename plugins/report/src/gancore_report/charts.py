@@ -7,6 +7,7 @@ they follow the page's light or dark scheme. Runs are told apart by a letter too
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
@@ -26,6 +27,8 @@ _CHARACTER = 6.2
 
 _LETTER = 12
 """Height of a run's letter at the end of its curve."""
+
+_NONE = Markup()
 
 _MOST_NAMES = 4
 """With more runs, a chart's legend gives their letters alone."""
@@ -49,6 +52,7 @@ def line_chart(
     smooth: bool = False,
     log: bool = False,
     legend: bool = True,
+    named: bool = True,
     over: str = "iteration",
 ) -> Markup:
     """Return a chart of curves, over iterations or another quantity.
@@ -61,7 +65,8 @@ def line_chart(
         last: Where the horizontal axis ends.
         smooth: Show a moving average over one fortieth of the run, and the values themselves faintly.
         log: Use a logarithmic axis where all values are above 0 and the largest is 50 times the smallest or more.
-        legend: Name the runs, also where there is one curve only.
+        legend: Tell the runs apart, by a letter at the end of each curve.
+        named: Name them above the chart too, for a page that has no legend of its own.
         over: What the horizontal axis counts.
     """
     counts = over == "iteration"
@@ -88,7 +93,7 @@ def line_chart(
             return _dot(*places[0], curve.run, "")
         line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
         dash = ' stroke-dasharray="5 3"' if curve.run >= PALETTE else ""
-        return f'<path class="{kind}" d="{line}" stroke="var(--run{curve.run % PALETTE})"{dash}/>'
+        return f'<path class="{kind}" data-run="{curve.run}" d="{line}" stroke="var(--run{curve.run % PALETTE})"{dash}/>'
 
     marks = []
     for curve in shown if not smooth else []:
@@ -111,7 +116,8 @@ def line_chart(
         "</g>",
         *(_ends(shown, axis, across) if legend and len(curves) <= 8 else ()),
     ]
-    return _figure(title, "; ".join(notes), _legend(curves) if legend else Markup(), "".join(body))
+    read = _read_out(shown, left, last, over)
+    return _figure(title, "; ".join(notes), _legend(curves) if legend and named else Markup(), "".join(body), read)
 
 
 def bar_chart(
@@ -176,6 +182,13 @@ def names_fit(names: Sequence[str]) -> bool:
     return _CHARACTER * max(map(len, names), default=0) < (_WIDTH - _RIGHT - 50) / max(1, len(names))
 
 
+def _read_out(curves: Sequence[Curve], left: float, last: float, over: str) -> Markup:
+    """Return what the page's script needs to say a curve's value where it is pointed at, as attributes."""
+    points = [[c.run, letter(c.run), [[x, float(f"{y:.5g}")] for x, y in thinned(c.points)]] for c in curves if c.points]
+    place = json.dumps({"left": round(left, 1), "right": _WIDTH - _RIGHT, "width": _WIDTH, "last": last, "over": over})
+    return Markup(' data-axis="{}" data-curves="{}"').format(place, json.dumps(points, separators=(",", ":")))
+
+
 def _lost(curves: Sequence[Curve], finite: Sequence[Curve]) -> list[str]:
     pairs = zip(curves, finite, strict=True)
     lost = {letter(before.run): len(before.points) - len(after.points) for before, after in pairs}
@@ -193,7 +206,7 @@ def _down(share: float) -> float:
 
 def _dot(x: float, y: float, run: int, tip: str) -> str:
     title = f"<title>{escape(tip)}</title>" if tip else ""
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--run{run % PALETTE})">{title}</circle>'
+    return f'<circle data-run="{run}" cx="{x:.1f}" cy="{y:.1f}" r="3" fill="var(--run{run % PALETTE})">{title}</circle>'
 
 
 def _vertical(axis: Axis, *, shares: bool = False) -> tuple[float, list[str]]:
@@ -242,7 +255,8 @@ def _ends(curves: Sequence[Curve], axis: Axis, across: Callable[[float], float])
         for rank, (height, place, run) in enumerate(sorted(ends, reverse=True)):
             lowest = max(min(height, lowest - _LETTER), _TOP + (len(ends) - 1 - rank) * _LETTER)
             color = f"var(--run{run % PALETTE})"
-            yield f'<text class="end" x="{place:.1f}" y="{lowest + 4:.1f}" fill="{color}">{letter(run)}</text>'
+            at = f'x="{place:.1f}" y="{lowest + 4:.1f}"'
+            yield f'<text class="end" data-run="{run}" {at} fill="{color}">{letter(run)}</text>'
 
 
 def _bar_labels(left: float, band: float, number: int, names: Sequence[str], below: str) -> Iterator[str]:
@@ -265,9 +279,9 @@ def _legend(curves: Sequence[Curve]) -> Markup:
     return Markup('<div class="legend">{}</div>').format(Markup("").join(entries))
 
 
-def _figure(title: str, note: str, legend: Markup, body: str) -> Markup:
+def _figure(title: str, note: str, legend: Markup, body: str, attributes: Markup = _NONE) -> Markup:
     aside = Markup(' <span class="note">{}</span>').format(note) if note else ""
     return Markup(
-        "<figure><figcaption><b>{title}</b>{aside}{legend}</figcaption>"
+        "<figure{attributes}><figcaption><b>{title}</b>{aside}{legend}</figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{{title}}">{{body}}</svg></figure>'
-    ).format(title=title, aside=aside, legend=legend, body=Markup(body))
+    ).format(title=title, aside=aside, legend=legend, body=Markup(body), attributes=attributes)

@@ -151,12 +151,16 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
 
 @click.command()
 @click.argument("runs", type=path_type, nargs=-1, required=True)
-@click.option("--out", type=path_type, help="HTML file to write.  [default: RUN/report.html]")
+@click.option("--out", type=path_type, help="HTML file to write.  [default: beside the runs]")
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
-    """Write one self-contained HTML page: samples, curves, class histograms, runs side by side."""
-    from gancore_report.page import write_report
+    """Write one self-contained HTML page: samples, curves, class histograms, runs side by side.
 
-    click.echo(f"The report is {write_report(runs, out or runs[0] / 'report.html')}")
+    By default it lies beside the runs: RUN-report.html for one, report.html in the folder that holds several.
+    """
+    from gancore_report.page import write_report
+    from gancore_report.paths import beside
+
+    click.echo(f"The report is {write_report(runs, out or beside(runs))}")
 
 
 def _print(table: ScoreTable) -> None:

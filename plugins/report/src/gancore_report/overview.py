@@ -93,10 +93,15 @@ def _plugins(run: RunData) -> str:
     return ", ".join(_text(version) or name for name, version in plugins.items())
 
 
-_ROWS: Mapping[str, Callable[[RunData], str]] = {
+def _items(value: Any) -> list[str] | str:
+    """Return a list as texts, none of which is to be broken within itself; nothing for what is not there."""
+    return [_text(item) for item in value] if isinstance(value, list) and value else _text(value)
+
+
+_ROWS: Mapping[str, Callable[[RunData], str | list[str]]] = {
     "Summary": lambda run: _text(run.recipe.get("summary")),
-    "Recipes": lambda run: _text(run.environment.get("recipes")),
-    "Papers": lambda run: _text(run.environment.get("cites")),
+    "Recipes": lambda run: _items(run.environment.get("recipes")),
+    "Papers": lambda run: _items(run.environment.get("cites")),
     "Folder": lambda run: str(run.path),
     "Data": _data,
     "Iterations": _iterations,

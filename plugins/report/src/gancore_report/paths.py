@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def told_apart(paths: Sequence[Path]) -> list[str]:
             length += 1
         labels.append("/".join(own[-length:]))
     return labels
+
+
+def beside(runs: Sequence[Path]) -> Path:
+    """Return where a page on runs lies that nobody named: beside the run, or in the innermost folder that holds several."""
+    folders = [path.resolve() for path in runs]
+    common = Path(os.path.commonpath([folder.parent for folder in folders]))
+    # As it was typed where that is the same folder, so that what is printed can be read.
+    folder = next((run.parent for run in runs if run.name and run.parent.resolve() == common), common)
+    return folder / (f"{folders[0].name}-report.html" if len(set(folders)) == 1 else "report.html")
 
 
 def write_whole(out: Path, text: str) -> None:

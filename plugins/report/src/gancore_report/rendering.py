@@ -24,3 +24,8 @@ def render(template: str, **values: Any) -> Markup:
 def stylesheet() -> str:
     """Return how the report looks, for pages of one's own that show its charts."""
     return _ENVIRONMENT.get_template("style.css").render()
+
+
+def script() -> str:
+    """Return what the page does in a browser: values of curves where it is pointed at, and a slider of samples."""
+    return _ENVIRONMENT.get_template("script.js").render()

@@ -43,7 +43,9 @@ def _group(runs: Sequence[Shown], name: str, measured: Mapping[int, Attacked]) -
             points = one.accuracy if one.accuracy[0][0] == 0 else [(0.0, one.natural), *one.accuracy]
             curves.append(Curve(run.place, run.label, points))
     drawable = budgets[-1] > 0
-    chart = line_chart("accuracy", curves, budgets[-1], legend=len(runs) > 1, over="epsilon") if drawable else Markup()
+    chart = (
+        line_chart("accuracy", curves, budgets[-1], legend=len(runs) > 1, named=False, over="epsilon") if drawable else Markup()
+    )
     text = json.dumps(dict(protocol), indent=2, ensure_ascii=False)
     about = {"title": _title(protocol), "name": name, "protocol": text, "shared": _shared(runs, measured)}
     return render("robustness", runs=runs, rows=rows, chart=chart, **about)

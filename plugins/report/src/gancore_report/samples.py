@@ -1,11 +1,11 @@
-"""The section on generated images: the newest grid of each run, and some of its past."""
+"""The section on generated images: the grids of all runs over their trainings."""
 
 from __future__ import annotations
 
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -15,8 +15,8 @@ from PIL import Image
 from gancore_report.rendering import render
 from gancore_report.shown import Shown
 
-_PAST = 6
-"""Sample grids shown of a run's past."""
+_MOMENTS = 6
+"""Iterations whose samples are shown."""
 
 _NAMES = 20
 """Class names listed below the samples."""
@@ -39,30 +39,45 @@ class Picture:
 
 
 def samples_section(runs: Sequence[Shown]) -> Markup:
-    """Return the pictures; empty where no run has a readable or a damaged one."""
-    grids: list[tuple[Shown, list[Picture]]] = []
+    """Return the pictures, those of one iteration beside each other; empty where no run has a readable or a damaged one."""
+    read: dict[tuple[int, int], Picture] = {}
     damaged = []
+    steps = _steps([run.data.samples for run in runs])
     for run in runs:
-        pictures = []
-        for iteration, path in _spread(run.data.samples):
-            if (picture := _picture(path, iteration)) is None:
+        for iteration, path in dict.fromkeys(_until(run.data.samples, step) for step in steps):
+            if path is not None and (picture := _picture(path, iteration)) is not None:
+                read[run.place, iteration] = picture
+            elif path is not None:
                 damaged.append(f"{run.title}: {path.name} is damaged and was passed over.")
-            else:
-                pictures.append(picture)
-        if pictures:
-            grids.append((run, pictures))
-    if not grids and not damaged:
+    if not read and not damaged:
         return Markup()
-    names = [run.data.class_names for run, _ in grids if len(run.data.class_names) > 1]
+    shown = [(step, _row(runs, read, step)) for step in steps]
+    names = [run.data.class_names for run in runs if run.data.samples and len(run.data.class_names) > 1]
     texts = [f"{', '.join(n[:_NAMES])}{' and so on' if len(n) > _NAMES else ', and from the first again'}" for n in names]
-    return render("samples", grids=grids, damaged=damaged, classes=list(dict.fromkeys(texts)))
+    moments = [(step, row) for step, row in shown if row]
+    return render("samples", moments=moments, damaged=damaged, classes=list(dict.fromkeys(texts)))
 
 
-def _spread(samples: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
-    """Return the last and, evenly spaced, others before it, first included."""
-    if len(samples) <= _PAST:
-        return list(samples)
-    return [samples[round(place * (len(samples) - 1) / (_PAST - 1))] for place in range(_PAST)]
+def _steps(samples: Sequence[Sequence[tuple[int, Path]]]) -> list[int]:
+    """Return iterations of which the pictures are shown: evenly spaced, first and last included."""
+    known = sorted({iteration for of_run in samples for iteration, _ in of_run})
+    if len(known) <= _MOMENTS:
+        return known
+    return [known[round(place * (len(known) - 1) / (_MOMENTS - 1))] for place in range(_MOMENTS)]
+
+
+def _until(samples: Sequence[tuple[int, Path]], step: int) -> tuple[int, Path | None]:
+    """Return the newest picture of a run at an iteration."""
+    return next(((iteration, path) for iteration, path in reversed(samples) if iteration <= step), (0, None))
+
+
+def _row(runs: Sequence[Shown], read: Mapping[tuple[int, int], Picture], step: int) -> list[tuple[Shown, Picture]]:
+    """Return the runs' newest sound pictures at an iteration."""
+    newest = {}
+    for (place, iteration), picture in sorted(read.items()):
+        if iteration <= step:
+            newest[place] = picture
+    return [(run, newest[run.place]) for run in runs if run.place in newest]
 
 
 def _picture(path: Path, iteration: int) -> Picture | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from markupsafe import Markup
 
 from gancore_report.comparison import side_by_side
-from gancore_report.formats import full, short
+from gancore_report.formats import full, percent, short
 from gancore_report.rendering import render
-from gancore_report.scores import ARROWS, Column, ScoreTable, differing, evaluations, ordered, setting
+from gancore_report.scores import ARROWS, Column, ScoreTable, differing, evaluations, mean_and_deviation, ordered, setting
 from gancore_report.shown import Charts, Lists, Shown, bar_charts, line_charts
 
 _Kind = TypeVar("_Kind", float, tuple[float, ...])
@@ -21,32 +21,92 @@ _MOST_SETTINGS = 3
 
 
 def scores_section(runs: Sequence[Shown]) -> Markup:
-    """Return the table of final values, the protocols, and the curves; empty where there is none."""
+    """Return the values of each run, where the first screen has means, the protocols, and the curves; empty without any."""
     numbers = _history(runs, float)
     if not numbers:
         return Markup()
-    by_title = {run.title: run for run in runs}
-    data = {title: run.data for title, run in by_title.items()}
-    tables = [side_by_side(data)]
-    if tables[0].averaged:
-        tables.append(side_by_side(data, each=True))
+    table = scores_of(runs)
     columns = ordered([*numbers, *_history(runs, tuple)])
     return render(
         "scores",
-        tables=[(table, [[by_title[run.label] for run in row.runs] for row in table.rows]) for table in tables],
-        settings={column: _settings(column, columns) for column in numbers},
-        records=_records(tables[-1], by_title, numbers),
+        each=score_table(runs, side_by_side({run.title: run.data for run in runs}, each=True)) if table.averaged else None,
         protocols=_protocols(columns),
         charts=line_charts(runs, [(_title(column, numbers), points) for column, points in numbers.items()], log=True),
     )
 
 
-def classes_section(runs: Sequence[Shown]) -> Markup:
-    """Return bar charts of the generated images' classes and of other scores by class; empty where there is none."""
+def scores_of(runs: Sequence[Shown]) -> ScoreTable:
+    """Return the table of the runs' last scores, of which at least one must be a number."""
+    return side_by_side({run.title: run.data for run in runs})
+
+
+def scored(runs: Sequence[Shown]) -> bool:
+    """Return whether some run has a score that is a number."""
+    return bool(_history(runs, float))
+
+
+def grouped(runs: Sequence[Shown]) -> list[list[Shown]]:
+    """Return the runs by rows of their table of scores: those that differ in nothing but their seed together."""
+    if not scored(runs):
+        return [[run] for run in runs]
+    by_title = {run.title: run for run in runs}
+    return [[by_title[one.label] for one in row.runs] for row in scores_of(runs).rows]
+
+
+def score_table(runs: Sequence[Shown], table: ScoreTable) -> Markup:
+    """Return a table of scores, a row for each, with what each value is against that of the first column."""
+    numbers = _history(runs, float)
+    by_title = {run.title: run for run in runs}
+    columns = ordered([*numbers, *_history(runs, tuple)])
+    return render(
+        "score_table",
+        table=table,
+        groups=[[by_title[run.label] for run in row.runs] for row in table.rows],
+        settings={column: _settings(column, columns) for column in numbers},
+        records=_records(table, by_title, numbers),
+        changes={column: changes(table, column) for column in table.columns},
+    )
+
+
+def changes(table: ScoreTable, column: Column) -> list[tuple[str, str]]:
+    """Return of each row what its value is against the first row's, in words, and whether that is better, worse, or neither.
+
+    A difference of means no larger than the root of their deviations' squares is neither.
+    """
+    pairs = [mean_and_deviation(values) if (values := row.values(column)) else (math.nan, None) for row in table.rows]
+    first, spread = pairs[0]
+    told = [("", "")]
+    for mean, deviation in pairs[1:]:
+        difference = mean - first
+        if not math.isfinite(difference) or not first:
+            told.append(("", ""))
+        elif not difference:
+            told.append(("the same", ""))
+        else:
+            words = f"{'▲' if difference > 0 else '▼'} {percent(abs(difference / first))}"
+            if deviation is not None and spread is not None and abs(difference) <= math.hypot(deviation, spread):
+                told.append((f"{words}, within the deviations", ""))
+            elif column.better in ARROWS:
+                kind = "better" if (difference < 0) == (column.better == "lower") else "worse"
+                told.append((f"{words} {kind}", kind))
+            else:
+                told.append((words, ""))
+    return told
+
+
+def classes_section(runs: Sequence[Shown], *, drawn: Collection[Column] = ()) -> Markup:
+    """Return bar charts of the generated images' classes and of other scores by class; empty where there is none.
+
+    Args:
+        runs: The runs.
+        drawn: Histograms that the first screen shows already.
+    """
     newest = {
         column: {place: lists[-1] for place, lists in of_runs.items()} for column, of_runs in _history(runs, tuple).items()
     }
-    charts = [(_title(column, newest), *_class_charts(runs, column, lists)) for column, lists in newest.items()]
+    charts = [
+        (_title(column, newest), *_class_charts(runs, column, lists)) for column, lists in newest.items() if column not in drawn
+    ]
     return render("classes", charts=charts) if charts else Markup()
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from gancore_report.axes import LARGEST, bar_axis
 from gancore_report.charts import badge, bar_chart, letter, line_chart, names_fit
 from gancore_report.curves import Curve, Point
+from gancore_report.formats import full
 from gancore_report.paths import told_apart
 from gancore_report.reading import RunData
 
@@ -56,12 +57,14 @@ class Charts:
         drawn: The charts.
         single: Names of what has one value only, so no curve.
         never: Names of what is never finite.
+        constant: What never changes, in words: its name, and its value in each run.
         keys: Which number is which class, where the bars bear numbers.
     """
 
     drawn: Sequence[Markup]
     single: Sequence[str] = ()
     never: Sequence[str] = ()
+    constant: Sequence[str] = ()
     keys: Sequence[str] = ()
 
 
@@ -80,7 +83,7 @@ def line_charts(
     smooth: bool = False,
     log: bool = False,
 ) -> Charts:
-    """Return line charts; what has fewer than two values in every run is named instead of drawn.
+    """Return line charts; what has fewer than two values in every run, or never changes in any, is told instead of drawn.
 
     Args:
         runs: The runs.
@@ -89,16 +92,20 @@ def line_charts(
         log: As for `line_chart`.
     """
     last = max((run.data.iterations for run in runs), default=0)
-    drawn, single, never = [], [], []
+    drawn, single, never, constant = [], [], [], []
     for title, points in curves:
         if not any(abs(y) < LARGEST for of_run in points.values() for _, y in of_run):
             never.append(title)
         elif max(map(len, points.values())) < 2:
             single.append(title)
+        elif all(len({y for _, y in of_run}) == 1 for of_run in points.values()):
+            values = {letter(place): full(of_run[0][1]) for place, of_run in points.items()}
+            each = ", ".join(f"{run} {value}" for run, value in values.items())
+            constant.append(f"{title}: {each if len(set(values.values())) > 1 else next(iter(values.values()))}")
         else:
             lines = [Curve(run.place, run.label, points[run.place]) for run in runs if run.place in points]
-            drawn.append(line_chart(title, lines, last, smooth=smooth, log=log, legend=len(runs) > 1))
-    return Charts(drawn, single, never)
+            drawn.append(line_chart(title, lines, last, smooth=smooth, log=log, legend=len(runs) > 1, named=False))
+    return Charts(drawn, single, never, constant)
 
 
 def bar_charts(runs: Sequence[Shown], lists: Lists, markers: Mapping[int, Sequence[float]] | None = None) -> Charts:

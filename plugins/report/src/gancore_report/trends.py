@@ -13,15 +13,12 @@ from gancore_report.shown import Shown, bar_charts, line_charts
 
 
 def losses_section(runs: Sequence[Shown]) -> Markup:
-    """Return the curves of each player's losses; empty where none is logged."""
+    """Return the curves of the players' losses, ``player/term``; empty where none is logged."""
     curves = _over_time(runs, lambda entry: entry.losses)
-    players: dict[str, dict[str, dict[int, list[Point]]]] = {}
-    for name, points in curves.items():
-        player = name.split("/")[0]
-        players.setdefault(player, {})[name.removeprefix(f"{player}/")] = points
-    charts = {player: line_charts(runs, list(of_player.items()), smooth=True) for player, of_player in players.items()}
+    if not curves:
+        return Markup()
     smoothed = window_of([len(run.data.log) for run in runs]) > 1
-    return render("losses", charts=charts, smoothed=smoothed) if charts else Markup()
+    return render("losses", charts=line_charts(runs, list(curves.items()), smooth=True), smoothed=smoothed)
 
 
 def monitors_section(runs: Sequence[Shown]) -> Markup:

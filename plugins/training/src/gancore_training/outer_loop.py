@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import gancore_training.checkpoint as checkpoint
 from gancore.tools import GENERATOR, Plugin, collectives, distributed
@@ -16,6 +18,7 @@ from gancore_training.observers import Observers
 from gancore_training.progress import Clock, Progress
 from gancore_training.ranks import any_of
 from gancore_training.run_folder import RunFolder, checkpoints, entries
+from gancore_training.sample_classes import COLUMNS, NUMBER, annotator_of, classes_of, describe, real_images
 from gancore_training.sampling import image_format, sample, suffixes
 from gancore_training.stopping import Interrupted, Stop
 from gancore_training.training_run import TrainingRun
@@ -177,12 +180,23 @@ class OuterLoop:
         formats = suffixes(registry)[:1]
         if GENERATOR not in self.run.networks or self.run.rank or not (formats or self.observers.see("gancore_sampled")):
             return
-        images, _ = sample(self.run, 64)
+        images, labels = sample(self.run, NUMBER)
         for suffix in formats:
-            path = self.folder.samples / f"{iteration:08d}.{suffix}"
-            write = partial(image_format(path, registry), images, path, columns=8)
-            self.observers.attempt(f"the image format {suffix}", "writing of samples", write)
+            attempt = partial(self.observers.attempt, f"the image format {suffix}", "writing of samples")
+            attempt(partial(self._draw, self.folder.samples / f"{iteration:08d}.{suffix}", images, labels))
         self.observers("gancore_sampled", iteration=iteration, images=images)
+
+    def _draw(self, path: Path, images: Tensor, labels: Tensor) -> None:
+        """Write a grid of samples and which class each shows, and once the same of real images."""
+        write = partial(image_format(path, self.run.plan.registry), columns=COLUMNS)
+        write(images, path)
+        annotator = annotator_of(self.evaluator.metrics if self.evaluator else {})
+        describe(path, images, classes_of(self.run, images, labels, annotator))
+        beside = path.with_stem("real")
+        if not beside.exists():
+            real, facts = real_images(self.run)
+            write(real, beside)
+            describe(beside, real, facts)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
         with self.stop.at_once():
