@@ -4,6 +4,12 @@ from gancore.testing import conformance
 
 test_conformance = conformance(
     "fastrobgan",
-    settings={"generator": {"width": 0.125}, "discriminator": {"width": 0.125}, "plain-discriminator": {"width": 0.125}},
+    settings={
+        name: {"width": 0.125} for name in ("generator", "discriminator", "plain-discriminator", "preact-resnet18", "vgg16")
+    },
+    # Thirteen convolutions under ReLU and five maxima: the gradients of float32 and of float64 differ by 3 % there.
+    apart={
+        "vgg16": "where two values are nearly equal, rounding decides which one is the largest, and where its gradient goes"
+    },
     elsewhere={"external": "foolbox imports what SciPy deprecates, which pytest refuses; test_attacks.py tries it"},
 )

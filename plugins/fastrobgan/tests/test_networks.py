@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from gancore_fastrobgan.classifiers import PreActResNet18, VGG16Discriminator
 from gancore_fastrobgan.networks import ConditionalNorm, PlainDiscriminator, RobGANDiscriminator, RobGANGenerator
 from torch import Tensor, nn
 
@@ -121,12 +122,11 @@ def test_at_128_px_the_smaller_networks_are_those_of_imagenet_143() -> None:
     assert sizes == {False: [10_606_339, 10_819_456], True: [33_550_339, 38_410_112]}
 
 
-def test_frozen_batch_norm_keeps_its_statistics_in_training() -> None:
+@pytest.mark.parametrize(("cls", "size"), [(RobGANDiscriminator, 8), (VGG16Discriminator, 32)])
+def test_frozen_batch_norm_keeps_its_statistics_in_training(cls: Callable[..., Any], size: int) -> None:
     torch.manual_seed(0)
-    images = torch.randn(6, 2, 8, 8)
-    frozen, free = (
-        RobGANDiscriminator(channels=2, image_size=8, width=1 / 32, frozen_norm=is_frozen) for is_frozen in (True, False)
-    )
+    images = torch.randn(6, 2, size, size)
+    frozen, free = (cls(channels=2, image_size=size, width=1 / 32, frozen_norm=is_frozen) for is_frozen in (True, False))
     for network in (frozen, free):
         network.load_state_dict(free.state_dict())
         network.train()
@@ -135,9 +135,43 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training() -> None:
     torch.testing.assert_close(together, apart)  # no image's features depend on the others
     assert all(torch.equal(value, before[name]) for name, value in frozen.named_buffers())
     together.sum().backward()
-    assert frozen.blocks[0].norm1.weight.grad.abs().sum() > 0  # its gain is trained all the same
+    norm = next(layer for layer in frozen.modules() if isinstance(layer, nn.BatchNorm2d))
+    assert norm.weight.grad is not None
+    assert norm.weight.grad.abs().sum() > 0  # its gain is trained all the same
     free(images)
     assert any(not torch.equal(value, before[name]) for name, value in free.named_buffers())
+
+
+def test_preact_resnet18_is_the_sum_of_its_blocks() -> None:
+    torch.manual_seed(0)
+    network = PreActResNet18(channels=3, image_size=8, width=1 / 16)
+    x = torch.randn(2, 3, 8, 8)
+    maps = nn.functional.conv2d(x, network.first.weight, padding=1)
+    for number, block in enumerate(network.blocks):
+        weights = dict(block.named_parameters())
+        stride = 2 if number in (2, 4, 6) else 1
+        # Written otherwise than the network: maximum of x and 0.2 x for LeakyReLU.
+        active = torch.maximum(maps, 0.2 * maps)
+        inner = nn.functional.conv2d(active, weights["convolution1.weight"], stride=stride, padding=1)
+        residual = nn.functional.conv2d(torch.maximum(inner, 0.2 * inner), weights["convolution2.weight"], padding=1)
+        shortcut = weights.get("shortcut.weight")
+        maps = residual + (maps if shortcut is None else nn.functional.conv2d(active, shortcut, stride=stride))
+    assert maps.shape == (2, 32, 1, 1)
+    torch.testing.assert_close(network(x), maps.mean((2, 3)))
+
+
+def test_classifiers_for_cifar_have_their_published_sizes() -> None:
+    preact, vgg = (cls(channels=3, image_size=32) for cls in (PreActResNet18, VGG16Discriminator))
+    sizes = [sum(p.numel() for p in network.parameters()) for network in (preact, vgg)]
+    # torchvision's ResNet-18 and VGG-16 with batch norm have these convolutions, with other first layers and heads.
+    assert sizes == [11_159_232, 14_723_136]
+    assert preact.features == vgg.features == 512
+
+
+@pytest.mark.parametrize(("cls", "size", "text"), [(PreActResNet18, 12, "3 times"), (VGG16Discriminator, 48, "5 times")])
+def test_classifiers_refuse_images_that_they_cannot_halve(cls: Callable[..., Any], size: int, text: str) -> None:
+    with pytest.raises(GancoreError, match=text):
+        cls(channels=3, image_size=size)
 
 
 def test_other_sizes_and_missing_labels_are_refused() -> None:

@@ -53,6 +53,9 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component(
         "plain-discriminator", f"{networks}:PlainDiscriminator", "RobGAN's discriminator without batch norm", cite=ROBGAN
     )
+    classifiers = "gancore_fastrobgan.classifiers"
+    yield gancore.Component("preact-resnet18", f"{classifiers}:PreActResNet18", "RobGAN's PreActResNet-18", cite=ROBGAN)
+    yield gancore.Component("vgg16", f"{classifiers}:VGG16Discriminator", "RobGAN's VGG-16", cite=ROBGAN)
 
 
 @gancore.hookimpl

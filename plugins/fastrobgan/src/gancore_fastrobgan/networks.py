@@ -169,6 +169,22 @@ class _DownBlock(nn.Module):
         return out
 
 
+class FrozenNorm(nn.Module):
+    """A network whose batch norms stay in evaluation mode where it says so by its attribute `frozen_norm`."""
+
+    frozen_norm: bool
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; frozen batch norms stay in the latter."""
+        super().train(mode)
+        if self.frozen_norm:
+            for layer in self.modules():
+                # Under several processes core has turned them into a class of its own.
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
+
+
 class PlainDiscriminator(gancore.Discriminator):
     """RobGAN's discriminator without batch norm, as its 64 px networks and Fast-RobGAN have it: residual blocks, sum pooling.
 
@@ -199,7 +215,7 @@ class PlainDiscriminator(gancore.Discriminator):
         return F.relu(maps).sum((2, 3))
 
 
-class RobGANDiscriminator(PlainDiscriminator):
+class RobGANDiscriminator(FrozenNorm, PlainDiscriminator):
     """RobGAN's discriminator with batch norm: residual blocks, sum pooling; 1,056,395 parameters with its heads at 32 px.
 
     Args:
@@ -219,13 +235,3 @@ class RobGANDiscriminator(PlainDiscriminator):
     ) -> None:
         super().__init__(channels=channels, image_size=image_size, width=width, large=large)
         self.frozen_norm = frozen_norm
-
-    def train(self, mode: bool = True) -> Self:
-        """Set training or evaluation mode; frozen batch norms stay in the latter."""
-        super().train(mode)
-        if self.frozen_norm:
-            for layer in self.modules():
-                # Under several processes core has turned them into a class of its own.
-                if isinstance(layer, _BatchNorm):
-                    layer.eval()
-        return self
