@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 RUNS := runs/demo
 export GANCORE_CACHE ?= $(CURDIR)/runs/cache
 
-.PHONY: demo test lowest coverage lint format bench wheels clean
+.PHONY: demo test lowest coverage lint format docs bench wheels clean
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,11 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation's site, in build/site; what is wrong with a page or a link ends it.
+docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.step_cost
