@@ -48,7 +48,7 @@ LINES_OF_A_FUNCTION = 60
 PUBLIC = ("gancore", "gancore.tools", "gancore.testing")
 """What a plugin may import of core."""
 
-FACES = ("gancore_training",)
+FACES = ("gancore_export", "gancore_training")
 """The plugins whose face others may import, which names what that is."""
 
 

@@ -18,6 +18,7 @@ from gancore_standard.networks.initialization import orthogonal_init
 from gancore_standard.networks.layers import doubled, halved, spectral
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.networks.sndcgan import SNDCGANGenerator
+from gancore_standard.pictures import grid
 from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
@@ -35,6 +36,7 @@ __all__ = [
     "check_split",
     "doubled",
     "expand_user",
+    "grid",
     "halved",
     "logits_of",
     "normals",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,9 @@ class Digits(Dataset):
     Args:
         image_size: Pixels a side; other than 8, images are resized (bilinear, antialiased).
     """
+
+    license: ClassVar[str] = "CC BY 4.0 (UCI, Optical Recognition of Handwritten Digits)"
+    """What the publisher says of the use of its images, for model cards."""
 
     def __init__(self, *, image_size: ImageSize = 8) -> None:
         self.image_size = image_size

@@ -118,6 +118,7 @@ class Cifar10(_Cifar):
     title = "CIFAR-10"
     folder = "cifar10"
     marker = "cifar-10-batches-py"
+    license = "none is stated by its authors"
     reader = "CIFAR10"
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -134,6 +135,7 @@ class Cifar100(_Cifar):
     title = "CIFAR-100"
     folder = "cifar100"
     marker = "cifar-100-python"
+    license = "none is stated by its authors"
     reader = "CIFAR100"
     class_names = tuple(_CIFAR100_NAMES.split())
 
@@ -171,6 +173,7 @@ class Mnist(_Mnist):
     title = "MNIST"
     folder = "mnist"
     marker = "MNIST/raw"
+    license = "CC BY-SA 3.0"
     reader = "MNIST"
     class_names = tuple("0123456789")
 
@@ -188,6 +191,7 @@ class FashionMnist(_Mnist):
     title = "Fashion-MNIST"
     folder = "fashion-mnist"
     marker = "FashionMNIST/raw"
+    license = "MIT"
     reader = "FashionMNIST"
     class_names = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 
@@ -204,6 +208,7 @@ class Svhn(TorchvisionSet):
     title = "SVHN"
     folder = "svhn"
     marker = "train_32x32.mat"
+    license = "for non-commercial use only"
     class_names = tuple("0123456789")
 
     def _read(self, sets: Any, folder: Path, split: str) -> tuple[Tensor, Tensor]:
