@@ -17,7 +17,7 @@ import click
 import gancore_fastrobgan
 import gancore_standard
 import torch
-from gancore_training import TrainingRun
+from gancore_training import TrainingRun, keep_freed_memory
 
 from benchmarks import hosts
 from benchmarks.step_cost import measure
@@ -96,6 +96,7 @@ def counted(run: TrainingRun) -> dict[str, int]:
 def main(width: float, batch: int, iterations: int, precision: str, device: str, out: Path) -> None:
     """Measure, and print a table."""
     target = choose_device(device)
+    keep_freed_memory()
     registry = Registry.of({"standard": gancore_standard, "fastrobgan": gancore_fastrobgan, "hosts": hosts})
     runs = {}
     for name, over in contestants().items():

@@ -16,9 +16,9 @@ in the training process, for a machine of few cores has none to spare. bfloat16 
 
 An iteration is one step of the generator with its discriminator steps. The contestants take turns, one iteration each, and the
 table gives the median time of an iteration; real images per second, which is batch x discriminator steps over that time; and
-the median over rounds of the ratio to gancore's time. Each contestant has a process of its own, and the others wait: gancore
-sets the memory allocator of its process (`gancore.engine.allocator`), by which all would gain in one. ``--one-process``
-measures that.
+the median over rounds of the ratio to gancore's time. Each contestant has a process of its own, and the others wait: gancore's
+command line sets the memory allocator of its process (`gancore_training.keep_freed_memory`), by which all would gain in one.
+``--one-process`` measures that.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import Any
 import click
 import gancore_standard
 import torch
-from gancore_training import TrainingRun
+from gancore_training import TrainingRun, keep_freed_memory
 
 from benchmarks import hosts
 from benchmarks.contestant import Conditions, Contestant, count
@@ -79,6 +79,7 @@ def ours(conditions: Conditions, precision: str) -> Contestant:
         "losses": {"adversarial": {"use": "standard/non-saturating"}},
     }
     registry = Registry.of({"standard": gancore_standard, "hosts": hosts})
+    keep_freed_memory()
     run = TrainingRun(make_plan(check_table(table, registry, name="peers"), registry), conditions.device)
     return Contestant(run.step, *(count(run.players[role].parameters) for role in ("generator", "discriminator")))
 

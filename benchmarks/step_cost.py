@@ -19,7 +19,7 @@ import gancore_cbgan
 import gancore_standard
 import torch
 from gancore_standard.networks.sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
-from gancore_training import TrainingRun
+from gancore_training import TrainingRun, keep_freed_memory
 from torch import nn
 
 from benchmarks import hosts
@@ -55,6 +55,7 @@ CBGAN: dict[str, Any] = {
 def recipe_step(recipe: dict[str, Any], device: torch.device) -> Step:
     """Return one iteration of a recipe."""
     registry = Registry.of({"standard": gancore_standard, "cbgan": gancore_cbgan, "hosts": hosts})
+    keep_freed_memory()  # as the command line does
     return TrainingRun(make_plan(check_table(recipe, registry, name="step_cost"), registry), device).step
 
 

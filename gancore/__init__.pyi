@@ -29,3 +29,7 @@ from gancore.parallel import global_sum as global_sum
 from gancore.parallel import rand as rand
 from gancore.parallel import randn as randn
 from gancore.version import __version__ as __version__
+
+if True:  # What plugins of this project add, by `gancore_functions`: for type checkers alone.
+    from gancore_training.python import load as load
+    from gancore_training.python import train as train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -51,3 +52,18 @@ def listed(names: Iterable[str], *, none: str = "none") -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text without a full stop, or its class where it has no text."""
     return next((line.strip().rstrip(".:") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+_MEMORY = re.compile("out of memory|allocate memory|size calculation overflowed")
+
+
+def refusal(error: Exception) -> GancoreError | None:
+    """Return what the user is told where the input or the system refuses, and None for any other error."""
+    if isinstance(error, OSError):
+        what = f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
+        return GancoreError(f"{what}; mend that, and try again.")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
+        return GancoreError(
+            f"there is not the memory for this ({first_line(error)[:200]}); lower the batch size or other sizes."
+        )
+    return error if isinstance(error, GancoreError) else None

@@ -22,6 +22,7 @@ from gancore.errors import did_you_mean as did_you_mean
 from gancore.errors import first_line as first_line
 from gancore.errors import listed as listed
 from gancore.errors import plain as plain
+from gancore.errors import refusal as refusal
 from gancore.errors import shown as shown
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root

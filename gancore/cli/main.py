@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from types import ModuleType
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 
 from gancore.cli.doctor import doctor
 from gancore.cli.look import components, plugins
-from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, first_line, sentence, shown
+from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, refusal, sentence, shown
 from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing
 from gancore.version import __version__
@@ -68,7 +67,7 @@ class Group(click.Group):
                 error.message = sentence(error)
                 raise
             except Exception as error:
-                refused, several = _refused(error), _processes()
+                refused, several = refusal(error), _processes()
                 if refused is None:
                     raise
                 if several is None or several.first_to_fail():
@@ -81,22 +80,7 @@ class Group(click.Group):
 
     def _declared(self) -> dict[str, Declared]:
         """Return the commands of plugins by name; no plugin's takes the place of one of core's."""
-        return {name: command for name, command in registry().commands().items() if name not in self.commands}
-
-
-_MEMORY = re.compile("out of memory|allocate memory|size calculation overflowed")
-
-
-def _refused(error: Exception) -> GancoreError | None:
-    """Return what the user is told where the input or the system refuses, and None for any other error."""
-    if isinstance(error, OSError):
-        what = f"{error.filename or 'a file'} can't be read or written: {error.strerror or error}"
-        return GancoreError(f"{what}; mend that, and try again.")
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _MEMORY.search(str(error))):
-        return GancoreError(
-            f"there is not the memory for this ({first_line(error)[:200]}); lower the batch size or other sizes."
-        )
-    return error if isinstance(error, GancoreError) else None
+        return {name: command for name, command in registry().named("command").items() if name not in self.commands}
 
 
 def _processes() -> ModuleType | None:

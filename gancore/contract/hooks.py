@@ -90,6 +90,8 @@ KINDS: dict[str, Kind] = {
     "optimizer": Kind("gancore_optimizers"),
     # Functions of keyword settings that give a `gancore.Factor`.
     "schedule": Kind("gancore_schedules"),
+    # Functions that stand among the names of `gancore` itself, for use from Python, e.g. `gancore.train`.
+    "function": Kind("gancore_functions"),
     # Commands of the command line, each a `click.Command`, imported when it is called.
     "command": Kind("gancore_commands"),
 }

@@ -34,19 +34,23 @@ class Layer:
     chain: tuple[str, ...]
 
 
-def read_layer(name: str, registry: Registry, *, _above: Mapping[Path, str] | None = None) -> Layer:
+def read_layer(name: str | Mapping[str, Any], registry: Registry, *, _above: Mapping[Path, str] | None = None) -> Layer:
     """Read one recipe file and merge it over what it extends.
 
     Args:
-        name: The name of an installed recipe, or a path: it ends in ``.toml``, or begins with ``.``, ``/`` or ``~``.
+        name: The name of an installed recipe, a path (it ends in ``.toml``, or begins with ``.``, ``/`` or ``~``), or a table.
         registry: The installed plugins.
     """
-    path = as_path(name, "the recipe") if is_path(name) else registry.recipe_path(name)
+    written = None if isinstance(name, str) else dict(name)
+    if not isinstance(name, str):  # what it extends may lie in the working folder
+        path, name = Path("<table>"), "the table"
+    else:
+        path = as_path(name, "the recipe") if is_path(name) else registry.recipe_path(name)
     above = {**(_above or {}), path.resolve(): name}
     if len(above) == len(_above or {}) or len(above) > toml.DEEPEST:
         how = "extends itself" if len(above) <= toml.DEEPEST else "is the last of too many that extend each other"
         raise GancoreError(f"recipe {name} {how}, by way of {', '.join(above.values())}; remove one `extends`.")
-    table = toml.read(path)
+    table = toml.read(path) if written is None else written
     check_tables(table, name)
     extended = table.pop("extends", None)
     if extended is None:

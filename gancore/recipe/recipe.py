@@ -111,17 +111,17 @@ class Recipe:
 
 
 def read(
-    name: str,
+    name: str | Mapping[str, Any],
     registry: Registry,
     *,
-    overlays: Sequence[str] = (),
+    overlays: Sequence[str | Mapping[str, Any]] = (),
     assignments: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Read a recipe with its layers and check it.
 
     Args:
-        name: A recipe's name (``plugin/stem``), or the path of a TOML file.
+        name: A recipe's name (``plugin/stem``), the path of a TOML file, or a table.
         registry: The installed plugins.
         overlays: Recipes layered over it (``--with``).
         assignments: ``KEY=VALUE`` texts (``--set``).
@@ -137,7 +137,8 @@ def read(
         table = {key: value for key, value in table.items() if key != "summary"}
     table = assigned(table, assignments)
     chain = [link for layer in layers for link in layer.chain]
-    return check_table(merge(table, overrides or {}), registry, name=" + ".join([name, *overlays]), layers=chain)
+    whole = " + ".join(layer.chain[-1] for layer in layers)
+    return check_table(merge(table, overrides or {}), registry, name=whole, layers=chain)
 
 
 def check_table(table: Mapping[str, Any], registry: Registry, *, name: str, layers: Sequence[str] = ()) -> Recipe:

@@ -8,13 +8,13 @@ import importlib
 import inspect
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gancore import contract
+import gancore.contract as contract
 from gancore.errors import NO_PLUGIN, GancoreError, did_you_mean, shown
 from gancore.registry.discovery import GROUP, Declared, Plugin, discover, examined, said
 from gancore.version import __version__
@@ -55,6 +55,8 @@ class Registry:
 
     def _check_plugin(self, name: str, what: str) -> None:
         """Refuse a full name whose plugin is not there, or broken; `what` begins the sentence."""
+        if ":" in name:
+            raise GancoreError(f"{what} is code without a plugin, which runs where --trust-local, or Python, gives it alone.")
         prefix, slash, _ = name.partition("/")
         plugin = self._plugins.get(prefix)
         if plugin is not None and plugin.problem and slash:
@@ -117,11 +119,11 @@ class Registry:
             raise GancoreError(f"{who} is declared as {_a(declared.kind)}, but {declared.target} is not {wanted}; {remedy}")
         return loaded
 
-    def commands(self) -> dict[str, Declared]:
-        """Return the commands of plugins; a name that two plugins claim is left out."""
-        commands = self.components("command")
-        names = [command.name for command in commands]
-        return {command.name: command for command in commands if names.count(command.name) == 1}
+    def named(self, kind: str) -> dict[str, Declared]:
+        """Return the components of a kind by bare name; a name that two plugins claim is left out."""
+        components = self.components(kind)
+        names = [component.name for component in components]
+        return {component.name: component for component in components if names.count(component.name) == 1}
 
     def recipes(self) -> dict[str, Path]:
         """Return all installed recipes, ``plugin/stem`` -> file."""
@@ -186,6 +188,11 @@ def remedy_for(plugin: str) -> str | None:
     with contextlib.suppress(metadata.PackageNotFoundError):
         ours = {re.split(r"[^\w-]", need)[0] for need in metadata.requires("gancore") or ()}
     return f"try `pip install gancore-plugin-{plugin}`" if f"gancore-plugin-{plugin}" in ours else None
+
+
+def functions() -> dict[str, Callable[[], Any]]:
+    """Return what loads each function that plugins add to the names of `gancore`."""
+    return {name: functools.partial(registry().load, each) for name, each in registry().named("function").items()}
 
 
 @functools.cache

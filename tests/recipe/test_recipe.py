@@ -67,6 +67,21 @@ def test_false_switches_a_part_off_and_a_later_table_on_again(folder: Path) -> N
     assert again.table["losses"]["adversarial"] == {"use": "standard/hinge"}
 
 
+def test_a_table_is_a_recipe_as_a_file_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tomllib.loads(BASE)
+    over = {"run": {"seed": 9}, "losses": {"adversarial": {"start": 5}}}
+    recipe = read(table, registry(), overlays=[over])
+    assert recipe.run.seed == 9
+    assert recipe.table["losses"]["adversarial"] == {"use": "standard/hinge", "weight": 2, "start": 5}
+    assert (recipe.name, recipe.layers) == ("the table + the table", ("the table", "the table"))
+    assert table == tomllib.loads(BASE)
+    monkeypatch.chdir(folder)
+    child = read({"extends": "./base.toml", **over}, registry())
+    assert {**child.table, "cite": None} == {**recipe.table, "cite": None}
+    with pytest.raises(GancoreError, match="the table: losses must hold tables"):
+        read({**table, "losses": 3}, registry())
+
+
 def test_extends_lays_a_recipe_over_its_base(folder: Path) -> None:
     (folder / "child.toml").write_text('extends = "base.toml"\n[run]\nseed = 4\n')
     (folder / "grandchild.toml").write_text('extends = "child.toml"\n[run]\niterations = 9\n')

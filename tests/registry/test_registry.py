@@ -16,6 +16,7 @@ import gancore
 from gancore import Component, GancoreError
 from gancore.registry import Registry
 from tests import standin
+from tests.hosts import installed
 
 
 def plugin(**hooks: list[Any]) -> ModuleType:
@@ -60,6 +61,7 @@ def test_an_ambiguous_bare_name_is_an_error_that_names_all_parties() -> None:
         ("loss", "linear", "is a head and a schedule, not a loss."),
         ("loss", "nowhere/term", "which is not installed; ask whoever named it where it comes from."),
         ("loss", "standrad/hinge", "did you mean 'standard'?"),
+        ("loss", "./mine.py:Mine", "is code without a plugin, which runs where --trust-local, or Python, gives it alone."),
     ],
 )
 def test_an_unknown_component_gets_the_nearest_help(kind: str, name: str, sentence: str) -> None:
@@ -182,3 +184,30 @@ def test_completion_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "plugins" in done.stdout
+
+
+def double(number: int) -> int:
+    """Return twice a number; the function of a plugin in a test."""
+    return 2 * number
+
+
+def functions(*names: str) -> ModuleType:
+    return plugin(gancore_functions=[Component(name, f"{__name__}:double", "Twice a number") for name in names])
+
+
+def test_a_plugin_adds_functions_to_the_face() -> None:
+    before = {*gancore.__all__}
+    with installed(Registry.of({"mine": functions("double")})):
+        assert {*dir(gancore)} == {*before, "double"}
+        assert gancore.double(4) == 8  # type: ignore[attr-defined]
+    with installed(Registry.of({})):
+        assert {*dir(gancore)} == before
+        with pytest.raises(AttributeError, match=r"'gancore' has no attribute 'double'.*`pip install 'gancore\[all\]'`"):
+            _ = gancore.double  # type: ignore[attr-defined]
+
+
+def test_no_plugin_takes_the_place_of_a_name_of_the_face_and_two_of_each_others() -> None:
+    with installed(Registry.of({"mine": functions("rand", "double"), "yours": functions("double")})):
+        assert gancore.rand.__module__.startswith("gancore.")
+        assert not hasattr(gancore, "double")
+        assert "double" not in dir(gancore)

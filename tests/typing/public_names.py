@@ -23,6 +23,10 @@ assert_type(gancore.Range(0, 1, open_low=True).holds(0.5), bool)
 assert_type(conformance("penalty"), Callable[[Callable[[], None]], None])
 conformance("penalty", {"r1": {"gamma": 1.0}}, beside={"r1": {"heads": {"penalty": {"use": "standard/linear"}}}})
 
+assert_type(gancore.train("my.toml", set={"run.seed": 1}).generate(4, classes=[3]), Tensor)
+assert_type(gancore.load(Path("runs/mine"), components=[dict]).generator, torch.nn.Module)
+gancore.train("my.toml", withs=["other"])  # type: ignore[call-arg]
+
 gancore.Component("penalty")  # type: ignore[call-arg]
 gancore.Range(0, 1, True)  # type: ignore[call-arg]
 print(gancore.no_such_name)  # type: ignore[attr-defined]

@@ -17,6 +17,13 @@ __all__, __dir__, __getattr__ = face(__name__, __file__)
 
 
 @hookimpl
+def gancore_functions() -> Iterator[Component]:
+    """Yield what stands among the names of `gancore`."""
+    yield Component("train", "gancore_training.python:train", "Train a recipe into a folder, and return the run")
+    yield Component("load", "gancore_training.python:load", "Open a run that was trained")
+
+
+@hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield the commands of a first day's work."""
     commands, first = "gancore_training.commands", "Recipes and training"

@@ -1,5 +1,7 @@
 from gancore_training import checkpoint as checkpoint
 from gancore_training import prerequisites as prerequisites
+from gancore_training import python as python
+from gancore_training.allocator import keep_freed_memory as keep_freed_memory
 from gancore_training.evaluate import Evaluator as Evaluator
 from gancore_training.lock import InUse as InUse
 from gancore_training.options import assignments_option as assignments_option
@@ -11,6 +13,8 @@ from gancore_training.options import path_type as path_type
 from gancore_training.options import recipe_options as recipe_options
 from gancore_training.options import recipe_title as recipe_title
 from gancore_training.options import recipe_words as recipe_words
+from gancore_training.options import trust_local_option as trust_local_option
+from gancore_training.options import with_local_code as with_local_code
 from gancore_training.prerequisites import wanted as wanted
 from gancore_training.progress import Progress as Progress
 from gancore_training.progress import Terminal as Terminal
@@ -26,6 +30,7 @@ from gancore_training.sampling import shows_labels as shows_labels
 from gancore_training.sampling import suffixes as suffixes
 from gancore_training.stopping import Interrupted as Interrupted
 from gancore_training.stored import checkpoint_at as checkpoint_at
+from gancore_training.trained import TrainedRun as TrainedRun
 from gancore_training.trainer import build as build
 from gancore_training.trainer import open_run as open_run
 from gancore_training.trainer import train as train

@@ -1,7 +1,8 @@
 """Keep freed memory. A training step frees and asks for the same large blocks again and again.
 
 glibc hands blocks above 128 KiB back to the kernel at once, and every new one is then filled page by page: measured as a
-quarter of the time of a step on a CPU. Raising two thresholds keeps the blocks in the process.
+quarter of the time of a step on a CPU. Raising two thresholds keeps the blocks in the process. That is the whole process's
+concern, so commands do it, and functions that are called from Python do not.
 """
 
 from __future__ import annotations
@@ -9,10 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-
-_TRIM_THRESHOLD = -1
-_TOP_PAD = -2
-_MMAP_THRESHOLD = -3
 
 
 def keep_freed_memory() -> bool:
@@ -23,5 +20,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    largest = 2**31 - 1
-    return all(mallopt(*pair) for pair in ((_MMAP_THRESHOLD, 2**30), (_TRIM_THRESHOLD, largest), (_TOP_PAD, 2**26)))
+    mmap_threshold, trim_threshold, top_pad = -3, -1, -2  # as malloc.h numbers them
+    return all(mallopt(*pair) for pair in ((mmap_threshold, 2**30), (trim_threshold, 2**31 - 1), (top_pad, 2**26)))

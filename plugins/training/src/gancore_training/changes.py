@@ -35,7 +35,7 @@ def refuse_another(what: str, before: Mapping[str, Any], plan: Plan, *, changed:
     scored, readers = only_scored(plan), [each.where for each in parts_of(plan) if _reads_length(each)]
     differing = {
         key: values
-        for key, values in differences(identity(before), identity(plan.recipe.table)).items()
+        for key, values in differences(*map(_without_places, (identity(before), identity(plan.recipe.table)))).items()
         if not (key.startswith("networks.") and key.split(".")[1] in scored) and (key != "run.iterations" or readers)
     }
     fixed = {key: values for key, values in differing.items() if not _MAY_CHANGE.fullmatch(key)}
@@ -46,6 +46,13 @@ def refuse_another(what: str, before: Mapping[str, Any], plan: Plan, *, changed:
             shown += f" (it decides the weights, for {readers[0]} reads it)"
         remedy = "choose another --out" if fixed else "go on so, as a changed run, with --resume --changed"
         raise GancoreError(f"{what} was trained by another recipe, so it can't be resumed: {shown}; {remedy}.")
+
+
+def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by dotted keys in which code that no plugin has is named without the file or notebook where it lies."""
+    return {
+        key: value.rpartition(":")[2] if key.endswith("use") and ":" in str(value) else value for key, value in values.items()
+    }
 
 
 def told(changes: Mapping[str, tuple[Any, Any]], most: int = 3) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gancore import GancoreError
-from gancore.tools import as_path, read, registry, say
+from gancore.tools import read, registry, say
 from gancore_training.options import (
     assignments_option,
     at_option,
@@ -17,8 +17,9 @@ from gancore_training.options import (
     numbers,
     path_type,
     recipe_options,
-    recipe_title,
     recipe_words,
+    trust_local_option,
+    with_local_code,
 )
 
 
@@ -36,6 +37,7 @@ from gancore_training.options import (
 )
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint, to the last bit.")
 @click.option("--changed", is_flag=True, help="Resume with another learning rate, weight of a loss, length or precision.")
+@trust_local_option
 @device_option
 def train(
     recipe: str,
@@ -45,30 +47,42 @@ def train(
     observers: tuple[str, ...],
     resume: bool,
     changed: bool,
+    trust_local: bool,
     device: str,
 ) -> None:
     """Train a recipe (a name, or a TOML file).
 
     Networks that the recipe needs first are trained first. Ctrl-C saves the run, and prints how to go on.
     """
-    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
+    plugins = with_local_code(trust_local)
+    # A wrong recipe is refused before torch is imported.
+    read(recipe, plugins, overlays=overlays, assignments=assignments)
     from gancore.tools import choose_device
     from gancore_training import Interrupted, Terminal
-    from gancore_training import train as run_training
+    from gancore_training.asked import folder_of, train_recipe
 
-    target = choose_device(device)
-    out = out or as_path(Path("runs") / recipe_title(recipe, overlays), "the folder of the run")
+    out = out or folder_of(recipe, overlays)
     try:
-        run_training(
-            checked, registry(), out, device=target, resume=resume, changed=changed, progress=Terminal(), observers=observers
+        train_recipe(
+            recipe,
+            plugins,
+            choose_device(device),
+            overlays=overlays,
+            assignments=assignments,
+            out=out,
+            resume=resume,
+            changed=changed,
+            observers=observers,
+            progress=Terminal(),
         )
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")
         tracked = [word for name in observers for word in ("--track", name)]
         words = [*recipe_words(recipe, overlays, assignments, device), "--out", out, *tracked, "--resume"]
+        words += ["--trust-local"] if trust_local else []
         say(f"Saved. To go on: {command_line('train', *words)}")
         sys.exit(130)
-    look = f" To look at it: {command_line('report', out)}" if "report" in registry().commands() else ""
+    look = f" To look at it: {command_line('report', out)}" if "report" in registry().named("command") else ""
     say(f"The run is in {out}.{look}")
 
 
@@ -81,6 +95,7 @@ def train(
 @click.option("--out", type=path_type, help="File, x.png or x.npz, or folder.  [default: RUN/samples.png]")
 @click.option("--by-class", is_flag=True, help="In a folder, the images of each class in one of their own.")
 @at_option
+@trust_local_option
 @device_option
 def sample(
     run: Path,
@@ -91,6 +106,7 @@ def sample(
     out: Path | None,
     by_class: bool,
     at: str | None,
+    trust_local: bool,
     device: str,
 ) -> None:
     """Write generated images of a run's newest checkpoint, or of that of --at.
@@ -104,7 +120,7 @@ def sample(
 
     files = SampleFiles(out or run / "samples.png", registry(), by_class=by_class)
     replaced = files.path.is_file()
-    opened = open_run(run, registry(), choose_device(device), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device(device), bare=True, at=at)
     files.check(opened)
     images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
     files.write(opened, images, labels)
@@ -117,8 +133,11 @@ def sample(
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
 @assignments_option
 @at_option
+@trust_local_option
 @device_option
-def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], at: str | None, device: str) -> None:
+def evaluate(
+    run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], at: str | None, trust_local: bool, device: str
+) -> None:
     """Score a run's newest checkpoint, or that of --at, by its recipe's metrics.
 
     Those that --set adds are computed too. The scores are appended to those of the run.
@@ -128,7 +147,7 @@ def evaluate(run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], 
 
     target = choose_device(device)
     distributed.start(target)
-    opened = open_run(run, registry(), target, assignments=assignments, at=at)
+    opened = open_run(run, with_local_code(trust_local), target, assignments=assignments, at=at)
     if not opened.plan.metrics:
         raise GancoreError(f"the recipe of {run} has no metrics; name some, e.g. --set metrics.kl.use=class-histogram.")
     scores = Evaluator(opened, metrics or None)()

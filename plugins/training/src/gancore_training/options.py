@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from gancore import GancoreError
-from gancore.tools import as_path, is_path, shown
+from gancore.tools import Registry, as_path, is_path, registry, shown
+from gancore_training.allocator import keep_freed_memory
+from gancore_training.local_code import LocalCode
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,8 +28,22 @@ class _PathType(click.Path):
 path_type = _PathType()
 """Type of an argument or option that names a file or a folder, for ``click.option(type=...)``; gives a `pathlib.Path`."""
 
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, or cuda:N.")
-"""Option ``--device``, passed as ``device``; `gancore.tools.choose_device` turns it into a device."""
+
+def _computing(_ctx: click.Context, _parameter: click.Parameter, device: str) -> str:
+    keep_freed_memory()
+    return device
+
+
+device_option = click.option(
+    "--device", default="auto", show_default=True, callback=_computing, help="auto, cpu, cuda, or cuda:N."
+)
+"""Option ``--device``, passed as ``device``; `gancore.tools.choose_device` turns it into a device. What has it computes, and so
+keeps freed memory."""
+
+trust_local_option = click.option(
+    "--trust-local", is_flag=True, help='Run the code of files that the recipe names, e.g. use = "./mine.py:Mine".'
+)
+"""Option ``--trust-local``, passed as ``trust_local``; `with_local_code` gives the registry for it."""
 
 assignments_option = click.option(
     "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
@@ -59,6 +75,11 @@ def numbers(text: str | None, option: str) -> list[int]:
         return [int(word) for word in text.split(",")] if text else []
     except ValueError:
         raise GancoreError(f"{option} {shown(text)} must be whole numbers with commas, e.g. 3,5.") from None
+
+
+def with_local_code(trusted: bool) -> Registry:
+    """Return the installed plugins, and the code of files where that is trusted."""
+    return LocalCode(registry(), trusted=trusted)
 
 
 def recipe_title(recipe: str, overlays: Sequence[str]) -> str:

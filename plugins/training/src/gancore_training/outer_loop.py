@@ -21,6 +21,7 @@ from gancore_training.run_folder import RunFolder, checkpoints, entries
 from gancore_training.sample_classes import COLUMNS, NUMBER, annotator_of, classes_of, describe, real_images
 from gancore_training.sampling import image_format, sample, suffixes
 from gancore_training.stopping import Interrupted, Stop
+from gancore_training.streams import TURN
 from gancore_training.training_run import TrainingRun
 from gancore_training.unsaved import Unsaved
 
@@ -60,9 +61,11 @@ class OuterLoop:
         self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
         try:
             with self.stop.listening():
-                self._catch_up()
+                with TURN:
+                    self._catch_up()
                 while run.iteration < self.settings.iterations:
-                    self._iteration(step)
+                    with TURN:
+                        self._iteration(step)
                 with self.clock.counting("other"):
                     if not run.rank:
                         checkpoint.export(run, self.folder.weights)

@@ -35,6 +35,7 @@ from gancore.tools import (
     read_layer,
 )
 from gancore_training.contents import content_of
+from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse
 
 LOOK_EVERY = 1.0
@@ -178,4 +179,5 @@ def _digest(recipe: Recipe, registry: Registry) -> str:
     # One that is missing is refused where it is loaded.
     weights = {place: digest([path.read_bytes()]) for place, path in paths.items() if path.is_file()}
     origins = {place: [one.keys.trained_by, one.keys.trained_with, one.keys.inherits] for place, one in tables.items()}
-    return digest_of([identity(recipe.table), data, weights, origins])
+    local = local_versions(registry, recipe.plugins)  # others than plugins change from one run to the next
+    return digest_of([identity(recipe.table), data, weights, origins, *([local] if local else [])])

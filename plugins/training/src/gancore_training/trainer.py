@@ -36,6 +36,7 @@ from gancore.tools import (
 )
 from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator, check_keep_best
+from gancore_training.local_code import local_sources
 from gancore_training.lock import holding
 from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
@@ -44,6 +45,7 @@ from gancore_training.ranks import one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.sampling import NO_FORMAT, suffixes
 from gancore_training.stored import checkpoint_at
+from gancore_training.streams import TURN
 from gancore_training.training_run import TrainingRun
 
 
@@ -189,6 +191,7 @@ def environment_of(run: TrainingRun) -> dict[str, Any]:
         "class_counts": run.batches.class_counts,
         "class_names": list(run.plan.info.class_names) if run.plan.info.classes else [],
         "accelerators": {},
+        **({"code": sources} if (sources := local_sources(run.plan.registry)) else {}),
     }
 
 
@@ -223,7 +226,9 @@ def _build(plan: Plan, device: torch.device, progress: Progress) -> TrainingRun:
         distributed.on_rank_zero(lambda: _read_images(plan))
     first = partial(train, registry=plan.registry, device=device, progress=progress)
     rehearsed = partial(rehearse, registry=plan.registry, device=device)
-    return TrainingRun(plan, device, prerequisites.ensure(plan, first, progress.announce, rehearsed))
+    weights = prerequisites.ensure(plan, first, progress.announce, rehearsed)
+    with TURN:
+        return TrainingRun(plan, device, weights)
 
 
 def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
@@ -232,13 +237,14 @@ def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
     Raises:
         GancoreError: As `train` would, after hours perhaps.
     """
-    run = TrainingRun(make_plan(recipe, registry), device)
-    run.set_schedules()
-    run.take_turns()
-    evaluator = Evaluator(run) if run.plan.metrics else None
-    check_keep_best(run, evaluator)
-    if evaluator is not None:
-        evaluator.rehearse()
+    with TURN:
+        run = TrainingRun(make_plan(recipe, registry), device)
+        run.set_schedules()
+        run.take_turns()
+        evaluator = Evaluator(run) if run.plan.metrics else None
+        check_keep_best(run, evaluator)
+        if evaluator is not None:
+            evaluator.rehearse()
 
 
 def _read_images(plan: Plan) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from gancore.tools import Plan, Run, fingerprint
-from gancore_training.allocator import keep_freed_memory
 from gancore_training.contents import contents_of
 from gancore_training.unsaved import Unsaved
 
@@ -24,8 +23,6 @@ class TrainingRun(Run):
     """
 
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
-        if device.type == "cpu":
-            keep_freed_memory()
         super().__init__(plan, device, weights)
         self.unsaved = Unsaved(self.parts)
 
