@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import functools
 import html
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,16 +12,17 @@ from torch import Tensor, nn
 
 from gancore import GancoreError
 from gancore.tools import GENERATOR, plain, shown, toml
+from gancore_training.grid import Grid
 from gancore_training.rows import Rows, log_rows, newest, score_rows
 from gancore_training.run_folder import RunFolder
-from gancore_training.sampling import image_format, sample
+from gancore_training.sampling import sample
 from gancore_training.streams import TURN, streams_as_before
 
 if TYPE_CHECKING:
     from gancore.tools import Run
 
-SHOWN = 32
-"""Images of the grid by which a run shows itself."""
+SHOWN, COLUMNS = 40, 10
+"""Images of the grid by which a run shows itself, and of them in a row."""
 
 
 class RecipeTable(dict[str, Any]):
@@ -119,6 +117,11 @@ class TrainedRun:
         with TURN, streams_as_before(self._run.device):
             return sample(self._run, n, wanted, seed=seed, weights=self.weights)
 
+    def grid(self, n: int = SHOWN, *, classes: int | Iterable[int] = (), seed: int = 0, columns: int = COLUMNS) -> Grid:
+        """Return generated images as `generate` does, as a grid that shows itself in a notebook."""
+        images, labels = self.generate_labeled(n, classes=classes, seed=seed)
+        return Grid(images, labels, columns, self._run.plan.registry)
+
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}({str(self.path)!r})"]
         lines += [f"  {name:11} {value}" for name, value in self._facts().items()]
@@ -137,25 +140,17 @@ class TrainedRun:
         return {**facts, "folder": str(self.path)}
 
     @functools.cached_property
-    def _grid(self) -> bytes | None:
-        """A PNG of generated images, or None without a generator or a plugin that writes one."""
-        with contextlib.suppress(GancoreError), tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "grid.png"
-            image_format(path, self._run.plan.registry)(self.generate(SHOWN), path, columns=8)
-            return path.read_bytes()
-        return None
+    def _shown(self) -> Grid | None:
+        """Generated images, or None without a generator."""
+        return self.grid() if GENERATOR in self._run.networks else None
 
     def _repr_png_(self) -> bytes | None:
-        return self._grid
+        return None if self._shown is None else self._shown.png
 
     def _repr_html_(self) -> str:
-        image = (
-            f"<img alt='generated images' src='data:image/png;base64,{base64.b64encode(self._grid).decode()}'>"
-            if self._grid
-            else ""
-        )
+        image = None if self._shown is None else self._shown._repr_html_()
         facts = "".join(
             f"<tr><th>{name}</th><td>{html.escape(plain(value))}</td></tr>" for name, value in self._facts().items()
         )
         scores = newest(self.scores)
-        return f"<div><table>{facts}</table>{image}{scores._repr_html_() if scores else ''}</div>"
+        return f"<div><table>{facts}</table>{image or ''}{scores._repr_html_() if scores else ''}</div>"
