@@ -52,6 +52,15 @@ def test_the_plugin_on_the_first_page_works_as_it_is_printed() -> None:
     assert term.discriminator(real_view=x, real_adversarial=3 * x.sum((1, 2, 3))).item() == pytest.approx(72.0)
 
 
+def test_the_first_page_says_how_long_a_plugins_project_file_is() -> None:
+    lines = (ROOT / "examples" / "gancore-plugin-r1" / "pyproject.toml").read_text().splitlines()
+    assert f"`pyproject.toml`, of [{len(lines)} lines][r1-project]" in PAGES[0].read_text()
+    assert (
+        sum("gancore" in line and "name" not in line for line in lines[lines.index("[project.entry-points.gancore]") :][:2])
+        == 2
+    )
+
+
 def test_the_side_of_the_authors_page_is_added_and_read_as_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "writing-a-plugin.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Rotated" in block]
