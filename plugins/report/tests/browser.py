@@ -59,12 +59,14 @@ class Browser:
         self._process.terminate()
         self._process.wait(30)
 
-    def open(self, page: Path, width: int, height: int, *, dark: bool = False, script: bool = True) -> None:
-        """Show a file in a window of so many pixels."""
+    def open(
+        self, page: Path, width: int, height: int, *, dark: bool = False, script: bool = True, media: str = "screen"
+    ) -> None:
+        """Show a file in a window of so many pixels, or as it is printed."""
         self.errors.clear()
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._ask("Emulation.setEmulatedMedia", features=[scheme])
+        self._ask("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self._ask("Emulation.setScriptExecutionDisabled", value=not script)
         self._ask("Page.navigate", url=page.resolve().as_uri())
         self._until("Page.loadEventFired")

@@ -165,3 +165,34 @@ def test_what_is_downloaded_are_the_numbers(browser: Browser, page: Path) -> Non
     lines = files["A-paper-a-long-name-one.csv"].splitlines()
     assert lines[0] == "iteration,generator/adversarial,discriminator/adversarial"
     assert len(lines) == 5
+
+
+def test_what_is_printed_leaves_out_the_controls_and_unfolds_the_rest(browser: Browser, page: Path) -> None:
+    browser.open(page, 760, 1000, dark=True, media="print")
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert boxes(browser, "nav .sections") == boxes(browser, ".slider") == boxes(browser, "#numbers") == []
+    assert browser.evaluate("document.querySelectorAll('details:not([open])').length") == 0
+    assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    browser.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert browser.evaluate("document.querySelectorAll('details[open]').length") == 0
+    assert browser.errors == []
+
+
+def test_the_panels_of_runs_averaged_over_seeds_stand_beside_each_other(browser: Browser, tmp_path: Path) -> None:
+    shares = {"plain": [0.55, *[0.05] * 9], "better": [0.1] * 10}
+    runs = []
+    for weight, (name, own) in enumerate(shares.items(), 1):
+        for seed in (0, 1):
+            runs.append(write_run(tmp_path / f"{name}-{seed}", own, weight))
+            recipe = runs[-1] / "recipe.toml"
+            recipe.write_text(recipe.read_text().replace("[run]", f"[run]\nseed = {seed}"))
+    browser.open(write_report(runs, tmp_path / "report.html"), 1280, 800)
+    panels = boxes(browser, ".glance svg.panel")
+    assert len(panels) == 2
+    assert panels[0][1::2] == panels[1][1::2]
+    assert max(bottom for _, _, _, bottom in panels) <= 800
+    heads = browser.evaluate("[...document.querySelectorAll('.panels figcaption')].map(e => e.innerText)")
+    assert [" ".join(head.split()) for head in heads] == [
+        "A B paper/a-long-name-plain-0 iteration 400, samples of seed 0",
+        "C D paper/a-long-name-better-0 iteration 400, samples of seed 0",
+    ]

@@ -55,9 +55,13 @@ def glance_section(runs: Sequence[Shown]) -> Markup:
     """Return the first screen."""
     groups = grouped(runs)
     made = {run.place: histogram_of(run.data) for run in runs}
-    shares = [share for one in made.values() if one for share in one[1]]
-    shares += [share for run in runs for one in [made[run.place]] if one for share in _training_shares(run.data, len(one[1]))]
-    panels = [_panel(group, _averaged([made[run.place] for run in group]), max(shares, default=1.0)) for group in groups]
+    means = [_averaged([made[run.place] for run in group]) for group in groups]
+    trained = [_training_shares(group[0].data, len(mean)) if mean else () for group, mean in zip(groups, means, strict=True)]
+    top = max((share for several in (*means, *trained) for share in several), default=1.0)
+    panels = [
+        _panel(group, Histogram(mean, own, top, group[0].data.class_names) if mean else None)
+        for group, mean, own in zip(groups, means, trained, strict=True)
+    ]
     shown = [one for one in panels if one.drawing or one.whole]
     differences = outline([group[0].data for group in groups]) if len(groups) > 1 else []
     table = scores_of(runs) if scored(runs) else None
@@ -109,10 +113,8 @@ def _averaged(made: Sequence[Made | None]) -> tuple[float, ...]:
     return tuple(sum(of_class) / len(alike) for of_class in zip(*alike, strict=True))
 
 
-def _panel(group: Sequence[Shown], shares: tuple[float, ...], top: float) -> Panel:
+def _panel(group: Sequence[Shown], histogram: Histogram | None) -> Panel:
     run = group[0]
-    trained = _training_shares(run.data, len(shares)) if shares else ()
-    histogram = Histogram(shares, trained, top, run.data.class_names) if shares else None
     path = RunFolder(run.data.path).samples / "real.png"
     iteration, newest = run.data.samples[-1] if run.data.samples else (None, None)
     real, made = read_grid(path), None if newest is None else read_grid(newest)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from gancore_report.rendering import render
 from gancore_report.shown import Shown
+from gancore_report.tiles import asked_for
 
 _MOMENTS = 6
 """Iterations whose samples are shown."""
@@ -52,7 +53,8 @@ def samples_section(runs: Sequence[Shown]) -> Markup:
     if not read and not damaged:
         return Markup()
     shown = [(step, _row(runs, read, step)) for step in steps]
-    names = [run.data.class_names for run in runs if run.data.samples and len(run.data.class_names) > 1]
+    asked = [run.data for run in runs if run.data.samples and asked_for(run.data.samples[-1][1])]
+    names = [data.class_names for data in asked if len(data.class_names) > 1]
     texts = [f"{', '.join(n[:_NAMES])}{' and so on' if len(n) > _NAMES else ', and from the first again'}" for n in names]
     moments = [(step, row) for step, row in shown if row]
     return render("samples", moments=moments, damaged=damaged, classes=list(dict.fromkeys(texts)))

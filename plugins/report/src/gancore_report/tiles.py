@@ -86,6 +86,12 @@ def read_grid(path: Path) -> Grid | None:
     return Grid(images, labels if known and isinstance(labels, list) else (), by if isinstance(by, str) else "")
 
 
+def asked_for(path: Path) -> bool:
+    """Return whether a grid may hold classes that were asked for; of one that nothing is known of it may."""
+    facts = _facts(path.with_suffix(".json"))
+    return not facts or "asked" in str(facts.get("labels_by", ""))
+
+
 def by_class(grid: Grid, classes: int, rows: int, beside: int) -> Tiles:
     """Return the first images of each class, in columns.
 
