@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gancore_training.progress import Terminal
+from gancore_training.terminal import Terminal
 
 from gancore.files import toml
 from gancore.showing import Unfailing

@@ -262,7 +262,7 @@ def test_what_is_trained_first_lies_in_one_place_whoever_trains_it(cache: Path, 
         raise GancoreError("no more.")
 
     with pytest.raises(GancoreError, match="no more"):
-        ensure(plan_of(table), first, lambda _: None, lambda _: None)
+        ensure(plan_of(table), first, lambda _: None, lambda _: 0.0)
     assert folders == [{"out": folders[0]["out"], "resume": True}]
     assert str(os.getpid()) not in folders[0]["out"].name
     assert folders[0]["out"].parent == cache / "trained"
@@ -378,5 +378,5 @@ def test_what_is_trained_first_for_longer_is_trained_anew_and_of_the_same_data_e
         # The data are inherited.
         table = merge(classifier(path, iterations), {"data": data})
         with pytest.raises(GancoreError, match="no more"):
-            ensure(plan_of(table), first, lambda _: None, lambda _: None)
+            ensure(plan_of(table), first, lambda _: None, lambda _: 0.0)
     assert len(folders) == 2

@@ -18,7 +18,6 @@ from gancore_training.options import trust_local_option as trust_local_option
 from gancore_training.options import with_local_code as with_local_code
 from gancore_training.prerequisites import wanted as wanted
 from gancore_training.progress import Progress as Progress
-from gancore_training.progress import Terminal as Terminal
 from gancore_training.progress import duration as duration
 from gancore_training.ranks import one_process as one_process
 from gancore_training.run_folder import RunFolder as RunFolder
@@ -31,6 +30,7 @@ from gancore_training.sampling import shows_labels as shows_labels
 from gancore_training.sampling import suffixes as suffixes
 from gancore_training.stopping import Interrupted as Interrupted
 from gancore_training.stored import checkpoint_at as checkpoint_at
+from gancore_training.terminal import Terminal as Terminal
 from gancore_training.trained import TrainedRun as TrainedRun
 from gancore_training.trainer import build as build
 from gancore_training.trainer import open_run as open_run

@@ -18,14 +18,17 @@ from gancore_training.options import (
     path_type,
     recipe_options,
     recipe_words,
+    run_options,
     trust_local_option,
     with_local_code,
+    with_run_options,
 )
 
 
 @click.command()
 @click.argument("recipe")
 @recipe_options
+@run_options
 @click.option("--out", type=path_type, help="Folder of the run.  [default: runs/RECIPE]")
 @click.option(
     "--track",
@@ -38,22 +41,28 @@ from gancore_training.options import (
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint, to the last bit.")
 @click.option("--changed", is_flag=True, help="Resume with another learning rate, weight of a loss, length or precision.")
 @trust_local_option
+@click.option("--yes", is_flag=True, help="Do not ask before trainings of more than ten minutes.")
 @device_option
 def train(
     recipe: str,
     overlays: tuple[str, ...],
     assignments: tuple[str, ...],
+    seed: int | None,
+    iterations: int | None,
     out: Path | None,
     observers: tuple[str, ...],
     resume: bool,
     changed: bool,
     trust_local: bool,
+    yes: bool,
     device: str,
 ) -> None:
     """Train a recipe (a name, or a TOML file).
 
-    Networks that the recipe needs first are trained first. Ctrl-C saves the run, and prints how to go on.
+    Networks that the recipe needs first are trained first; which, and for about how long, is told before. Ctrl-C saves the
+    run, and prints how to go on.
     """
+    assignments = with_run_options(assignments, seed=seed, iterations=iterations)
     plugins = with_local_code(trust_local)
     # A wrong recipe is refused before torch is imported.
     read(recipe, plugins, overlays=overlays, assignments=assignments)
@@ -73,7 +82,7 @@ def train(
             resume=resume,
             changed=changed,
             observers=observers,
-            progress=Terminal(),
+            progress=Terminal(ask=not yes),
         )
     except Interrupted as stopped:
         say(f"Stopped; the newest checkpoint is {stopped.saved}.")

@@ -65,6 +65,19 @@ def recipe_options(command: F) -> F:
     return layer(assignments_option(command))
 
 
+def run_options(command: F) -> F:
+    """Add short forms of ``--set`` for what is set most often: ``--seed`` and ``--iterations``; see `with_run_options`."""
+    seed = click.option("--seed", type=click.IntRange(0), help="Short for --set run.seed=...")
+    length = click.option("--iterations", type=click.IntRange(1), help="Short for --set run.iterations=...")
+    return seed(length(command))
+
+
+def with_run_options(assignments: Sequence[str], *, seed: int | None, iterations: int | None) -> tuple[str, ...]:
+    """Return assignments with those that the short forms stand for."""
+    short = {"run.seed": seed, "run.iterations": iterations}
+    return (*assignments, *(f"{key}={value}" for key, value in short.items() if value is not None))
+
+
 def numbers(text: str | None, option: str) -> list[int]:
     """Return the whole numbers of a text that has commas between them; none where there is no text.
 

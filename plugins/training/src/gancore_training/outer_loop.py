@@ -59,6 +59,7 @@ class OuterLoop:
         self.observers("gancore_run_started")
         length = f"{self.settings.iterations} iterations"
         self.progress.announce(f"{run.recipe.name}: {f'going on after {begun} of ' if begun else ''}{length}")
+        self.progress.began(run.recipe.name, self.folder.path, begun, self.settings.iterations)
         try:
             with self.stop.listening():
                 with TURN:
@@ -104,6 +105,7 @@ class OuterLoop:
             if self.run.device.type == "cuda" and (sampled or scored or saved):
                 # Iterations that still wait on the device are training's time, not that of what comes next.
                 torch.cuda.synchronize(self.run.device)
+        self.progress.ticked(done)
         self.stop.meet(done, clock.rate(done), due=logged)
         if logged:
             self._log(done, values)
@@ -204,8 +206,10 @@ class OuterLoop:
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
         with self.stop.at_once():
             scores = evaluator(self.stop.heed)
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in scores.values.items() if isinstance(value, int | float))
-        self.progress.announce(f"iteration {iteration}: {numbers} ({scores.seconds:.1f} s)")
+        numbers = {name: value for name, value in scores.values.items() if isinstance(value, int | float)}
+        said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        self.progress.scored(iteration, numbers)
+        self.progress.announce(f"iteration {iteration}: {said} ({scores.seconds:.1f} s)")
         for warning in scores.warnings:
             self.progress.announce(warning)
         self.clock.seconds["evaluation"] += scores.seconds

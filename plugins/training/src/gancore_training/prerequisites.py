@@ -37,6 +37,7 @@ from gancore.tools import (
 from gancore_training.contents import content_of
 from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse
+from gancore_training.progress import duration
 
 LOOK_EVERY = 1.0
 """Seconds after which a training that waits for another one looks whether that has ended."""
@@ -126,35 +127,73 @@ def _selects(plan: Plan, label: str, sampler: Any) -> bool:
 
 
 def ensure(
-    plan: Plan, train: Callable[..., Any], announce: Callable[[str], None], rehearse: Callable[[Recipe], None]
+    plan: Plan,
+    train: Callable[..., Any],
+    announce: Callable[[str], None],
+    rehearse: Callable[[Recipe], float],
+    agree: Callable[[float], None] = lambda _seconds: None,
 ) -> dict[str, Path]:
     """Return the weights files of everything that other recipes train, training those that are not there yet.
 
-    Before anything is trained, all that will be is rehearsed, to refuse at once what can be. `train` trains a recipe into a
-    folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped. The paths are by place in the recipe, e.g.
-    ``networks.classifier``.
+    Before anything is trained, all that will be is rehearsed, to refuse at once what can be, and told with about how long it
+    takes. `train` trains a recipe into a folder, ``(recipe, out=folder, resume=True)``, or goes on where it was stopped;
+    `rehearse` returns the seconds of an iteration; `agree` raises where nobody wants to wait for so many seconds. The paths
+    are by place in the recipe, e.g. ``networks.classifier``.
     """
-    places = wanted(plan)
-    recipes = {place: training_recipe(plan, place) for place in places}
-    paths = {}
-    for place, planned in places.items():
-        name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
-        # Under what it is trained from, so that other images or weights in the same place are not taken for those.
-        key = distributed.on_rank_zero(partial(_digest, recipes[place], plan.registry))
-        folder = cache_root() / "trained" / f"{name}-{key}"
-        paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
-    # All processes train together, so they must not each look for themselves whether that is needed.
-    missing = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])
-    for recipe in (plan.recipe, *(recipes[place] for place in missing)) if missing else ():
-        rehearse(recipe)
+    paths = _paths(plan)
+    missing = _missing(paths)
+    if missing:
+        recipes = [plan.recipe, *_first(plan)]
+        own, *first = [(recipe, recipe.run.iterations * rehearse(recipe)) for recipe in recipes]
+        distributed.on_rank_zero(lambda: _tell([*first, own], announce))
+        distributed.on_rank_zero(lambda: agree(sum(seconds for _, seconds in (*first, own))))
     for place in missing:
-        name, folder = places[place].keys.trained_by, paths[place].parent.parent
+        name, folder = wanted(plan)[place].keys.trained_by, paths[place].parent.parent
         # Two places may name one training.
         if not distributed.on_rank_zero(paths[place].is_file):
             announce(f"{place} has no weights yet: training them first by {name}, into {folder}")
             # A run like any other, in its place from the start: what is stopped goes on the next time.
-            _in_turn(paths[place].is_file, partial(train, recipes[place], out=folder, resume=True), announce)
+            recipe = training_recipe(plan, place)
+            _in_turn(paths[place].is_file, partial(train, recipe, out=folder, resume=True), announce)
     return paths
+
+
+def _paths(plan: Plan) -> dict[str, Path]:
+    """Return where the weights of what a plan wants are, or will be, by place."""
+    paths = {}
+    for place, planned in wanted(plan).items():
+        name = planned.keys.trained_by.replace("/", "-").removesuffix(".toml")
+        # Under what it is trained from, so that other images or weights in the same place are not taken for those.
+        key = distributed.on_rank_zero(partial(_digest, training_recipe(plan, place), plan.registry))
+        folder = cache_root() / "trained" / f"{name}-{key}"
+        paths[place] = folder / "weights" / f"{_place_there(place, planned).removeprefix('networks.')}.safetensors"
+    return paths
+
+
+def _first(plan: Plan) -> list[Recipe]:
+    """Return the recipes that must be trained before a plan's, in the order in which they will be; each once."""
+    first: dict[str, Recipe] = {}
+    for place in _missing(_paths(plan)):
+        recipe = training_recipe(plan, place)
+        for each in (*_first(make_plan(recipe, plan.registry)), recipe):
+            first.setdefault(each.digest, each)
+    return list(first.values())
+
+
+def _missing(paths: Mapping[str, Path]) -> list[str]:
+    """Return the places whose weights are not there; all processes train together, so they don't each look for themselves."""
+    missing: list[str] = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])
+    return missing
+
+
+def _tell(trainings: list[tuple[Recipe, float]], announce: Callable[[str], None]) -> None:
+    """Tell what is trained, and for about how many seconds."""
+    *first, last = (
+        f"  {recipe.name}: {recipe.run.iterations:,} iterations, about {duration(float(f'{seconds:.2g}'))}"
+        for recipe, seconds in trainings
+    )
+    for line in ("Trained first, once:", *first, "and then:", last):
+        announce(line)
 
 
 def _in_turn(is_there: Callable[[], bool], train: Callable[[], Any], announce: Callable[[str], None]) -> None:

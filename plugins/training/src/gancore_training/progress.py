@@ -1,18 +1,13 @@
-"""How a training goes: where its time goes, and one line that renews itself on a terminal, plain lines elsewhere."""
+"""How a training goes: where its time goes, and who is told of it."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
-import click
-
-from gancore.tools import Unfailing, plain
 from gancore_training.run_folder import RunFolder, entries
 
 
@@ -67,51 +62,27 @@ class Progress:
     def announce(self, text: str) -> None:
         """Show one line."""
 
+    def agree(self, seconds: float) -> None:
+        """Trainings of about so many seconds are to begin.
+
+        Raises:
+            GancoreError: Nobody wants to wait so long.
+        """
+
+    def began(self, name: str, folder: Path, iteration: int, total: int) -> None:
+        """The training of a recipe of this name into a folder begins, or goes on after so many iterations of all."""
+
+    def ticked(self, iteration: int) -> None:
+        """So many iterations are done; called after each, so whoever overrides this must be quick."""
+
+    def scored(self, iteration: int, scores: Mapping[str, float]) -> None:
+        """The generator of an iteration has these scores."""
+
     def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
         """So many iterations of all are done, at `rate` per second; `values` are the newest losses."""
 
     def ended(self) -> None:
         """The training ends."""
-
-
-class Terminal(Progress):
-    """Shows progress on standard error."""
-
-    PLAIN_EVERY = 20.0
-    """Seconds between lines where there is no terminal."""
-
-    def __init__(self) -> None:
-        self._stream: Any = Unfailing(sys.stderr)
-        self._live = self._stream.isatty()
-        self._shown = time.monotonic()
-        self._dirty = False
-
-    def announce(self, text: str) -> None:
-        """Show one line."""
-        if self._dirty:
-            click.echo("\r" + " " * (_columns() - 1) + "\r", self._stream, nl=False)
-            self._dirty = False
-        click.echo(plain(text), self._stream)
-
-    def advanced(self, iteration: int, total: int, rate: float, values: Mapping[str, float]) -> None:
-        """So many iterations of all are done."""
-        now = time.monotonic()
-        if not (self._live or iteration >= total or now - self._shown >= self.PLAIN_EVERY):
-            return
-        self._shown = now
-        losses = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
-        text = f"{iteration:>7}/{total}  {rate:.1f} it/s  {duration((total - iteration) / rate)} left  {losses}"
-        if self._live:
-            width = _columns() - 1
-            text = "\r" + text[:width].ljust(width)
-        click.echo(text, self._stream, nl=not self._live)
-        self._dirty = self._live
-
-    def ended(self) -> None:
-        """The training ends."""
-        if self._dirty:
-            click.echo(file=self._stream)
-        self._dirty = False
 
 
 def duration(seconds: float) -> str:
@@ -123,10 +94,6 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(round(seconds / 60), 60)
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size().columns
 
 
 def _known(seconds: object) -> float:

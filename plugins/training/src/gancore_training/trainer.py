@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import shlex
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from gancore.tools import (
     make_plan,
     processor,
     said,
+    synchronize,
     toml,
 )
 from gancore_training.changes import differences, named, record
@@ -47,6 +49,9 @@ from gancore_training.sampling import NO_FORMAT, suffixes
 from gancore_training.stored import checkpoint_at
 from gancore_training.streams import TURN
 from gancore_training.training_run import TrainingRun
+
+TIMED = 2
+"""Iterations that are timed to tell how long a training takes; the shortest counts."""
 
 
 def train(
@@ -226,13 +231,16 @@ def _build(plan: Plan, device: torch.device, progress: Progress) -> TrainingRun:
         distributed.on_rank_zero(lambda: _read_images(plan))
     first = partial(train, registry=plan.registry, device=device, progress=progress)
     rehearsed = partial(rehearse, registry=plan.registry, device=device)
-    weights = prerequisites.ensure(plan, first, progress.announce, rehearsed)
+    weights = prerequisites.ensure(plan, first, progress.announce, rehearsed, progress.agree)
     with TURN:
         return TrainingRun(plan, device, weights)
 
 
-def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
+def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> float:
     """Build a run without the networks that it needs trained first, and have it do once what it will do: step, and score.
+
+    Returns:
+        The seconds that an iteration takes, the first one apart; without what the recipe does between iterations.
 
     Raises:
         GancoreError: As `train` would, after hours perhaps.
@@ -245,6 +253,14 @@ def rehearse(recipe: Recipe, registry: Registry, device: torch.device) -> None:
         check_keep_best(run, evaluator)
         if evaluator is not None:
             evaluator.rehearse()
+        seconds = []
+        for _ in range(TIMED):
+            synchronize(device)
+            begun = time.perf_counter()
+            run.take_turns()
+            synchronize(device)
+            seconds.append(time.perf_counter() - begun)
+    return min(seconds)
 
 
 def _read_images(plan: Plan) -> None:
