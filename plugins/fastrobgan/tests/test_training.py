@@ -361,7 +361,7 @@ def test_the_command_attacks_a_run(tmp_path: Path) -> None:
     wrong = {
         ("--epsilon", "-0.1"): "epsilon = -0.1; images are in [-1, 1]",
         ("--epsilon", "3"): "epsilon = 3.0; images are in [-1, 1]",
-        ("--epsilon", "much"): "'much' is no list of numbers",
+        ("--epsilon", "much"): "--epsilon = 'much' is no budget; write levels of a pixel as 8/255",
         ("--attack", "fastrobgan/free"): "lives in a training",
         ("--attack", "fastrobgan/pdg"): "did you mean",
         ("--classifier", "classify"): "has no classifier 'classify'",

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_training import checkpoint
+from gancore_training import Progress, checkpoint
 from gancore_training.evaluate import Evaluator
 from gancore_training.run_folder import RunFolder
 from gancore_training.sampling import sample
@@ -46,7 +46,7 @@ train(check_table(table, registry(), name="child"), registry(), out, device=CPU,
 """
 
 
-class Watcher:
+class Watcher(Progress):
     """Keeps what a training announces."""
 
     def __init__(self) -> None:
@@ -54,10 +54,6 @@ class Watcher:
 
     def announce(self, text: str) -> None:
         self.told.append(text)
-
-    def advanced(self, iteration: int, total: int, rate: float, values: Any) -> None: ...
-
-    def ended(self) -> None: ...
 
 
 def recipe_of(*tables: dict[str, Any]) -> Recipe:
@@ -256,7 +252,7 @@ def test_a_run_knows_which_labels_to_ask_for_without_its_images(tmp_path: Path, 
 
 
 def test_a_loss_that_is_no_longer_finite_ends_the_run_with_a_sentence(tmp_path: Path) -> None:
-    table = {"optimizers": {"discriminator": {"use": "sgd", "lr": 1e30}}, "run": {"checkpoint_every": 1}}
+    table: dict[str, Any] = {"optimizers": {"discriminator": {"use": "sgd", "lr": 1e30}}, "run": {"checkpoint_every": 1}}
     with pytest.raises(GancoreError, match=r"the loss .*/adversarial is not finite at iteration 1; no checkpoint was written"):
         trained(tmp_path / "run", table)
     table["run"]["checkpoint_every"] = 0

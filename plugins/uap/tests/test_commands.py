@@ -499,7 +499,7 @@ def test_unknown_names_are_refused(prior, tmp_path, demo):
     assert str(tmp_path / "none.safetensors") in missing
     assert "dijits" in refused("evaluate", out / "uap.safetensors", *DIGITS, "--target", "dijits")
     words = [*DIGITS, "--target", "digits", "--epsilon", "ten"]
-    assert "--epsilon 'ten'" in refused("evaluate", out / "uap.safetensors", *words)
+    assert "--epsilon = 'ten'" in refused("evaluate", out / "uap.safetensors", *words)
     assert "named twice" in refused("evaluate", out / "uap.safetensors", *DIGITS, *DIGITS, "--target", "digits")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, ClassVar
 
 import torch
-from gancore_standard.tools import SmallCNN, own_random_state
+from gancore_standard.tools import SmallCNN, budget, own_random_state
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,7 +27,7 @@ class BlackBox(gancore.Attack):
     its defence where the attacker ``sees`` more than the bare one.
 
     Args:
-        epsilon: Radius of the ball of l_inf, on the [-1, 1] scale of images.
+        epsilon: Radius of the ball of l_inf, on the [-1, 1] scale of images, or as levels of a pixel: ``"8/255"``.
         rounds: Rounds of training, each with twice the images of the one before.
         epochs: Epochs of a round.
         step: Of the augmentation, on the [-1, 1] scale: the paper's lambda of 0.1 on [0, 1].
@@ -44,7 +44,7 @@ class BlackBox(gancore.Attack):
     def __init__(
         self,
         *,
-        epsilon: Annotated[float, gancore.Range(0)] = 0.6,
+        epsilon: Annotated[float, gancore.Range(0)] | str = 0.6,
         rounds: Count = 6,
         epochs: Count = 10,
         step: Annotated[float, gancore.Range(0)] = 0.2,
@@ -56,7 +56,7 @@ class BlackBox(gancore.Attack):
         classes: int,
     ) -> None:
         super().__init__()
-        self.epsilon = epsilon
+        self.epsilon = budget(epsilon, "the attack's epsilon")
         self.rounds = rounds
         self.epochs = epochs
         self.step = step

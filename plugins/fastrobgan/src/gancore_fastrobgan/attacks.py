@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import torch
+from gancore_standard.tools import WIDTH, budget
 from torch import Tensor
 
 import gancore
@@ -14,16 +15,17 @@ from gancore import GancoreError
 
 Norm = Literal["linf", "l2"]
 Start = Literal["uniform", "zero"]
-WIDTH = 2.0
-"""Width of the range [-1, 1] of a pixel."""
+Epsilon = float | str
+"""A budget as a setting, as `gancore_standard.tools.budget` reads it."""
 
 
-def check_budget(epsilon: float, norm: Norm, what: str) -> None:
-    """Refuse a budget that the image range [-1, 1] can't hold; how long a Euclidean one may be depends on the image's size.
+def check_budget(epsilon: Epsilon, norm: Norm, what: str) -> float:
+    """Return a budget on the [-1, 1] scale of images; how long a Euclidean one may be depends on the image's size.
 
     Raises:
-        GancoreError: `epsilon` is negative or not finite, or above 2 where the norm is l_inf.
+        GancoreError: `epsilon` is negative or not finite, above 2 where the norm is l_inf, or a text that is no budget.
     """
+    epsilon = budget(epsilon, f"{what}'s epsilon")
     if norm == "l2" and not (epsilon >= 0 and math.isfinite(epsilon)):
         raise GancoreError(f"{what} has epsilon = {epsilon}; the radius of a ball of l2 must be 0 or more, and finite.")
     if norm == "linf" and not 0 <= epsilon <= WIDTH:
@@ -31,6 +33,7 @@ def check_budget(epsilon: float, norm: Norm, what: str) -> None:
             f"{what} has epsilon = {epsilon}; images are in [-1, 1], so it must be from 0 to {WIDTH:g} (8/255 of the pixel "
             "range is 0.0627 here)."
         )
+    return epsilon
 
 
 def norms(delta: Tensor) -> Tensor:
@@ -67,7 +70,7 @@ class PGD(gancore.Attack):
     direction is the sign of the gradient (``linf``) or the gradient over its norm (``l2``).
 
     Args:
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images (of l_inf in [0, 2]), or of pixels: ``"8/255"``.
         steps: Number K of steps.
         step: Length of a step; by default 2.5 * epsilon / steps.
         norm: Of the ball.
@@ -84,7 +87,7 @@ class PGD(gancore.Attack):
     def __init__(
         self,
         *,
-        epsilon: float = 0.03125,
+        epsilon: Epsilon = 0.03125,
         steps: Annotated[int, gancore.Range(1, 1000)] = 5,
         step: Annotated[float, gancore.Range(0, open_low=True)] | None = None,
         norm: Norm = "linf",
@@ -93,7 +96,7 @@ class PGD(gancore.Attack):
         restarts: Annotated[int, gancore.Range(1)] = 1,
     ) -> None:
         super().__init__()
-        check_budget(epsilon, norm, "the attack")
+        epsilon = check_budget(epsilon, norm, "the attack")
         if restarts > 1 and start == "zero":
             raise GancoreError(f'{restarts} restarts from one image are one; set start = "uniform" or restarts = 1.')
         self.epsilon = epsilon
@@ -139,12 +142,13 @@ class FGSM(PGD):
     """Fast gradient sign method: one step of length epsilon from the image (Goodfellow et al. 2015, arXiv:1412.6572).
 
     Args:
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images (of l_inf in [0, 2]), or of pixels: ``"8/255"``.
         norm: Of the ball.
         clamp: Keep the result in [-1, 1].
     """
 
-    def __init__(self, *, epsilon: float = 0.03125, norm: Norm = "linf", clamp: bool = True) -> None:
+    def __init__(self, *, epsilon: Epsilon = 0.03125, norm: Norm = "linf", clamp: bool = True) -> None:
+        epsilon = check_budget(epsilon, norm, "the attack")
         super().__init__(epsilon=epsilon, steps=1, step=epsilon or None, norm=norm, start="zero", clamp=clamp)
 
 
@@ -160,7 +164,7 @@ class Free(gancore.Attack):
         image_size: Height and width, from core.
         batch_size: Images in a batch, from core.
         group_size: Images k of a sample, from core.
-        epsilon: Radius of the ball, on the [-1, 1] scale of the images; of l_inf in [0, 2].
+        epsilon: Radius of the ball, on the [-1, 1] scale of the images (of l_inf in [0, 2]), or of pixels: ``"8/255"``.
         step: Length of a step; by default epsilon, as in the papers.
         norm: Of the ball.
         start: delta at random in the ball (the thesis), or 0 (the public code of free adversarial training).
@@ -180,14 +184,14 @@ class Free(gancore.Attack):
         image_size: int,
         batch_size: int,
         group_size: int = 1,
-        epsilon: float = 0.02,
+        epsilon: Epsilon = 0.02,
         step: Annotated[float, gancore.Range(0, open_low=True)] | None = None,
         norm: Norm = "linf",
         start: Start = "uniform",
         clamp: bool = True,
     ) -> None:
         super().__init__()
-        check_budget(epsilon, norm, "the attack")
+        epsilon = check_budget(epsilon, norm, "the attack")
         self.epsilon = epsilon
         self.step = epsilon if step is None else step
         self.norm: Norm = norm
@@ -222,7 +226,8 @@ class DeepFool(gancore.Attack):
     It needs logits, so it attacks classifiers, in evaluation.
 
     Args:
-        epsilon: Radius of the ball that the result is cut to, on the [-1, 1] scale (l_inf: in [0, 2]); None leaves it as found.
+        epsilon: Radius of the ball that the result is cut to, on the [-1, 1] scale (l_inf: in [0, 2]), or of pixels:
+            ``"8/255"``; None leaves it as found.
         norm: In which the step is smallest.
         steps: Most repetitions.
         overshoot: The perturbation is lengthened by this share.
@@ -235,7 +240,7 @@ class DeepFool(gancore.Attack):
     def __init__(
         self,
         *,
-        epsilon: float | None = None,
+        epsilon: Epsilon | None = None,
         norm: Norm = "l2",
         steps: Annotated[int, gancore.Range(1, 1000)] = 50,
         overshoot: Annotated[float, gancore.Range(0)] = 0.02,
@@ -244,7 +249,7 @@ class DeepFool(gancore.Attack):
     ) -> None:
         super().__init__()
         if epsilon is not None:
-            check_budget(epsilon, norm, "the attack")
+            epsilon = check_budget(epsilon, norm, "the attack")
         self.epsilon = epsilon
         self.norm: Norm = norm
         self.steps = steps

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import gancore
-from gancore_fastrobgan.attacks import Norm, check_budget, project
+from gancore_fastrobgan.attacks import Epsilon, Norm, check_budget, project
 
 Package = Literal["foolbox", "torchattacks", "autoattack"]
 VERSIONS = ("standard", "plus", "rand")
@@ -26,7 +26,8 @@ class External(gancore.Attack):
         name: The attack's class (foolbox's ``LinfPGD``, torchattacks' ``PGD``), or AutoAttack's version: ``standard``, ``plus``
             or ``rand``. Where a class has no budget of its own (``CW``), its result is cut to the ball.
         options: Further arguments of the class; whole numbers are handed on as such.
-        epsilon: Radius of the ball, on the [-1, 1] scale, in [0, 2]; libraries that work on [0, 1] get half of it.
+        epsilon: Radius of the ball, on the [-1, 1] scale, in [0, 2], or of pixels: ``"8/255"``; libraries that work on
+            [0, 1] get half of it.
         norm: Of the ball, for AutoAttack and for what is cut; elsewhere the class says it.
 
     Raises:
@@ -41,11 +42,11 @@ class External(gancore.Attack):
         package: Package = "foolbox",
         name: str = "LinfPGD",
         options: dict[str, float] | None = None,
-        epsilon: float = 0.03125,
+        epsilon: Epsilon = 0.03125,
         norm: Norm = "linf",
     ) -> None:
         super().__init__()
-        check_budget(epsilon, norm, "the attack")
+        epsilon = check_budget(epsilon, norm, "the attack")
         self.package: Package = package
         self.name = name
         self.options = {k: int(v) if float(v).is_integer() else v for k, v in (options or {}).items()}

@@ -14,7 +14,12 @@ from gancore import GancoreError
 @click.argument("run", type=path_type)
 @click.option("--attack", "name", default="fastrobgan/pgd", show_default=True, help="Attack of `gancore components attack`.")
 @click.option(
-    "--epsilon", "budgets", default="0.02,0.04,0.08", show_default=True, metavar="E,E,...", help="On the [-1, 1] scale."
+    "--epsilon",
+    "words",
+    default="0.02,0.04,0.08",
+    show_default=True,
+    metavar="E,E,...",
+    help="Levels of a pixel, as 4/255,8/255; a number without / is on the [-1, 1] scale, twice that.",
 )
 @click.option(
     "--defence",
@@ -30,7 +35,7 @@ from gancore import GancoreError
 def attack(
     run: Path,
     name: str,
-    budgets: str,
+    words: str,
     defence: str | None,
     assignments: tuple[str, ...],
     classifier: str | None,
@@ -44,15 +49,13 @@ def attack(
     from gancore_training import RunFolder, open_run
 
     from gancore.tools import assigned, choose_device, registry
+    from gancore_standard.budgets import budgets, in_levels
     from gancore_standard.robustness import robust_accuracy
 
-    try:
-        epsilons = [float(word) for word in budgets.split(",")]
-    except ValueError:
-        raise GancoreError(f"--epsilon {budgets!r} is no list of numbers; write it as 0.02,0.04,0.08.") from None
+    epsilons = budgets(words, "--epsilon")
     settings = assigned({}, assignments)
     if "epsilon" in settings:
-        raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 0.02,0.04,0.08.")
+        raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 4/255,8/255.")
     guarding = settings.pop("defence", {})
     if not isinstance(guarding, dict) or (guarding and defence is None):
         raise GancoreError("--set defence.KEY=VALUE is a setting of a defence; name the defence by --defence.")
@@ -79,7 +82,7 @@ def attack(
     )
     click.echo(f"  natural        {100 * result.natural:6.2f} %")
     for epsilon, value in result.accuracy.items():
-        click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %")
+        click.echo(f"  epsilon {epsilon:6} {100 * value:6.2f} %   ({in_levels(float(epsilon))})")
     click.echo(f"  local Lipschitz value {result.lipschitz:.4g}")
 
 

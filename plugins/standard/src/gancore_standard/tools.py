@@ -7,6 +7,7 @@ Everything else of this package may move from one version to the next. Component
 
 from __future__ import annotations
 
+from gancore_standard.budgets import WIDTH, budget, budgets
 from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
 from gancore_standard.datasets.folders import expand_user
 from gancore_standard.datasets.plane import DEVIATIONS, Floats, Plane, Points, Seed, normals
@@ -25,6 +26,7 @@ from gancore_standard.torchvision_import import torchvision
 __all__ = [
     "DEVIATIONS",
     "SPLITS",
+    "WIDTH",
     "DCGANDiscriminator",
     "Floats",
     "ImageSize",
@@ -33,6 +35,8 @@ __all__ = [
     "SNDCGANGenerator",
     "Seed",
     "SmallCNN",
+    "budget",
+    "budgets",
     "check_split",
     "doubled",
     "expand_user",

@@ -67,8 +67,8 @@ def recipe_options(command: F) -> F:
 
 def run_options(command: F) -> F:
     """Add short forms of ``--set`` for what is set most often: ``--seed`` and ``--iterations``; see `with_run_options`."""
-    seed = click.option("--seed", type=click.IntRange(0), help="Short for --set run.seed=...")
-    length = click.option("--iterations", type=click.IntRange(1), help="Short for --set run.iterations=...")
+    seed = click.option("--seed", type=click.IntRange(0), metavar="N", help="Short for --set run.seed=...")
+    length = click.option("--iterations", type=click.IntRange(1), metavar="N", help="Short for --set run.iterations=...")
     return seed(length(command))
 
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from gancore_training import path_type, recipe_options
 
-from gancore import GancoreError
-
 if TYPE_CHECKING:
     from gancore_uap.judging import Target
 
@@ -94,11 +92,6 @@ def data_table(name: str, assignments: Sequence[str], option: str) -> dict[str, 
 
 def numbers(text: str | None, option: str) -> list[float]:
     """Return budgets on the [0, 1] scale, which are written as ``4/255,10/255`` or ``0.02,0.04``."""
-    values = []
-    for word in text.split(",") if text else []:
-        above, _, below = word.partition("/")
-        try:
-            values.append(float(above) / float(below) if below else float(above))
-        except (ValueError, ZeroDivisionError):
-            raise GancoreError(f"{option} {text!r} is no list of budgets; write it as 4/255,10/255 or 0.02,0.04.") from None
-    return values
+    from gancore_standard.tools import budgets as budgets_of
+
+    return budgets_of(text, option, width=1.0) if text else []

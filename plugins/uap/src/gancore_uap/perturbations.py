@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
+from gancore_standard.tools import budget
 from torch import Tensor, nn
 
 import gancore
 from gancore_uap.budgets import Norm, check_epsilon, project, size
 
-Epsilon = float
+Epsilon = float | str
+"""A budget as a setting, as `gancore_standard.tools.budget` reads it."""
+
 TEN_LEVELS = 10 / 255
 
 
@@ -23,7 +26,7 @@ class Perturbed(gancore.Translator):
         channels: Channels C of an image, from core.
         image_size: Height and width, from core.
         latent_dim: Width of the latent, which has no effect, from core.
-        epsilon: The budget, in (0, 1].
+        epsilon: The budget, in (0, 1], or as levels of a pixel: ``"10/255"``.
         norm: Of the budget.
 
     Raises:
@@ -32,6 +35,7 @@ class Perturbed(gancore.Translator):
 
     def __init__(self, *, channels: int, image_size: int, latent_dim: int, epsilon: Epsilon, norm: Norm) -> None:
         super().__init__()
+        epsilon = budget(epsilon, "the perturbation's epsilon", width=1.0)
         check_epsilon(epsilon, "the perturbation", norm)
         self.latent_dim = latent_dim
         self.shape = (channels, image_size, image_size)
@@ -56,7 +60,7 @@ class Direct(Perturbed):
         channels: Channels C of an image, from core.
         image_size: Height and width, from core.
         latent_dim: Width of the latent, which has no effect, from core.
-        epsilon: The budget, in (0, 1].
+        epsilon: The budget, in (0, 1], or as levels of a pixel: ``"10/255"``.
         norm: Of the budget.
         start: The pixels start uniform on [-start, start] times the budget; 0 starts from nothing.
     """
@@ -72,7 +76,7 @@ class Direct(Perturbed):
         start: Annotated[float, gancore.Range(0, 1)] = 0.1,
     ) -> None:
         super().__init__(channels=channels, image_size=image_size, latent_dim=latent_dim, epsilon=epsilon, norm=norm)
-        self.delta = nn.Parameter((2 * torch.rand(1, *self.shape) - 1) * start * epsilon)
+        self.delta = nn.Parameter((2 * torch.rand(1, *self.shape) - 1) * start * self.epsilon)
 
     def perturbation(self) -> Tensor:
         """Return the perturbation (1, C, H, W)."""
@@ -108,7 +112,7 @@ class GAP(Perturbed):
         channels: Channels C of an image, from core.
         image_size: Height and width, a multiple of 4 of at least 8, from core.
         latent_dim: Width of the latent, which has no effect, from core.
-        epsilon: The budget, in (0, 1].
+        epsilon: The budget, in (0, 1], or as levels of a pixel: ``"10/255"``.
         norm: Of the budget.
         maps: Maps of the first layer (ngf).
         blocks: Residual blocks.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from gancore import GancoreError, Metric, Range
+from gancore_standard.budgets import budget
 from gancore_standard.defences import build_defence
 from gancore_standard.robustness import build_attack, classifier_of, robust_accuracy
 
@@ -26,7 +27,7 @@ class RobustAccuracy(Metric):
 
     Args:
         attack: Name of the attack component, e.g. ``fastrobgan/pgd``.
-        epsilons: Its budgets, on the [-1, 1] scale of the images.
+        epsilons: Its budgets, on the [-1, 1] scale of the images, or as levels of a pixel: ``"8/255"``.
         settings: Its other settings, e.g. ``{steps = 20}``.
         classifier: A classifier that the run trains, or a head of its discriminator with class logits; by default the first.
         samples: Images that are attacked, evenly spread over the split; all of them where there are fewer.
@@ -46,7 +47,7 @@ class RobustAccuracy(Metric):
         self,
         *,
         attack: str,
-        epsilons: list[Annotated[float, Range(0)]],
+        epsilons: list[Annotated[float, Range(0)] | str],
         settings: dict[str, Any] | None = None,
         classifier: str | None = None,
         samples: Annotated[int, Range(1)] = 1000,
@@ -55,8 +56,9 @@ class RobustAccuracy(Metric):
         defence: str | None = None,
         defence_settings: dict[str, Any] | None = None,
     ) -> None:
-        self.names = {f"{epsilon:g}": f"accuracy_{epsilon:g}" for epsilon in epsilons}
-        if not epsilons or len(self.names) < len(epsilons) or not all(map(math.isfinite, epsilons)):
+        budgets = [budget(epsilon, "one of the epsilons") for epsilon in epsilons]
+        self.names = {f"{epsilon:g}": f"accuracy_{epsilon:g}" for epsilon in budgets}
+        if not budgets or len(self.names) < len(budgets) or not all(map(math.isfinite, budgets)):
             raise GancoreError(f"epsilons must be one or more finite budgets, each once, not {epsilons}.")
         if "epsilon" in (settings or {}):
             raise GancoreError("settings.epsilon would be overridden by each of the epsilons; leave it out.")
@@ -65,7 +67,7 @@ class RobustAccuracy(Metric):
         self.defence = defence
         self.defence_settings = defence_settings or {}
         self.attack = attack
-        self.epsilons = epsilons
+        self.epsilons = budgets
         self.settings = settings or {}
         self.classifier = classifier
         self.samples = samples
