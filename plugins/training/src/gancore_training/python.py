@@ -12,10 +12,11 @@ import torch
 from gancore.tools import as_path, choose_device, refusal, registry
 from gancore_training.asked import train_recipe
 from gancore_training.local_code import LocalCode
-from gancore_training.progress import Progress, Terminal
+from gancore_training.progress import Progress
 from gancore_training.ranks import one_process
 from gancore_training.stopping import Interrupted
 from gancore_training.streams import streams_as_before
+from gancore_training.terminal import Terminal
 from gancore_training.trained import TrainedRun
 from gancore_training.trainer import open_run
 from gancore_training.written import Assignments, RecipeLike, assignments_of, recipe_of, recipes_of, take
