@@ -336,7 +336,7 @@ class Difference(gancore.Sampler):
 
     def draw(self, batch: Drawn, noise: torch.Generator) -> Drawn:
         number = int(self.alpha * len(batch.real))
-        chosen = torch.randperm(len(batch.real), generator=noise)[:number]
+        chosen = torch.randperm(len(batch.real), generator=noise, device=noise.device)[:number]
         return attrs.evolve(batch, joined={"fake": (batch.real[chosen], batch.real_label[chosen])})
 
 

@@ -41,7 +41,7 @@ class Cuda:
         """Return a captured graph's replay."""
         graph = torch.cuda.CUDAGraph()
         for generator in generators:
-            graph.register_generator_state(generator)
+            graph.register_generator_state(_plain(generator))
         torch.cuda.synchronize(self.device)
         with self._aside():
             graph.capture_begin(pool=self.pool)
@@ -66,6 +66,11 @@ class Cuda:
             finally:
                 # After an error, too: what was begun must be over before the state is put back.
                 present.wait_stream(self.stream)
+
+
+def _plain(generator: torch.Generator) -> torch.Generator:
+    """Return a generator that shares its state with another, of no class but torch's own, for a graph takes nothing else."""
+    return generator if type(generator) is torch.Generator else generator.graphsafe_get_state()
 
 
 def backend_of(device: torch.device) -> Backend | None:
