@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gancore.engine.batches import to_uint8, to_unit
+from gancore.engine.batches import Labels, to_uint8, to_unit
 from gancore.engine.devices import choose_device, choose_precision, processor, synchronize
 from gancore.engine.forwards import as_images, evaluating, finite
 from gancore.engine.host_waits import Watch
-from gancore.engine.labels import Labels
 from gancore.engine.parts import Parts
 from gancore.engine.players import Player
 from gancore.engine.run import Run

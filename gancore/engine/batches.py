@@ -1,4 +1,4 @@
-"""The batches of a run: which images take part, in which order they come, and what samplers make of them.
+"""The batches of a run: which images take part, in which order they come, what samplers make of them, and which labels occur.
 
 Each batch is a pure function of the seed and its draw's number: nothing to save, nothing to lose. Several processes share out
 each batch, so that their number changes nothing.
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 
+import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Drawn, Grouping, Sampler, load_split
-from gancore.engine.labels import Labels, weighted_indices
+from gancore.contract import Drawn, Grouping, Latent, Sampler, load_split
 from gancore.errors import GancoreError, listed
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Known, Plan
@@ -23,6 +23,50 @@ EVERY = slice(None)
 
 Selection = tuple[Tensor, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
+
+
+def weighted_indices(cumulative: Tensor, number: int, noise: torch.Generator) -> Tensor:
+    """Return indices (number,) int64, each as often as its weight says, of the weights' cumulative sums (M,) float64."""
+    points = torch.rand(number, generator=noise, dtype=torch.float64, device=noise.device) * cumulative[-1]
+    return torch.searchsorted(cumulative, points, right=True).clamp_(max=len(cumulative) - 1)
+
+
+@attrs.frozen(eq=False)
+class Labels:
+    """The labels of the images that take part in a training, on the run's device.
+
+    Attributes:
+        values: Each once, in ascending order: classes (M,) or rows of attributes (M, A), int64.
+        counts: Images of each (M,) float64; where samplers weigh the images, the sum of their weights.
+    """
+
+    values: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, labels: Tensor, weights: Tensor | None, device: torch.device | str = "cpu") -> Labels:
+        """Return those of images with labels (N,) or (N, A), each drawn as often as its weight (N,) says."""
+        values, places = labels.unique(dim=0, return_inverse=True)
+        counts = torch.bincount(places, None if weights is None else weights.double(), len(values)).double()
+        return cls(values[counts > 0].to(device), counts[counts > 0].to(device))
+
+    def draw(self, latent: Latent, own: Tensor, noise: torch.Generator, number: int) -> Tensor:
+        """Return `number` labels that go with latents, none of which never occurs.
+
+        Args:
+            latent: Has drawn the latents, and says how its labels are distributed.
+            own: Labels that it has drawn itself; empty where it leaves that to core.
+            noise: Where the latents came from.
+            number: How many.
+        """
+        if latent.labels == "data":
+            places = weighted_indices(self.counts.cumsum(0), number, noise)
+        else:
+            places = torch.randint(0, len(self.values), (number,), generator=noise, device=noise.device)
+        drawn = self.values[places]
+        if not len(own):
+            return drawn
+        return torch.where(torch.isin(own, self.values), own, drawn) if own.ndim == drawn.ndim == 1 else own
 
 
 class IndexStream:
@@ -118,6 +162,7 @@ class Batches:
         self.samplers = samplers
         self.device = device
         self.seed = plan.recipe.run.seed
+        self.processes = distributed.world_size()
         # A sampler may relate the images of a batch to each other, so it sees all of them, and each process cuts its rows
         # out of the result. Where none changes a drawn batch, no process reads the others' images.
         self.changing = {label: sampler for label, sampler in samplers.items() if type(sampler).draw is not Sampler.draw}
@@ -168,7 +213,7 @@ class Batches:
             GancoreError: A sampler makes what it does not declare, or what several processes can't share.
         """
         whole = self.plan.recipe.run.batch_size
-        rows = EVERY if self.changing else distributed.own_slice(whole)
+        rows = EVERY if self.changing or self.processes == 1 else distributed.own_slice(whole)
         drawn = Drawn(
             *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), rows),
             sides={
@@ -181,7 +226,7 @@ class Batches:
         for label, sampler in self.changing.items():
             drawn = sampler.draw(drawn, noise_for(self.device, self.seed, "sampler", label, number, 0))
         self._check_declared(drawn)
-        return distributed.own_rows(drawn), len(drawn.real)
+        return (drawn if self.processes == 1 else distributed.own_rows(drawn)), len(drawn.real)
 
     def _select(self, images: Tensor, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
         """Return what the samplers of the data (None) or of a source leave of some images."""

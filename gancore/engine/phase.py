@@ -18,7 +18,7 @@ from gancore.engine.parts import Parts
 from gancore.engine.pieces import as_before, check_pieces
 from gancore.engine.values import Batch, Values
 from gancore.errors import GancoreError
-from gancore.parallel import distributed, seed_default, shared_noise
+from gancore.parallel import SharedNoise, distributed, noise_for, seed_default
 from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, attacked_method, parameters_of
 
 
@@ -56,7 +56,7 @@ class Phase:
         run, player = self.run, self.player
         # 1. Forget the gradients.
         player.zero_grad()
-        first, *others = self.cut(batch, pieces)
+        first, *others = [batch] if pieces == 1 else self.cut(batch, pieces)
         values, leaf, losses = self.add_gradients(first, 0, pieces)
         if others:
             with as_before(self.parts):
@@ -74,8 +74,6 @@ class Phase:
         Raises:
             GancoreError: What the turn computes on the pieces is not what it computes on the whole.
         """
-        if pieces == 1:
-            return [batch]
         check_pieces(self.parts, self.plan, batch, pieces)
         for side, grad in self.plan.generators.items():
             if not grad:
@@ -236,7 +234,7 @@ class Phase:
     def noise(self, *purpose: str) -> torch.Generator:
         """Return a random stream for a component, in this iteration and turn."""
         run = self.run
-        return shared_noise(run.device, run.seed, *purpose, run.iteration, run.turn, self.piece)
+        return noise_for(run.device, run.seed, *purpose, run.iteration, run.turn, self.piece, kind=SharedNoise)
 
     def arguments(self, label: str, method: str, values: Values) -> dict[str, Any]:
         """Return what a method of a term asks for."""

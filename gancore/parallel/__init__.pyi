@@ -4,6 +4,7 @@ from gancore.parallel.batch_norm import synchronize as synchronize
 from gancore.parallel.collectives import gather as gather
 from gancore.parallel.collectives import global_mean as global_mean
 from gancore.parallel.collectives import global_sum as global_sum
+from gancore.parallel.randomness import SharedNoise as SharedNoise
 from gancore.parallel.randomness import Source as Source
 from gancore.parallel.randomness import computed_on_host as computed_on_host
 from gancore.parallel.randomness import derive as derive
@@ -12,4 +13,3 @@ from gancore.parallel.randomness import noise_for as noise_for
 from gancore.parallel.randomness import rand as rand
 from gancore.parallel.randomness import randn as randn
 from gancore.parallel.randomness import seed_default as seed_default
-from gancore.parallel.randomness import shared_noise as shared_noise

@@ -19,7 +19,7 @@ from gancore.parallel.distributed import explained, rank, world_size
 
 def global_sum(value: Tensor) -> Tensor:
     """Return the sum of `value` over all processes, without gradient."""
-    if world_size() == 1:
+    if not dist.is_initialized():
         return value
     total = value.detach().clone(memory_format=torch.contiguous_format)
     with explained():
@@ -33,7 +33,7 @@ def global_mean(value: Tensor) -> Tensor:
     Each process's gradient flows through its own share, and the averaging of gradients supplies the factor 1/processes.
     So the loss may be non-linear in the mean, but every process must compute the same function of it.
     """
-    if world_size() == 1:
+    if not dist.is_initialized():
         return value
     return global_sum(value) / world_size() + (value - value.detach())
 
@@ -44,7 +44,7 @@ def gather(rows: Tensor) -> Tensor:
     For a loss that compares the images of a batch with each other: every process must compute the same function of them.
     The numbers of rows may differ.
     """
-    if world_size() == 1:
+    if not dist.is_initialized():
         return rows
     pieces = gather_list(rows)
     # The loss is the same in every process and its gradients are averaged, so each must supply its rows' whole share.
@@ -54,7 +54,7 @@ def gather(rows: Tensor) -> Tensor:
 
 def gather_list(rows: Tensor) -> list[Tensor]:
     """Return the rows (N, ...) of each process, without gradient; the numbers of rows may differ."""
-    if world_size() == 1:
+    if not dist.is_initialized():
         return [rows.detach()]
     numbers = _gather_equal(torch.tensor([len(rows)], device=rows.device))
     sizes = [int(number) for number in torch.cat(numbers)]
@@ -97,7 +97,7 @@ def gather_statistics(row: Tensor) -> Tensor:
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Average the gradients of a player's turn over all processes, in one flat bucket."""
-    if world_size() == 1:
+    if not dist.is_initialized():
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = global_sum(torch.cat([gradient.reshape(-1) for gradient in gradients])).div_(world_size())
@@ -107,7 +107,7 @@ def average_gradients(parameters: Iterable[Tensor]) -> None:
 
 def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give every process rank 0's values."""
-    if world_size() == 1:
+    if not dist.is_initialized():
         return
     for tensor in tensors:
         value = tensor.detach().contiguous()

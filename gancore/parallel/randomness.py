@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,14 +19,14 @@ from torch import Tensor
 
 import gancore.parallel.distributed as distributed
 
-Kind = TypeVar("Kind", bound=torch.Generator)
-
 
 class Source(Protocol):
     """What hands out all that an iteration takes from the host, in place of what is new: the seam for recording one."""
 
-    def generator(self, kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
-        """Return the generator for a purpose."""
+    def generator(
+        self, kind: type[torch.Generator], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]
+    ) -> torch.Generator:
+        """Return the generator for a purpose, of a kind."""
 
     def seed_default(self) -> None:
         """Hear that the default generators would be seeded now."""
@@ -55,9 +55,15 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
 
-def noise_for(device: torch.device | str, seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator on `device`, seeded for a purpose."""
-    return _generator(torch.Generator, device, seed, purpose)
+def noise_for(
+    device: torch.device | str, seed: int, *purpose: str | int, kind: type[torch.Generator] = torch.Generator
+) -> torch.Generator:
+    """Return a generator on `device`, seeded for a purpose; of `SharedNoise` where that is its kind."""
+    if _source is not None:
+        return _source.generator(kind, device, seed, purpose)
+    noise = kind(device)
+    noise.manual_seed(derive(seed, *purpose))
+    return noise
 
 
 def computed_on_host(make: Callable[[int], Tensor], count: int) -> Tensor:
@@ -70,21 +76,8 @@ def computed_on_host(make: Callable[[int], Tensor], count: int) -> Tensor:
     return make(count) if _source is None else _source.input(make, count)
 
 
-def _generator(kind: type[Kind], device: torch.device | str, seed: int, purpose: tuple[str | int, ...]) -> Kind:
-    if _source is not None:
-        return _source.generator(kind, device, seed, purpose)
-    noise = kind(device)
-    noise.manual_seed(derive(seed, *purpose))
-    return noise
-
-
 class SharedNoise(torch.Generator):
     """A generator that several processes seed alike, and from which `rand` and `randn` give each its own rows."""
-
-
-def shared_noise(device: torch.device | str, seed: int, *purpose: str | int) -> SharedNoise:
-    """Return a `SharedNoise` generator on `device`, seeded for a purpose."""
-    return _generator(SharedNoise, device, seed, purpose)
 
 
 def rand(shape: Sequence[int], noise: torch.Generator, *, dtype: torch.dtype = torch.float32) -> Tensor:
