@@ -1,6 +1,6 @@
-from gancore.recipe.deciding import flat as flat
-from gancore.recipe.deciding import identity as identity
+from gancore.recipe.layers import TEXTS as TEXTS
 from gancore.recipe.layers import assigned as assigned
+from gancore.recipe.layers import flat as flat
 from gancore.recipe.layers import is_path as is_path
 from gancore.recipe.layers import merge as merge
 from gancore.recipe.layers import read_layer as read_layer
@@ -9,11 +9,13 @@ from gancore.recipe.recipe import Recipe as Recipe
 from gancore.recipe.recipe import check_table as check_table
 from gancore.recipe.recipe import default_optimizer as default_optimizer
 from gancore.recipe.recipe import read as read
+from gancore.recipe.tables import DEFAULTS as DEFAULTS
 from gancore.recipe.tables import GROUPS as GROUPS
 from gancore.recipe.tables import TABLES as TABLES
 from gancore.recipe.tables import AttackKeys as AttackKeys
 from gancore.recipe.tables import Augmentation as Augmentation
 from gancore.recipe.tables import HeadKeys as HeadKeys
 from gancore.recipe.tables import NetworkKeys as NetworkKeys
+from gancore.recipe.tables import RunSettings as RunSettings
 from gancore.recipe.tables import SamplerKeys as SamplerKeys
 from gancore.recipe.tables import TermKeys as TermKeys

@@ -148,6 +148,11 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield (*path, key), value
 
 
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
+    return {".".join(path): value for path, value in leaves(table)}
+
+
 def _without(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     rest = _without(table[path[0]], path[1:]) if path[1:] else {}
     return {**{key: value for key, value in table.items() if key != path[0]}, **({path[0]: rest} if rest else {})}

@@ -18,8 +18,6 @@ import attrs
 
 from gancore.contract import check, convert
 from gancore.errors import GancoreError, did_you_mean, listed, shown
-from gancore.files import digest_of
-from gancore.recipe.deciding import identity
 from gancore.recipe.layers import assigned, check_tables, cited, laid, merge, read_layer, settled
 from gancore.recipe.tables import DEFAULTS, GROUPS, KEYS, SCHEDULED, SINGLE, Augmentation, Average, Evaluation, RunSettings
 
@@ -96,11 +94,6 @@ class Recipe:
     def plugins(self) -> tuple[str, ...]:
         """Names of the plugins that the recipe names."""
         return tuple(sorted({entry.declared.plugin for entry in (*self.entries.values(), *self.schedules.values())}))
-
-    @property
-    def digest(self) -> str:
-        """Twelve characters that change when what decides its weights does, or where data and weights lie."""
-        return digest_of(identity(self.table, places=True))
 
     @property
     def cites(self) -> list[str]:

@@ -216,12 +216,3 @@ SCHEDULED = {"losses": "weight", "optimizers": "lr"}
 """Tables whose components may have a ``schedule`` -> the number that it changes."""
 
 TABLES = (*GROUPS, *SINGLE, "run", "ema", "evaluation")
-
-UNDECIDING = (
-    *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),
-    *("run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints", "run.keep_best"),
-)
-"""Tables and keys that decide no weights: what is measured and written, and how it is computed."""
-
-ORIGIN = ("weights", "trained_by", "trained_with", "inherits")
-"""Keys of networks and heads that say where their weights come from."""

@@ -493,7 +493,7 @@ def test_an_iteration_never_waits_for_the_device(tables: list[dict[str, Any]]) -
 def test_a_recipe_with_a_shared_source_is_the_same_after_a_trip_through_a_file() -> None:
     recipe = check_table(merge(GAME, merge(AVOID, take("few", [1], "avoid"))), REGISTRY, name="test")
     again = check_table(toml.tomllib.loads(toml.dumps(recipe.table)), REGISTRY, name="test")
-    assert again.digest == recipe.digest
+    assert again.table == recipe.table
     assert again.entries["sources", "avoid"].shared
     assert make_plan(again, REGISTRY).samplers["few"].keys.of == "avoid"
     assert plan_of(AVOID, {"sources": {"avoid": False}}).sources == {}

@@ -92,7 +92,7 @@ def test_extends_lays_a_recipe_over_its_base(folder: Path) -> None:
 
 def test_overlays_that_agree_may_come_in_any_order(folder: Path) -> None:
     one, two = "[run]\nseed = 5\n", "[run]\nseed = 5\nbatch_size = 2\n"
-    assert layered(folder, one, two).digest == layered(folder, two, one).digest
+    assert layered(folder, one, two).table == layered(folder, two, one).table
 
 
 def test_a_loop_may_be_set_once_and_its_settings_by_anybody(folder: Path) -> None:
@@ -147,8 +147,8 @@ def test_the_command_line_decides_any_conflict(key: str, one: str, two: str, fol
         layered(folder, *overlays)
     _, assignment = shlex.split(str(refused.value).rpartition("e.g. by ")[2].removesuffix("."))
     by_first, by_second = layered(folder, *overlays, sets=(assignment,)), layered(folder, *overlays, sets=(f"{key}={two}",))
-    assert by_first.digest == layered(folder, overlays[0]).digest
-    assert by_second.digest == layered(folder, overlays[1]).digest
+    assert by_first.table == layered(folder, overlays[0]).table
+    assert by_second.table == layered(folder, overlays[1]).table
 
 
 def test_a_whole_table_decides_what_it_switches_off(folder: Path) -> None:
@@ -174,16 +174,6 @@ def test_the_resolved_table_reads_back_as_the_same_recipe(folder: Path) -> None:
     recipe = layered(folder)
     again = check_table(tomllib.loads(toml.dumps(recipe.table)), registry(), name="again")
     assert again.table == recipe.table
-    assert again.digest == recipe.digest
-
-
-def test_the_digest_changes_with_any_value_and_not_with_the_texts(folder: Path) -> None:
-    digests = {
-        layered(folder, sets=sets).digest
-        for sets in ((), ("run.seed=4",), ("losses.adversarial.weight=3",), ("data.flip=true",))
-    }
-    assert len(digests) == 4
-    assert layered(folder, 'summary = "Other"\n').digest == layered(folder).digest
 
 
 def test_merge_leaves_its_arguments_alone() -> None:
@@ -236,7 +226,8 @@ def test_the_papers_of_all_files_and_components_are_kept(folder: Path) -> None:
     assert recipe.cites[:3] == ["arXiv:1", "arXiv:2", "arXiv:3"]
     assert set(recipe.cites) == {"arXiv:1", "arXiv:2", "arXiv:3", *of_components}
     assert len(recipe.cites) == len(set(recipe.cites))
-    assert recipe.digest == read(str(folder / "base.toml"), registry(), overlays=[str(folder / "over.toml")]).digest
+    base = read(str(folder / "base.toml"), registry(), overlays=[str(folder / "over.toml")])
+    assert {**recipe.table, "cite": None} == {**base.table, "cite": None}
 
 
 @pytest.mark.parametrize("text", ["summary = 3", "cite = 3", "cite = [3]", "extends = ['x']", "summary = ['x']"])

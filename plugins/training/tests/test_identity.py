@@ -11,6 +11,7 @@ import pytest
 import torch
 from gancore_training import checkpoint
 from gancore_training.changes import only_scored
+from gancore_training.identity import identity, recipe_digest
 from gancore_training.sampling import sample
 from gancore_training.trainer import open_run, train
 from torch import Tensor
@@ -21,9 +22,10 @@ from gancore.contract.running import Loop
 from gancore.engine.run import Run
 from gancore.files import toml, write_tensors
 from gancore.plan import make_plan
-from gancore.recipe.deciding import identity
+from gancore.recipe import merge
+from gancore.recipe.recipe import check_table
 from plugins.training.tests.test_trainer import METRIC, Watcher, lines, recipe_of, trained
-from tests.hosts import BALANCE, CPU, registry, run_of, same
+from tests.hosts import BALANCE, CPU, GAME, registry, run_of, same
 
 LONGER: dict[str, Any] = {"run": {"iterations": 16}}
 
@@ -370,3 +372,15 @@ def test_a_network_that_is_trained_first_is_known_by_the_content_of_its_data(
     assert folders(moved, "b") == begun
     moved.write_text("50")
     assert len(folders(moved, "c")) == 2
+
+
+def test_the_digest_changes_with_any_value_and_not_with_the_texts() -> None:
+    tables: list[dict[str, Any]] = [
+        {},
+        {"run": {"seed": 4}},
+        {"losses": {"adversarial": {"weight": 3.0}}},
+        {"data": {"flip": True}},
+    ]
+    digests = [recipe_digest(check_table(merge(GAME, table), registry(), name="test")) for table in tables]
+    assert len(set(digests)) == 4
+    assert recipe_digest(check_table({**GAME, "summary": "Other"}, registry(), name="other")) == digests[0]

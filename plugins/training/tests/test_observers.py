@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from gancore_training import Progress, train
+from gancore_training.identity import identity
 from gancore_training.observers import observing
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.stopping import Interrupted
@@ -25,7 +26,7 @@ from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.files import toml
-from gancore.recipe.recipe import check_table, identity
+from gancore.recipe.recipe import check_table
 from gancore.registry import Registry
 from gancore.registry.discovery import HOOKS
 from gancore.testing import host

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
-from gancore_training import wanted
+from gancore_training import recipe_digest, wanted
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -50,7 +50,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
     flops, waits = _counted(run, counted)
     return Profile(
         recipe=run.recipe.name,
-        digest=run.recipe.digest,
+        digest=recipe_digest(run.recipe),
         device=torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else processor(),
         threads=torch.get_num_threads(),
         precision=run.precision,

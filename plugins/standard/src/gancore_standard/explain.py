@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from gancore_training import recipe_digest
+
 from gancore import Translator
 from gancore.tools import DISCRIMINATOR, GENERATOR, Entry, PhasePlan, Plan, Planned, aligned, plan_phase
 
@@ -21,7 +23,7 @@ def explain(plan: Plan) -> str:
 
 def _head(plan: Plan) -> Iterator[str]:
     run, info = plan.recipe.run, plan.info
-    yield f"{plan.recipe.name}  (recipe {plan.recipe.digest})"
+    yield f"{plan.recipe.name}  (recipe {recipe_digest(plan.recipe)})"
     if len(plan.recipe.layers) > 1:
         yield f"  layers       {' < '.join(plan.recipe.layers)}"
     if plan.recipe.cites:

@@ -4,6 +4,7 @@ from gancore_training import python as python
 from gancore_training.allocator import keep_freed_memory as keep_freed_memory
 from gancore_training.evaluate import Evaluator as Evaluator
 from gancore_training.grid import Grid as Grid
+from gancore_training.identity import recipe_digest as recipe_digest
 from gancore_training.lock import InUse as InUse
 from gancore_training.options import assignments_option as assignments_option
 from gancore_training.options import at_option as at_option

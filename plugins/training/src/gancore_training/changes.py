@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gancore import GancoreError
-from gancore.tools import Plan, Planned, flat, identity, settings_of
+from gancore.tools import Plan, Planned, flat, settings_of
+from gancore_training.identity import identity
 
 Changes = dict[str, tuple[Any, Any]]
 """What has changed -> what it was and what it is; None for what is not there."""

@@ -27,7 +27,6 @@ from gancore.tools import (
     digest,
     digest_of,
     distributed,
-    identity,
     listed,
     load_split,
     make_plan,
@@ -35,6 +34,7 @@ from gancore.tools import (
     read_layer,
 )
 from gancore_training.contents import content_of
+from gancore_training.identity import identity
 from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse
 from gancore_training.progress import duration

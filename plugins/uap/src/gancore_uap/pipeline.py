@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import torch
 from gancore_standard.tools import save_picture
-from gancore_training import checkpoint, train
+from gancore_training import checkpoint, recipe_digest, train
 
 from gancore import GancoreError
 from gancore.tools import Recipe, as_path, digest, fingerprint, write_text
@@ -45,7 +45,7 @@ def make_proxy(workbench: Workbench, prior: Prior, out: Path) -> Path:
     recipe = prior.recipe
     about = {
         "recipe": recipe.name,
-        "digest": recipe.digest,
+        "digest": recipe_digest(recipe),
         "classifier": recipe.group("networks")[victims.LABEL].declared.full_name,
         "weights": _weights(recipe),
         "sampled": [len(prior.cycles), prior.images, prior.form],
@@ -172,7 +172,7 @@ def from_run(run: Run, names: Sequence[str]) -> Perturbation:
     labels = [victims.label_of(place) for place in range(len(names))]
     about = {
         "recipe": run.recipe.name,
-        "digest": run.recipe.digest,
+        "digest": recipe_digest(run.recipe),
         "iterations": run.iteration,
         "seed": run.seed,
         "precision": run.precision,

@@ -7,13 +7,16 @@ from typing import Any
 
 import attrs
 
-from gancore.recipe.layers import TEXTS, leaves
-from gancore.recipe.tables import DEFAULTS, ORIGIN, UNDECIDING, RunSettings
+from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, digest_of, flat
 
+UNDECIDING = (
+    *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),
+    *("run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints", "run.keep_best"),
+)
+"""Tables and keys that decide no weights: what is measured and written, and how it is computed."""
 
-def flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
-    return {".".join(path): value for path, value in leaves(table)}
+ORIGIN = ("weights", "trained_by", "trained_with", "inherits")
+"""Keys of networks and heads that say where their weights come from."""
 
 
 def identity(table: Mapping[str, Any], *, places: bool = False) -> dict[str, Any]:
@@ -30,6 +33,11 @@ def identity(table: Mapping[str, Any], *, places: bool = False) -> dict[str, Any
     order = {"samplers": list(samplers)} if samplers and isinstance(samplers, Mapping) else {}
     values = {**defaults, **flat(table), **order}.items()
     return {key: value for key, value in values if _decides(key, value) and (places or not _is_place(key, value))}
+
+
+def recipe_digest(recipe: Recipe) -> str:
+    """Return twelve characters that change when what decides a recipe's weights does, or where its data and weights lie."""
+    return digest_of(identity(recipe.table, places=True))
 
 
 def _decides(key: str, value: Any) -> bool:
