@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import gancore.registry
 from gancore.engine.run import Run
@@ -83,7 +84,17 @@ def steps(run: Run, number: int) -> Run:
     return run
 
 
+def state_of(run: Run) -> dict[str, Tensor]:
+    """Return every tensor of a run's modules and optimizers, by name."""
+    state = {f"{owner}/{key}": value for owner, module in run.modules().items() for key, value in module.state_dict().items()}
+    for name, player in run.players.items():
+        for number, entry in player.optimizer.state_dict()["state"].items():
+            own = {key: value for key, value in entry.items() if isinstance(value, Tensor)}
+            state |= {f"optimizer.{name}/{number}.{key}": value for key, value in own.items()}
+    return state
+
+
 def same(one: Run, two: Run) -> list[str]:
     """Return the names of tensors that differ in any bit."""
-    a, b = one.tensors(), two.tensors()
+    a, b = state_of(one), state_of(two)
     return [name for name in {*a, *b} if name not in a or name not in b or not torch.equal(a[name], b[name])]

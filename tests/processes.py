@@ -17,7 +17,7 @@ from gancore.engine.run import Run
 from gancore.files.tensors import write_tensors
 from gancore.parallel import collectives, distributed
 from gancore.recipe.layers import merge
-from tests.hosts import BALANCE, FREE, run_of
+from tests.hosts import BALANCE, FREE, run_of, state_of
 
 STEPS = 5
 
@@ -96,7 +96,11 @@ def outcome(run: Run) -> dict[str, Tensor]:
         run.step()
         for name, value in run.losses.items():
             losses.setdefault(name, []).append(collectives.global_mean(value))
-    return {**run.tensors(), **{f"losses/{name}": torch.stack(values) for name, values in losses.items()}}
+    state = state_of(run)
+    if distributed.world_size() > 1:
+        for owner, module, buffer in run.parts.rows():
+            state[f"{owner}/{buffer}"] = torch.cat(collectives.gather_list(getattr(module, buffer)))
+    return {**state, **{f"losses/{name}": torch.stack(values) for name, values in losses.items()}}
 
 
 def write_outcomes(folder: Path, cases: Mapping[str, dict[str, Any]], build: Callable[..., Run] = run_of) -> None:

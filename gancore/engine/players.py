@@ -90,37 +90,6 @@ class Player:
             else:
                 settings[key] = start * factor(iteration)
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the optimizer's tensors, named ``<parameter number>.<what>``.
-
-        Raises:
-            GancoreError: It remembers something else, which a checkpoint would forget.
-        """
-        entries = self.optimizer.state_dict()["state"].items()
-        state = {f"{number}.{key}": value for number, entry in entries for key, value in entry.items() if value is not None}
-        for name, value in state.items():
-            if not isinstance(value, Tensor):
-                raise GancoreError(f"{self.where} remembers {name} as {value!r}; only tensors are saved, so keep it as one.")
-        return state
-
-    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned.
-
-        Raises:
-            GancoreError: It is the state of other parameters, or of another type.
-        """
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            number, _, key = name.partition(".")
-            parameter = self.parameters[int(number)] if number in map(str, range(len(self.parameters))) else None
-            # The file holds plain contiguous tensors; a moment has its parameter's memory format.
-            if parameter is not None and value.shape == parameter.shape and value.dtype.is_floating_point:
-                value = torch.empty_like(parameter, requires_grad=False).copy_(value)
-            elif parameter is None or value.shape == parameter.shape:
-                raise GancoreError(f"the checkpoint does not fit {self.where}: {name} ({value.dtype}) is no state of it.")
-            entries.setdefault(int(number), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": entries})
-
 
 class MovingAverage:
     """Exponential moving average of a network's parameters and buffers; an exact copy before the iteration `start`.

@@ -18,7 +18,6 @@ from gancore.engine.devices import choose_precision
 from gancore.engine.forwards import evaluating, finite, generate
 from gancore.engine.parts import Parts
 from gancore.engine.phase import Phase
-from gancore.engine.state import restore_tensors, tensors_of
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError, first_line, listed, shown
 from gancore.parallel import collectives, distributed, noise_for, seed_default
@@ -263,19 +262,6 @@ class Run:
         """Every module with state that training changes, by its name in a checkpoint."""
         return self.parts.modules()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that a checkpoint holds: what one process would have. Of several, all must call it together."""
-        return tensors_of(self.parts)
-
     def counters(self) -> dict[str, int]:
         """The run's own numbers in a checkpoint."""
         return {"iteration": self.iteration, "draws": self.draws, "latents": self.latents}
-
-    def restore(self, tensors: Mapping[str, Tensor], counters: Mapping[str, int]) -> None:
-        """Go back to what `tensors` and `counters` gave.
-
-        Raises:
-            GancoreError: Tensors are missing, unknown, or of another shape.
-        """
-        restore_tensors(self.parts, tensors)
-        self.iteration, self.draws, self.latents = counters["iteration"], counters["draws"], counters["latents"]

@@ -23,12 +23,12 @@ import torch
 from gancore_standard.robustness import attack_batches
 from gancore_training.evaluate import Evaluator
 from gancore_training.sampling import sample
+from gancore_training.training_run import TrainingRun
 from gancore_uap.perturbation_files import random_perturbation
 from torch import Tensor, nn
 
 from benchmarks.stored_losses import RECIPES
 from gancore.contract.attacks import Attack
-from gancore.engine.run import Run
 from gancore.parallel.randomness import derive, drawing_from
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
@@ -157,9 +157,9 @@ def seeds_of_the_default_generator() -> Iterator[list[int]]:
             hook.remove()
 
 
-def run_of(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> Run:
+def run_of(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> TrainingRun:
     """Build a run whose networks nobody has trained first."""
-    return Run(make_plan(read(recipe, registry(), overlays=overlays, assignments=assignments), registry()), CPU)
+    return TrainingRun(make_plan(read(recipe, registry(), overlays=overlays, assignments=assignments), registry()), CPU)
 
 
 def draws_of(name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.recipe.recipe import check_table
 from gancore.registry import Registry
-from tests.hosts import GAME, plan_of, run_of, same, steps
+from tests.hosts import GAME, plan_of, run_of, steps
 
 NAMES = sorted(
     name
@@ -41,17 +41,13 @@ def test_torch_has_the_optimizers_that_this_test_knows() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in REFUSED])
-def test_every_optimizer_of_torch_trains_and_resumes_bit_exactly(name: str) -> None:
-    whole, first, second = (run_of(trained_by(f"torch/{name}")) for _ in range(3))
+def test_every_optimizer_of_torch_trains(name: str) -> None:
+    whole = run_of(trained_by(f"torch/{name}"))
     assert type(whole.players["generator"].optimizer) is getattr(torch.optim, name)
     before = weights(whole)
     steps(whole, 4)
     # Steps in proportion to a parameter leave a bias at 0.
     assert any(not torch.equal(a, b) for a, b in zip(before, weights(whole), strict=True))
-    steps(first, 2)
-    tensors = {key: value.detach().clone().contiguous() for key, value in first.tensors().items()}
-    second.restore(tensors, first.counters())
-    assert not same(whole, steps(second, 2))
 
 
 @pytest.mark.parametrize("name", sorted(set(REFUSED) & set(NAMES)))
@@ -148,9 +144,3 @@ def test_a_wrong_optimizer_gets_one_sentence(settings: dict[str, Any], sentence:
         run_of({"optimizers": {"generator": settings}})
     assert sentence in str(caught.value)
     assert "optimizers.generator" in str(caught.value)
-
-
-def test_an_optimizer_whose_state_no_checkpoint_would_keep_is_refused() -> None:
-    run = steps(run_of(trained_by("forgetful")), 1)
-    with pytest.raises(GancoreError, match=r"\(probe/forgetful\) remembers 0\.step as 1; only tensors are saved"):
-        run.tensors()

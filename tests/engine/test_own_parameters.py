@@ -17,7 +17,7 @@ from gancore.engine.run import Run
 from gancore.registry import Registry
 from gancore.testing import host
 from tests import hosts, probe, standin
-from tests.hosts import CPU, same, steps
+from tests.hosts import CPU, steps
 
 # -- the plugin of this module -----------------------------------------------------------------------------------------
 
@@ -112,16 +112,6 @@ def test_its_step_is_that_of_the_players_optimizer() -> None:
     run.phase("discriminator", batch)
     # d/ds [exp(-s) L + 3 s] at s = 0 is 3 - L.
     assert run.terms["learned"].s.item() == pytest.approx(-0.1 * (3 - logits.square().mean().item()), rel=1e-5)
-
-
-@pytest.mark.parametrize("every", [1, 2])
-def test_it_is_resumed_with_its_optimizers_state_to_the_last_bit(every: int) -> None:
-    table = learned(every=every)
-    whole, first, second = run_of(table), steps(run_of(table), 3), run_of(table)
-    second.restore({name: value.detach().clone() for name, value in first.tensors().items()}, first.counters())
-    assert same(steps(whole, 6), steps(second, 3)) == []
-    assert "loss.learned/s" in whole.tensors()
-    assert whole.terms["learned"].s.item() != first.terms["learned"].s.item()
 
 
 def test_it_leaves_no_gradient_elsewhere_and_no_projection_reaches_it() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from gancore import GancoreError
 from gancore.engine.players import MovingAverage, Player
-from tests.hosts import plan_of, run_of, same, steps
+from tests.hosts import plan_of, run_of, state_of, steps
 from tests.standin.optimizers import adam, sgd
 
 
@@ -109,21 +109,13 @@ def test_several_averages_are_each_what_one_of_its_decay_is() -> None:
         for own, one in zip(several.generator(name).parameters(), alone.generator().parameters(), strict=True):
             assert torch.equal(own, one)
     assert several.generator("live") is several.networks["generator"]
-    assert {name.split("/")[0] for name in several.tensors() if name.startswith("ema")} == {
+    assert {name.split("/")[0] for name in state_of(several) if name.startswith("ema")} == {
         "ema.generator",
         "ema.slow",
         "ema.fast",
     }
     latents = several.latent(3, "here")
     assert not torch.equal(several.generate(latents, "slow"), several.generate(latents))
-
-
-def test_several_averages_are_restored() -> None:
-    whole, cut, resumed = (run_of(SEVERAL) for _ in range(3))
-    steps(whole, 4)
-    steps(cut, 2)
-    resumed.restore({name: tensor.detach().clone().contiguous() for name, tensor in cut.tensors().items()}, cut.counters())
-    assert same(whole, steps(resumed, 2)) == []
 
 
 @pytest.mark.parametrize(

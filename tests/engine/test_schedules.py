@@ -74,17 +74,6 @@ def test_the_schedule_of_the_decay_is_that_of_the_average() -> None:
             torch.testing.assert_close(ours, theirs)
 
 
-def test_a_run_with_schedules_resumes_bit_exactly() -> None:
-    whole, first, second = (run_of(SCHEDULED) for _ in range(3))
-    steps(whole, 6)
-    steps(first, 3)
-    tensors = {name: value.detach().clone().contiguous() for name, value in first.tensors().items()}
-    second.restore(tensors, first.counters())
-    steps(second, 3)
-    assert not same(whole, second)
-    assert group(whole, "generator")["betas"] == group(second, "generator")["betas"]
-
-
 def test_no_schedule_waits_for_the_device() -> None:
     run = steps(run_of(SCHEDULED), 1)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from gancore_standard.explain import explain
-from gancore_training import checkpoint
+from gancore_training import TrainingRun, checkpoint
 from gancore_training.prerequisites import training_recipe, wanted
 from gancore_training.sampling import sample
 from gancore_training.trainer import train
@@ -53,8 +53,8 @@ CRITIC = ("networks.discriminator.width=0.1",)
 DIGITS = ("run.iterations=2", "run.batch_size=8", "run.precision=float32", "data.use=standard/digits", "data.image_size=8")
 
 
-def run_of(name: str, *texts: str) -> Run:
-    return Run(make_plan(read(name, registry(), assignments=texts), registry()), CPU)
+def run_of(name: str, *texts: str) -> TrainingRun:
+    return TrainingRun(make_plan(read(name, registry(), assignments=texts), registry()), CPU)
 
 
 @pytest.mark.parametrize("name", ["swiss-roll", "disc"])

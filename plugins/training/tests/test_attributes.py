@@ -11,6 +11,7 @@ import torch
 from gancore_training.checkpoint import checkpoints
 from gancore_training.evaluate import Evaluator
 from gancore_training.sampling import sample
+from gancore_training.state import tensors_of
 from gancore_training.trainer import open_run, train
 
 from gancore import GancoreError
@@ -63,7 +64,7 @@ def test_a_run_on_attributes_is_resumed_and_sampled_without_its_images(tmp_path:
 def test_labels_come_from_a_frozen_causal_model_and_its_code_reaches_both_turns() -> None:
     run = steps(run_of(FACES, CAUSAL), 3)
     assert {"discriminator/cause", "generator/cause"} <= run.losses.keys()
-    assert not [name for name in run.tensors() if "rates" in name]
+    assert not [name for name in tensors_of(run) if "rates" in name]
     scores = Evaluator(run)()
     assert scores.protocols["asked"]["fake_labels"] == "of a causal model"
     assert abs(scores.values["asked/asked"][0] - 1800) < 60

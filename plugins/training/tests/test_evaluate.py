@@ -8,6 +8,7 @@ import pytest
 import torch
 from gancore_training.evaluate import Evaluator
 from gancore_training.sampling import sample
+from gancore_training.state import tensors_of
 
 from gancore import GancoreError
 from gancore.engine.batches import to_uint8, to_unit
@@ -55,12 +56,12 @@ def test_a_metric_of_the_whole_run_is_scored_beside_those_of_images() -> None:
 
 def test_an_evaluation_leaves_the_run_as_it_was_and_repeats_to_the_last_bit() -> None:
     run = steps(run_of(METRICS), 2)
-    before = {name: value.clone() for name, value in run.tensors().items()}
+    before = {name: value.clone() for name, value in tensors_of(run).items()}
     evaluator = Evaluator(run)
     first = evaluator()
     torch.randn(3)
     assert evaluator().values == first.values == Evaluator(run)().values
-    assert all(torch.equal(before[name], value) for name, value in run.tensors().items())
+    assert all(torch.equal(before[name], value) for name, value in tensors_of(run).items())
     assert run.networks["generator"].training
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from gancore_training.evaluate import Evaluator
 from gancore_training.sampling import sample
+from gancore_training.state import restore, tensors_of
 
 from tests.engine.test_groups import GROUPS
 from tests.hosts import run_of, same, steps
@@ -20,7 +21,7 @@ def test_a_game_of_groups_trains_resumes_samples_and_scores() -> None:
     whole, first, second = (run_of(GROUPS, table) for _ in range(3))
     steps(whole, 4)
     steps(first, 2)
-    second.restore({name: value.detach().clone() for name, value in first.tensors().items()}, first.counters())
+    restore(second, {name: value.detach().clone() for name, value in tensors_of(first).items()}, first.counters())
     assert same(whole, steps(second, 2)) == []
     images, labels = sample(whole, 8)
     assert images.shape == (8, 1, 8, 8)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from gancore_training import Unsaved
+from gancore_training import Unsaved, restore, tensors_of
 from torch import Tensor, nn
 
 from gancore.tools import DISCRIMINATOR, distributed, first_line, plan_phase
@@ -84,13 +84,13 @@ def _needs_eager_discriminator(run: Run) -> str | None:
 
 def _tried(run: Run, step: Callable[[], None]) -> dict[str, Tensor]:
     """Return the losses of an iteration that the run then forgets."""
-    tensors = {name: tensor.detach().clone() for name, tensor in run.tensors().items()}
+    tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(run).items()}
     counters, unsaved, losses = run.counters(), Unsaved(run.parts), dict(run.losses)
     try:
         step()
         return {name: loss.clone() for name, loss in run.losses.items()}
     finally:
-        run.restore(tensors, counters)
+        restore(run, tensors, counters)
         unsaved.restore({})
         run.losses.clear()
         run.losses.update(losses)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
-from gancore_training import recipe_digest, wanted
+from gancore_training import recipe_digest, tensors_of, wanted
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -195,7 +195,7 @@ def _operators(run: Run) -> tuple[Operator, ...]:
 
 def _held(run: Run) -> int:
     """Return the bytes of weights, buffers, averages and optimizer state."""
-    tensors: list[Tensor] = list(run.tensors().values())
+    tensors: list[Tensor] = list(tensors_of(run).values())
     for module in _modules(run):
         tensors += [*module.parameters(), *module.buffers()]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}

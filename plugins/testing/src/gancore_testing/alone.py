@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import CONTEXT, Registry, load_split, settings_of
-from gancore_testing.checks import steps
+from gancore_testing.checks import steps, tensors_of
 from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registry, plan_of
 
 NUMBER: int = GAME["run"]["batch_size"]
@@ -214,7 +214,7 @@ def accelerates(accelerator: Any) -> None:
     wrong = [text for text in told if not text.startswith(("on", "off: "))]
     assert not wrong, f"it tells {wrong}; it must tell `on`, or `off: ` and why"
     assert fast.counters() == plain.counters(), f"its counters are {fast.counters()}, and without it {plain.counters()}"
-    pairs = [(name, value.double(), fast.tensors()[name].double()) for name, value in plain.tensors().items()]
+    pairs = [(name, value.double(), tensors_of(fast)[name].double()) for name, value in tensors_of(plain).items()]
     far = [name for name, a, b in pairs if not torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)]
     assert not far, f"accelerated, it computes others of {far}"
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 import gancore
 from gancore.tools import Registry, Run, distributed, merge, read_tensors, write_tensors, write_text
+from gancore_testing.checks import tensors_of
 from gancore_testing.hosting import SGD, Table, build_host, host_registry, plan_of
 from gancore_testing.scores import evaluator_of
 
@@ -76,7 +77,7 @@ def outcome(run: Run) -> Outcome:
 
 def _state(run: Run, when: str) -> Outcome:
     # What an optimizer remembers is in what it has done to the parameters.
-    tensors = {name: value for name, value in run.tensors().items() if not name.startswith("optimizer.")}
+    tensors = {name: value for name, value in tensors_of(run).items() if not name.startswith("optimizer.")}
     return {f"{when}/{name}": value.detach().clone() for name, value in tensors.items()}
 
 

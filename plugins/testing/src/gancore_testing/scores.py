@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gancore import Metric
 from gancore.tools import Registry, Run, evaluating, load_split, parameters_of, read_tensors, to_unit, write_tensors
-from gancore_testing.checks import steps
+from gancore_testing.checks import steps, tensors_of
 from gancore_testing.hosting import LABEL, Table, build_host
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def scored(table: Table, registry: Registry) -> None:
 
 def _state(run: Run) -> Images:
     modules = {**run.modules(), **{f"network.{name}": network for name, network in run.networks.items()}}
-    state = {name: value.detach().clone() for name, value in run.tensors().items()}
+    state = {name: value.detach().clone() for name, value in tensors_of(run).items()}
     for name, module in modules.items():
         state |= {f"{name}.{key}": value.detach().clone() for key, value in module.state_dict().items()}
         state |= {f"the mode of {name}.{key}": torch.tensor(each.training) for key, each in module.named_modules()}

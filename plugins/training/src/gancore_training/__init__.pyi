@@ -29,6 +29,8 @@ from gancore_training.sampling import image_format as image_format
 from gancore_training.sampling import sample as sample
 from gancore_training.sampling import shows_labels as shows_labels
 from gancore_training.sampling import suffixes as suffixes
+from gancore_training.state import restore as restore
+from gancore_training.state import tensors_of as tensors_of
 from gancore_training.stopping import Interrupted as Interrupted
 from gancore_training.stored import checkpoint_at as checkpoint_at
 from gancore_training.terminal import Terminal as Terminal

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gancore.tools import Plan, Run, fingerprint
 from gancore_training.contents import contents_of
+from gancore_training.state import restore, tensors_of
 from gancore_training.unsaved import Unsaved
 
 
@@ -37,6 +38,10 @@ class TrainingRun(Run):
         frozen = {f"networks.{label}": network for label, network in self.networks.items() if label not in self.players}
         return {**{place: fingerprint(network) for place, network in frozen.items()}, **self.parts.loaded}
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that a checkpoint holds: what one process would have. Of several, all must call it together."""
+        return tensors_of(self)
+
     def numbers(self) -> dict[str, Any]:
         """What components keep as plain numbers, and lists and tables of them, and have changed."""
         return self.unsaved.numbers()
@@ -49,5 +54,5 @@ class TrainingRun(Run):
         Raises:
             GancoreError: Tensors are missing, unknown, or of another shape, or no component keeps such a number.
         """
-        super().restore(tensors, counters)
+        restore(self, tensors, counters)
         self.unsaved.restore(numbers or {})
