@@ -1,4 +1,4 @@
-"""Showing never ends what is shown: a terminal that goes away, a pipe whose reader has ended, a stream that is closed."""
+"""Showing text alone, and never ending what is shown: a terminal that goes away, a pipe without a reader, a closed stream."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+import click
+
+from gancore.errors import plain
+
+
+def say(text: str) -> None:
+    """Print lines of text and of nothing that a terminal would obey, once for all processes."""
+    if os.environ.get("RANK", "0") == "0":
+        click.echo("\n".join(map(plain, text.split("\n"))))
 
 
 class Unfailing:

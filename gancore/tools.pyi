@@ -1,5 +1,3 @@
-from gancore.cli import aligned as aligned
-from gancore.cli import say as say
 from gancore.contract import CONTEXT as CONTEXT
 from gancore.contract import KINDS as KINDS
 from gancore.contract import check as check
@@ -76,3 +74,4 @@ from gancore.registry import Registry as Registry
 from gancore.registry import registry as registry
 from gancore.registry import said as said
 from gancore.showing import Unfailing as Unfailing
+from gancore.showing import say as say

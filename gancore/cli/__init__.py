@@ -1,4 +1,4 @@
-"""The command line, and what it shares with the commands of plugins. Imports no torch."""
+"""The command line. Imports no torch."""
 
 from gancore.lazy import face
 

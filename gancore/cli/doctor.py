@@ -9,10 +9,10 @@ from importlib import metadata
 
 import click
 
-from gancore.cli.printing import say
 from gancore.errors import GancoreError
 from gancore.files import cache_root
 from gancore.registry import Broken, Plugin, registry, yielded
+from gancore.showing import say
 from gancore.version import __version__
 
 

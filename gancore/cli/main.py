@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from gancore.cli.doctor import doctor
-from gancore.cli.look import components, plugins
+from gancore.cli.look import plugins
 from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, refusal, sentence, shown
 from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing
@@ -95,7 +95,7 @@ def _processes() -> ModuleType | None:
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    commands=[components, plugins, doctor],
+    commands=[plugins, doctor],
 )
 @click.version_option(__version__, prog_name="gancore")
 def main() -> None:

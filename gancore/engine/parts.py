@@ -118,10 +118,6 @@ class Parts:
             named[f"ema.{GENERATOR if name == 'ema' else name}"] = average.network
         return {name: module for name, module in named.items() if module is not None}
 
-    def all_modules(self) -> dict[str, nn.Module]:
-        """Every module, those with frozen weights too, by its name in a checkpoint."""
-        return {**{f"network.{label}": network for label, network in self.networks.items()}, **self.modules()}
-
     def rows(self) -> Iterator[tuple[str, nn.Module, str]]:
         """Yield the buffers with a row for each image of a batch: name of the module, module, name of the buffer."""
         for name, module in self.modules().items():

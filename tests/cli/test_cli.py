@@ -49,10 +49,7 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(cli.main, [str(word) for word in words], catch_exceptions=False)
 
 
-def test_lists_name_everything_that_is_installed() -> None:
-    assert "probe/balance" in run("components", "loss").output
-    assert "standard/linear" not in run("components", "loss").output
-    assert "standard/linear" in run("components").output
+def test_the_list_names_every_plugin_that_is_installed() -> None:
     assert re.search(r"^probe +gancore-plugin-probe \S+: \d+ losses, .*3 recipes$", run("plugins").output, re.MULTILINE)
 
 

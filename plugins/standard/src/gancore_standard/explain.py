@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from gancore_training import recipe_digest
+from gancore_training import aligned, recipe_digest
 
 from gancore import Translator
-from gancore.tools import DISCRIMINATOR, GENERATOR, Entry, PhasePlan, Plan, Planned, aligned, plan_phase
+from gancore.tools import DISCRIMINATOR, GENERATOR, Entry, PhasePlan, Plan, Planned, plan_phase
 
 
 def explain(plan: Plan) -> str:

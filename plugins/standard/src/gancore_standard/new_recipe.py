@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import click
-from gancore_training import command_line, path_type
+from gancore_training import aligned, command_line, path_type
 
 from gancore import GancoreError
 
@@ -81,7 +81,7 @@ def new_recipe(
     """
     if size is not None and size & (size - 1):
         raise GancoreError(f"--size {size} is no power of two, which the networks need; write 32, 64 or 128, for example.")
-    from gancore.tools import aligned, make_plan, read, registry, say, write_text
+    from gancore.tools import make_plan, read, registry, say, write_text
     from gancore_standard.folder_survey import survey
 
     path = out or Path(f"{re.sub(r'[^a-z0-9]+', '-', folder.resolve().name.lower()).strip('-') or 'images'}.toml")

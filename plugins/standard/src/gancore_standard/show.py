@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from gancore_training import aligned
 
 from gancore import GancoreError
-from gancore.tools import CONTEXT, Declared, aligned, did_you_mean, read_layer, registry, say, settings_of, toml
+from gancore.tools import CONTEXT, Declared, did_you_mean, read_layer, registry, say, settings_of, toml
 
 _WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
 """Kinds whose parameters no recipe sets."""

@@ -29,6 +29,8 @@ def gancore_commands() -> Iterator[Component]:
     commands, first = "gancore_training.commands", "Recipes and training"
     yield Component("train", f"{commands}:train", "Train a recipe (a name, or a TOML file)", group=first)
     yield Component("recipes", "gancore_training.listing:recipes", "List the installed recipes, all or some", group=first)
+    listing = "gancore_training.component_list:components"
+    yield Component("components", listing, "List the installed components, of one kind or all", group="Parts and plugins")
     held = "What a run holds"
     yield Component("sample", f"{commands}:sample", "Write generated images of a run's newest checkpoint", group=held)
     yield Component("evaluate", f"{commands}:evaluate", "Score a run's newest checkpoint by its recipe's metrics", group=held)

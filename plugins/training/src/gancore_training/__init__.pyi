@@ -2,6 +2,7 @@ from gancore_training import checkpoint as checkpoint
 from gancore_training import prerequisites as prerequisites
 from gancore_training import python as python
 from gancore_training.allocator import keep_freed_memory as keep_freed_memory
+from gancore_training.component_list import aligned as aligned
 from gancore_training.evaluate import Evaluator as Evaluator
 from gancore_training.grid import Grid as Grid
 from gancore_training.identity import recipe_digest as recipe_digest

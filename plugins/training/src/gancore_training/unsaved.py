@@ -35,7 +35,7 @@ class Unsaved:
         # Nothing that is compared by its place in memory may be freed, or another object could come to lie there.
         self._held: list[Any] = []
         self._before = {place: self._content(value, self._held) for place, value in _values(parts)}
-        owners = parts.all_modules()
+        owners = _all_modules(parts)
         self._first = {place: copy.deepcopy(v) for place, v in _values(parts) if place[0] in owners and _plain(v)}
 
     def numbers(self) -> dict[str, Any]:
@@ -49,7 +49,7 @@ class Unsaved:
         Raises:
             GancoreError: No component keeps such a number.
         """
-        modules = self.parts.all_modules()
+        modules = _all_modules(self.parts)
         first = {"/".join(place): value for place, value in self._first.items()}
         for name, value in {**{name: first[name] for name in self.numbers()}, **numbers}.items():
             if name not in first or not _plain(value):
@@ -90,6 +90,11 @@ class Unsaved:
         return id(value) if inner is None else inner
 
 
+def _all_modules(parts: Parts) -> dict[str, nn.Module]:
+    """Return every module of a run, those with frozen weights too, by its name in a checkpoint."""
+    return {**{f"network.{label}": network for label, network in parts.networks.items()}, **parts.modules()}
+
+
 def _plain(value: Any) -> bool:
     """Return whether a checkpoint's header can hold a value, and nothing but numbers comes back from it."""
     if type(value) is list:
@@ -122,7 +127,7 @@ def _inner(value: Any) -> Any:
 def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
     """Yield what components keep and no checkpoint holds: the component, a name in it, and the value."""
     saved = parts.modules()
-    for owner, component in parts.all_modules().items():
+    for owner, component in _all_modules(parts).items():
         state = component.state_dict()
         # Not by its name, for a module may give its state other names.
         held = {tensor.data_ptr() for tensor in state.values()} if owner in saved else ()
