@@ -6,7 +6,8 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
-from gancore.tools import aligned, plain
+from gancore.tools import plain
+from gancore_training.component_list import aligned
 from gancore_training.run_folder import RunFolder, entries
 
 MOST_SHOWN = 20
