@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from gancore_training import TrainingRun, restore, tensors_of
+from gancore_training.state import load_optimizer_state, optimizer_state
+from torch import nn
 
 from gancore import GancoreError
+from gancore.engine import Player
 from gancore.plan import Plan
 from tests import hosts
 from tests.engine import test_abilities, test_own_parameters, test_sources, test_step
@@ -20,6 +25,7 @@ from tests.engine.test_own_parameters import learned
 from tests.engine.test_players import SEVERAL
 from tests.engine.test_schedules import SCHEDULED, group
 from tests.hosts import CPU, plan_of, same, steps
+from tests.standin.optimizers import adam
 
 SEEING: dict[str, Any] = {"networks": {"discriminator": {"use": "able/concatenating"}}}
 PENALTY: dict[str, Any] = {"losses": {"penalty": {"use": "standard/gradient-penalty"}}}
@@ -114,3 +120,23 @@ def test_another_loops_state_is_refused() -> None:
     run, other = TrainingRun(plan_of(), CPU), TrainingRun(plan_of(LOOKAHEAD), CPU)
     with pytest.raises(GancoreError, match="it differs in loop"):
         run.restore(other.tensors(), run.counters())
+
+
+def test_an_optimizers_state_comes_back_bit_exactly() -> None:
+    def player(network: nn.Module) -> Player:
+        return Player("generator", network, [], functools.partial(adam, lr=0.1), {})
+
+    def step(p: Player) -> None:
+        p.zero_grad()
+        p.network(torch.ones(1, 3, 4, 4)).square().sum().backward()
+        p.step()
+
+    one = player(nn.Conv2d(3, 2, 3).to(memory_format=torch.channels_last))
+    step(one)
+    two = player(copy.deepcopy(one.network))
+    load_optimizer_state(two, {name: value.contiguous().clone() for name, value in optimizer_state(one).items()})
+    step(one)
+    step(two)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        assert torch.equal(a, b)
+        assert a.stride() == b.stride()

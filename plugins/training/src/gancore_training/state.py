@@ -19,7 +19,7 @@ def tensors_of(run: Run) -> dict[str, Tensor]:
     """
     state = {f"{owner}/{key}": value for owner, module in run.modules().items() for key, value in module.state_dict().items()}
     for name, player in run.players.items():
-        state |= {f"optimizer.{name}/{key}": value for key, value in _state_of(player).items()}
+        state |= {f"optimizer.{name}/{key}": value for key, value in optimizer_state(player).items()}
     if distributed.world_size() > 1:
         for owner, module, buffer in run.parts.rows():
             state[f"{owner}/{buffer}"] = torch.cat(collectives.gather_list(getattr(module, buffer)))
@@ -54,11 +54,11 @@ def restore(run: Run, tensors: Mapping[str, Tensor], counters: Mapping[str, int]
             detail = " ".join(str(error).split())[:200]
             raise GancoreError(f"the checkpoint does not fit this recipe's {owner}: {detail}.") from error
     for name, player in run.players.items():
-        _load(player, groups.get(f"optimizer.{name}", {}))
+        load_optimizer_state(player, groups.get(f"optimizer.{name}", {}))
     run.iteration, run.draws, run.latents = counters["iteration"], counters["draws"], counters["latents"]
 
 
-def _state_of(player: Player) -> dict[str, Tensor]:
+def optimizer_state(player: Player) -> dict[str, Tensor]:
     """Return the tensors of a player's optimizer, named ``<parameter number>.<what>``.
 
     Raises:
@@ -72,8 +72,8 @@ def _state_of(player: Player) -> dict[str, Tensor]:
     return state
 
 
-def _load(player: Player, tensors: Mapping[str, Tensor]) -> None:
-    """Restore what `_state_of` returned.
+def load_optimizer_state(player: Player, tensors: Mapping[str, Tensor]) -> None:
+    """Restore what `optimizer_state` returned.
 
     Raises:
         GancoreError: It is the state of other parameters, or of another type.
