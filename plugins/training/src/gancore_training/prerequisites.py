@@ -34,7 +34,7 @@ from gancore.tools import (
     read_layer,
 )
 from gancore_training.contents import content_of
-from gancore_training.identity import identity
+from gancore_training.identity import identity, recipe_digest
 from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse
 from gancore_training.progress import duration
@@ -176,7 +176,7 @@ def _first(plan: Plan) -> list[Recipe]:
     for place in _missing(_paths(plan)):
         recipe = training_recipe(plan, place)
         for each in (*_first(make_plan(recipe, plan.registry)), recipe):
-            first.setdefault(each.digest, each)
+            first.setdefault(recipe_digest(each), each)
     return list(first.values())
 
 
