@@ -166,7 +166,8 @@ def python(face: str, about: str) -> str:
     """Return the reference of a module's public names."""
     module = importlib.import_module(face)
     lines = [f"# {face}", "", about, ""]
-    for name in sorted(module.__all__, key=lambda name: (not name[0].isupper(), name)):
+    # What other distributions add to a face is among its names too.
+    for name in sorted((name for name in dir(module) if name[0] != "_"), key=lambda name: (not name[0].isupper(), name)):
         value = getattr(module, name)
         if inspect.ismodule(value):
             functions = [key for key in dir(value) if not key.startswith("_") and _is_of(value, key)]

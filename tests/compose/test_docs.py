@@ -7,6 +7,7 @@ import sys
 import tomllib
 import types
 from pathlib import Path
+from typing import Any
 
 import gancore_standard
 import pytest
@@ -131,6 +132,19 @@ def test_the_defence_of_the_authors_page_defends_as_it_is_printed(monkeypatch: p
     settings = {"defence": "printed/noise", "defence_settings": {"deviation": 0.2}}
     result = robust_accuracy(run, "host/ascent", [0.1], samples=20, **settings)  # type: ignore[arg-type]
     assert result.protocol["defence"] == {"use": "printed/noise", "settings": {"deviation": 0.2}, "sees": "through"}
+
+
+def test_the_answer_on_python_runs_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "questions.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    printed = '"cbgan/digits-lt", set={"losses.balance.weight": 5}'
+    assert printed in code
+    short = '"standard/digits", set={"run.batch_size": 8, "run.iterations": 1, "metrics": False, "networks.annotator": False}'
+    space: dict[str, Any] = {}
+    exec(code.replace(printed, short), space)
+    assert space["images"].shape == (16, 1, 8, 8)
+    assert len(space["run"].log) == 1
 
 
 def test_the_first_page_shows_the_two_commands_that_the_makefile_has() -> None:
