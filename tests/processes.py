@@ -79,6 +79,11 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm": merge(BASE, BATCH_NORM),
     "batch norm and gradient penalty": merge(merge(BASE, BATCH_NORM), PENALTY),
     "batch norm in a head": merge(merge(BASE, BATCH_NORM), {"heads": {"adversarial": {"use": "probe/normed"}}}),
+    "a head that compares images": merge(BASE, {"heads": {"adversarial": {"use": "probe/comparing"}}}),
+    "a head that compares images and gradient penalty": merge(
+        merge(BASE, PENALTY),
+        {"networks": {"discriminator": {"spectral_norm": False}}, "heads": {"adversarial": {"use": "probe/comparing"}}},
+    ),
     "attack of its own gradient": merge(BASE, {"attacks": {"sign": {"use": "probe/sign", "epsilon": 0.01}}}),
     "a sampler that sees the whole batch": merge(BASE, {"samplers": {"noisy": {"use": "probe/noisy"}}}),
     "groups of images": merge(BASE, GROUPS),

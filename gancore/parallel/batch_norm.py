@@ -37,7 +37,7 @@ class SynchronizedBatchNorm(_BatchNorm):
         shape = [1, -1] + [1] * (x.dim() - 2)
         here = x.numel() / x.shape[1]
         variance, mean = torch.var_mean(x, axes, correction=0)
-        rows = collectives.gather_statistics(torch.cat([mean, variance, mean.new_full((1,), here)]))
+        rows = collectives.gather(torch.cat([mean, variance, mean.new_full((1,), here)])[None])
         means, variances = rows[:, : x.shape[1]], rows[:, x.shape[1] : -1]
         numbers = rows[:, -1:].detach()
         shares = numbers / numbers.sum()

@@ -1,7 +1,7 @@
 """Collectives over the processes of a run: sums, means and rows, with exact gradients. They return what they are given in one.
 
-Gradients are averaged before they are used, so a loss may be anything that is a mean over images; one that is not (a mean
-inside a logarithm, pairs of images) goes through `global_mean` or `gather`, and is then exact as well.
+Gradients are averaged before they are used, so a loss may be anything that is a mean over images; what is not (a mean inside a
+logarithm, pairs of images, a head's statistics of its batch) goes through `global_mean` or `gather`, and is then exact as well.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn import functional as F
 
 from gancore.parallel.distributed import explained, rank, world_size
 
@@ -28,28 +27,22 @@ def global_sum(value: Tensor) -> Tensor:
 
 
 def global_mean(value: Tensor) -> Tensor:
-    """Return the mean of `value` over all processes, with an exact gradient.
-
-    Each process's gradient flows through its own share, and the averaging of gradients supplies the factor 1/processes.
-    So the loss may be non-linear in the mean, but every process must compute the same function of it.
-    """
+    """Return the mean of `value` over all processes, with an exact gradient, of whatever each computes of it."""
     if not dist.is_initialized():
         return value
-    return global_sum(value) / world_size() + (value - value.detach())
+    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
+    return total / world_size()
 
 
 def gather(rows: Tensor) -> Tensor:
-    """Return the rows (N, ...) of all processes, in their order, with an exact gradient for this process's own.
+    """Return the rows (N, ...) of all processes, in their order, with an exact gradient, of whatever each computes of them.
 
-    For a loss that compares the images of a batch with each other: every process must compute the same function of them.
-    The numbers of rows may differ.
+    For what compares the images of a batch with each other. The numbers of rows may differ.
     """
     if not dist.is_initialized():
         return rows
-    pieces = gather_list(rows)
-    # The loss is the same in every process and its gradients are averaged, so each must supply its rows' whole share.
-    pieces[rank()] = rows.detach() + world_size() * (rows - rows.detach())
-    return torch.cat(pieces)
+    everyone: Tensor = _Rows.apply(rows)  # type: ignore[no-untyped-call]
+    return everyone
 
 
 def gather_list(rows: Tensor) -> list[Tensor]:
@@ -74,6 +67,8 @@ def _gather_equal(value: Tensor) -> list[Tensor]:
 
 
 class _Sum(torch.autograd.Function):
+    """The sum over all processes. Its gradient is that of all their losses, whose mean is what is trained."""
+
     @staticmethod
     def forward(_ctx: Any, value: Tensor) -> Tensor:
         return global_sum(value)
@@ -83,16 +78,18 @@ class _Sum(torch.autograd.Function):
         return _Sum.apply(grads[0])  # type: ignore[no-untyped-call]
 
 
-def gather_statistics(row: Tensor) -> Tensor:
-    """Return a vector (F,) of every process as (processes, F), differentiable any number of times.
+class _Rows(torch.autograd.Function):
+    """The rows of all processes. Of one's own, the gradient is that of all their losses."""
 
-    Unlike `gather`, gradients cross from process to process: what another process does with this one's row counts too. So
-    each may compute a function of its own, as a layer that normalizes its own images does.
-    """
-    # The rows are the sum of matrices that hold one row each, so that a sum is all that needs a gradient.
-    alone = F.pad(row[None], (0, 0, rank(), world_size() - 1 - rank()))
-    rows: Tensor = _Sum.apply(alone)  # type: ignore[no-untyped-call]
-    return rows
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        pieces = gather_list(rows)
+        ctx.start, ctx.number = sum(map(len, pieces[: rank()])), len(rows)
+        return torch.cat(pieces)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _Sum.apply(grads[0]).narrow(0, ctx.start, ctx.number)  # type: ignore[no-untyped-call]
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:

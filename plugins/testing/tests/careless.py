@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import gancore
 from gancore.tools import distributed
@@ -25,6 +25,37 @@ Fault = Literal[
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("faulty", "plugins.testing.tests.careless:Faulty", "A term with the fault that its setting names")
+
+
+@gancore.hookimpl
+def gancore_heads() -> Iterator[gancore.Component]:
+    yield gancore.Component("comparing", "plugins.testing.tests.careless:Comparing", "A head with the fault that its setting names")
+
+
+class Comparing(gancore.Head):
+    """Adds to each logit how close the batch's other images are.
+
+    Args:
+        fault: Whose images, or whose gradients, it leaves out.
+    """
+
+    batch_statistics = True
+
+    def __init__(self, *, features: int, fault: Literal["", "own images", "own gradients"] = "") -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, 1)
+        self.fault = fault
+
+    def forward(self, features: Tensor, label: Tensor) -> Tensor:
+        everyone = features if self.fault == "own images" else gancore.gather(features)
+        if self.fault == "own gradients":
+            # Exact where every process computes the same loss of the rows, and each has logits of its own images alone.
+            pieces = list(everyone.detach().split(len(features)))
+            pieces[distributed.rank()] = features.detach() + distributed.world_size() * (features - features.detach())
+            everyone = torch.cat(pieces)
+        closeness = torch.exp(-(features[:, None] - everyone[None]).abs().sum(2)).sum(1)
+        logits: Tensor = self.linear(features).squeeze(1) + closeness
+        return logits
 
 
 class Faulty(gancore.LossTerm):

@@ -185,14 +185,20 @@ def test_the_guard_lets_ordinary_work_pass() -> None:
 FOUND = host_registry({"careless": plugins.testing.tests.careless})
 
 
+HEADS = {"a head's own images": "own images", "a head's own gradients": "own gradients", "a head": ""}
+
+
 def _faulty(fault: str) -> Table:
+    if fault in HEADS:
+        head = {"use": "careless/comparing", "fault": HEADS[fault]}
+        return merge(GAME, {"heads": {"adversarial": head}})
     return merge(GAME, {"losses": {"tested": {"use": "careless/faulty", "fault": fault}}})
 
 
 @pytest.fixture(scope="module")
 def pair() -> Checker:
     """All faults in one pair of processes, those that fail before those that don't."""
-    faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws")
+    faults = ("fails in one", "local mean", "exits", "own draws", "fails in both", "", "draws", *HEADS)
     modules = {"careless": plugins.testing.tests.careless}
     return two_processes(modules, {fault: partial(shared_table, _faulty(fault), FOUND) for fault in faults})
 
@@ -203,6 +209,12 @@ def test_the_suite_finds_a_loss_that_is_none_of_the_whole_batch(pair: Checker, f
         _two_processes(pair, fault, None)
     with pytest.raises(pytest.skip.Exception, match="pairs of images"):
         _two_processes(pair, fault, "pairs of images")
+
+
+@pytest.mark.parametrize("fault", ["a head's own images", "a head's own gradients"])
+def test_the_suite_finds_a_head_that_leaves_out_other_processes(pair: Checker, fault: str) -> None:
+    with pytest.raises(AssertionError, match=r"differ in .*after/network\.generator/linear\.weight .* gancore\.gather"):
+        _two_processes(pair, fault, None)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +230,7 @@ def test_a_part_that_fails_in_a_process_fails_alone_and_says_why(pair: Checker, 
         _two_processes(pair, fault, None)
 
 
-@pytest.mark.parametrize("fault", ["", "draws"])
+@pytest.mark.parametrize("fault", ["", "draws", "a head"])
 def test_a_part_that_is_right_in_two_processes_passes_beside_those_that_are_not(pair: Checker, fault: str) -> None:
     _two_processes(pair, fault, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,29 +11,6 @@ import gancore
 
 Count = Annotated[int, gancore.Range(1)]
 Scale = Annotated[float, gancore.Range(0, open_low=True)]
-
-
-class _Mean(torch.autograd.Function):
-    """The mean over all processes, whose gradient is the mean of their gradients."""
-
-    @staticmethod
-    def forward(_ctx: Any, value: Tensor) -> Tensor:
-        return gancore.global_mean(value)
-
-    @staticmethod
-    def backward(_ctx: Any, *gradients: Tensor) -> Any:
-        return _Mean.apply(gradients[0])  # type: ignore[no-untyped-call]
-
-
-def everyone(rows: Tensor) -> Tensor:
-    """Return the rows (N, ...) of all processes, for what each computes of them for its own images alone.
-
-    `gancore.gather` has an exact gradient where every process computes the same loss of the rows. Here each asks how close they
-    are to other images, so that what the others' losses say of this process's rows counts too. The mean of what is equal
-    everywhere is what it was; its gradient is what brings that in.
-    """
-    shared: Tensor = _Mean.apply(gancore.gather(rows))  # type: ignore[no-untyped-call]
-    return shared
 
 
 class Closeness(nn.Module):
@@ -59,7 +36,7 @@ class Closeness(nn.Module):
         """Map features (N, F) to (N, F + B)."""
         weight = self.theta * (self.log_length.exp() / torch.linalg.vector_norm(self.theta, dim=0))
         own = (features @ weight.flatten(1)).unflatten(1, self.bias.shape + weight.shape[2:])
-        distances = (own[:, None] - everyone(own)[None]).abs().sum(3)
+        distances = (own[:, None] - gancore.gather(own)[None]).abs().sum(3)
         # Every image is close to itself, by exp(0) = 1, which is no comparison.
         closeness = torch.exp(-distances).sum(1) - 1 + self.bias
         return torch.cat([features, closeness], 1)
