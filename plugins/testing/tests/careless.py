@@ -29,7 +29,9 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_heads() -> Iterator[gancore.Component]:
-    yield gancore.Component("comparing", "plugins.testing.tests.careless:Comparing", "A head with the fault that its setting names")
+    yield gancore.Component(
+        "comparing", "plugins.testing.tests.careless:Comparing", "A head with the fault that its setting names"
+    )
 
 
 class Comparing(gancore.Head):

@@ -134,13 +134,19 @@ class RelativisticAverage(gancore.LossTerm):
 
 
 class LeastSquares(gancore.LossTerm):
-    """Least squares of all that the head ``tested`` gives, whatever its shape."""
+    """Least squares of all that the head ``tested`` gives, whatever its shape.
 
-    def discriminator(self, *, real_tested: Tensor, fake_tested: Tensor) -> Tensor:
-        return (real_tested - 1).square().mean() + (fake_tested + 1).square().mean()
+    Each image has a weight of its own, so that no two processes want the same of what a head gathers for its own images.
+    """
 
-    def generator(self, *, fake_tested: Tensor) -> Tensor:
-        return (fake_tested - 1).square().mean()
+    def discriminator(self, *, real_tested: Tensor, fake_tested: Tensor, noise: torch.Generator) -> Tensor:
+        return self.weighed(real_tested - 1, noise) + self.weighed(fake_tested + 1, noise)
+
+    def generator(self, *, fake_tested: Tensor, noise: torch.Generator) -> Tensor:
+        return self.weighed(fake_tested - 1, noise)
+
+    def weighed(self, error: Tensor, noise: torch.Generator) -> Tensor:
+        return (2 * gancore.rand((len(error), 1), noise) * error.view(len(error), -1).square()).mean()
 
 
 class CrossEntropy(gancore.LossTerm):
