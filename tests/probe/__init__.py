@@ -33,7 +33,9 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_heads() -> Iterator[gancore.Component]:
-    yield gancore.Component("comparing", "tests.probe.comparing:ComparingHead", "A logit that each image's distance from the others moves")
+    yield gancore.Component(
+        "comparing", "tests.probe.comparing:ComparingHead", "A logit that each image's distance from the others moves"
+    )
     yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalized features")
     yield gancore.Component("attribute-head", f"{LABELLED}:AttributeHead", "A logit given attributes")
     yield gancore.Component("attribute-logits", f"{LABELLED}:AttributeLogits", "Logits of attributes")
