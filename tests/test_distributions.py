@@ -94,8 +94,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
 def test_a_wheel_holds_its_package_whole_and_nothing_else(name: str, built: dict[str, Built]) -> None:
     folder = package(name)
     assert set(built[name].wheel) == files(folder, folder.parent)
-    recipes = {path for path in built[name].wheel if path.endswith(".toml")}
-    assert len(recipes) == len(list(folder.glob("recipes/*.toml")))
+    written = {path for path in built[name].wheel if path.endswith(".toml")}
+    assert len(written) == len([*folder.glob("recipes/*.toml"), *folder.glob("tables/*.toml")])
 
 
 @every_distribution

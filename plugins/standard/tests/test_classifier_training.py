@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from gancore_standard.classifier_training import late_steps
 from gancore_standard.tools import logits_of, own_random_state, shuffled_epochs, train_classifier
 from torch import Tensor, nn
 
@@ -49,6 +50,15 @@ def test_the_learning_rate_falls_as_a_cosine_over_the_given_batches() -> None:
 
     train_classifier(model, optimizer, batch, 4, where="the training")
     assert rates == [0.4 * 0.5 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+
+
+def test_late_steps_are_those_of_ldam_drw() -> None:
+    # 200 epochs of 3 steps: warm-up in the first five, a hundredth from epoch 160 on (the 161st), and again from 180 on.
+    rates = [late_steps(step, 600) for step in range(600)]
+    assert rates[0:15:3] == [0.2, 0.4, 0.6, 0.8, 1.0]
+    assert set(rates[12:480]) == {1.0}
+    assert set(rates[480:540]) == {0.01}
+    assert rates[540:] == pytest.approx([1e-4] * 60)
 
 
 def test_a_classifier_learns_and_is_asked_in_evaluation_mode() -> None:

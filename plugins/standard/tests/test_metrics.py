@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from gancore_standard.inception import Inception
-from gancore_standard.metrics.cas import ClassificationAccuracy
+from gancore_standard.metrics.cas import ClassificationAccuracy, cropped
 from gancore_standard.metrics.frechet import FrechetDistance
 from gancore_standard.metrics.histogram import ClassHistogram
 from gancore_standard.metrics.inception_score import InceptionScore
@@ -260,6 +260,18 @@ def test_a_flip_mirrors_about_half_of_the_images() -> None:
     assert flips.float().mean() == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_crop_is_cut_out_of_the_padded_image() -> None:
+    images = torch.arange(1, 2 * 3 * 4 * 5 + 1, dtype=torch.uint8).view(2, 3, 4, 5)
+    corners = torch.tensor([[0, 4], [2, 1]])
+    whole = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    expected = np.stack([whole[0, :, 0:4, 2:7], whole[1, :, 4:8, 1:6]])
+    assert cropped(images, corners, 2).numpy().tolist() == expected.tolist()
+    drawn = cas(crop_padding=2, classifier_iterations=40)._corners()
+    assert drawn.shape == (40, 2, 32)
+    assert set(drawn.unique().tolist()) == {0, 1, 2, 3, 4}
+    assert cas_of(cas(crop_padding=1, classifier_iterations=30), *separable(300, seed=1)) > 0.9
+
+
 def test_the_classifier_sees_every_image_once_per_epoch() -> None:
     order, _ = cas(classifier_iterations=5, classifier_batch_size=8)._order(10)
     assert order.shape == (5, 8)
@@ -289,6 +301,8 @@ def test_everything_that_the_training_depends_on_is_in_the_protocol() -> None:
         "width": 2,
         "lr": 0.1,
         "flip": True,
+        "crop_padding": 1,
+        "schedule": "steps",
         "seed": 1,
     }
     changes |= {"classifier_iterations": 1, "classifier_batch_size": 2}

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gancore_training import InUse, Progress, train
+from gancore_training import Progress
 
 from gancore import GancoreError
 from gancore.tools import GROUPS, Plan, Recipe, Registry, check_table, did_you_mean, listed, merge
 from gancore_report.paths import write_whole
 from gancore_report.scores import Row, ScoredRun, ScoreTable
 from gancore_report.tables import as_markdown
-from gancore_report.trials import Trial, check_place, checked_plan, finished, last_scores, scored_plan
+from gancore_report.trials import Trial, check_place, checked_plan, finished, last_scores, scored_plan, train_pending
 
 WHOLE = "whole"
 ADVERSARIAL = "losses.adversarial"
@@ -53,21 +53,7 @@ def ablate(
     """
     progress = progress or Progress()
     trials, pending = prepare(recipe, registry, out, drops=drops, seeds=seeds, announce=progress.announce)
-    busy: list[Path] = []
-    for number, trial in enumerate(pending, 1):
-        progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")
-        try:
-            train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
-        except InUse as error:
-            # Another ablation of this folder has it; this one takes what is free.
-            progress.announce(str(error))
-            busy.append(trial.folder.path)
-        except GancoreError as error:
-            if trial.recipe.name in str(error):
-                raise
-            raise GancoreError(f"{trial.recipe.name}: {error}") from error
-    if busy:
-        raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")
+    train_pending(pending, registry, device, progress)
     table = _table(recipe, trials)
     seeds_and_length = {"recipe": recipe.name, "iterations": recipe.run.iterations, "seeds": _seeds(trials)}
     write_whole(out / "ablation.md", as_markdown(table))

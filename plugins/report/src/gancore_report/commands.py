@@ -1,4 +1,4 @@
-"""The commands ``gancore report``, ``compare``, ``ablate`` and ``compose``. Importing this module imports no torch."""
+"""The commands that look at runs, and those that train several. Importing this module imports no torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from gancore_training import device_option, path_type, recipe_options
+from gancore_training import assignments_option, device_option, path_type, recipe_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
@@ -161,6 +161,63 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
     from gancore_report.paths import beside
 
     click.echo(f"The report is {write_report(runs, out or beside(runs))}")
+
+
+@click.command()
+@click.argument("table", required=False)
+@click.option(
+    "--size",
+    type=click.Choice(["small", "paper"]),
+    default="small",
+    show_default=True,
+    help="Sized for two cores, or as the paper trains.",
+)
+@click.option("--seeds", type=click.IntRange(1, 1000), help="Train what is missing, so that each row has as many runs.")
+@assignments_option
+@click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/TABLE-SIZE]")
+@device_option
+def reproduce(
+    table: str | None, size: str, seeds: int | None, assignments: tuple[str, ...], out: Path | None, device: str
+) -> None:
+    """Print a paper's table with ours beside it: TABLE, e.g. cbgan/table1. Without TABLE, list the tables.
+
+    Ours are of the runs that are stored in the folder; with --seeds those that are missing are trained first. Ctrl-C saves;
+    the same command goes on, and repeats no finished run.
+    """
+    from gancore_training import Interrupted, Terminal, command_line, recipe_words
+
+    from gancore.tools import choose_device, registry
+    from gancore_report.paper_tables import read_table, table_files, titles
+    from gancore_report.reproduction import reproduce as run_reproduction
+
+    if table is None:
+        from gancore_report.tables import wrapped
+
+        for name, (where, title) in titles(table_files(registry())).items():
+            click.echo(wrapped(f"{name}  ({where})", None))
+            click.echo(wrapped(f"  {title}", shutil.get_terminal_size().columns))
+        return
+    wanted = read_table(table, size, registry())  # type: ignore[arg-type]
+    out = out or Path("runs") / f"{table.replace('/', '-')}-{size}"
+    words = [*recipe_words(table, (), assignments, device), "--size", size, "--out", out]
+    try:
+        reproduced = run_reproduction(
+            wanted,
+            registry(),
+            out,
+            seeds=seeds or 0,
+            assignments=assignments,
+            device=choose_device(device),
+            progress=Terminal(),
+        )
+    except Interrupted as stopped:
+        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
+        click.echo(f"Saved. To go on, the same command: {command_line('reproduce', *words, '--seeds', seeds or 1)}")
+        sys.exit(130)
+    click.echo(reproduced.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    if reproduced.missing:
+        click.echo(f"To train them: {command_line('reproduce', *words, '--seeds', wanted.seeds)}")
+    click.echo(f"\nThe table is in {out / 'table.md'}, and its values by seed in {out / 'table.json'}")
 
 
 def _print(table: ScoreTable) -> None:

@@ -25,8 +25,8 @@ def as_text(table: ScoreTable, widest: int | None = None) -> str:
         below.append(column.id)
         for row, cell, rest in zip(rows, cells, behind, strict=True):
             row.append(cell.mean + rest.ljust(room))
-    notes = [_wrapped(f"- {note}", widest) for note in table.notes]
-    caption = _wrapped(table.caption("best of a column: *"), widest)
+    notes = [wrapped(f"- {note}", widest) for note in table.notes]
+    caption = wrapped(table.caption("best of a column: *"), widest)
     return "\n".join([caption, "", *plain([header, below, *rows], widest), *([""] if notes else []), *notes])
 
 
@@ -83,7 +83,8 @@ def unmarked(text: str) -> str:
     return re.sub(r"([\\`|~\[\]])", r"\\\1", html.escape(printable(text), quote=False))
 
 
-def _wrapped(text: str, widest: int | None) -> str:
+def wrapped(text: str, widest: int | None) -> str:
+    """Return a text for a terminal in lines of so many characters; without a number in one."""
     text = printable(text)
     if widest is None:
         return text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
-from gancore_training import RunFolder, checkpoint, command_line, one_process, prerequisites
+import torch
+from gancore_training import InUse, Progress, RunFolder, checkpoint, command_line, one_process, prerequisites, train
 
 from gancore import GancoreError
 from gancore.tools import Plan, Recipe, Registry, check_table, make_plan, merge, toml
@@ -104,3 +106,27 @@ def finished(trial: Trial, plan: Plan) -> bool:
         return False
     names = [*plan.players, *(f"heads.{label}" for label in plan.heads)]
     return all((folder.weights / f"{name}.safetensors").is_file() for name in names)
+
+
+def train_pending(pending: Sequence[Trial], registry: Registry, device: torch.device, progress: Progress) -> None:
+    """Train runs one after another, each from where it was stopped; those that another process has are left to it.
+
+    Raises:
+        GancoreError: A training fails, or others still train some of the runs.
+        Interrupted: A signal came; the state is saved.
+    """
+    busy: list[Path] = []
+    for number, trial in enumerate(pending, 1):
+        progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")
+        try:
+            train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
+        except InUse as error:
+            # Another command on this folder has it; this one takes what is free.
+            progress.announce(str(error))
+            busy.append(trial.folder.path)
+        except GancoreError as error:
+            if trial.recipe.name in str(error):
+                raise
+            raise GancoreError(f"{trial.recipe.name}: {error}") from error
+    if busy:
+        raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")

@@ -40,6 +40,17 @@ def shuffled_epochs(images: int, steps: int, batch_size: int, noise: torch.Gener
     return torch.cat(epochs)[:total].view(steps, batch_size)
 
 
+def cosine(step: int, steps: int) -> float:
+    """Return the factor of the learning rate in a step of a cosine schedule, from 1 to 0."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def late_steps(step: int, steps: int) -> float:
+    """Return the factor of LDAM-DRW's 200 epochs, spread over `steps`: 5 of warm-up, times 0.01 from 160 and from 180 on."""
+    epoch = 200 * step // steps
+    return min(1.0, (epoch + 1) / 5) * 0.01 ** ((epoch >= 160) + (epoch >= 180))
+
+
 def train_classifier(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -47,8 +58,9 @@ def train_classifier(
     steps: int,
     *,
     where: str,
+    factor: Callable[[int, int], float] = cosine,
 ) -> None:
-    """Train a classifier by its cross entropy, with a cosine schedule from the optimizer's learning rate to 0.
+    """Train a classifier by its cross entropy, by default with a cosine schedule from the optimizer's learning rate to 0.
 
     Args:
         model: Maps images (N, C, H, W) in [-1, 1] to logits (N, K).
@@ -56,6 +68,7 @@ def train_classifier(
         batch: Step, from 0 -> images (N, C, H, W) in [-1, 1] and labels (N,) int64.
         steps: Number of steps.
         where: Begins the message of an error.
+        factor: Step, from 0, and number of steps -> what the learning rate is multiplied by.
 
     Raises:
         GancoreError: The training diverges.
@@ -64,7 +77,7 @@ def train_classifier(
     loss = torch.zeros(())
     model.train()
     for step in range(steps):
-        optimizer.param_groups[0]["lr"] = start * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimizer.param_groups[0]["lr"] = start * factor(step, steps)
         x, labels = batch(step)
         loss = F.cross_entropy(model(x), labels)
         optimizer.zero_grad()

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from gancore import GancoreError, Metric, Range
 from gancore.tools import check, derive, noise_for, to_uint8, to_unit
-from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
+from gancore_standard.classifier_training import (
+    cosine,
+    late_steps,
+    logits_of,
+    own_random_state,
+    shuffled_epochs,
+    train_classifier,
+)
 
 ARCHITECTURES = {
     "resnet20": "gancore_standard.networks.cifar_resnet:ResNet20",
@@ -27,9 +34,9 @@ class ClassificationAccuracy(Metric):
     """Classification accuracy score: train a classifier on generated images, test it on real ones.
 
     Ravuri and Vinyals 2019 (arXiv:1905.10887); CBGAN (OpenReview:yEnaS6yOkxy, section 4.1) labels the images of an
-    unconditional generator by its long-tail classifier. The classifier learns by SGD with momentum 0.9, weight decay 2e-4 and a
-    cosine schedule, without warm-up, in float32; it is a function of the images, the labels and the settings (on a CPU
-    to the last bit), and leaves the global random state alone. Reports ``cas``, from 0 to 1.
+    unconditional generator by its long-tail classifier. The classifier learns by SGD with momentum 0.9 and weight decay 2e-4,
+    in float32; it is a function of the images, the labels and the settings (on a CPU to the last bit), and leaves the global
+    random state alone. Reports ``cas``, from 0 to 1.
 
     The settings of the training have names of their own, because core fills ``iterations`` and ``batch_size`` with the run's.
 
@@ -46,7 +53,10 @@ class ClassificationAccuracy(Metric):
         classifier_batch_size: Images per step.
         lr: Learning rate at the start.
         flip: Mirror every other image at random.
-        seed: Of the initial weights, the order of the images and the flips.
+        crop_padding: Pad by so many black pixels, and crop at random.
+        schedule: ``cosine``, without warm-up, or ``steps``, that of CBGAN's classifiers (A.3): 200 epochs, 5 of warm-up, times
+            0.01 from epoch 160 and from epoch 180 on.
+        seed: Of the initial weights, the order of the images, the flips and the crops.
     """
 
     better: ClassVar[Mapping[str, str]] = {"cas": "higher"}
@@ -66,6 +76,8 @@ class ClassificationAccuracy(Metric):
         classifier_batch_size: Annotated[int, Range(2)] = 128,
         lr: Positive = 0.05,
         flip: bool = False,
+        crop_padding: Annotated[int, Range(0, 64)] = 0,
+        schedule: Literal["cosine", "steps"] = "cosine",
         seed: Annotated[int, Range(0)] = 0,
     ) -> None:
         if labels == "network" and network is None:
@@ -84,6 +96,8 @@ class ClassificationAccuracy(Metric):
         self.batch_size = classifier_batch_size
         self.lr = lr
         self.flip = flip
+        self.crop_padding = crop_padding
+        self.schedule = schedule
         self.seed = seed
         with own_random_state(torch.device("cpu"), seed):
             self._build()  # What it refuses should be refused before hours of training, not after.
@@ -119,6 +133,8 @@ class ClassificationAccuracy(Metric):
 
     def protocol(self) -> dict[str, Any]:
         """Return everything that the training depends on."""
+        # Settings that came later are in protocols of another value alone, so that the others' ids stay as they were.
+        later = {"crop_padding": self.crop_padding or None, "schedule": None if self.schedule == "cosine" else self.schedule}
         return {
             "labels": self.labels,
             "architecture": self.architecture,
@@ -128,6 +144,7 @@ class ClassificationAccuracy(Metric):
             "lr": self.lr,
             "flip": self.flip,
             "seed": self.seed,
+            **{key: value for key, value in later.items() if value is not None},
         }
 
     def compute(self) -> dict[str, Any]:
@@ -173,15 +190,19 @@ class ClassificationAccuracy(Metric):
 
     def _train(self, model: nn.Module, images: Tensor, labels: Tensor) -> None:
         order, flips = (drawn.to(images.device) for drawn in self._order(len(images)))
+        corners = self._corners().to(images.device) if self.crop_padding else None
 
         def batch(step: int) -> tuple[Tensor, Tensor]:
-            x = to_unit(images[order[step]])
+            chosen = images[order[step]]
+            x = to_unit(chosen if corners is None else cropped(chosen, corners[step], self.crop_padding))
             if self.flip:
                 x = torch.where(flips[step, :, None, None, None], x.flip(3), x)
             return x, labels[order[step]]
 
         optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9, weight_decay=2e-4, fused=True)
-        train_classifier(model, optimizer, batch, self.iterations, where=f"{self._where}: the classifier's training")
+        factor = cosine if self.schedule == "cosine" else late_steps
+        where = f"{self._where}: the classifier's training"
+        train_classifier(model, optimizer, batch, self.iterations, where=where, factor=factor)
 
     def _order(self, number: int) -> tuple[Tensor, Tensor]:
         """Return which images each step takes, one epoch after another, and which of them it mirrors: (steps, batch) each."""
@@ -189,6 +210,30 @@ class ClassificationAccuracy(Metric):
         order = shuffled_epochs(number, self.iterations, self.batch_size, noise)
         return order, torch.rand(order.shape, generator=coin) < 0.5
 
+    def _corners(self) -> Tensor:
+        """Return top and left of the crops of each step, from 0 to twice the padding: (steps, 2, batch) int64."""
+        noise = noise_for("cpu", self.seed, "classification-accuracy", "crop")
+        shape = (self.iterations, 2, self.batch_size)
+        return torch.randint(0, 2 * self.crop_padding + 1, shape, generator=noise)
+
     def _test(self, model: nn.Module) -> float:
         images, labels = (torch.cat(batches) for batches in zip(*self._real, strict=True))
         return int((logits_of(model, images).argmax(1) == labels).sum()) / len(labels)
+
+
+def cropped(images: Tensor, corners: Tensor, padding: int) -> Tensor:
+    """Return crops of images (N, C, H, W), each as large as before, that are padded by 0.
+
+    Args:
+        images: The images.
+        corners: Top and left of each crop (2, N), from 0 to twice the padding.
+        padding: Pixels on each side.
+    """
+    n, _, height, width = images.shape
+    rows, columns = (
+        corner[:, None] + torch.arange(size, device=images.device)
+        for corner, size in zip(corners, (height, width), strict=True)
+    )
+    number = torch.arange(n, device=images.device)[:, None, None]
+    padded = torch.nn.functional.pad(images, (padding,) * 4)
+    return padded[number, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
