@@ -699,6 +699,24 @@ def test_a_grid_of_unknown_make_is_not_cut_apart(tmp_path: Path, facts: str) -> 
     assert read_grid(tmp_path / "g.png") is None
 
 
+def test_a_grid_of_very_many_images_is_not_cut_apart(tmp_path: Path) -> None:
+    Image.new("RGB", (8 * 3 + 2, 600 * 3 + 2)).save(tmp_path / "g.png")
+    (tmp_path / "g.json").write_text('{"columns": 8}')
+    assert read_grid(tmp_path / "g.png") is None
+    Image.new("RGB", (8 * 3 + 2, 500 * 3 + 2)).save(tmp_path / "g.png")
+    assert read_grid(tmp_path / "g.png") is not None
+
+
+def test_what_stands_beside_a_grid_becomes_no_markup(make_run: MakeRun) -> None:
+    path = make_run(scores=[score_line(400, 20.0, **{"histogram/histogram": [1, 1, 1]})], class_names=[EVIL] * 3)
+    for name in ("real", "00000400"):
+        grid_of(path / "samples" / f"{name}.png", [0, 1, 2] * 8, 3, labels_by=EVIL)
+    page = report(path)
+    assert [attrs for tag, attrs in page.tags if tag == "script"] == [{}]
+    assert not [name for _, attrs in page.tags for name in attrs if name.startswith("on")]
+    assert f"Samples stand below {EVIL[:-1]}" in page.text
+
+
 @pytest.mark.parametrize("labels", [[1.0], ["<b>"], [True], [0] * 65, "0000"])
 def test_labels_that_are_none_are_passed_over(tmp_path: Path, labels: object) -> None:
     grid_of(tmp_path / "g.png", [0] * 64, 1)

@@ -22,6 +22,9 @@ _LARGEST = 64
 _MOST_BYTES = 64_000
 """A file beside a grid that is larger was not written by a training."""
 
+_MOST_IMAGES = 4096
+"""A grid of more was not written by a training either, and would take long to cut apart."""
+
 Tiles = Sequence[Sequence[Image.Image | None]]
 """Rows of images of one size; None leaves a place empty."""
 
@@ -73,7 +76,7 @@ def read_grid(path: Path) -> Grid | None:
     wide, rest = divmod(picture.width - _PADDING, columns)
     rows, under = divmod(picture.height - _PADDING, max(1, wide))
     side = wide - _PADDING
-    if rest or under or side < 1:
+    if rest or under or side < 1 or rows * columns > _MOST_IMAGES:
         return None
     corners = [(_PADDING + c * wide, _PADDING + r * wide) for r in range(rows) for c in range(columns)]
     labels = facts.get("labels")
