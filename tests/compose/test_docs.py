@@ -12,6 +12,7 @@ from typing import Any
 import gancore_standard
 import pytest
 import torch
+from gancore_report.paper_tables import table_files
 from gancore_standard.robustness import robust_accuracy
 from gancore_testing import host
 from gancore_training.evaluate import Evaluator
@@ -30,7 +31,7 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.gl
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_component_and_recipe_that_a_page_names_exists(page: Path) -> None:
-    known = {c.full_name for c in registry().components()} | set(registry().recipes())
+    known = {c.full_name for c in registry().components()} | set(registry().recipes()) | set(table_files(registry()))
     named = set(re.findall(r"(?<![\w/.-])((?:core|cbgan|fastrobgan|dsgan)/[a-z0-9][a-z0-9-]*)(?![\w./{<*-])", page.read_text()))
     assert named - known == set()
 
