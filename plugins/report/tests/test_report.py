@@ -783,6 +783,20 @@ def test_a_page_lies_beside_the_runs_and_in_none_of_them(
     assert beside([Path(run) for run in runs]).resolve() == (tmp_path / page).resolve()
 
 
+@pytest.mark.parametrize(("lines", "monitors", "step"), [(5000, 1, 1), (10_001, 1, 3), (5000, 40, 4)])
+def test_a_long_log_is_downloaded_thinned_out(make_run: MakeRun, lines: int, monitors: int, step: int) -> None:
+    path = make_run()
+    values = {f"m/{place}": 1 / 3 for place in range(monitors)}
+    entries = (json.dumps({"iteration": n, "monitors": values}) + "\n" for n in range(1, lines + 1))
+    (path / "log.jsonl").write_text("".join(entries))
+    html = write_report([path], path.parent / "r.html").read_text()
+    (content,) = re.findall(r'base64,([^"]+)" download="cbgan-digits-lt.csv"', html)
+    table = base64.b64decode(content).decode()
+    assert len(table) < 1_000_000
+    assert [int(line.split(",")[0]) for line in table.splitlines()[1:3]] == [1, 1 + step]
+    assert (f"one line of {step} of the log" in html) == (step > 1)
+
+
 def test_no_text_of_a_run_is_a_formula_in_what_is_downloaded(make_run: MakeRun) -> None:
     path = make_run(name='=HYPERLINK("https://example.org")')
     html = write_report([path], path.parent / "r.html").read_text()

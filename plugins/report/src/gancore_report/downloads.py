@@ -20,8 +20,8 @@ from gancore_report.scores import evaluations
 from gancore_report.scoring import scored, scores_of
 from gancore_report.shown import Shown
 
-_MOST_LINES = 5000
-"""A longer log is thinned out to about so many lines; the run's folder has them all."""
+_MOST_LINES, _MOST_CHARACTERS = 5000, 1_000_000
+"""A longer log is thinned out to about so many lines and letters; the run's folder has them all."""
 
 
 @attrs.frozen
@@ -48,12 +48,19 @@ def numbers_section(runs: Sequence[Shown]) -> Markup:
         files.append(_file("scores.json", text, "the table of scores: values by run, means, deviations, protocols"))
     for run in runs:
         if run.data.log:
-            step = math.ceil(len(run.data.log) / _MOST_LINES)
+            step, text = _thinned(run.data.log)
             name = re.sub(r"[^\w.-]+", "-", run.title, flags=re.ASCII).strip("-")[:80] or f"run-{run.place}"
-            thinned = f", each {step}th line of the log" if step > 1 else ""
-            about = f"losses and monitors of {run.title}{thinned}"
-            files.append(_file(f"{name}.csv", _log(run.data.log[::step]), about))
+            thinned = f", one line of {step} of the log" if step > 1 else ""
+            files.append(_file(f"{name}.csv", text, f"losses and monitors of {run.title}{thinned}"))
     return render("numbers", files=files) if files else Markup()
+
+
+def _thinned(log: Sequence[Entry]) -> tuple[int, str]:
+    """Return a log as CSV, and of how many lines it holds one."""
+    step = math.ceil(len(log) / _MOST_LINES)
+    while len(text := _log(log[::step])) > _MOST_CHARACTERS and step < len(log):
+        step *= 2
+    return step, text
 
 
 def _file(name: str, text: str, about: str) -> Download:
