@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from gancore_training import at_option, device_option, numbers, path_type
+from gancore_training import at_option, device_option, numbers, path_type, trust_local_option, with_local_code
 
 from gancore import GancoreError
-from gancore.tools import registry, say
+from gancore.tools import say
 
 weights_option = click.option(
     "--weights", default="ema", show_default=True, help="ema, live, or a further average of the recipe."
@@ -22,7 +22,8 @@ weights_option = click.option(
 @at_option
 @click.option("--to-hub", "name", metavar="OWNER/NAME", help="Upload it to the Hugging Face Hub too.")
 @click.option("--private", is_flag=True, help="Where --to-hub makes a repository, make a private one.")
-def export(run: Path, out: Path, weights: str, at: str | None, name: str | None, private: bool) -> None:
+@trust_local_option
+def export(run: Path, out: Path, weights: str, at: str | None, name: str | None, private: bool, trust_local: bool) -> None:
     """Write a run's generator with everything that is needed to use it without gancore.
 
     That is its weights, a program of torch.export (and ONNX, where onnx and onnxscript are installed) for any number of images,
@@ -39,7 +40,7 @@ def export(run: Path, out: Path, weights: str, at: str | None, name: str | None,
 
     if name is not None:
         check_hub()
-    opened = open_run(run, registry(), choose_device("cpu"), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device("cpu"), bare=True, at=at)
     exported = write_export(opened, out, weights=weights)
     for program, difference in exported.differences.items():
         say(f"{program}: images differ from gancore's by at most {difference:.1e}")
@@ -63,6 +64,7 @@ def export(run: Path, out: Path, weights: str, at: str | None, name: str | None,
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the latents.")
 @weights_option
 @at_option
+@trust_local_option
 @device_option
 def walk(
     run: Path,
@@ -77,6 +79,7 @@ def walk(
     seed: int,
     weights: str,
     at: str | None,
+    trust_local: bool,
     device: str,
 ) -> None:
     """Write an animation of images that go from latent to latent.
@@ -104,7 +107,7 @@ def walk(
         through_classes=through_classes,
         seed=seed,
     )
-    opened = open_run(run, registry(), choose_device(device), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device(device), bare=True, at=at)
     write_animation(frames_of(opened, how, weights=weights), path, rate=rate, loop=loop)
     place = ", in place of what was there" if replaced else ""
     say(f"A walk of {how.length} frames, by the generator of iteration {opened.iteration}, is in {path}{place}")

@@ -116,6 +116,7 @@ def gancore_datasets() -> Iterator[Component]:
     yield Component(
         "gaussian-grid", f"{module}:GaussianGrid", "Normal distributions on a grid in the plane", "arXiv:1705.07761"
     )
+    yield Component("image-files", f"{module}:ImageFiles", "Images of an npz, or of a folder, at their own size")
     yield Component("lsun", f"{module}:LsunClasses", "Classes of LSUN", "arXiv:1506.03365", group=own)
 
 

@@ -4,6 +4,9 @@ from gancore_training import python as python
 from gancore_training.allocator import keep_freed_memory as keep_freed_memory
 from gancore_training.component_list import aligned as aligned
 from gancore_training.evaluate import Evaluator as Evaluator
+from gancore_training.evaluate import Scores as Scores
+from gancore_training.given_images import GivenEvaluator as GivenEvaluator
+from gancore_training.given_images import read_images as read_images
 from gancore_training.grid import Grid as Grid
 from gancore_training.identity import recipe_digest as recipe_digest
 from gancore_training.lock import InUse as InUse

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gancore import GancoreError
-from gancore.tools import read, registry, say
+from gancore.tools import as_path, read, registry, say, shown
 from gancore_training.options import (
     assignments_option,
     at_option,
@@ -23,6 +24,10 @@ from gancore_training.options import (
     with_local_code,
     with_run_options,
 )
+
+if TYPE_CHECKING:
+    from gancore.tools import Registry
+    from gancore_training import Scores
 
 
 @click.command()
@@ -142,27 +147,76 @@ def sample(
 @click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only this metric of the recipe; may be repeated.")
 @assignments_option
 @at_option
+@click.option("--recipe", metavar="RECIPE|RUN", help="RUN holds images, a folder or an .npz: score them by this recipe.")
+@click.option("--resize", is_flag=True, help="Resize such images where they have another size than the recipe's.")
 @trust_local_option
 @device_option
 def evaluate(
-    run: Path, metrics: tuple[str, ...], assignments: tuple[str, ...], at: str | None, trust_local: bool, device: str
+    run: Path,
+    metrics: tuple[str, ...],
+    assignments: tuple[str, ...],
+    at: str | None,
+    recipe: str | None,
+    resize: bool,
+    trust_local: bool,
+    device: str,
 ) -> None:
-    """Score a run's newest checkpoint, or that of --at, by its recipe's metrics.
+    """Score a run's newest checkpoint, or that of --at, by its recipe's metrics; or images that others made.
 
-    Those that --set adds are computed too. The scores are appended to those of the run.
+    Those that --set adds are computed too. The scores are appended to those of the run. Images in a folder (one a file, by
+    class folders or not) or an .npz (as ADM's samples) are scored by --recipe, by as many of them and the same real images.
     """
     from gancore.tools import choose_device, distributed
     from gancore_training import Evaluator, RunFolder, open_run
 
     target = choose_device(device)
     distributed.start(target)
-    opened = open_run(run, with_local_code(trust_local), target, assignments=assignments, at=at)
+    plugins = with_local_code(trust_local)
+    if recipe is not None:
+        _evaluate_images(run, recipe, plugins, metrics, assignments, at, resize, target)
+        return
+    if resize or (run.exists() and not (run / "recipe.toml").is_file()):
+        raise GancoreError(f"{run} holds no run (there is no recipe.toml in it); to score images, name a recipe by --recipe.")
+    opened = open_run(run, plugins, target, assignments=assignments, at=at)
     if not opened.plan.metrics:
         raise GancoreError(f"the recipe of {run} has no metrics; name some, e.g. --set metrics.kl.use=class-histogram.")
     scores = Evaluator(opened, metrics or None)()
     distributed.on_rank_zero(lambda: scores.write(RunFolder.open(run), opened.iteration))
+    _show(scores)
+
+
+def _evaluate_images(
+    images: Path,
+    recipe: str,
+    plugins: Registry,
+    metrics: tuple[str, ...],
+    assignments: tuple[str, ...],
+    at: str | None,
+    resize: bool,
+    device: Any,
+) -> None:
+    from gancore_training import GivenEvaluator, Terminal, build, open_run, read_images
+
+    folder = Path(recipe)
+    if (folder / "recipe.toml").is_file():
+        opened = open_run(as_path(folder, "--recipe"), plugins, device, assignments=assignments, at=at)
+    elif at is not None:
+        raise GancoreError(f"--at is for a checkpoint, and --recipe {shown(recipe)} is no run; leave it out.")
+    else:
+        opened = build(read(recipe, plugins, assignments=assignments), plugins, device, Terminal())
+    evaluator = GivenEvaluator(opened, read_images(images, opened, resize=resize), metrics or None)
+    given = evaluator.given
+    labels = "with labels" if given.labels is not None else "without labels"
+    say(f"{len(given.images)} images of {images}, {labels}, by the recipe {recipe}")
+    for label, needs in evaluator.left_out.items():
+        say(f"left out: {label}, which needs {needs}")
+    _show(evaluator())
+    say("Their protocols differ from a run's in what files do not tell: seed, weights, and how labels were drawn.")
+
+
+def _show(scores: Scores) -> None:
     for name, value in scores.values.items():
-        shown = f"{value:.4f}" if isinstance(value, float) else str(value)
-        say(f"{name:32} {shown}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
+        text = f"{value:.4f}" if isinstance(value, float) else str(value)
+        say(f"{name:32} {text}    (protocol {scores.protocols[name.split('/')[0]]['id']})")
     for warning in scores.warnings:
         say(warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gancore_standard.datasets.digits import Digits
 from gancore_standard.datasets.gaussians import GaussianGrid, GaussianRing
+from gancore_standard.datasets.image_files import ImageFiles
 from gancore_standard.datasets.image_folder import ImageFolder
 from gancore_standard.datasets.lsun import LsunClasses
 from gancore_standard.datasets.torchvision_sets import Cifar10, Cifar100, FashionMnist, Mnist, Svhn
@@ -15,6 +16,7 @@ __all__ = [
     "FashionMnist",
     "GaussianGrid",
     "GaussianRing",
+    "ImageFiles",
     "ImageFolder",
     "LsunClasses",
     "Mnist",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
 import zlib
@@ -83,12 +84,31 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str, b
     Raises:
         UnreadableError: It can't be read as a picture, or its pixels have no range that is known (32 bits, or signed).
     """
+    with _reading(name):
+        return _shaped(_read(source if isinstance(source, bytes) else _content(source), background), image_size, channels)
+
+
+def pixels_of(source: Path, *, name: str) -> Pixels:
+    """Return a picture at its own size, (3, H, W) uint8 or, where it is gray, (1, H, W); read as `decode` does, over white.
+
+    Raises:
+        UnreadableError: As `decode` does.
+    """
+    with _reading(name):
+        image = _read(_content(source), "white")
+        gray = image.mode in ("1", "L", "LA")
+        pixels = np.array(image.convert("L" if gray else "RGB"))
+        return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@contextlib.contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Say of a picture that can't be read which it is, and why."""
     try:
-        content = source if isinstance(source, bytes) else _content(source)
         with warnings.catch_warnings():
             # Pillow warns of large or odd files that it reads all the same.
             warnings.simplefilter("ignore")
-            return _shaped(_read(content, background), image_size, channels)
+            yield
     except GancoreError as error:
         raise UnreadableError(name, str(error)) from error
     except UnidentifiedImageError as error:
