@@ -157,7 +157,7 @@ def row(page: Page, start: str) -> list[str]:
     return cells
 
 
-def test_the_page_is_one_file_that_loads_nothing_and_runs_its_own_script_alone(make_run: MakeRun) -> None:
+def test_the_page_is_one_file_that_loads_nothing(make_run: MakeRun) -> None:
     page = report(path := make_run())
     assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object")]
     (code,) = re.findall(r"<script>(.*?)</script>", (path.parent / "report.html").read_text(), re.DOTALL)

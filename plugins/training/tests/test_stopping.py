@@ -182,6 +182,27 @@ def test_a_sample_that_was_not_drawn_is_drawn_on_resume(tmp_path: Path, monkeypa
     assert [path.stem for path in sorted((tmp_path / "run" / "samples").glob("0*.png"))] == ["00000003", "00000006", "00000008"]
 
 
+def test_samples_of_which_nobody_wrote_what_they_show_are_drawn_again_on_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"run": {"sample_every": 4, "checkpoint_every": 4}}
+    trained(tmp_path / "whole", settings)
+
+    def signaled(picture: Path, *_: Any) -> None:
+        if picture.stem != "real":
+            os.kill(os.getpid(), signal.SIGHUP)
+            raise AssertionError("the drawing went on")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gancore_training.outer_loop.describe", signaled)
+        with pytest.raises(Interrupted):
+            trained(tmp_path / "run", settings)
+    trained(tmp_path / "run", settings, resume=True)
+    files = [{path.name: path.read_bytes() for path in (tmp_path / name / "samples").iterdir()} for name in ("whole", "run")]
+    assert files[0] == files[1]
+    assert len(files[0]) == 6
+
+
 def test_of_several_processes_all_stop_in_an_evaluation_when_one_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluator, stop = Evaluator(run_of(METRIC)), Stop()
     heeded: list[bool] = []

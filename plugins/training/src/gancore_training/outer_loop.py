@@ -18,7 +18,7 @@ from gancore_training.observers import Observers
 from gancore_training.progress import Clock, Progress
 from gancore_training.ranks import any_of
 from gancore_training.run_folder import RunFolder, checkpoints, entries
-from gancore_training.sample_classes import COLUMNS, NUMBER, annotator_of, classes_of, describe, real_images
+from gancore_training.sample_classes import COLUMNS, NUMBER, annotator_of, classes_of, describe, facts_of, real_images
 from gancore_training.sampling import image_format, sample, suffixes
 from gancore_training.stopping import Interrupted, Stop
 from gancore_training.streams import TURN
@@ -133,7 +133,7 @@ class OuterLoop:
         settings, done = self.settings, self.run.iteration
         if done:
             drawn, known = distributed.on_rank_zero(
-                lambda: (any(self.folder.samples.glob(f"{done:08d}.*")), self._scored(done))
+                lambda: (facts_of(self.folder.samples / f"{done:08d}").exists(), self._scored(done))
             )
             scored = self.evaluator is not None and settings.due(settings.evaluate_every, done) and not known
             self._look(done, sampled=settings.due(settings.sample_every, done) and not drawn, scored=scored)
@@ -194,14 +194,15 @@ class OuterLoop:
     def _draw(self, path: Path, images: Tensor, labels: Tensor) -> None:
         """Write a grid of samples and which class each shows, and once the same of real images."""
         write = partial(image_format(path, self.run.plan.registry), columns=COLUMNS)
+        real = path.with_stem("real")
+        if not facts_of(real).exists():
+            own, shown = real_images(self.run)
+            write(own, real)
+            describe(real, own, shown)
         write(images, path)
         annotator = annotator_of(self.evaluator.metrics if self.evaluator else {})
+        # Last, so that where these are, all is: a training that was stopped in between draws again.
         describe(path, images, classes_of(self.run, images, labels, annotator))
-        beside = path.with_stem("real")
-        if not beside.exists():
-            real, facts = real_images(self.run)
-            write(real, beside)
-            describe(beside, real, facts)
 
     def _evaluate(self, iteration: int, evaluator: Evaluator) -> None:
         with self.stop.at_once():

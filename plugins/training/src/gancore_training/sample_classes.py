@@ -70,4 +70,9 @@ def real_images(run: Run) -> tuple[Tensor, dict[str, Any]]:
 def describe(picture: Path, images: Tensor, facts: Mapping[str, Any]) -> None:
     """Write beside a grid of images what it shows, as JSON; points in the plane are no grid."""
     columns = {} if tuple(images.shape[1:]) == (2, 1, 1) else {"columns": COLUMNS}
-    write_text(picture.with_suffix(".json"), json.dumps({**columns, **facts}) + "\n")
+    write_text(facts_of(picture), json.dumps({**columns, **facts}) + "\n")
+
+
+def facts_of(picture: Path) -> Path:
+    """Return the file beside a grid of images that says what it shows."""
+    return picture.with_suffix(".json")
