@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from gancore_training import at_option, device_option, path_type, recipe_options
+from gancore_training import at_option, device_option, path_type, recipe_options, trust_local_option, with_local_code
 
 from gancore import GancoreError
 
@@ -31,6 +31,7 @@ from gancore import GancoreError
 @click.option("--split", type=click.Choice(["train", "test"]), default="test", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the attack's random starts.")
 @at_option
+@trust_local_option
 @device_option
 def attack(
     run: Path,
@@ -43,12 +44,13 @@ def attack(
     split: str,
     seed: int,
     at: str | None,
+    trust_local: bool,
     device: str,
 ) -> None:
     """Attack a classifier that a run trained, or its discriminator's class head, and append the robust accuracy to the run."""
     from gancore_training import RunFolder, open_run
 
-    from gancore.tools import assigned, choose_device, registry
+    from gancore.tools import assigned, choose_device
     from gancore_standard.budgets import budgets, in_levels
     from gancore_standard.robustness import robust_accuracy
 
@@ -59,7 +61,7 @@ def attack(
     guarding = settings.pop("defence", {})
     if not isinstance(guarding, dict) or (guarding and defence is None):
         raise GancoreError("--set defence.KEY=VALUE is a setting of a defence; name the defence by --defence.")
-    opened = open_run(run, registry(), choose_device(device), at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device(device), at=at)
     result = robust_accuracy(
         opened,
         name,
@@ -89,13 +91,15 @@ def attack(
 @click.command()
 @click.argument("recipe")
 @recipe_options
-def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) -> None:
+@trust_local_option
+def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], trust_local: bool) -> None:
     """Print a recipe's plan, without training it.
 
     That is its phases and passes, its parts, their versions and conflicts.
     """
-    from gancore.tools import make_plan, read, registry, say
+    from gancore.tools import make_plan, read, say
     from gancore_standard.explain import explain as explain_plan
 
-    checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
-    say(explain_plan(make_plan(checked, registry())))
+    plugins = with_local_code(trust_local)
+    checked = read(recipe, plugins, overlays=overlays, assignments=assignments)
+    say(explain_plan(make_plan(checked, plugins)))
