@@ -211,7 +211,9 @@ def test_scores_are_rows_with_their_protocols(recipe: Path, tmp_path: Path) -> N
     line = entries(run.path / "scores.jsonl")[-1]
     assert run.scores[-1]["protocol"] == line["protocols"]["count"]["id"]
     assert {row["score"]: row["value"] for row in run.scores if row["iteration"] == 6} == line["scores"]
-    assert run.scores[-1]["score"] in repr(run)
+    assert "count/distinct_classes" in repr(run)
+    assert "count/distinct_classes" in run._repr_html_()
+    assert "count/histogram" not in repr(run)  # a list
 
 
 def test_a_run_shows_itself(trained: TrainedRun) -> None:
@@ -515,6 +517,8 @@ def test_two_trainings_in_threads_and_one_in_a_running_loop_do_not_disturb_each_
     async def in_a_loop() -> None:
         train("three")
 
+    torch.manual_seed(3)
+    before = torch.get_rng_state(), random.getstate()
     threads = [threading.Thread(target=train, args=(name,)) for name in ("one", "two")]
     for thread in threads:
         thread.start()
@@ -522,6 +526,8 @@ def test_two_trainings_in_threads_and_one_in_a_running_loop_do_not_disturb_each_
     for thread in threads:
         thread.join()
     assert all(same(trained.path, runs[name].path) for name in ("one", "two", "three"))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
 
 
 class Stops(gancore.LossTerm):

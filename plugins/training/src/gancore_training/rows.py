@@ -80,8 +80,9 @@ def score_rows(folder: RunFolder) -> Rows:
 
 
 def newest(scores: Rows) -> Rows:
-    """Return of each score and protocol the newest row."""
-    return Rows({(row["score"], row["protocol"]): row for row in scores}.values())
+    """Return of each score that is a number, and each protocol, the newest row."""
+    numbers = [row for row in scores if isinstance(row["value"], int | float)]
+    return Rows({(row["score"], row["protocol"]): row for row in numbers}.values())
 
 
 def _table(value: object) -> Mapping[str, Any]:

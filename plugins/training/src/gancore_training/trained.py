@@ -127,7 +127,7 @@ class TrainedRun:
         lines += [f"  {name:11} {value}" for name, value in self._facts().items()]
         for row in newest(self.scores):
             value = row["value"]
-            number = f"{value:.4g}" if isinstance(value, float) else str(value)[:40]
+            number = f"{value:.4g}" if isinstance(value, float) else str(value)
             better = f" ({row['better']} is better)" if row["better"] else ""
             lines.append(f"  {'score':11} {row['score']} {number}{better}")
         return "\n".join(map(plain, lines))
