@@ -145,6 +145,6 @@ def _notes(panels: Sequence[Panel], made: Sequence[Made]) -> list[str]:
         if len({column.key for column, _ in made}) > 1:
             notes.append(f"The histograms were made by different protocols ({', '.join(ids)}), so they can't be compared.")
     by = list(dict.fromkeys(panel.labels_by for panel in panels if panel.labels_by))
-    if by and made and len(made[0][1]) <= MOST_CLASSES:
+    if by and any(len(shares) <= MOST_CLASSES for _, shares in made):
         notes.append(f"Samples stand below {' or '.join(by)}. An empty place: no further one of the class among the samples.")
     return notes

@@ -115,6 +115,7 @@ def _histogram(histogram: Histogram, run: int) -> list[str]:
     shares, trained = histogram.shares, histogram.trained
     band, room = _PLOT / len(shares), 4
     narrow = len(shares) > MOST_CLASSES
+    named = len(histogram.names) == len(shares) and _CHARACTER * (max(map(len, histogram.names)) + 1) < band
     gap = 0.12 * band if band > 4 else 0.0
 
     def down(share: float) -> float:
@@ -134,9 +135,7 @@ def _histogram(histogram: Histogram, run: int) -> list[str]:
             drawn.append(f'<path class="marker" d="M{left + gap / 2:.1f} {down(trained[label]):.1f}h{band - gap:.1f}"/>')
         if not narrow:
             drawn.append(_text(left + band / 2, _BARS + 27, f"{100 * share:.{0 if share >= 0.0995 or not share else 1}f}"))
-            name = histogram.names[label] if len(histogram.names) == len(shares) else str(label)
-            shown = name if _CHARACTER * len(name) < band else str(label)
-            drawn.append(_text(left + band / 2, _BARS + 14, shown, kind="class"))
+            drawn.append(_text(left + band / 2, _BARS + 14, histogram.names[label] if named else str(label), kind="class"))
     level = down(1 / len(shares))
     drawn.append(
         f'<path class="level" d="M{_GUTTER} {level:.1f}H{_WIDTH}"/><path class="axis" d="M{_GUTTER} {_BARS}H{_WIDTH}"/>'
