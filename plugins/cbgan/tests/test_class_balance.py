@@ -177,6 +177,19 @@ def test_a_cycle_ends_after_its_steps_and_a_class_never_seen_keeps_one() -> None
     assert term.effective_counts.tolist()[1:] == [1, 1]
 
 
+def test_counts_by_class_start_it_and_stay_within_a_long_cycle() -> None:
+    counts = [10.0, 2000.0, 500.0]
+    term = ClassBalance(classes=3, cycle=1000, initial_counts=counts)
+    expected = 3 * (1 / np.array(counts)) / (1 / np.array(counts)).sum()
+    assert term.class_weights.numpy() == pytest.approx(expected)
+    for seed in range(5):
+        term.observe(fake_classifier=logits(8, 3, seed))
+    assert term.class_weights.numpy() == pytest.approx(expected)
+    for wrong in ([1.0, 2.0], [0.0, 1.0, 1.0], [float("nan"), 1.0, 1.0]):
+        with pytest.raises(GancoreError, match="initial_counts are 3 numbers"):
+            ClassBalance(classes=3, initial_counts=wrong)
+
+
 def test_the_weights_are_constant_within_a_cycle() -> None:
     term = ClassBalance(classes=4, cycle=3)
     seen = [term.class_weights.clone()]

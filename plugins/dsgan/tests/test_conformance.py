@@ -6,6 +6,14 @@ MIXTURE = "joined images replace generated ones in each process's share of a bat
 
 NOISE = "noise inside of a network falls otherwise on the images of two processes"
 
+SEMI = {
+    "sources": {"labelled": {}},
+    "networks": {"classifier": {"use": "host/classifier"}},
+    "losses": {"classes": {"use": "dsgan/semi-supervised"}},
+    "loop": {"use": "dsgan/semi-supervised", "average": 0.9},
+    "optimizers": {"classifier": {"use": "adam", "lr": 1e-3}},
+}
+
 test_conformance = conformance(
     "dsgan",
     settings={
@@ -15,5 +23,9 @@ test_conformance = conformance(
         "conv-generator": {"width": 0.125},
     },
     apart={"difference": MIXTURE, "mnist-classifier": NOISE, "conv-classifier": NOISE},
-    beside={"low-density": {"data": {"use": "dsgan/disc", "samples": 200}}},
+    beside={
+        "low-density": {"data": {"use": "dsgan/disc", "samples": 200}},
+        "complement": SEMI,
+        "averaged-accuracy": SEMI,
+    },
 )

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gancore_dsgan.loops import SemiSupervised
 from gancore_standard.explain import explain
 from gancore_training import TrainingRun, checkpoint
+from gancore_training.evaluate import Evaluator
 from gancore_training.prerequisites import training_recipe, wanted
 from gancore_training.sampling import sample
 from gancore_training.trainer import train
@@ -27,6 +29,7 @@ from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from gancore.registry import registry
 from gancore.testing import NoSynchronization, gradients_elsewhere
+from gancore.tools import evaluating, load_split, to_unit
 from tests.compose.hosts import CPU, same, steps
 
 PLANE = (
@@ -108,6 +111,7 @@ KINDS = {
     "now and then": ("dsgan/mnist-semi", (*SEMI, *CRITIC, "loop.game_every=2", "loop.critic_steps=2")),
     "matching": ("dsgan/mnist-semi-matching", SEMI),
     "small": ("dsgan/mnist-semi-small", (*SEMI, *CRITIC)),
+    "averaged": ("dsgan/mnist-semi", (*SEMI, *CRITIC, "loop.average=0.9")),
 }
 each = pytest.mark.parametrize("kind", KINDS)
 
@@ -135,6 +139,73 @@ def test_semi_supervised_learning_keeps_gradients_apart_and_never_waits(kind: st
     run = steps(run_of(name, *texts), 1)
     with NoSynchronization():
         run.step()
+
+
+def test_the_average_is_that_of_the_classifiers_weights_after_each_iteration() -> None:
+    run = run_of(*_averaged())
+    parameters = list(run.networks["classifier"].parameters())
+    expected = [parameter.detach().clone() for parameter in parameters]
+    for _ in range(4):
+        run.step()
+        expected = [0.9 * mean + 0.1 * parameter.detach() for mean, parameter in zip(expected, parameters, strict=True)]
+    loop = run.parts.loop
+    assert isinstance(loop, SemiSupervised)
+    torch.testing.assert_close(loop.averages(), expected)
+    plain = steps(run_of(*_averaged("loop.average=0")), 4)
+    for own, other in zip(parameters, plain.networks["classifier"].parameters(), strict=True):
+        assert torch.equal(own, other)  # the average changes no training
+
+
+def _averaged(*texts: str) -> tuple[str, ...]:
+    name, settings = KINDS["averaged"]
+    return name, *settings, *texts
+
+
+def test_the_averaged_weights_are_scored_and_the_run_is_left_as_it_was() -> None:
+    run = steps(run_of(*_averaged(), "metrics.averaged.use=dsgan/averaged-accuracy"), 3)
+    network, loop = run.networks["classifier"], run.parts.loop
+    assert isinstance(loop, SemiSupervised)
+    before = [parameter.detach().clone() for parameter in network.parameters()]
+    scored = Evaluator(run, ["averaged"])().values["averaged/accuracy"]
+    assert all(torch.equal(own, other) for own, other in zip(before, network.parameters(), strict=True))
+    images, labels = load_split(run.plan.dataset, "test")
+    averaged = copy.deepcopy(network).eval()
+    for parameter, mean in zip(averaged.parameters(), loop.averages(), strict=True):
+        parameter.data.copy_(mean)
+    with torch.no_grad():
+        expected = (averaged(to_unit(images)).argmax(1) == labels).double().mean().item()
+    assert scored == pytest.approx(expected)
+
+
+def test_the_shares_of_eq_7_are_counted() -> None:
+    run = steps(run_of(*_averaged(), "metrics.complement.use=dsgan/complement", "metrics.complement.images=100"), 1)
+    network = run.networks["classifier"]
+    last = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        last.bias.fill_(-0.01)
+        shares = Evaluator(run, ["complement"])().values
+        images, _ = load_split(run.plan.dataset, "test")
+        with evaluating(network):
+            real = network(to_unit(images[:100])).amax(1)
+            fake = network(run.generate(run.latent(100, "complement"))).amax(1)
+    assert shares["complement/real_above"] == pytest.approx((real > 0).double().mean().item())
+    assert shares["complement/generated_below"] == pytest.approx((fake < 0).double().mean().item())
+    with torch.no_grad():
+        last.bias.fill_(-100.0)
+    values = Evaluator(run, ["complement"])().values
+    assert (values["complement/generated_below"], values["complement/real_above"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "message"),
+    [
+        ("dsgan/mnist-semi", ("metrics.a.use=dsgan/averaged-accuracy",), "keeps no average"),
+        ("dsgan/mnist-semi", ("metrics.a.use=dsgan/complement", "metrics.a.classifier=judge"), "trains no classifier 'judge'"),
+    ],
+)
+def test_scores_that_the_run_can_not_give_are_refused(name: str, texts: tuple[str, ...], message: str) -> None:
+    with pytest.raises(GancoreError, match=message):
+        Evaluator(run_of(name, *SEMI, *CRITIC, *texts))
 
 
 def test_the_labelled_images_are_the_same_few_of_each_class_and_all_are_unlabelled() -> None:

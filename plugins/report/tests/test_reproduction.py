@@ -47,6 +47,10 @@ at = "best"
 [columns.later]
 score = "later/kl"
 
+[columns.first]
+score = "classes/histogram"
+entry = 1
+
 [small]
 protocol = "two iterations"
 seeds = 2
@@ -142,6 +146,13 @@ def test_the_best_evaluation_is_shown_where_the_column_says_so(trained: tuple[Pa
         best = max(number for number in seen if number is not None)
         assert values["classes, %"].number == 100 - 10 * best
     assert out.is_dir()
+
+
+def test_an_entry_of_a_list_is_a_value(trained: tuple[Path, Reproduced]) -> None:
+    _, reproduced = trained
+    for run, values in reproduced.runs["digits: with balance"]:
+        last = [line["scores"]["classes/histogram"] for line in lines_of(run.path) if "classes/histogram" in line["scores"]][-1]
+        assert values["first"].number == last[1]
 
 
 def test_ended_runs_are_scored_once_and_what_is_optional_is_told(trained: tuple[Path, Reproduced]) -> None:
@@ -253,9 +264,13 @@ def test_installed_tables_name_recipes_and_scores_that_there_are(name: str) -> N
         table = read_table(name, size, registry())
         final = {metric for one in table.finals for metric in one.metrics}
         scores = {column.score.partition("/")[0] for column in table.columns}
+        filled = set()
         for row in table.rows:
             if row.trained is not None:
                 trained = row.trained
                 recipe = read(trained.recipe, registry(), overlays=trained.overlays, assignments=trained.assignments)
-                assert scores <= set(recipe.group("metrics")) | final, f"{row.label} at {size}"
+                own = scores & (set(recipe.group("metrics")) | final)
+                assert own, f"{row.label} at {size}"
                 assert trained.final.keys() <= final
+                filled |= own
+        assert filled == scores

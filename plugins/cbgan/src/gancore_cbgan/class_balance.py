@@ -36,6 +36,11 @@ class ClassBalance(gancore.LossTerm):
             paper's are larger.
         initial: N_k at the start, the same for all classes.
         first_cycle: What c_k starts from in the first cycle, and only there.
+        initial_counts: N_k at the start by class, in the place of `initial`. With a cycle longer than the training they stay,
+            as in Figure 1b.
+
+    Raises:
+        GancoreError: `initial_counts` are not one for each class, or one is below 1.
     """
 
     mean_over_images = False
@@ -55,6 +60,7 @@ class ClassBalance(gancore.LossTerm):
         normalization: Normalization = "code",
         initial: Annotated[float, gancore.Range(1)] = 50.0,
         first_cycle: Annotated[float, gancore.Range(0)] = 512.0,
+        initial_counts: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.classes = classes
@@ -63,6 +69,13 @@ class ClassBalance(gancore.LossTerm):
         self.normalization: Normalization = normalization
         # float64: sums of a long cycle stay whole numbers.
         effective_counts = torch.full((classes,), initial, dtype=torch.float64)
+        if initial_counts is not None:
+            if len(initial_counts) != classes or not min(initial_counts) >= 1:
+                raise gancore.GancoreError(
+                    f"cbgan/class-balance: initial_counts are {classes} numbers of at least 1, one for each class, "
+                    f"not {initial_counts}."
+                )
+            effective_counts = torch.tensor(initial_counts, dtype=torch.float64)
         self.register_buffer("effective_counts", effective_counts)
         self.register_buffer("counts", torch.full((classes,), first_cycle, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

@@ -12,6 +12,7 @@ A plugin's tables lie in the folder ``tables`` beside that of its recipes, one f
     factor = 1.0
     offset = 0.0
     at = "last"                       # evaluation, or "best": the best of all that a run has
+    entry = 0                         # of a score that is a list, e.g. a class of classes/histogram
 
     [small]                           # a size: `small` for two cores, `paper` as the paper trains
     protocol = "digits of 8 px"
@@ -58,6 +59,7 @@ class Quantity:
         factor: Times which the score is shown.
         offset: Added to that.
         at: Which evaluation of a run counts.
+        entry: Place in a score that is a list of numbers, e.g. a class of a histogram; -1 for one that is a number.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Quantity:
     factor: float = 1.0
     offset: float = 0.0
     at: Literal["last", "best"] = "last"
+    entry: int = -1
 
 
 @attrs.frozen
@@ -227,13 +230,13 @@ class _Reader:
         self._known(other, set(columns), "scores")
         for title, column in columns.items():
             where = f"columns.{title}"
-            self._known(self._table(column, where), {"score", "factor", "offset", "at"}, where)
+            self._known(self._table(column, where), {"score", "factor", "offset", "at", "entry"}, where)
             at = self._of(column, "at", str, "last", where)
             if at not in ("last", "best"):
                 raise self._wrong(f"{where}.at is 'last' or 'best', not {shown(at)}")
             numbers = {key: float(self._of(column, key, (int, float), default, where)) for key, default in _NUMBERS.items()}
             score = self._text(other, title, "scores") if title in other else self._text(column, "score", where)
-            yield Quantity(title, score, at=at, **numbers)
+            yield Quantity(title, score, at=at, entry=self._of(column, "entry", int, -1, where), **numbers)
 
     def _row(self, row: Any, where: str, size: Size, scale: Mapping[str, Any], columns: tuple[Quantity, ...]) -> PaperRow:
         self._known(self._table(row, where), {"name", "panel", "printed", *SIZES}, where)

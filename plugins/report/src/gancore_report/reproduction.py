@@ -17,7 +17,7 @@ from gancore_report.paper_tables import Final, Layered, PaperRow, PaperTable, Qu
 from gancore_report.paths import write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.reproduced import Reproduced, Value
-from gancore_report.scores import Column, evaluations, single_numbers
+from gancore_report.scores import Column, evaluations
 from gancore_report.trials import Trial, check_place, finished, scored_plan, train_pending
 
 
@@ -143,14 +143,26 @@ def _is_seed(row: PaperRow, path: Path) -> bool:
 
 def _shown(columns: Sequence[Quantity], run: RunData) -> dict[str, Value]:
     """Return title -> value of the columns that a run has a score of."""
-    history = [single_numbers(values) for _, values in sorted(evaluations(run).items())]
+    history = [values for _, values in sorted(evaluations(run).items())]
     shown = {}
     for column in columns:
-        scored = [(key, value) for values in history for key, value in values.items() if key.name == column.score]
+        scored = [
+            (key, number)
+            for values in history
+            for key, value in values.items()
+            if key.name == column.score and (number := _number(value, column.entry)) is not None
+        ]
         if scored:
             key, value = scored[-1] if column.at == "last" else _best(scored)
             shown[column.title] = Value(column.factor * value + column.offset, key)
     return shown
+
+
+def _number(value: float | tuple[float, ...], entry: int) -> float | None:
+    """Return a score that is a number, or an entry of one that is a list; None where there is no such number."""
+    if isinstance(value, tuple):
+        return value[entry] if 0 <= entry < len(value) else None
+    return value if entry < 0 else None
 
 
 def _best(scored: Sequence[tuple[Column, float]]) -> tuple[Column, float]:
