@@ -22,7 +22,7 @@ from gancore_training.trained import TrainedRun
 from torch import Tensor
 
 import gancore
-from gancore.files import read_tensors
+from gancore.files import read_tensors, toml
 from tests.cli.test_cli import run as command
 from tests.hosts import installed, registry
 
@@ -469,6 +469,53 @@ def test_a_file_that_is_no_good_gets_a_sentence(
     with pytest.raises(gancore.GancoreError, match=sentence) as refused:
         gancore.train(recipe, set={"losses.pull.use": "./pull.py:Pull"}, out="run", trust_local=True)
     assert len(str(refused.value)) <= 400
+
+
+class Reader(gancore.Classifier):
+    """The smallest network that reads digits."""
+
+    features = 64
+    classes = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(64, 10)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def classify(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.linear(features)
+        return logits
+
+
+def test_what_is_trained_first_is_trained_anew_where_its_class_has_changed(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
+    helper = {
+        "run": {"iterations": 2, "batch_size": 8},
+        "data": {"use": "standard/digits"},
+        "loop": {"use": "standard/supervised"},
+        "networks": {"classifier": {"use": "standard/small-cnn"}},
+        "losses": {"cross_entropy": {"use": "standard/cross-entropy"}},
+    }
+    (tmp_path / "helper.toml").write_text(toml.dumps(helper))
+
+    def trained_first(reader: type, out: str) -> list[Path]:
+        network = {"use": reader, "trained_by": str(tmp_path / "helper.toml")}
+        values = {"networks.annotator": network, "metrics.count.use": "standard/class-histogram", "evaluation.samples": 16}
+        gancore.train(recipe, set=values, iterations=2, out=tmp_path / out)
+        return sorted((tmp_path / "cache" / "trained").iterdir())
+
+    (first,) = trained_first(Reader, "one")
+    assert trained_first(Reader, "two") == [first]
+
+    def classify(self: Reader, features: Tensor) -> Tensor:
+        logits: Tensor = -self.linear(features)
+        return logits
+
+    assert len(trained_first(type("Reader", (Reader,), {"classify": classify}), "three")) == 2
 
 
 # -- the process it is called in ---------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def refuse_another(what: str, before: Mapping[str, Any], plan: Plan, *, changed:
 def _without_places(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by dotted keys in which code that no plugin has is named without the file or notebook where it lies."""
     return {
-        key: value.rpartition(":")[2] if key.endswith("use") and ":" in str(value) else value for key, value in values.items()
+        key: value.rpartition(":")[2] if key.endswith(".use") and ":" in str(value) else value for key, value in values.items()
     }
 
 

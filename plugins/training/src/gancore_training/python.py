@@ -12,6 +12,7 @@ import torch
 from gancore.tools import as_path, choose_device, refusal, registry
 from gancore_training.asked import train_recipe
 from gancore_training.local_code import LocalCode
+from gancore_training.options import with_run_options
 from gancore_training.progress import Progress
 from gancore_training.ranks import one_process
 from gancore_training.stopping import Interrupted
@@ -66,9 +67,8 @@ def train(
     classes = _by_name(components)
     overlays = recipes_of(with_, classes)
     named = recipe_of(recipe, classes)
-    texts = assignments_of(set, classes)
-    texts += [f"run.{key}={value}" for key, value in (("iterations", iterations), ("seed", seed)) if value is not None]
-    told = _Told(show=progress)
+    texts = with_run_options(assignments_of(set, classes), seed=seed, iterations=iterations)
+    told = _Shown() if progress else _Told()
     with _as_called(device) as target:
         plugins = LocalCode(registry(), classes, trusted=trust_local)
         run, folder = train_recipe(
@@ -109,24 +109,26 @@ def load(
     one_process("gancore.load")
     with _as_called(device) as target:
         plugins = LocalCode(registry(), _by_name(components), trusted=trust_local)
-        folder, told = as_path(path, "the run"), _Told(show=False)
+        folder, told = as_path(path, "the run"), _Told()
         run = open_run(folder, plugins, target, told, bare=True, at=None if at is None else str(at))
         return TrainedRun(run, folder, told.lines)
 
 
 class _Told(Progress):
-    """Keeps what is announced, and shows it and the progress where that is asked for."""
+    """Keeps what is announced."""
 
-    def __init__(self, *, show: bool) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.lines: list[str] = []
-        self._shown = Terminal() if show else Progress()
-        self.advanced = self._shown.advanced  # type: ignore[method-assign]
-        self.ended = self._shown.ended  # type: ignore[method-assign]
 
     def announce(self, text: str) -> None:
         """Show one line."""
         self.lines.append(text)
-        self._shown.announce(text)
+        super().announce(text)
+
+
+class _Shown(_Told, Terminal):
+    """Keeps what is announced, and shows it and how the training goes."""
 
 
 def _by_name(components: Iterable[Any]) -> dict[str, Any]:
