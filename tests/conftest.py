@@ -29,7 +29,9 @@ class Left(pytest.Directory):
 
 def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Skip the tests of combinations where a plugin is missing; core's own need none."""
-    if path != ROOT / "tests" / "compose" or all(find_spec(f"gancore_{name}") for name in PLUGINS):
+    if path not in (ROOT / "tests" / "compose", ROOT / "tests" / "journeys") or all(
+        find_spec(f"gancore_{name}") for name in PLUGINS
+    ):
         return None
     return Left.from_parent(parent, path=path)
 

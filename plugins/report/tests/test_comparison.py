@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import subprocess
@@ -295,10 +296,12 @@ def test_runs_without_any_scores_are_refused_with_the_command_that_scores_them(m
         compare([make("one"), make("two", weight=2.0)])
 
 
-def test_a_folder_of_runs_is_refused_with_the_words_that_name_them(make: MakeRun) -> None:
-    make("seeds/whole-0", scored(40, 1.0))
-    with pytest.raises(GancoreError, match=r"seeds holds no run itself, but folders that do; name them, e\.g\. as seeds/\*"):
-        compare([Path("seeds")])
+def test_a_folder_of_runs_stands_for_all_of_them(make: MakeRun) -> None:
+    folders = [make("seeds/whole-0", scored(40, 1.0)), make("seeds/more/half", scored(40, 2.0), weight=2.0)]
+    apart = make("apart", scored(40, 3.0), weight=3.0)
+    assert compare([Path("seeds"), apart], each=True) == compare([folders[1], folders[0], apart], each=True)
+    # One that is named beside its folder is still shown once.
+    assert any("named twice" in note for note in compare([Path("seeds"), folders[0]]).notes)
 
 
 def test_folders_that_are_no_runs_are_refused(make: MakeRun, tmp_path: Path) -> None:
@@ -313,6 +316,24 @@ def test_folders_that_are_no_runs_are_refused(make: MakeRun, tmp_path: Path) -> 
 
 
 # -- files and the command -------------------------------------------------------------------------------------------------
+
+
+def test_a_csv_has_a_line_for_each_run_and_no_formula(make: MakeRun, tmp_path: Path) -> None:
+    runs = [make(f"=whole-{seed}", scored(40, 1.0 + 2 * seed), seed=seed) for seed in (0, 1)]
+    other = make("other", scored(20, 5.5, protocol("bbbb2222", samples=9)), weight=2.0)
+    write(compare([*runs, other]), tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["run"], line["seed"], line["iteration"]) for line in lines] == [
+        ("'=whole-0", "0", "40"),
+        ("'=whole-1", "1", "40"),
+        ("other", "0", "20"),
+    ]
+    assert [(line["fid/fid (aaaa1111)"], line["fid/fid (bbbb2222)"]) for line in lines] == [
+        ("1.0", ""),
+        ("3.0", ""),
+        ("", "5.5"),
+    ]
 
 
 def test_the_file_is_markdown_or_json_by_its_name(make: MakeRun, tmp_path: Path) -> None:
@@ -337,7 +358,7 @@ def test_the_file_is_markdown_or_json_by_its_name(make: MakeRun, tmp_path: Path)
     ]
     assert (row["runs"][0]["training_seconds"], row["runs"][0]["evaluation_seconds"]) == (6.0, 2.0)
     assert written["protocols"]["fid"]["aaaa1111"]["samples"] == 2000
-    with pytest.raises(GancoreError, match=r"ends neither in \.md nor in \.json"):
+    with pytest.raises(GancoreError, match=r"ends in none of \.md, \.csv and \.json"):
         write(compared, tmp_path / "table.html")
     with pytest.raises(GancoreError, match="can't be written"):
         write(compared, tmp_path / "table.json" / "below.md")

@@ -132,11 +132,12 @@ def compose(
     help="Evaluation of each run: last, an iteration, or best:SCORE, e.g. best:fid/fid.",
 )
 @click.option("--each", is_flag=True, help="One row per run; do not average runs that differ only in their seed.")
-@click.option("--out", type=path_type, help="Write the table there too: a name in .md, or in .json.")
+@click.option("--out", type=path_type, help="Write the table there too: a name in .md, .csv or .json.")
 def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: bool, out: Path | None) -> None:
     """Print the scores of runs side by side; what was scored by different protocols never shares a column.
 
-    Runs that differ only in their seed share a row, as mean ± sample deviation. Nothing is scored or trained.
+    A folder that holds runs stands for all of them. Runs that differ only in their seed share a row, as mean ± sample
+    deviation. Nothing is scored or trained.
     """
     from gancore_report.comparison import compare as compare_runs
     from gancore_report.comparison import write

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -15,10 +15,13 @@ from gancore.tools import did_you_mean, listed, toml
 from gancore_report.paths import distinct, told_apart, write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.scores import ARROWS, Column, Row, ScoredRun, ScoreTable, evaluations, in_words, single_numbers
-from gancore_report.tables import as_markdown
+from gancore_report.tables import as_csv, as_markdown
 
 LAST = "last"
 BEST = "best:"
+
+DEEPEST = 3
+"""Levels below a folder on which runs are looked for."""
 
 
 @attrs.frozen
@@ -46,7 +49,7 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
     A run that is named twice is shown once.
 
     Args:
-        paths: Folders that `gancore train` wrote, at least one.
+        paths: Folders that `gancore train` wrote, or that hold some; at least one.
         metrics: Metrics to show, ``fid``, or single scores, ``fid/fid``; by default all.
         at: Which evaluation of each run: ``last``, an iteration, or ``best:SCORE`` for the one whose score was best.
         each: Give each run a row of its own.
@@ -55,6 +58,7 @@ def compare(paths: Sequence[Path], *, metrics: Sequence[str] = (), at: str = LAS
         GancoreError: With one sentence: a folder holds no run, a recipe is damaged, no run has the score or the evaluation that
             is asked for, or the best value is asked for of a score that has none.
     """
+    paths = [run for path in paths for run in runs_in(path)]
     named = distinct(paths, "a comparison")
     remarks = [f"{path} is named twice, and shown once." for path in named if _times(path, paths) > 1]
     runs = dict(zip(told_apart(named), map(_read, named), strict=True))
@@ -97,19 +101,30 @@ def side_by_side(
 
 
 def write(table: ScoreTable, out: Path) -> None:
-    """Write a table as Markdown or, by the file's name, as JSON.
+    """Write a table as Markdown or, by the file's name, as CSV (a line per run) or JSON.
 
     Raises:
         GancoreError: The name ends otherwise, or the file can't be written.
     """
-    if out.suffix not in (".md", ".json"):
-        raise GancoreError(f"--out {out} ends neither in .md nor in .json; name a file of Markdown or of JSON.")
-    write_whole(out, as_markdown(table) if out.suffix == ".md" else json.dumps(table.json(), indent=2) + "\n")
+    texts: dict[str, Callable[[ScoreTable], str]] = {".md": as_markdown, ".csv": as_csv, ".json": _as_json}
+    if out.suffix not in texts:
+        raise GancoreError(f"--out {out} ends in none of .md, .csv and .json; name a file of Markdown, CSV or JSON.")
+    write_whole(out, texts[out.suffix](table))
+
+
+def _as_json(table: ScoreTable) -> str:
+    return json.dumps(table.json(), indent=2) + "\n"
+
+
+def runs_in(path: Path) -> list[Path]:
+    """Return the runs in a folder and in those below it, sorted by name; a run itself, or what holds none, as it is."""
+    if RunFolder(path).recipe.is_file():
+        return [path]
+    below = sorted(recipe.parent for depth in range(1, DEEPEST + 1) for recipe in path.glob(f"{'*/' * depth}recipe.toml"))
+    return below or [path]
 
 
 def _read(path: Path) -> RunData:
-    if not RunFolder(path).recipe.is_file() and any(path.glob("*/recipe.toml")):
-        raise GancoreError(f"{path} holds no run itself, but folders that do; name them, e.g. as {path}/*.")
     toml.read(RunFolder.open(path).recipe)  # refuses a damaged recipe, for what can't be told apart can't be compared
     return read_run(path)
 

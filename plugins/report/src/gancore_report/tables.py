@@ -1,8 +1,10 @@
-"""Tables of scores for a terminal and in Markdown. Needs no torch."""
+"""Tables of scores for a terminal, in Markdown and in CSV. Needs no torch."""
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 import textwrap
 from collections.abc import Sequence
@@ -40,6 +42,24 @@ def as_markdown(table: ScoreTable) -> str:
     caption = unmarked(table.caption("best of a column in bold") + "; in brackets the protocol")
     notes = [f"- {unmarked(note)}" for note in table.notes]
     return "\n".join([caption, "", *markdown(header, rows), *([""] if notes else []), *notes]) + "\n"
+
+
+def as_csv(table: ScoreTable) -> str:
+    """Return the values of a table as CSV, a line per run; a score's protocol stands in brackets behind its name."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = table.columns
+    writer.writerow([_inert(cell) for cell in ("run", "seed", "iteration", *(f"{one.name} ({one.id})" for one in columns))])
+    for run in (run for row in table.rows for run in row.runs):
+        leading = [_inert(run.label), *("" if cell is None else cell for cell in (run.run.seed, run.iteration))]
+        writer.writerow([*leading, *(run.values.get(column, "") for column in columns)])
+    return text.getvalue()
+
+
+def _inert(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def plain(lines: Sequence[Sequence[str]], widest: int | None = None) -> list[str]:
