@@ -55,10 +55,15 @@ from gancore.plan import parameters_of as parameters_of
 from gancore.plan import plan_phase as plan_phase
 from gancore.recipe import DEFAULTS as DEFAULTS
 from gancore.recipe import GROUPS as GROUPS
+from gancore.recipe import KEYS as KEYS
+from gancore.recipe import SCHEDULED as SCHEDULED
+from gancore.recipe import SINGLE as SINGLE
 from gancore.recipe import TABLES as TABLES
 from gancore.recipe import TEXTS as TEXTS
 from gancore.recipe import Augmentation as Augmentation
+from gancore.recipe import Average as Average
 from gancore.recipe import Entry as Entry
+from gancore.recipe import Evaluation as Evaluation
 from gancore.recipe import Recipe as Recipe
 from gancore.recipe import RunSettings as RunSettings
 from gancore.recipe import assigned as assigned

@@ -11,9 +11,14 @@ from gancore.recipe.recipe import default_optimizer as default_optimizer
 from gancore.recipe.recipe import read as read
 from gancore.recipe.tables import DEFAULTS as DEFAULTS
 from gancore.recipe.tables import GROUPS as GROUPS
+from gancore.recipe.tables import KEYS as KEYS
+from gancore.recipe.tables import SCHEDULED as SCHEDULED
+from gancore.recipe.tables import SINGLE as SINGLE
 from gancore.recipe.tables import TABLES as TABLES
 from gancore.recipe.tables import AttackKeys as AttackKeys
 from gancore.recipe.tables import Augmentation as Augmentation
+from gancore.recipe.tables import Average as Average
+from gancore.recipe.tables import Evaluation as Evaluation
 from gancore.recipe.tables import HeadKeys as HeadKeys
 from gancore.recipe.tables import NetworkKeys as NetworkKeys
 from gancore.recipe.tables import RunSettings as RunSettings

@@ -54,14 +54,25 @@ class Environment:
                 (self.site / entry.name).symlink_to(entry)
 
     def install(self, wheel: Path) -> None:
-        command = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--quiet", "--no-deps", str(wheel)]
-        subprocess.run(command, check=True, capture_output=True)
+        self._pip("install", "--no-deps", str(wheel))
+
+    def uninstall(self, *distributions: str) -> None:
+        self._pip("uninstall", "--yes", *distributions)
+
+    def _pip(self, *words: str) -> None:
+        command = [sys.executable, "-m", "pip", "--python", str(self.python), *words, "--quiet"]
+        # What PYTHONPATH names would count as installed there.
+        subprocess.run(command, check=True, capture_output=True, env=_outside())
 
     def __call__(self, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GANCORE_DATA")}
-        environment |= {"OMP_NUM_THREADS": "1", "GANCORE_CACHE": str(self.path / "cache")}
+        environment = _outside() | {"OMP_NUM_THREADS": "1", "GANCORE_CACHE": str(self.path / "cache")}
         command = [str(self.python), "-m", *arguments]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def _outside() -> dict[str, str]:
+    """The environment variables, but for those that lead back to this repository."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "GANCORE_DATA")}
 
 
 def wheel_of(source: Path, out: Path) -> Path:

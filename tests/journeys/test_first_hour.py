@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +153,7 @@ def test_the_export_draws_images_where_gancore_is_not(newcomer: Newcomer) -> Non
 
 
 def test_what_another_plugin_wrote_is_not_needed_to_sample(newcomer: Newcomer) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", str(newcomer.environment.python), "uninstall", "--quiet", "--yes"]
-    subprocess.run([*pip, "gancore-plugin-report", "gancore-plugin-export"], check=True, capture_output=True)
+    newcomer.environment.uninstall("gancore-plugin-report", "gancore-plugin-export")
     gone = newcomer.environment("gancore", "report", "runs/mine", cwd=newcomer.home)
     assert (gone.returncode, gone.stdout) == (2, "")
     assert "there is no command 'report'" in gone.stderr
@@ -165,9 +163,9 @@ def test_what_another_plugin_wrote_is_not_needed_to_sample(newcomer: Newcomer) -
 
 
 def test_without_the_plugin_of_its_networks_a_run_says_what_to_install(newcomer: Newcomer) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", str(newcomer.environment.python), "uninstall", "--quiet", "--yes"]
-    subprocess.run([*pip, "gancore-plugin-standard"], check=True, capture_output=True)
-    done = newcomer.environment("gancore", "sample", "runs/mine", cwd=newcomer.home)
+    newcomer.environment.uninstall("gancore-plugin-standard")
+    again = ["train", "runs/mine/recipe.toml", "--out", "runs/mine", "--resume"]
+    done = newcomer.environment("gancore", *again, cwd=newcomer.home)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "gancore-plugin-standard" in done.stderr
+    assert "needs the plugin 'standard', which is not installed; try `pip install gancore-plugin-standard`" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

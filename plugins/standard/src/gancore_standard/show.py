@@ -1,8 +1,9 @@
-"""``gancore show``: a component with its settings, documentation and citation, or a resolved recipe."""
+"""``gancore show``: a component with its settings, documentation and citation, a resolved recipe, or a table's keys."""
 
 from __future__ import annotations
 
 import inspect
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,30 +11,40 @@ import click
 from gancore_training import aligned
 
 from gancore import GancoreError
-from gancore.tools import CONTEXT, Declared, did_you_mean, read_layer, registry, say, settings_of, toml
+from gancore.tools import CONTEXT, TABLES, Declared, did_you_mean, read_layer, registry, say, settings_of, toml
+from gancore_standard.table_keys import table_text, tables_text
 
 _WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
 """Kinds whose parameters no recipe sets."""
 
 
 @click.command()
-@click.argument("name")
-def show(name: str) -> None:
-    """Show a component or a recipe, by its full or bare NAME.
+@click.argument("name", required=False)
+def show(name: str | None) -> None:
+    """Show a component, a recipe, or a recipe's table, by its full or bare NAME.
 
-    Of a component its settings, documentation and citation; of a recipe its tables, with what it extends.
+    Of a component its settings, documentation and citation; of a recipe its tables, with what it extends; of a table (run,
+    data, losses, ...) its keys, with defaults. Without a NAME, the tables of a recipe.
     """
+    if name is None:
+        return say("\n".join([*tables_text(), "", "Their keys: gancore show run, gancore show losses, and so on."]))
     components = [c for c in registry().components() if name in (c.full_name, c.name)]
     recipes = [recipe for recipe in registry().recipes() if name in (recipe, recipe.split("/")[1])]
-    if not components and not recipes:
+    tables = [name] if name in TABLES else []
+    if not components and not recipes and not tables:
         if not (name.endswith(".toml") and Path(name).is_file()):
-            known = [*registry().recipes(), *(c.full_name for c in registry().components())]
+            known = [*TABLES, *registry().recipes(), *(c.full_name for c in registry().components())]
             raise GancoreError(
                 f"no component or recipe is called {name!r}{did_you_mean(name, known)}; "
                 "see `gancore components` and `gancore recipes`."
             )
         recipes = [name]
-    say("\n\n".join(map("\n".join, [*map(_component, components), *map(_recipe, recipes)])))
+    shown = [*map(_table, tables), *map(_component, components), *map(_recipe, recipes)]
+    return say("\n\n".join(map("\n".join, shown)))
+
+
+def _table(name: str) -> Iterator[str]:
+    return table_text(name, min(max(shutil.get_terminal_size().columns, 40), 100))
 
 
 def _component(component: Declared) -> Iterator[str]:
