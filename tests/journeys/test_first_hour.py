@@ -149,7 +149,7 @@ def test_the_export_draws_images_where_gancore_is_not(newcomer: Newcomer) -> Non
     with Image.open(newcomer.home / "four.png") as image:
         assert image.mode == "RGB"
         assert min(image.size) >= 16
-        assert len(set(image.getdata())) > 1
+        assert np.asarray(image).std() > 0
 
 
 def test_what_another_plugin_wrote_is_not_needed_to_sample(newcomer: Newcomer) -> None:
