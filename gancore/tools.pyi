@@ -68,8 +68,8 @@ from gancore.recipe import Recipe as Recipe
 from gancore.recipe import RunSettings as RunSettings
 from gancore.recipe import assigned as assigned
 from gancore.recipe import check_table as check_table
-from gancore.recipe import flat as flat
 from gancore.recipe import is_path as is_path
+from gancore.recipe import leaves as leaves
 from gancore.recipe import merge as merge
 from gancore.recipe import read as read
 from gancore.recipe import read_layer as read_layer

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from gancore.cli.doctor import doctor
-from gancore.cli.look import plugins
+from gancore.cli.plugins import doctor, plugins
 from gancore.errors import MORE_PLUGINS, NO_PLUGIN, GancoreError, did_you_mean, refusal, sentence, shown
 from gancore.registry import Declared, registry, remedy_for
 from gancore.showing import unfailing

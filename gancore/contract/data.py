@@ -162,10 +162,8 @@ def _difference(info: DatasetInfo, loaded: tuple[Tensor, Tensor]) -> str:
             return f"has {name} of shape {tuple(values.shape)} and type {values.dtype}, not {shape} and {dtype}"
     if not len(images):
         return "holds no image"
-    for name, values, low, high in (
-        ("label", labels, 0, (info.classes or 2) - 1),
-        *[("value", images, -1, 1)] * info.continuous,
-    ):
+    ranges = [("label", labels, 0, (info.classes or 2) - 1), *[("value", images, -1, 1)] * info.continuous]
+    for name, values, low, high in ranges:
         # What is no number lies in no range.
         outside = [extreme for extreme in map(float, values.aminmax()) if not low <= extreme <= high]
         if outside:

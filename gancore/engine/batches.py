@@ -85,7 +85,7 @@ class IndexStream:
         self.seed = seed
         self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0)
         # Only neighboring epochs are ever read together.
-        self._order = lru_cache(maxsize=2)(self._drawn_order)
+        self._order = lru_cache(maxsize=2)(lambda epoch: torch.randperm(size, generator=noise_for("cpu", seed, "epoch", epoch)))
 
     def indices(self, draw: int) -> Tensor:
         """Return the indices (batch_size,), or (batch_size, k) of groups, int64 of one draw, on the CPU."""
@@ -101,9 +101,6 @@ class IndexStream:
             return self._order(epoch)[start:stop]
         orders = [self._order(epoch + later) for later in range(-(-stop // self.size))]
         return torch.cat(orders)[start:stop]
-
-    def _drawn_order(self, epoch: int) -> Tensor:
-        return torch.randperm(self.size, generator=noise_for("cpu", self.seed, "epoch", epoch))
 
 
 class ImageStream:

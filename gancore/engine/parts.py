@@ -66,8 +66,8 @@ class Parts:
         self.loop: Loop = self.make("loop", plan.loop)
         self.terms: dict[str, LossTerm] = {label: self.make(f"losses.{label}", term) for label, term in plan.terms.items()}
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
-        scheduled = [label for label in plan.terms if f"losses.{label}.weight" in plan.schedules]
-        self.weight_factors = {label: self._factors(f"losses.{label}")["weight"] for label in scheduled}
+        factors = {label: self._factors(f"losses.{label}") for label in plan.terms}
+        self.weight_factors = {label: own["weight"] for label, own in factors.items() if own}
         self.players = {name: self._player(name) for name in plan.players}
         self.prepare_terms()
         ema = plan.recipe.ema

@@ -195,8 +195,7 @@ class Run:
         # Outside of a turn too, what draws from a default generator draws the same after a resume.
         seed_default(self.device, self.seed, "iteration", self.iteration)
         self.iteration_tensor.fill_(self.iteration)
-        if not self.plan.always:
-            self.active = self.plan.active(self.iteration)
+        self.active = self.plan.active(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)
         for label, factor in self.parts.weight_factors.items():
@@ -255,8 +254,6 @@ class Run:
                 f"{self.recipe.name}: {name} keeps a row of {buffer} for each of {self.recipe.run.batch_size} images, but the "
                 f"samplers leave {whole} of them; train it in one process."
             )
-
-    # -- state ---------------------------------------------------------------------------------------------------------
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""

@@ -93,9 +93,7 @@ class _Rows(torch.autograd.Function):
 
 
 def average_gradients(parameters: Iterable[Tensor]) -> None:
-    """Average the gradients of a player's turn over all processes, in one flat bucket."""
-    if not dist.is_initialized():
-        return
+    """Average the gradients of a player's turn over several processes, in one flat bucket."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = global_sum(torch.cat([gradient.reshape(-1) for gradient in gradients])).div_(world_size())
     for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):

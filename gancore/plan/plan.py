@@ -244,11 +244,6 @@ class Plan:
         schedules = {name.removeprefix(f"{place}."): schedule for name, schedule in self.schedules.items()}
         return {name: schedule.build(self.context) for name, schedule in schedules.items() if "." not in name}
 
-    @functools.cached_property
-    def always(self) -> bool:
-        """Whether every term takes part in every iteration."""
-        return all((term.keys.start, term.keys.stop, term.keys.every) == (0, None, 1) for term in self.terms.values())
-
     def active(self, iteration: int) -> frozenset[str]:
         """Return the labels of the terms that take part in an iteration."""
         return frozenset(label for label, term in self.terms.items() if term.keys.active(iteration))
@@ -258,10 +253,7 @@ def scheduled_numbers(settings: Mapping[str, Any]) -> dict[str, tuple[str, int |
     """Return which numbers of an optimizer's settings, or of a group of its parameters, a schedule can change.
 
     Those of a pair are named after it, with their place: ``beta1`` and ``beta2`` are those of ``betas``. A schedule multiplies,
-    so what is 0 has none.
-
-    Returns:
-        Name -> key and, of a pair, place in it.
+    so what is 0 has none. By name they are a key and, of a pair, the place in it.
     """
     numbers: dict[str, tuple[str, int | None]] = {}
     for key, value in settings.items():

@@ -1,7 +1,7 @@
 from gancore.recipe.layers import TEXTS as TEXTS
 from gancore.recipe.layers import assigned as assigned
-from gancore.recipe.layers import flat as flat
 from gancore.recipe.layers import is_path as is_path
+from gancore.recipe.layers import leaves as leaves
 from gancore.recipe.layers import merge as merge
 from gancore.recipe.layers import read_layer as read_layer
 from gancore.recipe.recipe import Entry as Entry

@@ -41,11 +41,10 @@ def read_layer(name: str | Mapping[str, Any], registry: Registry, *, _above: Map
         name: The name of an installed recipe, a path (it ends in ``.toml``, or begins with ``.``, ``/`` or ``~``), or a table.
         registry: The installed plugins.
     """
-    written = None if isinstance(name, str) else dict(name)
-    if not isinstance(name, str):  # what it extends may lie in the working folder
-        path, name = Path("<table>"), "the table"
-    else:
-        path = as_path(name, "the recipe") if is_path(name) else registry.recipe_path(name)
+    if isinstance(name, str):
+        path, written = as_path(name, "the recipe") if is_path(name) else registry.recipe_path(name), None
+    else:  # what it extends may lie in the working folder
+        path, written, name = Path("<table>"), dict(name), "the table"
     above = {**(_above or {}), path.resolve(): name}
     if len(above) == len(_above or {}) or len(above) > toml.DEEPEST:
         how = "extends itself" if len(above) <= toml.DEEPEST else "is the last of too many that extend each other"
@@ -146,11 +145,6 @@ def leaves(table: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tup
             yield from leaves(value, (*path, key))
         else:
             yield (*path, key), value
-
-
-def flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
-    return {".".join(path): value for path, value in leaves(table)}
 
 
 def _without(table: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

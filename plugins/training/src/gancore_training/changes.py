@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gancore import GancoreError
-from gancore.tools import Plan, Planned, flat, settings_of
-from gancore_training.identity import identity
+from gancore.tools import Plan, Planned, settings_of
+from gancore_training.identity import flat, identity
 
 Changes = dict[str, tuple[Any, Any]]
 """What has changed -> what it was and what it is; None for what is not there."""

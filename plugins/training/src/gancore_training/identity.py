@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, digest_of, flat
+from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, digest_of, leaves
 
 UNDECIDING = (
     *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),
@@ -17,6 +17,11 @@ UNDECIDING = (
 
 ORIGIN = ("weights", "trained_by", "trained_with", "inherits")
 """Keys of networks and heads that say where their weights come from."""
+
+
+def flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of nested tables by their dotted keys, e.g. ``optimizers.generator.lr``."""
+    return {".".join(path): value for path, value in leaves(table)}
 
 
 def identity(table: Mapping[str, Any], *, places: bool = False) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from gancore.tools import (
     assigned,
     check_table,
     distributed,
-    flat,
     listed,
     load_split,
     make_plan,
@@ -38,6 +37,7 @@ from gancore.tools import (
 )
 from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator, check_keep_best
+from gancore_training.identity import flat
 from gancore_training.local_code import local_sources
 from gancore_training.lock import holding
 from gancore_training.observers import observing
