@@ -25,7 +25,6 @@ from gancore.errors import shown as shown
 from gancore.files import as_path as as_path
 from gancore.files import cache_root as cache_root
 from gancore.files import digest as digest
-from gancore.files import digest_of as digest_of
 from gancore.files import fingerprint as fingerprint
 from gancore.files import locked as locked
 from gancore.files import raw_bytes as raw_bytes

@@ -195,7 +195,8 @@ class Run:
         # Outside of a turn too, what draws from a default generator draws the same after a resume.
         seed_default(self.device, self.seed, "iteration", self.iteration)
         self.iteration_tensor.fill_(self.iteration)
-        self.active = self.plan.active(self.iteration)
+        if not self.plan.always:
+            self.active = self.plan.active(self.iteration)
         for player in self.players.values():
             player.set_schedules(self.iteration)
         for label, factor in self.parts.weight_factors.items():

@@ -6,7 +6,6 @@ from gancore.files.atomic import write_text as write_text
 from gancore.files.atomic import writing as writing
 from gancore.files.digests import cache_root as cache_root
 from gancore.files.digests import digest as digest
-from gancore.files.digests import digest_of as digest_of
 from gancore.files.paths import as_path as as_path
 from gancore.files.tensors import fingerprint as fingerprint
 from gancore.files.tensors import load_weights as load_weights

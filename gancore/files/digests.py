@@ -6,11 +6,9 @@ They guard against mistakes, not against malice.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from gancore.files.paths import as_path
 
@@ -26,11 +24,6 @@ def digest(pieces: Iterable[bytes], characters: int = 12) -> str:
     for piece in pieces:
         state.update(piece)
     return state.hexdigest()
-
-
-def digest_of(value: Any, characters: int = 12) -> str:
-    """Return the `digest` of what JSON can write; the order of keys does not count, and other values count by their text."""
-    return digest([json.dumps(value, sort_keys=True, default=str).encode()], characters)
 
 
 def cache_root() -> Path:

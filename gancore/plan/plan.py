@@ -244,6 +244,11 @@ class Plan:
         schedules = {name.removeprefix(f"{place}."): schedule for name, schedule in self.schedules.items()}
         return {name: schedule.build(self.context) for name, schedule in schedules.items() if "." not in name}
 
+    @functools.cached_property
+    def always(self) -> bool:
+        """Whether every term takes part in every iteration."""
+        return all((term.keys.start, term.keys.stop, term.keys.every) == (0, None, 1) for term in self.terms.values())
+
     def active(self, iteration: int) -> frozenset[str]:
         """Return the labels of the terms that take part in an iteration."""
         return frozenset(label for label, term in self.terms.items() if term.keys.active(iteration))

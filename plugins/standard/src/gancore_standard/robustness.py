@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import torch
+from gancore_training import digest_of
 from torch import Tensor, nn
 
 from gancore import Attack, Classifier, Defence, GancoreError
@@ -17,7 +18,6 @@ from gancore.tools import (
     as_images,
     check,
     did_you_mean,
-    digest_of,
     fingerprint,
     listed,
     load_split,

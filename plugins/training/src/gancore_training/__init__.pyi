@@ -3,6 +3,7 @@ from gancore_training import prerequisites as prerequisites
 from gancore_training import python as python
 from gancore_training.allocator import keep_freed_memory as keep_freed_memory
 from gancore_training.component_list import aligned as aligned
+from gancore_training.contents import digest_of as digest_of
 from gancore_training.evaluate import Evaluator as Evaluator
 from gancore_training.evaluate import Scores as Scores
 from gancore_training.given_images import GivenEvaluator as GivenEvaluator

@@ -1,8 +1,9 @@
-"""Which images a run is trained on: digests of them, by which they are known again wherever they lie."""
+"""Digests by which images and tables are known again, wherever they lie."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -38,3 +39,8 @@ def content_of(*tensors: Tensor, most: int | None = None) -> str:
         pieces.append([f"{rows.dtype}{tuple(rows.shape)}".encode()])
         pieces.append(raw_bytes(piece) for piece in rows[::step].split(4096))
     return digest(itertools.chain.from_iterable(pieces), 32)
+
+
+def digest_of(value: Any, characters: int = 12) -> str:
+    """Return the `digest` of what JSON can write; the order of keys does not count, and other values count by their text."""
+    return digest([json.dumps(value, sort_keys=True, default=str).encode()], characters)

@@ -20,7 +20,6 @@ from gancore import GancoreError, Metric, Translator, __version__
 from gancore.tools import (
     collectives,
     did_you_mean,
-    digest_of,
     distributed,
     evaluating,
     fingerprint,
@@ -32,6 +31,7 @@ from gancore.tools import (
     to_uint8,
     to_unit,
 )
+from gancore_training.contents import digest_of
 from gancore_training.label_tables import distribution
 from gancore_training.real_statistics import WORTH_KEEPING, KnownStatistics
 from gancore_training.run_folder import RunFolder

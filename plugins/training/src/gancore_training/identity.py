@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, digest_of, leaves
+from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, leaves
+from gancore_training.contents import digest_of
 
 UNDECIDING = (
     *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from gancore import DatasetInfo, GancoreError, Latent
-from gancore.tools import Labels, digest_of
+from gancore.tools import Labels
+from gancore_training.contents import digest_of
 
 
 def table_of(labels: Labels) -> dict[str, float]:

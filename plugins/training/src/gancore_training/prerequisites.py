@@ -25,7 +25,6 @@ from gancore.tools import (
     cache_root,
     check_table,
     digest,
-    digest_of,
     distributed,
     listed,
     load_split,
@@ -33,7 +32,7 @@ from gancore.tools import (
     merge,
     read_layer,
 )
-from gancore_training.contents import content_of
+from gancore_training.contents import content_of, digest_of
 from gancore_training.identity import identity, recipe_digest
 from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse

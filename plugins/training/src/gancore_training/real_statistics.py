@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import cache_root, digest_of, read_tensors, write_tensors
-from gancore_training.contents import content_of
+from gancore.tools import cache_root, read_tensors, write_tensors
+from gancore_training.contents import content_of, digest_of
 
 WORTH_KEEPING = 2.0
 """Seconds of work on the real images below which nothing is written."""

@@ -13,10 +13,11 @@ from typing import IO, Any
 import click
 import numpy as np
 import torch
+from gancore_training import digest_of
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import cache_root, digest_of, replacing
+from gancore.tools import cache_root, replacing
 from gancore_standard.datasets.decoding import Pixels
 
 FORMAT = 3
