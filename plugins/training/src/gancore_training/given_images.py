@@ -10,7 +10,8 @@ import attrs
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import digest_of, distributed, listed, load_split, parameters_of, to_unit
+from gancore.tools import distributed, listed, load_split, parameters_of, to_unit
+from gancore_training.contents import digest_of
 from gancore_training.evaluate import Evaluator
 from gancore_training.sample_files import class_folders
 
