@@ -31,7 +31,7 @@ def export(run: Path, out: Path, weights: str, at: str | None, name: str | None,
     """
     if private and name is None:
         raise GancoreError("--private is about what --to-hub makes; name a repository by --to-hub OWNER/NAME, or leave it out.")
-    from gancore_training import open_run
+    from gancore_training import Terminal, open_run
 
     from gancore.tools import choose_device
     from gancore_export import upload
@@ -40,7 +40,7 @@ def export(run: Path, out: Path, weights: str, at: str | None, name: str | None,
 
     if name is not None:
         check_hub()
-    opened = open_run(run, with_local_code(trust_local), choose_device("cpu"), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device("cpu"), Terminal(), bare=True, at=at)
     exported = write_export(opened, out, weights=weights)
     for program, difference in exported.differences.items():
         say(f"{program}: images differ from gancore's by at most {difference:.1e}")
@@ -88,7 +88,7 @@ def walk(
     gone through too.
     """
     wanted = numbers(classes, "--classes")
-    from gancore_training import open_run
+    from gancore_training import Terminal, open_run
 
     from gancore.tools import choose_device
     from gancore_export import Walk, write_animation
@@ -107,7 +107,7 @@ def walk(
         through_classes=through_classes,
         seed=seed,
     )
-    opened = open_run(run, with_local_code(trust_local), choose_device(device), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device(device), Terminal(), bare=True, at=at)
     write_animation(frames_of(opened, how, weights=weights), path, rate=rate, loop=loop)
     place = ", in place of what was there" if replaced else ""
     say(f"A walk of {how.length} frames, by the generator of iteration {opened.iteration}, is in {path}{place}")

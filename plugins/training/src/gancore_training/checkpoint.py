@@ -14,6 +14,7 @@ from gancore import DatasetInfo, GancoreError
 from gancore.tools import GENERATOR, distributed, read_tensors, write_tensors
 from gancore_training.changes import only_scored, refuse_another
 from gancore_training.label_tables import labels_of, table_of
+from gancore_training.missing import Missing
 from gancore_training.run_folder import checkpoints as checkpoints
 from gancore_training.stored import kept_for_score
 
@@ -96,7 +97,9 @@ def diverged(what: str, iteration: int, folder: Path) -> GancoreError:
     )
 
 
-def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = False) -> dict[str, Any]:
+def load(
+    run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = False, missing: Missing | None = None
+) -> dict[str, Any]:
     """Restore a run from a checkpoint, and return its header.
 
     Args:
@@ -104,12 +107,14 @@ def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = Fa
         path: The checkpoint.
         changed: Take over numbers of the recipe that may have changed.
         bare: Whether networks that are not trained, and what others began with, were left out of the run.
+        missing: What of the recipe was left out of it, for its plugins are not installed.
 
     Raises:
         GancoreError: The file is damaged, of another format, of another recipe, or was trained with other networks.
     """
     header, tensors = read(path)
-    refuse_another(str(path), header["recipe"], run.plan, changed=changed)
+    missing = missing or Missing()
+    refuse_another(str(path), missing.left_out(header["recipe"]), run.plan, changed=changed)
     if not changed and run.recipe.run.precision not in ("auto", header["precision"]):
         raise GancoreError(
             f"{path} was computed in {header['precision']}; leave out run.precision, or go on in another one with --changed."
@@ -122,7 +127,7 @@ def load(run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = Fa
         if run.origins[place] != header["origins"][place]:
             raise GancoreError(f"{path} was trained with other weights of {place} than these; put the former ones back.")
     try:
-        run.restore(tensors, header, header["numbers"])
+        run.restore(missing.without_state(tensors), header, missing.without_state(header["numbers"]))
         if header.get("labels"):
             run.batches.labels = labels_of(header["labels"], run.plan.info, run.device)
     except GancoreError as error:

@@ -130,11 +130,11 @@ def sample(
     """
     wanted = numbers(classes, "--classes")
     from gancore.tools import choose_device
-    from gancore_training import SampleFiles, open_run, sample
+    from gancore_training import SampleFiles, Terminal, open_run, sample
 
     files = SampleFiles(out or run / "samples.png", registry(), by_class=by_class)
     replaced = files.path.is_file()
-    opened = open_run(run, with_local_code(trust_local), choose_device(device), bare=True, at=at)
+    opened = open_run(run, with_local_code(trust_local), choose_device(device), Terminal(), bare=True, at=at)
     files.check(opened)
     images, labels = sample(opened, number, wanted, seed=seed, weights=weights)
     files.write(opened, images, labels)
@@ -175,7 +175,9 @@ def evaluate(
     if recipe is not None:
         _evaluate_images(run, recipe, plugins, metrics, assignments, at, resize, target)
         return
-    if resize or (run.exists() and not (run / "recipe.toml").is_file()):
+    if resize:
+        raise GancoreError("--resize is for images that others made; name the recipe to score them by with --recipe.")
+    if run.exists() and not (run / "recipe.toml").is_file():
         raise GancoreError(f"{run} holds no run (there is no recipe.toml in it); to score images, name a recipe by --recipe.")
     opened = open_run(run, plugins, target, assignments=assignments, at=at)
     if not opened.plan.metrics:

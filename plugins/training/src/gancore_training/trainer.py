@@ -40,6 +40,7 @@ from gancore_training.evaluate import Evaluator, check_keep_best
 from gancore_training.identity import flat
 from gancore_training.local_code import local_sources
 from gancore_training.lock import holding
+from gancore_training.missing import Missing
 from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
 from gancore_training.progress import Progress
@@ -287,7 +288,8 @@ def open_run(
         progress: Whom to tell.
         assignments: ``KEY=VALUE`` texts that change its recipe in what decides no weights, e.g. its metrics.
         bare: Leave networks that the run does not train as they are built, unless its latents read them: what draws samples
-            needs no others, and no files of theirs.
+            needs no others, and no files of theirs. Losses, attacks and metrics whose plugins are not installed are left out,
+            which is told.
         at: Which checkpoint: an iteration, ``best:fid/fid`` for the best one stored by that score, ``best`` for that by the
             score of its ``run.keep_best``; None for the newest.
 
@@ -297,7 +299,8 @@ def open_run(
     refuse_differences({"--set": list(assignments), "--at": at})
     folder = RunFolder.open(path)
     table = assigned(toml.read(folder.recipe), assignments)
-    recipe = check_table(table, registry, name=str(folder.recipe))
+    missing = Missing.of(table, registry, str(folder.recipe)) if bare else Missing()
+    recipe = check_table(missing.left_out(table), registry, name=str(folder.recipe))
     saved = checkpoint_at(folder, at, recipe.run.keep_best)
     if saved is None:
         raise GancoreError(
@@ -305,10 +308,18 @@ def open_run(
             f"`{shlex.join(['gancore', 'train', str(folder.recipe), '--out', str(path), '--resume'])}`."
         )
     header, _ = checkpoint.read(saved)
-    plan = make_plan(recipe, registry, checkpoint.known(header, saved))
-    run = _build(_without_files(plan) if bare else plan, device, progress or Progress())
-    run.folder = path
-    checkpoint.load(run, saved, bare=bare)
+    try:
+        plan = make_plan(recipe, registry, checkpoint.known(header, saved))
+        run = _build(_without_files(plan) if bare else plan, device, progress or Progress())
+        run.folder = path
+        checkpoint.load(run, saved, bare=bare, missing=missing)
+    except GancoreError as error:
+        if missing.reason is None:
+            raise
+        # What is left makes no run, so what is missing was needed.
+        raise missing.reason from error
+    if missing.places and progress is not None:
+        progress.announce(f"without {listed(missing.places)}, whose plugins are not installed, and which no image needs")
     return run
 
 
