@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     filled = {
         "Methods": methods,
         "Components": ["components/index.md", *({name: f"components/{name}.md"} for name in plugins)],
-        "Python": [{name: f"python/{name}.md"} for name in FACES],
+        "Python reference": [{name: f"python/{name}.md"} for name in FACES],
     }
     nav: list[dict[str, Any]] = config.nav or []
     config.nav = [{title: filled.get(title, where)} for entry in nav for title, where in entry.items()]
@@ -68,6 +69,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
         kind = "tree" if path.is_dir() else "blob"
         return f"]({REPOSITORY}/{kind}/main/{path.relative_to(DOCS.parent)}{link[2] or ''})"
 
+    markdown = markdown.replace("](notebook.ipynb)", "](notebook.md)")
     return re.sub(r"\]\((\.\./[^)#]*)(#[^)]*)?\)", outside, markdown)
 
 
@@ -76,6 +78,7 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "recipes.md", recipes()
     yield "command-line.md", command_line()
     yield "methods/index.md", methods()
+    yield "notebook.md", notebook()
     yield "components/index.md", components()
     for plugin in sorted({component.plugin for component in named()}):
         yield f"components/{plugin}.md", components_of(plugin)
@@ -135,6 +138,27 @@ def methods() -> str:
     lines = ["# Methods", "", "Equations and code side by side, where a paper and its public code disagree, and results.", ""]
     heads = {path.name: path.read_text().partition("\n")[0] for path in sorted((DOCS / "methods").glob("*.md"))}
     return "\n".join([*lines, *(f"- [{head.removeprefix('# ')}]({name})" for name, head in heads.items())]) + "\n"
+
+
+def notebook() -> str:
+    """Return the notebook as a page: its texts, its code and what is stored of its output."""
+    first, *cells = json.loads((DOCS / "notebook.ipynb").read_text())["cells"]
+    address = f"{REPOSITORY}/blob/main/docs/notebook.ipynb"
+    blocks = ["".join(first["source"]), f"This page is the notebook [docs/notebook.ipynb]({address})."]
+    for cell in cells:
+        text = "".join(cell["source"])
+        blocks.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+        blocks += [_output(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Return a cell's output: its HTML, which is the project's own and holds its pictures, or else its text."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        return f'<div class="md-typeset">{" ".join("".join(data["text/html"]).split())}</div>'
+    text = "".join(data.get("text/plain", output.get("text", "")))
+    return f"```text\n{text}\n```" if text else ""
 
 
 def components() -> str:
