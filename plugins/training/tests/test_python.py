@@ -231,6 +231,16 @@ def test_a_run_shows_itself(trained: TrainedRun) -> None:
     assert "6 of 6" in page
 
 
+def test_a_grid_is_saved_by_its_ending(trained: TrainedRun, tmp_path: Path) -> None:
+    grid = trained.grid(6, classes=[1, 2], columns=3)
+    assert grid.labels.tolist() == [1, 2, 1, 2, 1, 2]
+    assert repr(grid) == "Grid of 6 images (1, 8, 8), 3 in a row"
+    grid.save(str(tmp_path / "grid.png"))
+    assert (tmp_path / "grid.png").read_bytes() == grid._repr_png_()
+    with pytest.raises(gancore.GancoreError, match=r"grid.doc can't be written: end its name in one of these: .*\.png"):
+        grid.save(tmp_path / "grid.doc")
+
+
 def test_what_a_stranger_wrote_is_shown_as_text(trained: TrainedRun, tmp_path: Path) -> None:
     rows = trained.log.__class__([{"<script>": "\x1b[31m<b>"}])
     assert "<script>" not in rows._repr_html_()
@@ -295,6 +305,7 @@ def test_what_the_command_line_refuses_is_refused_in_the_same_sentence(
         ({"set": {"data.path": object()}}, "data.path is .*which no recipe can hold"),
         ({"set": {"data.path": "\udce4"}}, "data.path is .*which no recipe can hold"),
         ({"set": {"losses": {3: {}}}}, "losses has the key 3"),
+        ({"set": {"losses.pull": Pull}}, r"losses.pull is the class Pull; a class stands behind a `use`, e.g. losses.pull.use"),
         ({"set": {"losses.pull.use": lambda: 0}}, "no class or function with a name"),
         ({"set": {"losses.pull.use": dict}}, "python:dict stands where a loss does, and is not a subclass of gancore.LossTerm"),
         ({"components": ["Pull"]}, "components is 'Pull', which is no class"),
@@ -366,6 +377,35 @@ def test_a_class_goes_into_a_recipe_as_it_is(recipe: Path, tmp_path: Path) -> No
     assert kept["source"].startswith("class Pull(gancore.LossTerm):\n")
     assert "(fake_adversarial - self.level).square().mean()" in kept["source"]
     assert "@pytest.fixture" not in kept["source"]
+
+
+class Stripes(gancore.Dataset):
+    """Two images, of stripes one way and the other."""
+
+    info = gancore.DatasetInfo(classes=2, channels=1, image_size=8)
+
+    def load(self, split: str) -> tuple[Tensor, Tensor]:
+        stripes = (torch.arange(8) % 2 * 255).to(torch.uint8).expand(1, 8, 8)
+        return torch.stack([stripes, stripes.mT]).repeat(8, 1, 1, 1), torch.arange(2).repeat(8)
+
+
+def halved(*, after: int = 2) -> gancore.Factor:
+    """Return a schedule that halves a number after some iterations."""
+    return lambda iteration: 0.5 if iteration >= after else 1.0
+
+
+def test_data_and_schedules_go_into_a_recipe_as_losses_do(recipe: Path, tmp_path: Path) -> None:
+    values = {"data": {"use": Stripes}, "optimizers.generator": {"lr": 0.01, "schedule": {"use": halved, "after": 3}}}
+    run = gancore.train(recipe, set=values, iterations=4, out=tmp_path / "run")
+    assert run.recipe["data"] == {"use": "python:Stripes"}
+    assert run.recipe["optimizers"]["generator"]["schedule"] == {"use": "python:halved", "after": 3}
+    assert run._run.players["generator"].optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+    assert run.generate_labeled(4)[1].tolist() == [0, 1, 0, 1]
+    images = run.generate(4)
+    again = gancore.load(run.path, components=[Stripes, halved])
+    assert torch.equal(again.generate(4), images)
+    with pytest.raises(gancore.GancoreError, match="'python:halved', a class that was given from Python"):
+        gancore.load(run.path, components=[Stripes])
 
 
 def test_a_run_that_needs_a_class_says_so(recipe: Path, tmp_path: Path) -> None:

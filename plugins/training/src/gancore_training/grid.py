@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import attrs
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import Registry
+from gancore.tools import Registry, as_path
 from gancore_training.sampling import image_format
 
 
@@ -32,13 +33,14 @@ class Grid:
     columns: int
     registry: Registry = attrs.field(repr=False)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, whose ending says in which format.
 
         Raises:
             GancoreError: No plugin writes such files, or it can't be written.
         """
-        image_format(path, self.registry)(self.images, path, columns=self.columns)
+        file = as_path(path, "the file")
+        image_format(file, self.registry)(self.images, file, columns=self.columns)
 
     @functools.cached_property
     def png(self) -> bytes | None:

@@ -95,6 +95,8 @@ def _single(value: Any, where: str) -> Any:
         raise GancoreError(f"{where} is None, which no recipe can say; leave it out, or switch a table off by False.")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise GancoreError(f"{where} is a whole number of more than 64 bits, which no recipe can hold; take a smaller one.")
+    if isinstance(value, type):
+        raise GancoreError(f"{where} is the class {value.__name__}; a class stands behind a `use`, e.g. {where}.use.")
     if not isinstance(value, bool | int | float | str) or (isinstance(value, str) and not _is_text(value)):
         raise GancoreError(f"{where} is {shown(value)}, which no recipe can hold; it holds numbers, texts, lists and tables.")
     return value
