@@ -11,6 +11,7 @@ from gancore.contract import Factor as Factor
 from gancore.contract import Generator as Generator
 from gancore.contract import Grouping as Grouping
 from gancore.contract import Head as Head
+from gancore.contract import Images as Images
 from gancore.contract import Latent as Latent
 from gancore.contract import Latents as Latents
 from gancore.contract import Loop as Loop
@@ -18,6 +19,7 @@ from gancore.contract import LossTerm as LossTerm
 from gancore.contract import Metric as Metric
 from gancore.contract import Network as Network
 from gancore.contract import Range as Range
+from gancore.contract import Rows as Rows
 from gancore.contract import Run as Run
 from gancore.contract import Sampler as Sampler
 from gancore.contract import Translator as Translator

@@ -4,6 +4,8 @@ from gancore.contract.data import Dataset as Dataset
 from gancore.contract.data import DatasetInfo as DatasetInfo
 from gancore.contract.data import Drawn as Drawn
 from gancore.contract.data import Grouping as Grouping
+from gancore.contract.data import Images as Images
+from gancore.contract.data import Rows as Rows
 from gancore.contract.data import Sampler as Sampler
 from gancore.contract.data import load_split as load_split
 from gancore.contract.hooks import GANCORE_API as GANCORE_API

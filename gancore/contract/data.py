@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 import attrs
 import torch
@@ -119,6 +120,59 @@ class DatasetInfo:
     attributes: int = 0
 
 
+class Images:
+    """Images that are read by their places when they are wanted; `Dataset.load` may return them in place of a tensor.
+
+    What is read depends on the place alone. They can be pickled, so that other processes read them too.
+
+    Attributes:
+        shape: (N, C, H, W).
+        fingerprint: Changes when what they are read from does (names, sizes, times), and is told without reading it.
+    """
+
+    shape: torch.Size
+    fingerprint: str
+    dtype = torch.uint8
+    device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, places: Tensor | slice) -> Tensor:
+        return self.read(torch.arange(len(self))[places] if isinstance(places, slice) else places)
+
+    def read(self, places: Tensor) -> Tensor:
+        """Return the images (n, C, H, W) uint8 at places (n,) int64, on the CPU; in any order, and some more than once."""
+        raise NotImplementedError
+
+    def reader(self, places: Callable[[int], Tensor], device: torch.device, workers: int | None) -> Callable[[int], Tensor]:
+        """Return what reads the images of a draw, those at ``places(draw)`` (n,), a pure function; a subclass may read ahead.
+
+        Draws mostly follow each other. The images go to `device`; `workers` is ``run.workers``.
+        """
+        return lambda draw: self.read(places(draw))
+
+    def chosen(self, places: Tensor) -> Images:
+        """Return those at some places (M,) int64, of which no copy is made."""
+        return _Chosen(self, places)
+
+
+Rows = Tensor | Images
+"""What gives rows as a tensor, by slices and by places (n,)."""
+
+
+class _Chosen(Images):
+    def __init__(self, images: Images, places: Tensor) -> None:
+        self.images, self.places = images, places
+        self.shape = torch.Size((len(places), *images.shape[1:]))
+
+    def read(self, places: Tensor) -> Tensor:
+        return self.images.read(self.places[places])
+
+    def reader(self, places: Callable[[int], Tensor], device: torch.device, workers: int | None) -> Callable[[int], Tensor]:
+        return self.images.reader(lambda draw: self.places[places(draw)], device, workers)
+
+
 class Dataset:
     """A set of labelled images. Building one reads no image; a missing folder raises `GancoreError` in `load`."""
 
@@ -127,16 +181,16 @@ class Dataset:
         """What is known before an image is read."""
         raise NotImplementedError
 
-    def load(self, split: str) -> tuple[Tensor, Tensor]:
+    def load(self, split: str) -> tuple[Rows, Tensor]:
         """Return images (N, C, H, W) uint8 and labels (N,), or attributes (N, A), int64 of a split, ``"train"`` or ``"test"``.
 
         Where `info` says that they are continuous, they are float32 in [-1, 1] instead. The images may be a memory-mapped
-        tensor; core moves them to the device where they fit.
+        tensor, which core moves to the device where it fits, or `Images`.
         """
         raise NotImplementedError
 
 
-def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
+def load_split(dataset: Dataset, split: str) -> tuple[Rows, Tensor]:
     """Return what `Dataset.load` gives. Whatever reads a data set asks here, so that each is held to its `info`.
 
     Raises:
@@ -151,8 +205,8 @@ def load_split(dataset: Dataset, split: str) -> tuple[Tensor, Tensor]:
     return loaded
 
 
-def _difference(info: DatasetInfo, loaded: tuple[Tensor, Tensor]) -> str:
-    if not (isinstance(loaded, tuple) and len(loaded) == 2 and all(isinstance(one, Tensor) and one.ndim for one in loaded)):
+def _difference(info: DatasetInfo, loaded: tuple[Any, Any]) -> str:
+    if not (isinstance(loaded, tuple) and len(loaded) == 2 and all(isinstance(x, Tensor | Images) and x.shape for x in loaded)):
         return "is no pair of tensors, images and labels"
     images, labels = loaded
     rows = (len(images), info.attributes) if info.attributes else (len(images),)

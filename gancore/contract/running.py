@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from gancore.contract.data import Rows
 from gancore.contract.networks import Latents
 
 Factor = Callable[[int], float]
@@ -87,7 +88,7 @@ class Run(Protocol):
         """Return latents for so many images, the same whenever they are drawn for the same purpose."""
 
     def generate(
-        self, latents: Latents, weights: str = "ema", *, images: Tensor | None = None, start: int = 0, total: int | None = None
+        self, latents: Latents, weights: str = "ema", *, images: Rows | None = None, start: int = 0, total: int | None = None
     ) -> Tensor:
         """Return the images (N, C, H, W) float32 in [-1, 1] that the generator makes of latents in evaluation mode.
 

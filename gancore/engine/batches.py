@@ -6,14 +6,14 @@ each batch, so that their number changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 
 import attrs
 import torch
 from torch import Tensor
 
-from gancore.contract import Drawn, Grouping, Latent, Sampler, load_split
+from gancore.contract import Drawn, Grouping, Images, Latent, Rows, Sampler, load_split
 from gancore.errors import GancoreError, listed
 from gancore.parallel import computed_on_host, derive, distributed, noise_for
 from gancore.plan import Known, Plan
@@ -21,7 +21,7 @@ from gancore.recipe import Augmentation
 
 EVERY = slice(None)
 
-Selection = tuple[Tensor, Tensor, Tensor | None]
+Selection = tuple[Rows, Tensor, Tensor | None]
 """Images, labels, and the relative frequency of each image, or None where all are equally frequent."""
 
 
@@ -106,18 +106,19 @@ class IndexStream:
 class ImageStream:
     """An endless stream of batches of some images, which lie on the device where they fit.
 
-    They are (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped, and their labels (N,) int64.
+    They are (N, C, H, W) uint8, or float32 in [-1, 1], possibly memory-mapped or read by index, and their labels (N,) int64.
     """
 
     RESIDENT_SHARE = 0.25
     """Share of a GPU's free memory that the images may take; on a CPU they always stay where they are."""
 
     def __init__(
-        self, images: Tensor, labels: Tensor, indices: IndexStream, device: torch.device, augmentation: Augmentation
+        self, images: Rows, labels: Tensor, indices: IndexStream, device: torch.device, augmentation: Augmentation
     ) -> None:
-        size = images.numel() * images.element_size()
+        size = images.shape.numel() * images.dtype.itemsize
         fits = device.type == "cuda" and size < self.RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]
-        self.images = images.to(device) if fits else images
+        self.images = images.to(device) if fits and isinstance(images, Tensor) else images
+        self.reader: Callable[[int], Tensor] | None = None
         self.labels = labels.to(device)
         self.indices = indices
         self.device = device
@@ -131,7 +132,11 @@ class ImageStream:
         whole = computed_on_host(self.indices.indices, draw)
         indices = whole[rows].flatten()
         local = indices.to(self.device, non_blocking=True)
-        images = self.images[local if self.images.device == self.device else indices].to(self.device, non_blocking=True)
+        if self.reader is None:
+            images = self.images[local if self.images.device == self.device else indices]
+        else:
+            images = computed_on_host(self.reader, draw)
+        images = images.to(self.device, non_blocking=True)
         images, labels = to_unit(self._augmented(images, noise, whole.shape, rows)), self.labels[local]
         return (images, labels) if whole.ndim == 1 else (images.unflatten(0, (-1, whole.shape[1])), labels[:: whole.shape[1]])
 
@@ -210,7 +215,7 @@ class Batches:
             GancoreError: A sampler makes what it does not declare, or what several processes can't share.
         """
         whole = self.plan.recipe.run.batch_size
-        rows = EVERY if self.changing or self.processes == 1 else distributed.own_slice(whole)
+        rows = self._rows
         drawn = Drawn(
             *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), rows),
             sides={
@@ -225,7 +230,13 @@ class Batches:
         self._check_declared(drawn)
         return (drawn if self.processes == 1 else distributed.own_rows(drawn)), len(drawn.real)
 
-    def _select(self, images: Tensor, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
+    @property
+    def _rows(self) -> slice:
+        """Which rows of a batch this process reads."""
+        alone = self.changing or self.processes == 1
+        return EVERY if alone else distributed.own_slice(self.plan.recipe.run.batch_size)
+
+    def _select(self, images: Rows, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
         """Return what the samplers of the data (None) or of a source leave of some images."""
         samplers = {label: sampler for label, sampler in self.samplers.items() if self.plan.samplers[label].keys.of == of}
         chosen = torch.arange(len(labels))
@@ -242,14 +253,20 @@ class Batches:
             frequencies = sampler.weights(labels)
             if frequencies is not None:
                 weights = frequencies.cpu() if weights is None else weights * frequencies.cpu()
-        return images if len(chosen) == len(images) else images[chosen], labels, weights
+        if len(chosen) != len(images):
+            images = images.chosen(chosen) if isinstance(images, Images) else images[chosen]
+        return images, labels, weights
 
-    def _stream(self, images: Tensor, labels: Tensor, weights: Tensor | None, seed: int) -> ImageStream:
+    def _stream(self, images: Rows, labels: Tensor, weights: Tensor | None, seed: int) -> ImageStream:
         run = self.plan.recipe.run
         acting = [self.samplers[label] for label in self.plan.acting]
         group = next((sampler.grouping(labels, weights) for sampler in acting if sampler.group > 1), None)
         indices = IndexStream(len(labels), run.batch_size, seed, weights=weights, group=group)
-        return ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
+        stream = ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
+        if isinstance(images, Images):
+            rows = self._rows
+            stream.reader = images.reader(lambda draw: indices.indices(draw)[rows].flatten(), self.device, run.workers)
+        return stream
 
     def _check_declared(self, drawn: Drawn) -> None:
         for what, sides in {"adds": drawn.sides, "joins": drawn.joined, "blends": drawn.blended}.items():

@@ -11,7 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from gancore.contract import Latents, Translator
+from gancore.contract import Latents, Rows, Translator
 from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
@@ -158,7 +158,7 @@ class Run:
         return known[weights]
 
     def generate(
-        self, latents: Latents, weights: str = "ema", *, images: Tensor | None = None, start: int = 0, total: int | None = None
+        self, latents: Latents, weights: str = "ema", *, images: Rows | None = None, start: int = 0, total: int | None = None
     ) -> Tensor:
         """Return the images that the generator makes of latents; see `gancore.Run`."""
         network, sources = self.generator(weights), None

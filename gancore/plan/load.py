@@ -9,7 +9,7 @@ import attrs
 from torch import Tensor
 
 import gancore.plan.checks as checks
-from gancore.contract import Dataset, DatasetInfo, check
+from gancore.contract import Dataset, DatasetInfo, Rows, check
 from gancore.errors import GancoreError
 from gancore.plan.plan import Plan, Planned
 from gancore.plan.terms import with_needs
@@ -30,7 +30,7 @@ class Known(Dataset):
         self.info = info
         self.class_counts = class_counts
 
-    def load(self, split: str) -> tuple[Tensor, Tensor]:
+    def load(self, split: str) -> tuple[Rows, Tensor]:
         """Return what the image set itself gives."""
         return self.dataset.load(split)
 

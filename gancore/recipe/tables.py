@@ -23,6 +23,7 @@ class RunSettings:
         precision: ``auto`` takes bfloat16 where the hardware has instructions for it, float32 elsewhere.
         accelerate: Accelerators that run the iterations in another way, applied in this order; ``environment.json`` says of
             each whether it does, or why not. No part of the recipe's identity.
+        workers: Processes that read images ahead, where they are read by index; by default what suits the machine.
         observers: Plugins that observe the training, beside those that have a component in the recipe and what the command line
             names. No part of the recipe's identity.
         latent_dim: Width of the latent.
@@ -39,6 +40,7 @@ class RunSettings:
     seed: _Number = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     accelerate: list[str] = attrs.field(factory=list)
+    workers: Annotated[int, Range(0, 64)] | None = None
     observers: list[str] = attrs.field(factory=list)
     latent_dim: _Count = 128
     log_every: _Count = 100

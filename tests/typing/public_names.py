@@ -243,6 +243,24 @@ class Pictures(gancore.Dataset):
         return torch.empty(0, 1, 8, 8, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
 
 
+class Gray(gancore.Images):
+    """Images that are read by index."""
+
+    shape = torch.Size((9, 1, 8, 8))
+
+    def read(self, places: Tensor) -> Tensor:
+        """Gray ones."""
+        return torch.full((len(places), 1, 8, 8), 128, dtype=torch.uint8)
+
+
+class Grays(Pictures):
+    """An image set may give such images."""
+
+    def load(self, split: str) -> tuple[gancore.Rows, Tensor]:  # type: ignore[override]
+        """Nine of them."""
+        return Gray(), torch.zeros(9, dtype=torch.int64)
+
+
 assert_type(Pictures().info.class_names, tuple[str, ...])
 
 

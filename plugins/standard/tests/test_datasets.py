@@ -318,7 +318,7 @@ def decodings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(name)
         return plain(*arguments, name=name, **keywords)
 
-    monkeypatch.setattr("gancore_standard.datasets.image_folder.decode", watched)
+    monkeypatch.setattr("gancore_standard.datasets.folder_images.decode", watched)
     return seen
 
 

@@ -77,7 +77,7 @@ class Divergences(gancore.Metric):
         Raises:
             GancoreError: A critic diverges.
         """
-        train, test = (to_unit(load_split(run.plan.dataset, split)[0]).to(run.device) for split in ("train", "test"))
+        train, test = (to_unit(load_split(run.plan.dataset, split)[0][:]).to(run.device) for split in ("train", "test"))
         test = _evenly(test, self.most)
         return {name: self._measured(run, name, train, test) for name in self.divergences}
 

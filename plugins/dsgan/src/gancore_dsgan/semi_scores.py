@@ -109,7 +109,7 @@ class AveragedAccuracy(gancore.Metric):
         images, labels = load_split(run.plan.dataset, run.recipe.evaluation.split)
         assert isinstance(loop, SemiSupervised)
         with _weights(network, loop.averages()):
-            right = _logits(run, network, images).argmax(1).cpu() == labels
+            right = _logits(run, network, images[:]).argmax(1).cpu() == labels
         self._protocol = {"average": loop.average, "images": len(labels)}
         return {"accuracy": float(right.double().mean())}
 

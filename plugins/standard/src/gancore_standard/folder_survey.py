@@ -181,7 +181,7 @@ def _has_classes(path: Path) -> bool:
 
 def _pictures(folder: Path, path: Path, *, nested: bool) -> list[Path]:
     try:
-        return pictures_of_class(folder, nested=nested)
+        return [folder / name for name in pictures_of_class(folder, nested=nested)]
     except GancoreError as error:
         if nested:
             raise GancoreError(f"{folder} holds no image; name a folder that holds some.") from error

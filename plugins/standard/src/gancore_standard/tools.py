@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from gancore_standard.budgets import WIDTH, budget, budgets
 from gancore_standard.classifier_training import logits_of, own_random_state, shuffled_epochs, train_classifier
+from gancore_standard.datasets.ahead import workers_here
+from gancore_standard.datasets.decoding import FORMAT as DECODING
+from gancore_standard.datasets.decoding import Background, Pixels, decode
 from gancore_standard.datasets.folders import expand_user
+from gancore_standard.datasets.pictures import SMALL, Pictures
 from gancore_standard.datasets.plane import DEVIATIONS, Floats, Plane, Points, Seed, normals
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import SPLITS, check_split
@@ -24,12 +28,17 @@ from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
 __all__ = [
+    "DECODING",
     "DEVIATIONS",
+    "SMALL",
     "SPLITS",
     "WIDTH",
+    "Background",
     "DCGANDiscriminator",
     "Floats",
     "ImageSize",
+    "Pictures",
+    "Pixels",
     "Plane",
     "Points",
     "SNDCGANGenerator",
@@ -38,6 +47,7 @@ __all__ = [
     "budget",
     "budgets",
     "check_split",
+    "decode",
     "doubled",
     "expand_user",
     "grid",
@@ -52,4 +62,5 @@ __all__ = [
     "spectral",
     "torchvision",
     "train_classifier",
+    "workers_here",
 ]

@@ -18,7 +18,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
-from gancore import GancoreError
+from gancore import GancoreError, Rows
 from gancore.tools import CONTEXT, Registry, load_split, settings_of
 from gancore_testing.checks import steps, tensors_of
 from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registry, plan_of
@@ -80,7 +80,7 @@ def _missing_is_skipped() -> Iterator[None]:
         pytest.skip(f"it is not here: {error}")
 
 
-def _there(dataset: Any, split: str) -> tuple[Tensor, Tensor]:
+def _there(dataset: Any, split: str) -> tuple[Rows, Tensor]:
     """Return a split, held to what the data set says of it."""
     with _missing_is_skipped():
         loaded = dataset.load(split)

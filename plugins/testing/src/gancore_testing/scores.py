@@ -119,7 +119,7 @@ def _seen(table: Table, registry: Registry) -> tuple[Run, Images, Images]:
     pixels, labels = load_split(run.plan.dataset, "test")
     number = run.recipe.evaluation.samples
     latents = run.latent(number, "conformance")
-    real, fake = (to_unit(pixels), labels), (run.generate(latents), latents.label)
+    real, fake = (to_unit(pixels[:]), labels), (run.generate(latents), latents.label)
     return run, _of(run, metric, *real), _of(run, metric, *fake)
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import Tensor
-
+from gancore import Rows
 from gancore.tools import Run, digest, raw_bytes
 
-LOOKED_AT = 2**30
+LOOKED_AT = 2**28
 """Bytes of images by which a data set is known again."""
+
+AT_ONCE = 1024
+"""Rows that are read together."""
 
 
 def contents_of(run: Run) -> dict[str, list[Any]]:
@@ -25,7 +27,7 @@ def contents_of(run: Run) -> dict[str, list[Any]]:
     }
 
 
-def content_of(*tensors: Tensor, most: int | None = None) -> str:
+def content_of(*tensors: Rows, most: int | None = None) -> str:
     """Return a digest of the rows of tensors, e.g. images and their labels.
 
     Args:
@@ -34,13 +36,18 @@ def content_of(*tensors: Tensor, most: int | None = None) -> str:
     """
     pieces: list[Iterable[bytes]] = []
     for rows in tensors:
-        size = max(1, rows[:1].numel() * rows.element_size())
+        size = max(1, rows[:1].nbytes)
         step = 1 if most is None else max(1, math.ceil(len(rows) * size / most))
         pieces.append([f"{rows.dtype}{tuple(rows.shape)}".encode()])
-        pieces.append(raw_bytes(piece) for piece in rows[::step].split(4096))
+        pieces.append(_pieces(rows, step))
     return digest(itertools.chain.from_iterable(pieces), 32)
 
 
 def digest_of(value: Any, characters: int = 12) -> str:
     """Return the `digest` of what JSON can write; the order of keys does not count, and other values count by their text."""
     return digest([json.dumps(value, sort_keys=True, default=str).encode()], characters)
+
+
+def _pieces(rows: Rows, step: int) -> Iterator[bytes]:
+    for start in range(0, len(rows), AT_ONCE * step):
+        yield raw_bytes(rows[start : start + AT_ONCE * step : step])

@@ -16,7 +16,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore import GancoreError, Metric, Translator, __version__
+from gancore import GancoreError, Metric, Rows, Translator, __version__
 from gancore.tools import (
     collectives,
     did_you_mean,
@@ -162,7 +162,7 @@ class Evaluator:
         return values, {label: self._protocol(label, metric) for label, metric in self.metrics.items()}
 
     @functools.cached_property
-    def _real(self) -> tuple[Tensor, Tensor]:
+    def _real(self) -> tuple[Rows, Tensor]:
         return load_split(self.run.plan.dataset, self.run.recipe.evaluation.split)
 
     def _see_real(self) -> None:
@@ -195,9 +195,9 @@ class Evaluator:
         images, labels = self._real
         size = self.run.recipe.evaluation.batch_size
         for start in range(0, len(labels), size):
-            batch = (rows[start : start + size] for rows in (images, labels))
-            pixels, label = (distributed.own_rows(rows).to(self.run.device) for rows in batch)
-            yield {"images": to_unit(pixels), "labels": label}
+            own = distributed.own_slice(min(size, len(labels) - start))
+            rows = slice(start + own.start, start + own.stop)
+            yield {"images": to_unit(images[rows].to(self.run.device)), "labels": labels[rows].to(self.run.device)}
 
     def _generated(self) -> Iterator[dict[str, Tensor]]:
         """Yield this process's rows of every batch of generated images, and of what they are made from."""

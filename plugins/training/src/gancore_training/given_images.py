@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from torch import Tensor
 
-from gancore import GancoreError
+from gancore import GancoreError, Rows
 from gancore.tools import distributed, listed, load_split, parameters_of, to_unit
 from gancore_training.contents import digest_of
 from gancore_training.evaluate import Evaluator
@@ -35,7 +35,7 @@ class GivenImages:
         resized: Whether they were resized where they had another size.
     """
 
-    images: Tensor
+    images: Rows
     labels: Tensor | None
     resized: bool = False
 

@@ -11,8 +11,8 @@ from gancore.tools import DEFAULTS, TEXTS, Recipe, RunSettings, leaves
 from gancore_training.contents import digest_of
 
 UNDECIDING = (
-    *("metrics", "evaluation", "run.accelerate", "run.observers", "run.precision", "run.log_every", "run.sample_every"),
-    *("run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints", "run.keep_best"),
+    *("metrics", "evaluation", "run.accelerate", "run.workers", "run.observers", "run.precision", "run.log_every"),
+    *("run.sample_every", "run.checkpoint_every", "run.evaluate_every", "run.keep_checkpoints", "run.keep_best"),
 )
 """Tables and keys that decide no weights: what is measured and written, and how it is computed."""
 

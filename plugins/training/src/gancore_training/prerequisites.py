@@ -32,7 +32,7 @@ from gancore.tools import (
     merge,
     read_layer,
 )
-from gancore_training.contents import content_of, digest_of
+from gancore_training.contents import LOOKED_AT, content_of, digest_of
 from gancore_training.identity import identity, recipe_digest
 from gancore_training.local_code import local_versions
 from gancore_training.lock import InUse
@@ -211,7 +211,7 @@ def _in_turn(is_there: Callable[[], bool], train: Callable[[], Any], announce: C
 def _digest(recipe: Recipe, registry: Registry) -> str:
     """Return what changes when what decides a recipe's weights does, the content of its data and weights files included."""
     plan = make_plan(recipe, registry)
-    data = [content_of(*load_split(dataset, "train")) for dataset in (plan.dataset, *plan.sources.values())]
+    data = [content_of(*load_split(dataset, "train"), most=LOOKED_AT) for dataset in (plan.dataset, *plan.sources.values())]
     tables = _placed(plan)
     paths = {place: as_path(one.keys.weights, place) for place, one in tables.items() if one.keys.weights}
     # One that is missing is refused where it is loaded.

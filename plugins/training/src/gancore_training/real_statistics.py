@@ -12,7 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore import GancoreError
+from gancore import GancoreError, Images, Rows
 from gancore.tools import cache_root, read_tensors, write_tensors
 from gancore_training.contents import content_of, digest_of
 
@@ -28,7 +28,7 @@ class KnownStatistics:
     of torch and the kind of device that shows the images (N, C, H, W) to networks.
     """
 
-    images: Tensor
+    images: Rows
     labels: Tensor
     device: torch.device
     folder: Path = attrs.field(init=False, factory=lambda: cache_root() / "real")
@@ -57,4 +57,7 @@ class KnownStatistics:
 
     @functools.cached_property
     def _content(self) -> str:
+        if isinstance(self.images, Images):
+            # To read all of them would take as long as what is kept spares.
+            return f"{self.images.fingerprint}-{content_of(self.labels)}"
         return content_of(self.images, self.labels)

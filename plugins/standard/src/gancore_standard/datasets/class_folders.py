@@ -141,8 +141,8 @@ def subfolders(folder: Path) -> tuple[str, ...]:
         raise _closed(error) from error
 
 
-def pictures_of_class(folder: Path, *, nested: bool) -> list[Path]:
-    """Return the pictures of a class folder and of all folders below it, ordered by path.
+def pictures_of_class(folder: Path, *, nested: bool) -> list[str]:
+    """Return the pictures of a class folder and of all folders below it, as paths from it with slashes, in order.
 
     Args:
         folder: The class folder.
@@ -151,30 +151,32 @@ def pictures_of_class(folder: Path, *, nested: bool) -> list[Path]:
     Raises:
         GancoreError: There is none; or the folders in it look like splits or like classes.
     """
-    paths = sorted(_pictures_below(folder), key=lambda path: path.relative_to(folder).as_posix())
-    if not paths:
+    names: list[str] = []
+    _gather(folder, "", names, set())
+    names.sort()
+    if not names:
         raise GancoreError(
             f"The class folder {folder} holds no image ({listed(sorted(EXTENSIONS))}); add images, or remove the folder."
         )
-    inner = inner_folders(folder, paths)
+    inner = inner_folders(names)
     if nested or not inner:
-        return paths
+        return names
     splits = [name for name in inner if name.lower() in (*TRAIN, *TEST)]
     if splits:
         what, remedy = "splits", "put class folders into splits, and not splits into class folders"
-    elif len(inner) > 1 and not any(path.parent == folder for path in paths):
+    elif len(inner) > 1 and all("/" in name for name in names):
         what, remedy = "classes", "name the folder that holds the classes in [data] path"
     else:
-        return paths
+        return names
     raise GancoreError(
         f"The class folder {folder} holds images in folders below it that look like {what} ({_few(splits or inner)}); "
         f"{remedy}, or set [data] subfolders = true."
     )
 
 
-def inner_folders(folder: Path, paths: Sequence[Path]) -> list[str]:
-    """Return the names of the folders in a class folder that hold some of its pictures."""
-    return sorted({path.relative_to(folder).parts[0] for path in paths if path.parent != folder})
+def inner_folders(names: Sequence[str]) -> list[str]:
+    """Return the names of the folders in a class folder that hold some of its pictures, which are paths from it."""
+    return sorted({name.partition("/")[0] for name in names if "/" in name})
 
 
 def loose_pictures(folder: Path) -> int:
@@ -182,31 +184,46 @@ def loose_pictures(folder: Path) -> int:
     return sum(_is_picture(entry.name) and entry.is_file() for entry in folder.iterdir())
 
 
-def _pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures below a folder, through links as well; a folder that is reached twice counts once."""
-    paths, seen = [], set()
-    for parent, inner, names in os.walk(folder, onerror=_refuse, followlinks=True):
-        status = Path(parent).stat()
+def _gather(folder: Path, above: str, names: list[str], seen: set[tuple[int, int]]) -> None:
+    """Add the pictures below a folder, through links as well; a folder that is reached twice counts once.
+
+    Nothing is asked of a file but its name and whether it is a folder: of a million files, more would take minutes.
+    """
+    try:
+        status = folder.stat()
         if (status.st_dev, status.st_ino) in seen:
             # A link back to a folder above it would otherwise never end.
-            inner.clear()
-            continue
+            return
         seen.add((status.st_dev, status.st_ino))
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        paths += [Path(parent, name) for name in names if _is_picture(name)]
-    return paths
+        with os.scandir(folder) as entries:
+            inner = []
+            for entry in entries:
+                name = entry.name
+                if name[0] == ".":
+                    continue
+                if _is_folder(entry):
+                    inner.append(name)
+                elif _is_picture(name):
+                    names.append(above + name)
+    except OSError as error:
+        raise _closed(error) from error
+    for name in sorted(inner):
+        _gather(folder / name, f"{above}{name}/", names, seen)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere is named, if it is a picture, when it is decoded
+        return False
 
 
 def _is_picture(name: str) -> bool:
-    return Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")
+    return not name.startswith(".") and name[name.rfind(".") :].lower() in EXTENSIONS
 
 
 def _few(names: Sequence[str]) -> str:
     return listed(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _refuse(error: OSError) -> None:
-    raise _closed(error) from error
 
 
 def _closed(error: OSError) -> GancoreError:

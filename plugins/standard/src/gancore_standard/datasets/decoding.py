@@ -20,6 +20,9 @@ from gancore import GancoreError
 from gancore.tools import first_line, listed
 from gancore_standard.datasets.folders import check_ordinary
 
+FORMAT = 3
+"""Raised whenever the pixels of the same file would come out differently, so that what was made of the former is made anew."""
+
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened, whatever a file's name says; Pillow would hand PostScript to Ghostscript, a program that runs it."""
 
@@ -64,6 +67,10 @@ class UnreadableError(GancoreError):
         super().__init__(f"The image {_tail(name, 200)} can't be read ({reason[:100]}); remove or replace the file.")
         self.name = name
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[UnreadableError], tuple[str, str]]:
+        """Return how it is made again in another process."""
+        return type(self), (self.name, self.reason)
 
 
 def decode(source: Path | bytes, image_size: int, channels: int, *, name: str, background: Background = "white") -> Pixels:
@@ -118,6 +125,22 @@ def _reading(name: str) -> Iterator[None]:
     except Exception as error:
         # Decoders of damaged files raise whatever they stumble over.
         raise UnreadableError(name, f"{type(error).__name__}: {first_line(error)}") from error
+
+
+def content_of_file(path: Path, *, name: str) -> bytes:
+    """Return what an ordinary file holds.
+
+    Args:
+        path: The file.
+        name: Names the picture in the error.
+
+    Raises:
+        UnreadableError: It can't be read, or is larger than any picture.
+    """
+    try:
+        return _content(path)
+    except (GancoreError, OSError) as error:
+        raise UnreadableError(name, getattr(error, "strerror", None) or str(error)) from error
 
 
 def decoded(items: Iterator[Item], decoder: Callable[[Item], Pixels]) -> Iterator[Pixels]:

@@ -18,10 +18,7 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import cache_root, replacing
-from gancore_standard.datasets.decoding import Pixels
-
-FORMAT = 3
-"""Raised whenever the pixels of the same file would come out differently, so that older caches are replaced."""
+from gancore_standard.datasets.decoding import FORMAT, Pixels
 
 _PIECE = 1 << 23
 """Bytes that are checked at a time."""

@@ -104,7 +104,9 @@ class ImageFiles(Dataset):
     def _of_folder(self) -> tuple[Tensor, Tensor]:
         names = self._names()
         places = {self.path / name: label for label, name in enumerate(names) if (self.path / name).is_dir()} or {self.path: 0}
-        files = [_File(path, label) for place, label in places.items() for path in pictures_of_class(place, nested=True)]
+        files = [
+            _File(place / name, label) for place, label in places.items() for name in pictures_of_class(place, nested=True)
+        ]
         chosen = [files[place] for place in self._chosen(len(files))]
         pixels = list(decoded(iter(chosen), self._decode))
         return torch.from_numpy(np.stack(pixels)), torch.tensor([file.label for file in chosen])

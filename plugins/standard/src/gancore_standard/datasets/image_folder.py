@@ -6,12 +6,10 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-import attrs
 import click
-import torch
 from torch import Tensor
 
-from gancore import Dataset, DatasetInfo, GancoreError, Range
+from gancore import Dataset, DatasetInfo, GancoreError, Range, Rows
 from gancore.tools import distributed
 from gancore_standard.datasets.class_folders import (
     ClassFolders,
@@ -23,17 +21,13 @@ from gancore_standard.datasets.class_folders import (
     tested_folder,
     whole_folder,
 )
-from gancore_standard.datasets.decoding import Background, Pixels, decode, decoded
+from gancore_standard.datasets.decoding import Background, decoded
+from gancore_standard.datasets.folder_images import FolderImages, Names
 from gancore_standard.datasets.folders import expand_user
 from gancore_standard.datasets.image_cache import cached
+from gancore_standard.datasets.pictures import SMALL
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import check_split
-
-
-@attrs.frozen
-class _Picture:
-    path: Path
-    label: int
 
 
 class ImageFolder(Dataset):
@@ -43,9 +37,8 @@ class ImageFolder(Dataset):
     class folders in each, or the class folders themselves; then evenly spaced pictures of each class, in the order of their
     names, are the test images. Hidden files and folders are left aside.
 
-    The pictures are decoded and resized once (shorter side to `image_size`, antialiased, center cut out), and kept as a
-    memory-mapped array in the cache folder (GANCORE_CACHE, or ``~/.cache/gancore``), which is made again when a file is added,
-    removed or changed (name, size, time). Of an animation the first picture is taken, and a camera's orientation is obeyed.
+    The pictures are decoded and resized (shorter side to `image_size`, antialiased, center cut out). Of an animation the first
+    picture is taken, and a camera's orientation is obeyed.
 
     Args:
         path: The folder; a relative one counts from where the command is started.
@@ -56,6 +49,10 @@ class ImageFolder(Dataset):
         subfolders: Whether all that is in the folders of a class folder is of its class, also where they look like splits or
             like classes of their own.
         labels: Whether the folders are classes; false takes all pictures below the folder (or below its splits) as they are.
+        keep: ``pixels``: they are decoded once, into a memory-mapped array in the cache folder (GANCORE_CACHE, or
+            ``~/.cache/gancore``), which is made again when a file is added, removed or changed (name, size, time). ``nothing``:
+            they are decoded when they are wanted, by ``run.workers`` processes ahead of the training. ``auto``: pixels where
+            these take at most 1 GiB. The images are the same to the last bit.
     """
 
     def __init__(
@@ -68,6 +65,7 @@ class ImageFolder(Dataset):
         background: Background = "white",
         subfolders: bool = False,
         labels: bool = True,
+        keep: Literal["auto", "pixels", "nothing"] = "auto",
     ) -> None:
         self.path = expand_user(path)
         self.image_size = image_size
@@ -76,6 +74,7 @@ class ImageFolder(Dataset):
         self.background: Background = background
         self.subfolders = subfolders
         self.labels = labels
+        self.keep = keep
 
     @property
     def info(self) -> DatasetInfo:
@@ -87,64 +86,58 @@ class ImageFolder(Dataset):
         names = self._folders().names
         return DatasetInfo(len(names), self.channels, self.image_size, names)
 
-    def load(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return images (N, C, image_size, image_size) uint8, memory-mapped, and labels (N,) int64, class by class.
+    def load(self, split: str) -> tuple[Rows, Tensor]:
+        """Return images (N, C, image_size, image_size) uint8, and labels (N,) int64, class by class.
+
+        The images are a memory-mapped tensor, or are read by index; see `keep`.
 
         Raises:
-            GancoreError: A class has no image, or folders that may be classes or splits; images can't be read; or the split
-                has none.
+            GancoreError: A class has no image, or folders that may be classes or splits; the split has none; or, where an array
+                is made of them, images can't be read.
         """
         check_split(split)
-        pictures = self._pictures(split)
-        images = cached(
+        images = self._listed(split)
+        if self.keep == "nothing" or (self.keep == "auto" and images.shape.numel() > SMALL):
+            return images, images.labels
+        array = cached(
             f"{self.path.resolve().name}-{split}",
-            [str(self.path.resolve()), self.background, [self._fingerprint(picture) for picture in pictures]],
-            (len(pictures), self.channels, self.image_size, self.image_size),
-            lambda: decoded(iter(pictures), self._decode),
+            [str(self.path.resolve()), self.background, images.stated(self.path)],
+            images.shape,
+            lambda: decoded(iter(range(len(images))), images.picture),
         )
-        return images, torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
-
-    def _decode(self, picture: _Picture) -> Pixels:
-        return decode(picture.path, self.image_size, self.channels, name=str(picture.path), background=self.background)
-
-    def _fingerprint(self, picture: _Picture) -> tuple[str, int, int]:
-        name = picture.path.relative_to(self.path).as_posix()
-        try:
-            status = picture.path.stat()
-        except OSError:
-            # It is named, with all others that can't be read, when it is decoded.
-            return name, 0, 0
-        return name, status.st_size, status.st_mtime_ns
+        return array, images.labels
 
     def _folders(self) -> ClassFolders:
         return class_folders(self.path) if self.labels else whole_folder(self.path)
 
-    def _pictures(self, split: str) -> list[_Picture]:
+    def _listed(self, split: str) -> FolderImages:
+        """Return the pictures of a split, of which nothing is read but the names."""
         folders = self._folders()
         place, classes = folders.train, folders.names
         if folders.split and split == "test":
             place, classes = tested_classes(folders, self.path) if self.labels else (tested_folder(folders, self.path), classes)
+        gathered, inner = Names(), list[Path]()
+        for name in classes:
+            folder = place / name if self.labels else place
+            pictures = pictures_of_class(folder, nested=self.subfolders or not self.labels)
+            inner += [folder / one for one in inner_folders(pictures)]
+            chosen = (one for at, one in enumerate(pictures) if folders.split or self._is_of(at, split))
+            gathered.add(chosen, folders.names.index(name))
         if self.labels:
-            by_class = {name: pictures_of_class(place / name, nested=self.subfolders) for name in classes}
-            self._tell(place, by_class)
-        else:
-            by_class = dict.fromkeys(classes, pictures_of_class(place, nested=True))
-        chosen = [
-            _Picture(path, folders.names.index(name))
-            for name, paths in by_class.items()
-            for number, path in enumerate(paths)
-            if folders.split or is_test(number, self.test_fraction) == (split == "test")
-        ]
-        if not chosen:
+            self._tell(place, inner)
+        if not len(gathered):
             raise GancoreError(
                 f"{self.path} leaves no image to test on with test_fraction = {self.test_fraction}; "
                 "raise test_fraction, or give the folder train/ and test/."
             )
-        return chosen
+        above = [f"{name}/" if self.labels else "" for name in folders.names]
+        return FolderImages(place, above, gathered, self.image_size, self.channels, self.background)
 
-    def _tell(self, place: Path, by_class: dict[str, list[Path]]) -> None:
+    def _is_of(self, number: int, split: str) -> bool:
+        return is_test(number, self.test_fraction) == (split == "test")
+
+    def _tell(self, place: Path, inner: list[Path]) -> None:
         """Say what of a folder may be read in another way than it was meant."""
-        inner = [place / name / one for name, paths in by_class.items() for one in inner_folders(place / name, paths)]
         loose = loose_pictures(place)
         if distributed.rank() == 0 and inner and not self.subfolders:
             click.echo(

@@ -106,8 +106,9 @@ class HeadAccuracy(Metric):
         if not self._number:
             raise GancoreError("the accuracy needs at least one image; the evaluation split is empty.")
         with classifier_of(run, self.head) as (_, classify, _):
-            batches = images.split(settings.batch_size)
-            guesses = [classify(to_unit(batch.to(run.device)))[:, : self.classes].argmax(1).cpu() for batch in batches]
+            starts = range(0, len(labels), settings.batch_size)
+            batches = (to_unit(images[start : start + settings.batch_size].to(run.device)) for start in starts)
+            guesses = [classify(batch)[:, : self.classes].argmax(1).cpu() for batch in batches]
         return {"accuracy": (torch.cat(guesses) == labels).double().mean().item()}
 
     def protocol(self) -> dict[str, Any]:
