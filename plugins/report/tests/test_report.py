@@ -18,6 +18,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from click.testing import CliRunner
+from gancore_report import commands
 from gancore_report.axes import bar_axis, labels, log_ticks, ticks
 from gancore_report.charts import bar_chart, line_chart
 from gancore_report.curves import Curve
@@ -180,6 +182,14 @@ def test_looking_at_runs_needs_no_torch(make_run: MakeRun, words: list[str]) -> 
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=path.parent).returncode == 0
     assert (path.parent / words[-1]).is_file()
+
+
+def test_a_folder_that_holds_runs_stands_for_them_and_holds_the_page(make_run: MakeRun) -> None:
+    folder = make_run("all/one").parent
+    make_run("all/two", name="standard/plain")
+    done = CliRunner().invoke(commands.report, [str(folder)], catch_exceptions=False)
+    assert done.output == f"The report is {folder / 'report.html'}\n"
+    assert "2 runs: cbgan/digits-lt, standard/plain" in Page((folder / "report.html").read_text()).text
 
 
 def test_the_table_of_runs_says_what_was_run(make_run: MakeRun) -> None:

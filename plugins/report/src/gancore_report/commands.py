@@ -156,12 +156,15 @@ def compare(runs: tuple[Path, ...], metrics: tuple[str, ...], at: str, each: boo
 def report(runs: tuple[Path, ...], out: Path | None) -> None:
     """Write one self-contained HTML page: samples, curves, class histograms, runs side by side.
 
-    By default it lies beside the runs: RUN-report.html for one, report.html in the folder that holds several.
+    A folder that holds runs stands for all of them. By default the page lies beside the runs: RUN-report.html for one,
+    report.html in the folder that holds several.
     """
+    from gancore_report.comparison import runs_in
     from gancore_report.page import write_report
     from gancore_report.paths import beside
 
-    click.echo(f"The report is {write_report(runs, out or beside(runs))}")
+    several = [run for path in runs for run in runs_in(path)]
+    click.echo(f"The report is {write_report(several, out or beside(several))}")
 
 
 @click.command()
