@@ -207,7 +207,7 @@ def test_the_newest_scores_of_the_iteration_are_on_the_card_with_their_protocols
         folder.scores.unlink()
     card = (tmp_path / "x" / "README.md").read_text()
     assert "| fid/fid | 6.5 | lower | abcd |" in card
-    assert '"samples": 100' in card
+    assert '{"abcd": {"id": "abcd", "samples": 100}}' in card
     assert "[arXiv:1406.2661](https://arxiv.org/abs/1406.2661)" in card
     assert "Licence of the images: CC BY 4.0 " in card
     assert "\n# tiny\n" in card

@@ -147,4 +147,4 @@ def test_what_unpacks_to_far_more_than_its_size_is_not_unpacked(tmp_path: Path) 
 def test_where_nothing_is_a_sentence_says_so(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "holds no image" in refused(tmp_path / "empty")
-    assert "can't be listed" in refused(tmp_path / "nowhere")
+    assert "for there is no such file or folder; check the path." in refused(tmp_path / "nowhere")

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 _HEADER = "---\nlibrary_name: pytorch\ntags: [gan, gancore, image-generation, pytorch]\n---"
 
+_PAPERS = {
+    r"arXiv:(\d{4}\.\d{4,5})": "https://arxiv.org/abs/",
+    r"OpenReview:([\w-]{6,20})": "https://openreview.net/forum?id=",
+}
+"""Names of papers that have an address -> what its address begins with."""
+
 _FILES = {
     "generator.pt2": "the generator as a program of `torch.export`, for any number of images",
     "generator.onnx": "the same in ONNX",
@@ -143,7 +149,7 @@ def _scores(run: Run) -> str:
         told = protocol if isinstance(protocol, dict) else {}
         lines.append(f"| {escaped(name)} | {value:.4g} | {escaped(direction)} | {escaped(told.get('id', 'unknown'))} |")
         protocols[str(told.get("id", "unknown"))] = told
-    text = fenced(json.dumps(protocols, indent=1, ensure_ascii=True), "json")
+    text = fenced("\n".join(json.dumps({name: protocol}) for name, protocol in protocols.items()), "json")
     return "## Scores\n\n" + "\n".join(lines) + f"\n\nValues compare only where their protocols are the same.\n\n{text}"
 
 
@@ -171,5 +177,8 @@ def _citations(run: Run) -> str:
 
 
 def _paper(paper: str) -> str:
-    match = re.fullmatch(r"arXiv:(\d{4}\.\d{4,5})", paper)
-    return f"[arXiv:{match[1]}](https://arxiv.org/abs/{match[1]})" if match else escaped(paper)
+    for form, address in _PAPERS.items():
+        match = re.fullmatch(form, paper)
+        if match:
+            return f"[{paper}]({address}{match[1]})"
+    return escaped(paper)

@@ -15,7 +15,7 @@ from gancore import Dataset, DatasetInfo, GancoreError, Range
 from gancore.tools import first_line, listed, shown
 from gancore_standard.datasets.class_folders import pictures_of_class, subfolders
 from gancore_standard.datasets.decoding import Pixels, decode, decoded, pixels_of
-from gancore_standard.datasets.folders import expand_user
+from gancore_standard.datasets.folders import exists, expand_user
 from gancore_standard.datasets.resizing import ImageSize, resized
 
 _GROWTH = 200
@@ -72,6 +72,8 @@ class ImageFiles(Dataset):
         return DatasetInfo(len(names) or 1, self.channels, self.image_size, names)
 
     def _names(self) -> tuple[str, ...]:
+        if not exists(self.path):
+            raise GancoreError(f"there are no images in {self.path}, for there is no such file or folder; check the path.")
         if self.path.is_file():
             _, labels = self._arrays()
             if labels is None:
