@@ -65,7 +65,8 @@ def _devices() -> Iterator[str]:
 
     device = choose_device("auto")
     yield "device"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {torch.get_num_threads()} threads"
+    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() != 1)}"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {threads}"
     yield f"  {device.type:14} {name}"
     precision, why = choose_precision("auto", device)
     yield f"  {'precision':14} auto means {precision} here: {why}"

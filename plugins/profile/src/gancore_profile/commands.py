@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import click
-from gancore_training import device_option, path_type, recipe_options
+from gancore_training import device_option, path_type, recipe_argument, recipe_options
 
 from gancore import GancoreError
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @recipe_options
 @click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Of each of the two timed passes.")
 @click.option("--out", type=path_type, help="JSON file to write, with every span.")

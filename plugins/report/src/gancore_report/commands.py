@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from gancore_training import assignments_option, device_option, path_type, recipe_options
+from gancore_training import assignments_option, device_option, path_type, recipe_argument, recipe_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @recipe_options
 @click.option(
     "--drop",
@@ -61,7 +61,7 @@ def ablate(
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @recipe_options
 @click.option(
     "--fragment",

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from gancore_training import at_option, device_option, path_type, recipe_options, trust_local_option, with_local_code
+from gancore_training import (
+    at_option,
+    device_option,
+    path_type,
+    recipe_argument,
+    recipe_options,
+    trust_local_option,
+    with_local_code,
+)
 
 from gancore import GancoreError
 
@@ -89,7 +97,7 @@ def attack(
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @recipe_options
 @trust_local_option
 def explain(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...], trust_local: bool) -> None:

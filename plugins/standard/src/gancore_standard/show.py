@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from gancore_training import aligned
+from gancore_training import aligned, complete_name
 
 from gancore import GancoreError
 from gancore.tools import CONTEXT, TABLES, Declared, did_you_mean, read_layer, registry, say, settings_of, toml
@@ -19,7 +19,7 @@ _WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_name)
 def show(name: str | None) -> None:
     """Show a component, a recipe, or a recipe's table, by its full or bare NAME.
 

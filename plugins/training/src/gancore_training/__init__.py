@@ -31,6 +31,8 @@ def gancore_commands() -> Iterator[Component]:
     yield Component("recipes", "gancore_training.listing:recipes", "List the installed recipes, all or some", group=first)
     listing = "gancore_training.component_list:components"
     yield Component("components", listing, "List the installed components, of one kind or all", group="Parts and plugins")
+    shell = "gancore_training.completion:completion"
+    yield Component("completion", shell, "Have a shell complete recipes, keys and names", group="Parts and plugins")
     held = "What a run holds"
     yield Component("sample", f"{commands}:sample", "Write generated images of a run's newest checkpoint", group=held)
     yield Component("evaluate", f"{commands}:evaluate", "Score a run's newest checkpoint by its recipe's metrics", group=held)

@@ -2,6 +2,7 @@ from gancore_training import checkpoint as checkpoint
 from gancore_training import prerequisites as prerequisites
 from gancore_training import python as python
 from gancore_training.allocator import keep_freed_memory as keep_freed_memory
+from gancore_training.completion import complete_name as complete_name
 from gancore_training.component_list import aligned as aligned
 from gancore_training.contents import digest_of as digest_of
 from gancore_training.evaluate import Evaluator as Evaluator
@@ -17,6 +18,7 @@ from gancore_training.options import command_line as command_line
 from gancore_training.options import device_option as device_option
 from gancore_training.options import numbers as numbers
 from gancore_training.options import path_type as path_type
+from gancore_training.options import recipe_argument as recipe_argument
 from gancore_training.options import recipe_options as recipe_options
 from gancore_training.options import recipe_title as recipe_title
 from gancore_training.options import recipe_words as recipe_words

@@ -17,6 +17,7 @@ from gancore_training.options import (
     device_option,
     numbers,
     path_type,
+    recipe_argument,
     recipe_options,
     recipe_words,
     run_options,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("recipe")
+@recipe_argument
 @recipe_options
 @run_options
 @click.option("--out", type=path_type, help="Folder of the run.  [default: runs/RECIPE]")

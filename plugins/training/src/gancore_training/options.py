@@ -12,6 +12,7 @@ import click
 from gancore import GancoreError
 from gancore.tools import Registry, as_path, is_path, registry, shown
 from gancore_training.allocator import keep_freed_memory
+from gancore_training.completion import complete_fragment, complete_key, complete_recipe
 from gancore_training.local_code import LocalCode
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,7 +47,12 @@ trust_local_option = click.option(
 """Option ``--trust-local``, passed as ``trust_local``; `with_local_code` gives the registry for it."""
 
 assignments_option = click.option(
-    "--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set one value, e.g. losses.balance.weight=5."
+    "--set",
+    "assignments",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=complete_key,
+    help="Set one value, e.g. losses.balance.weight=5.",
 )
 """Option ``--set``, passed as ``assignments``."""
 
@@ -59,9 +65,20 @@ at_option = click.option(
 """Option ``--at``, passed as ``at`` (None for the newest checkpoint), as `open_run` takes it."""
 
 
+recipe_argument = click.argument("recipe", shell_complete=complete_recipe)
+"""Argument RECIPE, passed as ``recipe``, which a shell completes."""
+
+
 def recipe_options(command: F) -> F:
     """Add the options that change a recipe: ``--with`` (passed as ``overlays``) and ``--set`` (``assignments``)."""
-    layer = click.option("--with", "overlays", metavar="RECIPE", multiple=True, help="Layer a recipe or fragment over it.")
+    layer = click.option(
+        "--with",
+        "overlays",
+        metavar="RECIPE",
+        multiple=True,
+        shell_complete=complete_fragment,
+        help="Layer a recipe or fragment over it.",
+    )
     return layer(assignments_option(command))
 
 
