@@ -63,11 +63,10 @@ def _devices() -> Iterator[str]:
 
     from gancore.engine import choose_device, choose_precision, processor
 
-    device = choose_device("auto")
+    device, threads = choose_device("auto"), torch.get_num_threads()
     yield "device"
-    threads = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() != 1)}"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{processor()}, {threads}"
-    yield f"  {device.type:14} {name}"
+    cpu = f"{processor()}, {threads} thread{'s' * (threads != 1)}"
+    yield f"  {device.type:14} {torch.cuda.get_device_name(device) if device.type == 'cuda' else cpu}"
     precision, why = choose_precision("auto", device)
     yield f"  {'precision':14} auto means {precision} here: {why}"
 

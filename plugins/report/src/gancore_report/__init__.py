@@ -16,5 +16,5 @@ def gancore_commands() -> Iterator[Component]:
     yield Component("ablate", f"{commands}:ablate", "Train a recipe without each of some parts, and compare", group=several)
     yield Component("compare", f"{commands}:compare", "Print the scores of runs side by side", group=several)
     yield Component("compose", f"{commands}:compose", "Train a recipe with every pair of fragments", group=several)
-    yield Component("reproduce", f"{commands}:reproduce", "Print a paper's table with ours beside it")
+    yield Component("reproduce", f"{commands}:reproduce", "Print a paper's table with ours beside it", group=several)
     yield Component("report", f"{commands}:report", "Write one HTML page on one run, or several", group="What a run holds")

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from gancore import GancoreError
-from gancore.tools import GROUPS, KEYS, TABLES, Average, Evaluation, RunSettings, flat, is_path, read_layer, registry
+from gancore.tools import GROUPS, KEYS, TABLES, Average, Evaluation, RunSettings, is_path, leaves, read_layer, registry
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -54,7 +54,7 @@ def complete_key(ctx: click.Context, _parameter: click.Parameter, incomplete: st
             table = read_layer(name, registry()).table
         except GancoreError:
             table = {}
-        keys |= {f"{key}=" for key in flat(table)}
+        keys |= {f"{'.'.join(path)}=" for path, _ in leaves(table)}
         labeled = {(group, label) for group in GROUPS for label in table.get(group) or () if group in KEYS}
         keys |= {f"{group}.{label}.{key}=" for group, label in labeled for key in attrs.fields_dict(KEYS[group])}
     return _starting(incomplete, (key for key in keys if "." in key))
