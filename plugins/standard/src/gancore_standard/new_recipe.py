@@ -160,7 +160,7 @@ def recipe_text(looked: Survey, choices: Choices) -> Iterator[str]:
     yield f"# Written by `gancore new-recipe`. {plain(looked.path.resolve().name)}:"
     yield from (f"#   {word:12} {plain(text)}" for word, text in looked.told())
     yield from ("# What follows from that:", *(f"#   - {plain(one)}" for one in choices_told(looked, choices)))
-    yield f"# The other settings: gancore show {choices.base}"
+    yield f"# The other settings: {command_line('show', choices.base)}"
     yield line("extends", choices.base)
     kind = "with classes" if choices.conditional else "without classes"
     yield line("summary", f"{plain(looked.path.resolve().name)[:60]}: {choices.size} px, a plain GAN {kind}")

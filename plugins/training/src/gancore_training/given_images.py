@@ -13,6 +13,7 @@ from gancore import GancoreError, Rows
 from gancore.tools import distributed, listed, load_split, parameters_of, to_unit
 from gancore_training.contents import digest_of
 from gancore_training.evaluate import Evaluator
+from gancore_training.options import command_line
 from gancore_training.sample_files import class_folders
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def read_images(path: Path, run: Run, *, resize: bool = False) -> GivenImages:
         raise GancoreError(
             f"{run.recipe.name} has points in the plane, which no file of images holds; choose another --recipe."
         )
-    reader = registry.load(registry.component("dataset", READER, where=f"gancore evaluate {path}"))
+    reader = registry.load(registry.component("dataset", READER, where=command_line("evaluate", path)))
     names = class_folders(info) if info.classes else None
     dataset = reader(
         path=str(path), image_size=info.image_size, channels=info.channels, resize=resize, class_names=names, number=number
