@@ -9,12 +9,17 @@ import pytest
 
 from tests.cli.test_cli import run
 
-LOSS = """
+HEAD = """
 import gancore
+import torch
 
-class Level(gancore.LossTerm):
-    def generator(self, *, fake):
-        return fake.mean((1, 2, 3)).square().mean()
+class Flat(gancore.Head):
+    def __init__(self, *, features: int):
+        super().__init__()
+        self.linear = torch.nn.Linear(features, 1)
+
+    def forward(self, features, label):
+        return self.linear(features).squeeze(1)
 """
 
 SMALL = ["iterations=2", "batch_size=8", "evaluate_every=0"]
@@ -22,14 +27,14 @@ SMALL = ["iterations=2", "batch_size=8", "evaluate_every=0"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the file of a loss and a run that was trained with it."""
+    """A folder with the file of a head and a run that was trained with it."""
     folder = tmp_path_factory.mktemp("local")
-    (folder / "level.py").write_text(LOSS)
+    (folder / "flat.py").write_text(HEAD)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         sets = [word for each in SMALL for word in ("--set", f"run.{each}")]
         metrics = [word for name in ("fid", "classes", "inception_score") for word in ("--set", f"metrics.{name}=false")]
-        sets += [*metrics, "--set", "networks.annotator=false", "--set", "losses.level.use=./level.py:Level"]
+        sets += [*metrics, "--set", "networks.annotator=false", "--set", "heads.adversarial.use=./flat.py:Flat"]
         done = run("train", "standard/digits", *sets, "--out", "run", "--trust-local")
         assert done.exit_code == 0, done.output
         yield folder
@@ -52,7 +57,7 @@ def test_a_command_runs_it_where_it_is_trusted_alone(words: list[str], folder: P
     refused = run(*words)
     assert refused.exit_code == 2
     assert (
-        "losses.level uses the loss './level.py:Level', the code of a file, which is run where it is trusted alone"
+        "heads.adversarial uses the head './flat.py:Flat', the code of a file, which is run where it is trusted alone"
         in refused.output
     )
     trusted = run(*words, "--trust-local")
@@ -65,6 +70,6 @@ def test_a_command_without_the_option_says_what_it_meets(folder: Path) -> None:
     refused = run("profile", "run/recipe.toml")
     assert refused.exit_code == 2
     assert (
-        "'./level.py:Level', which is code without a plugin, which runs where --trust-local, or Python, gives it"
+        "'./flat.py:Flat', which is code without a plugin, which runs where --trust-local, or Python, gives it"
         in refused.output
     )

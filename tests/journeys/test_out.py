@@ -207,7 +207,7 @@ def test_a_run_whose_loss_was_uninstalled_still_draws_its_images(folder: Path) -
     assert gancore("sample", "run", "--n", 5, "--out", "before.npz").exit_code == 0
     done = gancore("sample", "run", "--n", 5, "--out", "after.npz", plugins=few)
     assert done.exit_code == 0, done.output
-    assert "without losses.entropy, whose plugins are not installed, and which no image needs" in done.output
+    assert "without losses.entropy, whose code is not there, and which no image needs" in done.output
     with np.load("before.npz") as before, np.load("after.npz") as after:
         assert all(np.array_equal(before[name], after[name]) for name in ("arr_0", "arr_1"))
     assert gancore("export", "run", "--out", "exported", plugins=few).exit_code == 0

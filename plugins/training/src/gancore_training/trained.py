@@ -54,7 +54,7 @@ class TrainedRun:
     @property
     def recipe(self) -> RecipeTable:
         """The recipe's resolved table."""
-        return RecipeTable(self._run.recipe.table)
+        return RecipeTable(toml.read(self._folder.recipe))
 
     @property
     def iteration(self) -> int:

@@ -319,7 +319,7 @@ def open_run(
         # What is left makes no run, so what is missing was needed.
         raise missing.reason from error
     if missing.places and progress is not None:
-        progress.announce(f"without {listed(missing.places)}, whose plugins are not installed, and which no image needs")
+        progress.announce(f"without {listed(missing.places)}, whose code is not there, and which no image needs")
     return run
 
 
