@@ -8,4 +8,5 @@ test_conformance = conformance(
     "amgan",
     beside={"am-gan": EXTENDED, "am-gan-predefined": EXTENDED, "labelgan": EXTENDED},
     settings={"am-score": {"network": "classifier"}},
+    recipes={"digits": {}},
 )

@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("bre")
+test_conformance = conformance("bre", recipes={"digits": {}, "ring": {}})

@@ -55,4 +55,8 @@ test_conformance = conformance(
         "variety": {**GAME, **AGREE},
         "total-variation": {"data": {"use": "causalgan/attributes", "of": "causalgan/faces", "settings": {"images": 40}}},
     },
+    recipes={
+        "controller": {},
+        "faces": {"data": {"images": 40}, "networks": {"controller": CONTROLLER, "generator": {"width": 0.1}}},
+    },
 )

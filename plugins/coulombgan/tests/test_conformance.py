@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("coulombgan")
+test_conformance = conformance("coulombgan", recipes={"ring": {}})

@@ -9,4 +9,5 @@ test_conformance = conformance(
         "reconstruction": {"steps": 3, "restarts": 2},
         "reconstructed": {"steps": 3, "restarts": 2},
     },
+    recipes={"digits-gan": {}},
 )

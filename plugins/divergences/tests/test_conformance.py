@@ -2,4 +2,6 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("divergences", settings={"divergences": {"critic": "host/discriminator", "critic_steps": 3}})
+test_conformance = conformance(
+    "divergences", settings={"divergences": {"critic": "host/discriminator", "critic_steps": 3}}, recipes={"digits": {}}
+)

@@ -9,4 +9,5 @@ test_conformance = conformance(
     "mgan",
     settings={"generators": {"generators": 2}, "classifier": {"generators": 2}},
     beside={"diversity": {**LATENT, **HEAD}},
+    recipes={"ring": {}, "grid": {}},
 )

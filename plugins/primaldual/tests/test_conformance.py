@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("primaldual", settings={"dual-update": {"bandwidth": 1.0}})
+test_conformance = conformance("primaldual", settings={"dual-update": {"bandwidth": 1.0}}, recipes={"ring": {}})

@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("sdgan")
+test_conformance = conformance("sdgan", recipes={"digits": {}, "digits-apart": {}})

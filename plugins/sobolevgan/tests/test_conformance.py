@@ -2,4 +2,4 @@
 
 from gancore.testing import conformance
 
-test_conformance = conformance("sobolevgan")
+test_conformance = conformance("sobolevgan", recipes={"digits": {}, "digits-labels": {}})

@@ -20,6 +20,15 @@ CLASSIFYING = {
     "losses": {"classes": {"use": "host/classifier-loss"}},
 }
 
+DIGITS = (
+    "digits",
+    *(f"{method}-digits" for method in ("wgan-gp", "wgan-lp", "wgan-lp-around", "sn-gan", "projection", "concatenation")),
+)
+
 test_conformance = conformance(
-    "standard", SETTINGS, beside={"accuracy": CLASSIFYING}, elsewhere={"inception": "its weights are downloaded"}
+    "standard",
+    SETTINGS,
+    beside={"accuracy": CLASSIFYING},
+    elsewhere={"inception": "its weights are downloaded"},
+    recipes={recipe: {} for recipe in (*DIGITS, "ring", "grid")},
 )

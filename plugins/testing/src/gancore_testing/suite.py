@@ -17,6 +17,7 @@ from gancore.tools import KINDS, Declared, Plugin, Registry, make_plan, read, re
 from gancore_testing import alone, checks, host, networks, scores
 from gancore_testing.hosting import HOSTED, is_supervised, role_of
 from gancore_testing.processes import two_processes
+from gancore_testing.recipes import Small, missing, recipes_of
 from gancore_testing.tested import Case, Remarks, Tested, tested
 
 IN_PROCESSES = tuple(kind for kind in HOSTED if kind != "dataset")
@@ -32,6 +33,7 @@ def conformance(
     *,
     beside: Mapping[str, Table] | None = None,
     elsewhere: Mapping[str, str] | None = None,
+    recipes: Mapping[str, Table] | None = None,
 ) -> Callable[[Callable[[], None]], None]:
     """Return a parametrized test of everything that core asks of an installed plugin.
 
@@ -44,8 +46,10 @@ def conformance(
             ``{"rotation": {"heads": {"rotation": {"use": "mine/rotation-head"}}}}``.
         elsewhere: For components that can't be tried where tests run, e.g. because their weights are downloaded: why, by bare
             name. Their cases are skipped with this reason.
+        recipes: Recipes that are trained here, small, resumed, and trained by two processes: what is laid over each, by bare
+            name, e.g. ``{"digits": {}}``. They have batches of 8, and neither metrics nor the networks that are trained first.
     """
-    cases = list(cases_of(plugin, Remarks(settings or {}, beside or {}, apart or {}, elsewhere or {})))
+    cases = list(cases_of(plugin, Remarks(settings or {}, beside or {}, apart or {}, elsewhere or {}, recipes or {})))
 
     @pytest.mark.parametrize("check", [pytest.param(check, id=name) for name, check in cases])
     def test(check: Callable[[], None]) -> None:
@@ -81,7 +85,11 @@ def cases_of(name: str, remarks: Remarks | None = None) -> Iterator[Case]:
             components.append(tested(declared, loaded, remarks, plugin, installed))
     for component in components:
         yield from _cases_of(component)
-    yield from _process_cases([component for component in components if _has_steps(component)], remarks.apart)
+    tried = list(recipes_of(name, remarks.recipes, installed))
+    for small in tried:
+        yield from small.cases()
+    yield from missing(name, remarks.recipes, installed)
+    yield from _process_cases([component for component in components if _has_steps(component)], tried, remarks.apart)
     if plugin.hooks.keys() & set(alone.OBSERVING):
         yield "observes a training", partial(alone.observes, plugin.hooks)
     for recipe in sorted(recipe for recipe in installed.recipes() if recipe.startswith(f"{name}/")):
@@ -167,14 +175,17 @@ def _cases_of_network(component: Tested) -> Iterator[Case]:
 # -- several -----------------------------------------------------------------------------------------------------------
 
 
-def _process_cases(components: Sequence[Tested], apart: Mapping[str, str]) -> Iterator[Case]:
+def _process_cases(components: Sequence[Tested], tried: Sequence[Small], apart: Mapping[str, str]) -> Iterator[Case]:
     tables = {f"{each.declared.kind} {each.declared.name}": each.shared_table for each in components}
+    tables |= {f"recipe {small.name}": small.shared_table for small in tried}
     modules = {name: module for each in components for name, module in each.plugins.items()}
+    modules |= {name: module for small in tried for name, module in small.modules().items()}
     problem_of = two_processes(modules, tables)
     for case in tables:
         name = case.split()[1]
         yield f"{name}: two processes compute what one does", partial(_two_processes, problem_of, case, apart.get(name))
-    for name in sorted(set(apart) - {each.declared.name for each in components}):
+    known = {each.declared.name for each in components} | {small.name for small in tried}
+    for name in sorted(set(apart) - known):
         yield f"{name}: is apart", partial(pytest.fail, f"apart names {name!r}, which is nothing of the plugin that is trained")
 
 

@@ -26,12 +26,14 @@ class Remarks:
         beside: Further tables of the host.
         apart: Why two processes can't compute what one does.
         elsewhere: Why they can't be tried here.
+        recipes: Tables laid over the plugin's recipes that are tried.
     """
 
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     beside: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     apart: Mapping[str, str] = attrs.field(factory=dict)
     elsewhere: Mapping[str, str] = attrs.field(factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -88,10 +90,14 @@ class Tested:
 def tested(declared: Declared, loaded: Any, remarks: Remarks, plugin: Plugin, installed: Registry) -> Tested:
     """Return a component of a plugin as what is tested."""
     beside = dict(remarks.beside.get(declared.name, {}))
-    modules = {each.name: sys.modules.get(each.module) for each in installed.plugins() if not each.problem}
-    named = {plugin.name, *_named(beside)}
-    plugins = {name: module for name, module in modules.items() if name in named and module is not None}
+    plugins = modules_named({"itself": {"use": f"{plugin.name}/"}, **beside}, installed)
     return Tested(declared, loaded, remarks.settings.get(declared.name, {}), beside, plugins)
+
+
+def modules_named(table: Mapping[str, Any], installed: Registry) -> dict[str, ModuleType]:
+    """Return the declaring modules of the plugins whose components a table names, by the plugins' names."""
+    sound = {plugin.name: sys.modules.get(plugin.module) for plugin in installed.plugins() if not plugin.problem}
+    return {name: module for name, module in sound.items() if name in _named(table) and module is not None}
 
 
 def _named(table: Mapping[str, Any]) -> set[str]:
