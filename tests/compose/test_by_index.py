@@ -113,6 +113,20 @@ def test_any_number_of_workers_trains_what_an_array_does(folder: Path, from_arra
     assert_same(outcome(folder, f"workers-{workers}"), from_array)
 
 
+@pytest.mark.parametrize("encoding", ["pixels", "files", "webp"])
+def test_every_exact_store_trains_what_an_array_does(folder: Path, from_array: Any, encoding: str) -> None:
+    store = folder / f"store-{encoding}"
+    words = ["prepare", str(folder / "set"), "--out", str(store), "--size", "8", "--encoding", encoding, "--workers", "1"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    settings = settled("nothing", workers=1)
+    recipe = merge(toml.read(folder / "recipe.toml"), settings)
+    data = {"use": "store/prepared", "path": str(store), "keep": "nothing", "flip": True, "crop_padding": 1}
+    recipe = check_table({**recipe, "data": data}, registry(), name=encoding)
+    train(recipe, registry(), out=folder / encoding, device=torch.device("cpu"))
+    assert_same(outcome(folder, encoding), from_array)
+
+
 def test_two_processes_train_what_they_do_from_an_array(folder: Path) -> None:
     for status, _, errors in finished(start(["tests.compose.test_by_index", str(folder)], 2, folder)):
         assert status == 0, errors

@@ -246,6 +246,8 @@ class Evaluator:
             "metric": run.plan.metrics[label].full_name,
             "data": run.recipe.entries["data", "data"].declared.full_name,
             "image": [info.channels, info.image_size, info.image_size],
+            # Of a data set that changes images, or holds those of another.
+            **getattr(getattr(run.plan.dataset, "dataset", run.plan.dataset), "protocol", dict)(),
             **metric.protocol(),
         }
         if hasattr(metric, "update_real"):

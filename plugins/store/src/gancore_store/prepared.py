@@ -1,0 +1,184 @@
+"""A prepared store as an image set."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gancore_standard.tools import SMALL, Pictures, Pixels, check_split, decode, expand_user
+from gancore_training import digest_of
+from torch import Tensor
+
+from gancore import Dataset, DatasetInfo, GancoreError, Rows
+from gancore_store.shards import damaged, open_shard, read_at, shard_path
+
+FORMAT = 1
+
+BEGUN, WHOLE = "begun.json", "store.json"
+"""What a store is to be, while it is written; and what it is."""
+
+Described = dict[str, Any]
+
+
+def described(store: Path) -> Described:
+    """Return what a whole store says of itself.
+
+    Raises:
+        GancoreError: There is none, it is not whole, or another version has written it.
+    """
+    try:
+        text = (store / WHOLE).read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        if (store / BEGUN).exists():
+            raise GancoreError(
+                f"The store {store} is not whole; go on by the same `gancore prepare ... --out {store}`."
+            ) from error
+        raise GancoreError(f"There is no store {store}; correct [data] path, or write one by `gancore prepare`.") from error
+    except OSError as error:
+        raise GancoreError(f"{store / WHOLE} can't be read ({error.strerror}).") from error
+    try:
+        about = dict(json.loads(text))
+        _check(about)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise GancoreError(
+            f"{store / WHOLE} is damaged; delete it and prepare the store again, which keeps its shards."
+        ) from error
+    if about["format"] != FORMAT:
+        raise GancoreError(
+            f"The store {store} has format {about['format']}, and this version reads {FORMAT}; prepare it again."
+        )
+    return about
+
+
+def _check(about: Described) -> None:
+    """Raise where what a store says of itself can't be used."""
+    for name in ("format", "channels", "image_size", "classes", "attributes"):
+        int(about[name])
+    if about["encoding"] not in ("pixels", "files", "webp", "jpeg95") or about["channels"] not in (1, 3):
+        raise ValueError(about["encoding"])
+    [str(name) for name in about["class_names"]]
+    for split in about["splits"].values():
+        if not (int(split["images"]) > 0 and int(split["each"]) > 0 and all(isinstance(one, str) for one in split["shards"])):
+            raise ValueError(split)
+
+
+class Prepared(Dataset):
+    """Images that `gancore prepare` has written: a store, which any number of processes and machines may read.
+
+    Their labels are read when it is opened, a million in less than a tenth of a second, and the images when they are wanted.
+
+    Args:
+        path: The store's folder; a relative one counts from where the command is started.
+        keep: ``pixels``: all images are held in memory. ``nothing``: they are read when they are wanted, by ``run.workers``
+            processes ahead of the training. ``auto``: in memory where their pixels take at most 1 GiB. The images are the same.
+    """
+
+    def __init__(self, *, path: str, keep: Literal["auto", "pixels", "nothing"] = "auto") -> None:
+        self.path = expand_user(path)
+        self.keep = keep
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the store says of itself.
+
+        Raises:
+            GancoreError: There is no store, or it is not whole, or damaged.
+        """
+        about = described(self.path)
+        names = tuple(about["class_names"])
+        return DatasetInfo(about["classes"], about["channels"], about["image_size"], names, attributes=about["attributes"])
+
+    def protocol(self) -> dict[str, Any]:
+        """Return what scores say of the data: those of an exact store are the scores of its source."""
+        about = described(self.path)
+        return {"data": about["source"], **({"data_encoding": "jpeg95"} if about["encoding"] == "jpeg95" else {})}
+
+    def load(self, split: str) -> tuple[Rows, Tensor]:
+        """Return images (N, C, image_size, image_size) uint8, in memory or read by index, and labels (N,) or attributes (N, A).
+
+        Raises:
+            GancoreError: The store is not whole, has no such split, or is damaged.
+        """
+        check_split(split)
+        about = described(self.path)
+        if split not in about["splits"]:
+            raise GancoreError(f"The store {self.path} has no {split} split, for its source had none; choose evaluation.split.")
+        images = StoredImages(self.path, about, split)
+        held = self.keep == "pixels" or (self.keep == "auto" and images.shape.numel() <= SMALL)
+        return (images[:] if held else images), images.labels
+
+
+class StoredImages(Pictures):
+    """The images of a store's split, read by index: files are opened once a process, and never mapped into memory.
+
+    Args:
+        store: The folder.
+        about: What it says of itself.
+        split: The split.
+
+    Attributes:
+        labels: Labels (N,), or attributes (N, A), int64.
+    """
+
+    def __init__(self, store: Path, about: Described, split: str) -> None:
+        told = about["splits"][split]
+        count = len(told["shards"])
+        shards = [open_shard(shard_path(store, split, number, count)) for number in range(count)]
+        for shard, sha256 in zip(shards, told["shards"], strict=True):
+            if shard.sha256 != sha256:
+                raise damaged(shard.path, "it is of another store")
+        self.encoding, self.background, self.each = about["encoding"], about["background"], int(told["each"])
+        self._paths = [str(shard.path) for shard in shards]
+        self._starts = [shard.start for shard in shards]
+        # In its shard.
+        self._ends = torch.cat([shard.ends for shard in shards])
+        self.labels = torch.cat([shard.labels for shard in shards])
+        size = about["image_size"]
+        self.shape = torch.Size((int(told["images"]), about["channels"], size, size))
+        self.fingerprint = digest_of([about["encoding"], told["shards"], list(self.shape), about["decoding"]], 32)
+        self._handles: dict[int, int] = {}
+        pixels = self.shape[1:].numel() if self.encoding == "pixels" else 0
+        sizes = [len(shard.ends) for shard in shards]
+        if sum(sizes) != self.shape[0] or any(size != self.each for size in sizes[:-1]):
+            raise damaged(shards[0].path, "its images are of another number than the store says")
+        if pixels and any(int(shard.ends[-1]) != pixels * len(shard.ends) for shard in shards):
+            raise damaged(shards[0].path, "its images are of another size than the store says")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process needs, which opens the files for itself."""
+        return {**self.__dict__, "_handles": {}}
+
+    def content(self, place: int) -> bytes:
+        """Return an image as it is stored.
+
+        Raises:
+            GancoreError: Its shard is gone, or damaged.
+        """
+        shard, row = divmod(place, self.each)
+        start = int(self._ends[place - 1]) if row else 0
+        size = int(self._ends[place]) - start
+        try:
+            if shard not in self._handles:
+                self._handles[shard] = os.open(self._paths[shard], os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            content = read_at(self._handles[shard], self._starts[shard] + start, size) if size > 0 else b""
+        except OSError as error:
+            raise damaged(Path(self._paths[shard]), error.strerror or str(error)) from error
+        if not content or len(content) != size:
+            raise damaged(Path(self._paths[shard]), "an image lies beyond its end")
+        return content
+
+    def picture(self, place: int) -> Pixels:
+        """Return the image (C, H, W) uint8 at a place.
+
+        Raises:
+            GancoreError: Its shard is gone, or damaged.
+        """
+        content = self.content(place)
+        if self.encoding == "pixels":
+            return np.frombuffer(content, np.uint8).reshape(self.shape[1:])
+        name = f"{place} of {self._paths[place // self.each]}"
+        return decode(content, self.shape[-1], self.shape[1], name=name, background=self.background)

@@ -1,0 +1,279 @@
+"""A store holds what its source does, whoever writes it and however often that is ended; what is wrong is one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gancore_store.preparing as preparing
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from gancore_standard.datasets import ImageFolder
+from gancore_store.prepared import Prepared, StoredImages
+from PIL import Image
+from safetensors.torch import load_file
+
+from gancore import GancoreError
+from gancore.cli.main import main
+from gancore.tools import load_split
+
+SHARD = 1200
+"""Bytes of a shard here: six images of 8 px."""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of all kinds: color, gray, transparent, with a palette, of 16 bits, and turned by EXIF."""
+    root = tmp_path_factory.mktemp("source") / "set"
+    pixels = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for at in range(30):
+        folder = root / ("train" if at % 5 else "test") / "ab"[at % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        color = Image.fromarray(pixels.integers(0, 256, (9 + at % 4, 14, 3), dtype=np.uint8))
+        if at % 6 == 0:
+            color.save(folder / f"{at}.jpg", exif=exif)
+        elif at % 6 == 1:
+            color.convert("L").save(folder / f"{at}.png")
+        elif at % 6 == 2:
+            Image.fromarray(pixels.integers(0, 256, (9, 9, 4), dtype=np.uint8), "RGBA").save(folder / f"{at}.png")
+        elif at % 6 == 3:
+            color.convert("P").save(folder / f"{at}.gif")
+        elif at % 6 == 4:
+            Image.fromarray(pixels.integers(0, 65536, (11, 9), dtype=np.uint16)).save(folder / f"{at}.png")
+        else:
+            color.save(folder / f"{at}.webp", lossless=True)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preparing, "SHARD", SHARD)
+
+
+def prepare(source: Path | str, out: Path, *words: str) -> Result:
+    return CliRunner().invoke(main, ["prepare", str(source), "--out", str(out), "--size", "8", "--workers", "1", *words])
+
+
+def prepared(source: Path | str, out: Path, *words: str) -> Path:
+    result = prepare(source, out, *words)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def content(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(store.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a store that one process has written at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, "SHARD", SHARD)
+        return content(prepared(source, tmp_path_factory.mktemp("stores") / "undisturbed"))
+
+
+# -- what is in it -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["pixels", "files", "webp"])
+def test_exact_encodings_hold_the_folder_to_the_last_bit(source: Path, tmp_path: Path, encoding: str) -> None:
+    store = prepared(source, tmp_path / "store", "--encoding", encoding)
+    folder = ImageFolder(path=str(source), image_size=8, keep="nothing")
+    assert Prepared(path=str(store)).info == folder.info
+    for split in ("train", "test"):
+        images, labels = load_split(folder, split)
+        for keep in ("pixels", "nothing"):
+            stored, own = load_split(Prepared(path=str(store), keep=keep), split)
+            assert isinstance(stored, torch.Tensor) == (keep == "pixels")
+            assert torch.equal(stored[:], images[:])
+            assert torch.equal(own, labels)
+    assert Prepared(path=str(store)).protocol() == {"data": "standard/image-folder"}
+
+
+def test_a_lossy_encoding_is_near_and_told(source: Path, tmp_path: Path) -> None:
+    store = Prepared(path=str(prepared(source, tmp_path / "store", "--encoding", "jpeg95")))
+    images, _ = ImageFolder(path=str(source), image_size=8, keep="nothing").load("train")
+    apart = (store.load("train")[0][:].float() - images[:].float()).abs()
+    assert 0 < apart.mean() < 8
+    assert store.protocol() == {"data": "standard/image-folder", "data_encoding": "jpeg95"}
+
+
+def test_sets_without_files_are_stored_too(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    store = tmp_path / "store"
+    result = CliRunner().invoke(main, ["prepare", "standard/digits", "--out", str(store), "--workers", "1"])
+    assert result.exit_code == 0, result.output
+    images, labels = load_split(Prepared(path=str(store)), "test")
+    from gancore_standard.datasets import Digits
+
+    assert torch.equal(images[:], Digits().load("test")[0])
+    assert torch.equal(labels, Digits().load("test")[1])
+    assert len(list(store.glob("train-*"))) > 1
+
+
+def test_any_reader_of_safetensors_opens_a_shard(source: Path, tmp_path: Path) -> None:
+    store = prepared(source, tmp_path / "store")
+    shard = load_file(sorted(store.glob("train-*"))[0])
+    assert shard["ends"].tolist() == [192 * (i + 1) for i in range(6)]
+    assert shard["images"].shape == (6 * 192,)
+    assert shard["labels"].dtype == torch.int64
+
+
+# -- who writes it -----------------------------------------------------------------------------------------------------
+
+
+def test_parts_in_any_order_write_the_same_bytes(source: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    for part in ("3/3", "1/3", "2/3"):
+        prepared(source, tmp_path / "store", "--part", part)
+    assert content(tmp_path / "store") == undisturbed
+
+
+SLOW = """
+import sys, time
+import gancore_store.preparing as preparing
+from gancore.cli.main import main
+preparing.SHARD = {shard}
+write_shard = preparing.write_shard
+def slow(*arguments):
+    time.sleep(0.1)
+    write_shard(*arguments)
+preparing.write_shard = slow
+main(sys.argv[1:])
+"""
+
+
+def test_a_killed_process_leaves_what_others_go_on_with(source: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    out = tmp_path / "store"
+    words = ["prepare", str(source), "--out", str(out), "--size", "8", "--workers", "1"]
+    command = [sys.executable, "-c", SLOW.format(shard=SHARD), *words]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not list(out.glob("train-*")):
+        time.sleep(0.01)
+    killed.kill()
+    killed.wait()
+    if not (out / "store.json").exists():  # Unless it was faster than the signal.
+        with pytest.raises(GancoreError, match="is not whole; go on by the same"):
+            assert Prepared(path=str(out)).info
+    prepared(source, out)
+    assert content(out) == undisturbed
+
+
+# -- what is wrong -----------------------------------------------------------------------------------------------------
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def lengthen(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"12345")
+
+
+def write_nonsense(path: Path) -> None:
+    path.write_bytes(b"nonsense" * 400)
+
+
+@pytest.mark.parametrize("damage", [cut, lengthen, write_nonsense, Path.unlink])
+def test_a_damaged_shard_is_a_sentence_and_is_written_anew(
+    source: Path, tmp_path: Path, undisturbed: dict[str, bytes], damage: Callable[[Path], Any]
+) -> None:
+    store = prepared(source, tmp_path / "store")
+    damage(sorted(store.glob("train-*"))[1])
+    with pytest.raises(
+        GancoreError, match=r"train-00001-of-00004.safetensors is (damaged|missing).* prepare the store again"
+    ) as it:
+        Prepared(path=str(store)).load("train")
+    assert len(str(it.value)) <= 400
+    assert "1 shards" in prepare(source, store).output
+    assert content(store) == undisturbed
+
+
+def test_a_changed_pixel_is_seen_by_who_prepares_again(source: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    store = prepared(source, tmp_path / "store")
+    path = sorted(store.glob("train-*"))[2]
+    content_before = bytearray(path.read_bytes())
+    content_before[-1] ^= 1
+    path.write_bytes(content_before)
+    assert "1 shards" in prepare(source, store).output
+    assert content(store) == undisturbed
+
+
+def test_a_shard_that_goes_while_it_is_read_is_told(source: Path, tmp_path: Path) -> None:
+    images, _ = Prepared(path=str(prepared(source, tmp_path / "store")), keep="nothing").load("train")
+    assert isinstance(images, StoredImages)
+    sorted((tmp_path / "store").glob("train-*"))[1].unlink()
+    with pytest.raises(GancoreError, match=r"train-00001-of-00004.safetensors is damaged \(No such file"):
+        images.read(torch.tensor([7]))
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--encoding", "webp"], "was begun with another encoding (pixels); choose another --out."),
+        (["--size", "9"], "was begun with another image_size (8)"),
+        (["--part", "4/3"], "--part '4/3' is no part; write it as 1/4"),
+        (["--set", "chanels=1"], "chanels"),
+    ],
+)
+def test_other_settings_than_it_was_begun_with_are_refused(
+    source: Path, tmp_path: Path, words: list[str], problem: str
+) -> None:
+    result = prepare(source, prepared(source, tmp_path / "store"), *words)
+    assert result.exit_code == 2
+    assert problem in " ".join(result.output.split())
+
+
+def test_a_changed_source_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in "ab":
+        (root / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(root / name / "0.png")
+    store = prepared(root, tmp_path / "store", "--set", "test_fraction=0")
+    Image.new("RGB", (8, 8)).save(root / "b" / "1.png")
+    result = prepare(root, store, "--set", "test_fraction=0")
+    assert result.exit_code == 2
+    assert "is another than it was when the store was begun" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("encoding", ["pixels", "files"])
+def test_images_that_can_not_be_read_are_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "broken.png").write_bytes(b"\x89PNG")
+    result = prepare(tmp_path / "set", tmp_path / "store", "--set", "test_fraction=0", "--encoding", encoding)
+    assert result.exit_code == 2
+    assert "a/broken.png can't be read" in result.output.replace("\n", "")
+
+
+def test_files_are_asked_of_folders_alone_and_a_strange_folder_is_left(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    words = ["prepare", "standard/digits", "--out", str(tmp_path / "digits"), "--encoding", "files"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "is for folders of images" in result.output
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
+    result = prepare(source, tmp_path / "mine")
+    assert result.exit_code == 2
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 1}', "nonsense"])
+def test_a_damaged_description_is_a_sentence(source: Path, tmp_path: Path, text: str) -> None:
+    store = prepared(source, tmp_path / "store")
+    (store / "store.json").write_text(text)
+    with pytest.raises(GancoreError, match=r"store.json is damaged; delete it"):
+        Prepared(path=str(store)).load("train")
+    assert prepare(source, store).exit_code == 2
+
+
+def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GancoreError, match=r"There is no store .*nowhere; correct \[data\] path"):
+        Prepared(path=str(tmp_path / "nowhere")).load("train")
