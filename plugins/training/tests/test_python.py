@@ -244,6 +244,16 @@ def test_a_run_shows_itself(trained: TrainedRun) -> None:
     assert "6 of 6" in page
 
 
+def test_a_run_is_read_from_where_it_lay(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = gancore.train(recipe, iterations=2, out="run")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert (str(run.path), run.checkpoint.is_file()) == ("run", True)
+    assert [row["iteration"] for row in run.log] == [2]
+    assert run.recipe["run"]["iterations"] == 2
+
+
 def test_a_grid_is_saved_by_its_ending(trained: TrainedRun, tmp_path: Path) -> None:
     grid = trained.grid(6, classes=[1, 2], columns=3)
     assert grid.labels.tolist() == [1, 2, 1, 2, 1, 2]

@@ -42,7 +42,8 @@ class TrainedRun:
 
     def __init__(self, run: Run, path: Path, messages: Sequence[str] = ()) -> None:
         self._run = run
-        self._folder = RunFolder(path)
+        # Wherever the process goes, the run lies where it lay.
+        self._folder = RunFolder(path.absolute())
         self.path = path
         self.messages = list(messages)
 
@@ -64,7 +65,7 @@ class TrainedRun:
     @property
     def checkpoint(self) -> Path:
         """The file of its weights, and of all else that the training goes on from."""
-        return self.path / "checkpoints" / f"{self.iteration:08d}.safetensors"
+        return self._folder.path / "checkpoints" / f"{self.iteration:08d}.safetensors"
 
     @property
     def weights(self) -> str:
