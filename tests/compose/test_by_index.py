@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from gancore_training import train
+from gancore_training import Progress, train
 from PIL import Image
 from torch import Tensor
 
@@ -82,10 +83,10 @@ def settled(keep: str, **run: Any) -> dict[str, Any]:
     return {"data": {"keep": keep}, "sources": {"other": {"keep": keep}}, "run": run}
 
 
-def train_here(folder: Path, name: str, settings: dict[str, Any]) -> None:
+def train_here(folder: Path, name: str, settings: dict[str, Any], progress: Progress | None = None) -> None:
     """Train in this process."""
     recipe = check_table(merge(toml.read(folder / "recipe.toml"), settings), registry(), name=name)
-    train(recipe, registry(), out=folder / name, device=torch.device("cpu"))
+    train(recipe, registry(), out=folder / name, device=torch.device("cpu"), progress=progress)
 
 
 def outcome(folder: Path, name: str) -> tuple[dict[str, Tensor], Any]:
@@ -113,16 +114,31 @@ def test_any_number_of_workers_trains_what_an_array_does(folder: Path, from_arra
     assert_same(outcome(folder, f"workers-{workers}"), from_array)
 
 
+def test_the_log_says_how_long_a_training_waits_for_images(folder: Path, from_array: Any) -> None:
+    class Told(Progress):
+        lines: ClassVar[list[str]] = []
+
+        def announce(self, text: str) -> None:
+            self.lines.append(text)
+
+    train_here(folder, "waiting", settled("nothing", workers=0, log_every=1), Told())
+    log = [json.loads(line) for line in (folder / "waiting" / "log.jsonl").read_text().splitlines()]
+    waited = [line["data_seconds"] for line in log]
+    assert len(waited) == ITERATIONS
+    assert 0 < waited[0] <= waited[-1] <= log[-1]["seconds"]
+    assert "data_seconds" not in (folder / "array" / "log.jsonl").read_text()
+    assert len([line for line in Told.lines if "the step could use" in line]) <= 1
+
+
 @pytest.mark.parametrize("encoding", ["pixels", "files", "webp"])
 def test_every_exact_store_trains_what_an_array_does(folder: Path, from_array: Any, encoding: str) -> None:
     store = folder / f"store-{encoding}"
     words = ["prepare", str(folder / "set"), "--out", str(store), "--size", "8", "--encoding", encoding, "--workers", "1"]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
-    settings = settled("nothing", workers=1)
-    recipe = merge(toml.read(folder / "recipe.toml"), settings)
+    table = merge(toml.read(folder / "recipe.toml"), settled("nothing", workers=1))
     data = {"use": "store/prepared", "path": str(store), "keep": "nothing", "flip": True, "crop_padding": 1}
-    recipe = check_table({**recipe, "data": data}, registry(), name=encoding)
+    recipe = check_table({**table, "data": data}, registry(), name=encoding)
     train(recipe, registry(), out=folder / encoding, device=torch.device("cpu"))
     assert_same(outcome(folder, encoding), from_array)
 

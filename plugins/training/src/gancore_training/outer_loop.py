@@ -25,6 +25,9 @@ from gancore_training.streams import TURN
 from gancore_training.training_run import TrainingRun
 from gancore_training.unsaved import Unsaved
 
+WORTH_TELLING = 0.1
+"""Share of a training that waits for images from which it is told."""
+
 
 class OuterLoop:
     """The outer loop of one training, of a run as restored as it is going to be; rank 0 alone calls the observers."""
@@ -47,6 +50,8 @@ class OuterLoop:
         self.clock = Clock(folder, run.iteration)
         self.unsaved = Unsaved(run.parts)
         self.begun = run.iteration
+        self._last: tuple[float, float] | None = None
+        self._told = False
 
     def train(self, step: Callable[[], None]) -> None:
         """Train to the last iteration, each by `step`.
@@ -155,12 +160,35 @@ class OuterLoop:
                 "seconds": round(self.clock.seconds["training"], 3),
                 "other_seconds": round(self.clock.seconds["other"], 3),
                 "images_per_second": round(rate * self.settings.batch_size, 2),
+                **self._waited(rate * self.settings.batch_size),
                 "losses": values,
                 "monitors": self._monitors(),
             }
             self.folder.append(self.folder.log, entry)
         with self.clock.counting("other"):
             self.observers("gancore_logged", iteration=iteration, values=values)
+
+    def _waited(self, rate: float) -> dict[str, float]:
+        """Return how long this process has waited for images that are read by index, and say once where they are the limit.
+
+        Args:
+            rate: Images per second since the last line of the log.
+        """
+        streams = (self.run.batches.stream, *self.run.batches.sources.values())
+        waited = [seconds for seconds in (getattr(stream.reader, "waited", None) for stream in streams) if seconds is not None]
+        if not waited:
+            return {}
+        before, self._last = self._last, (sum(waited), self.clock.seconds["training"])
+        spent, passed = (now - then for now, then in zip(self._last, before or self._last, strict=True))
+        # Before the first line the readers have begun, which takes seconds.
+        if passed and spent > WORTH_TELLING * passed and not self._told:
+            self._told = True
+            could = "more" if spent >= passed else f"{rate * passed / (passed - spent):.0f}/s"
+            self.progress.announce(
+                f"the images arrive at {rate:.0f}/s, the step could use {could}: raise run.workers, or prepare them "
+                "(gancore prepare)"
+            )
+        return {"data_seconds": round(sum(waited), 3)}
 
     def _losses(self, iteration: int) -> dict[str, float]:
         """Read the newest losses, with one synchronization for all."""
