@@ -109,6 +109,7 @@ def gancore_datasets() -> Iterator[Component]:
     yield Component("fashion-mnist", f"{module}:FashionMnist", "Fashion-MNIST, 28 px", "arXiv:1708.07747", group=fetched)
     yield Component("svhn", f"{module}:Svhn", "SVHN, 32 px", group=fetched)
     yield Component("digits", f"{module}:Digits", "scikit-learn's digits, 8 px, embedded")
+    yield Component("torchvision", f"{module}:TorchvisionByName", "torchvision's other sets, by name", group=fetched)
     yield Component("image-folder", f"{module}:ImageFolder", "Your images, a folder per class", group=own)
     yield Component(
         "gaussian-ring", f"{module}:GaussianRing", "Normal distributions on a ring in the plane", "arXiv:1705.07761"

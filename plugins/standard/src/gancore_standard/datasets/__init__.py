@@ -7,6 +7,7 @@ from gancore_standard.datasets.gaussians import GaussianGrid, GaussianRing
 from gancore_standard.datasets.image_files import ImageFiles
 from gancore_standard.datasets.image_folder import ImageFolder
 from gancore_standard.datasets.lsun import LsunClasses
+from gancore_standard.datasets.torchvision_by_name import TorchvisionByName
 from gancore_standard.datasets.torchvision_sets import Cifar10, Cifar100, FashionMnist, Mnist, Svhn
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "LsunClasses",
     "Mnist",
     "Svhn",
+    "TorchvisionByName",
 ]

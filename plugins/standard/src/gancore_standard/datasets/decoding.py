@@ -92,7 +92,7 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str, b
         UnreadableError: It can't be read as a picture, or its pixels have no range that is known (32 bits, or signed).
     """
     with _reading(name):
-        return _shaped(_read(source if isinstance(source, bytes) else _content(source), background), image_size, channels)
+        return shaped(_read(source if isinstance(source, bytes) else _content(source), background), image_size, channels)
 
 
 def pixels_of(source: Path, *, name: str) -> Pixels:
@@ -273,7 +273,8 @@ def _on_background(image: Image.Image, background: Background) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", seen.size, background), seen).convert("RGB")
 
 
-def _shaped(image: Image.Image, image_size: int, channels: int) -> Pixels:
+def shaped(image: Image.Image, image_size: int, channels: int) -> Pixels:
+    """Return the middle square of a picture as (channels, image_size, image_size) uint8."""
     image = image.convert("RGB" if channels == 3 else "L")
     width, height = image.size
     short = min(width, height)
