@@ -103,9 +103,8 @@ class Parts:
 
     def context(self, cls: Any = None) -> dict[str, Any]:
         """Return what core knows for constructors; the class counts only where a class asks, for they need the data."""
-        known = {**self.plan.context, "group_size": self.plan.group}
-        asks = cls is not None and "class_counts" in settings_of(cls)
-        return known | ({"class_counts": self.batches.class_counts} if asks else {})
+        asked = {} if cls is None or "class_counts" not in settings_of(cls) else {"class_counts": self.batches.class_counts}
+        return {**self.plan.context, "group_size": self.plan.group, **asked}
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with state that training changes, by its name in a checkpoint."""

@@ -92,7 +92,7 @@ class Player:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters and buffers; an exact copy before the iteration `start`.
+    """Exponential moving average of a network's state, not of buffers left out of it; an exact copy before the iteration `start`.
 
     `decay` is the share of the old average that is kept, per iteration; `schedule` multiplies it.
     """
@@ -103,8 +103,9 @@ class MovingAverage:
         self.decay = decay
         self.schedule = schedule
         self._lerp = get_ema_multi_avg_fn(decay)
-        mine, theirs = ([*module.parameters(), *module.buffers()] for module in (self.network, network))
-        pairs = list(zip(mine, theirs, strict=True))
+        states = ([*module.parameters(), *module.buffers()] for module in (self.network, network))
+        own = {id(getattr(layer, name)) for layer in network.modules() for name in layer._non_persistent_buffers_set}
+        pairs = [pair for pair in zip(*states, strict=True) if id(pair[1]) not in own]
         self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 

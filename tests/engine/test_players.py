@@ -45,6 +45,21 @@ def test_the_moving_average_takes_buffers_along() -> None:
     assert not average.network.weight.requires_grad
 
 
+def test_the_moving_average_leaves_alone_what_no_state_holds() -> None:
+    """A checkpoint would forget it, so a training that changes it is refused; a constant need not be changed."""
+    network = nn.Linear(2, 2)
+    network.register_buffer("constant", torch.ones(2), persistent=False)
+    average = MovingAverage(network, decay=0.5, start=1)
+    constant = average.network.get_buffer("constant")
+    before = constant._version
+    nn.init.zeros_(network.weight)
+    for iteration in range(3):
+        average.update(iteration)
+    assert constant._version == before
+    assert torch.equal(constant, torch.ones(2))
+    assert torch.equal(average.network.weight, torch.zeros(2, 2))
+
+
 def test_the_schedule_sets_the_learning_rate_of_a_step() -> None:
     player = Player(
         "generator", nn.Linear(1, 1, bias=False), [], functools.partial(sgd, lr=1.0, momentum=0.0), {"lr": lambda i: 0.5**i}
