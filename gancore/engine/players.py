@@ -92,7 +92,7 @@ class Player:
 
 
 class MovingAverage:
-    """Exponential moving average of a network's state, not of buffers left out of it; an exact copy before the iteration `start`.
+    """Exponential moving average of a network's state, without what that leaves out; a copy before the iteration `start`.
 
     `decay` is the share of the old average that is kept, per iteration; `schedule` multiplies it.
     """
