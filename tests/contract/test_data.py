@@ -41,6 +41,22 @@ def test_what_fits_is_given_as_it_is() -> None:
     assert load_split(Given((points, LABELS), continuous=True), "test")[0] is points
 
 
+class Gray(gancore.Images):
+    """Images that are read by index, of which nothing is read to hold them to what is declared."""
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = torch.Size(shape)
+
+
+def test_images_that_are_read_by_index_are_held_to_their_shape() -> None:
+    images = Gray(4, 1, 2, 2)
+    assert load_split(Given((images, LABELS)), "train")[0] is images
+    with pytest.raises(GancoreError, match=r"has images of shape \(4, 1, 3, 2\)"):
+        load_split(Given((Gray(4, 1, 3, 2), LABELS)), "train")
+    with pytest.raises(GancoreError, match=r"has labels of shape \(4, 1, 2, 2\)"):
+        load_split(Given((IMAGES, images)), "train")
+
+
 @pytest.mark.parametrize(
     ("loaded", "problem"),
     [

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
+import gancore
 from gancore.engine.batches import ImageStream, IndexStream, to_uint8, to_unit
 from gancore.parallel.randomness import derive, noise_for
 from gancore.recipe.tables import Augmentation
@@ -39,6 +41,42 @@ def test_a_part_of_a_batch_is_as_it_would_be_in_the_whole() -> None:
     parts = [stream.batch(3, noise_for("cpu", 0, "augmentation"), part) for part in (slice(0, 3), slice(3, 8))]
     assert torch.equal(torch.cat([part for part, _ in parts]), whole)
     assert torch.equal(torch.cat([own for _, own in parts]), labels)
+
+
+class Counted(gancore.Images):
+    """Images that say their places, and note which were asked for."""
+
+    shape = torch.Size((20, 1, 6, 6))
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def read(self, places: Tensor) -> Tensor:
+        self.asked += places.tolist()
+        return places.to(torch.uint8)[:, None, None, None].expand(-1, 1, 6, 6)
+
+
+def test_images_that_are_read_by_index_come_as_from_a_tensor_and_only_when_they_are_wanted() -> None:
+    images, indices = Counted(), IndexStream(20, 8, seed=5)
+    stream = ImageStream(images, torch.arange(20), indices, CPU, Augmentation(flip=True, crop_padding=2))
+    held = ImageStream(images[:], torch.arange(20), indices, CPU, Augmentation(flip=True, crop_padding=2))
+    images.asked.clear()
+    for rows in (slice(None), slice(2, 5)):
+        one, other = (each.batch(3, noise_for("cpu", 0, "augmentation"), rows) for each in (stream, held))
+        assert torch.equal(one[0], other[0])
+        assert torch.equal(one[1], other[1])
+    assert images.asked == [*indices.indices(3).tolist(), *indices.indices(3)[2:5].tolist()]
+
+
+def test_chosen_images_are_read_by_their_places_among_all() -> None:
+    images = Counted()
+    chosen = images.chosen(torch.tensor([3, 19, 7]))
+    assert (len(chosen), chosen.shape, images.asked) == (3, (3, 1, 6, 6), [])
+    assert chosen[torch.tensor([2, 0])][:, 0, 0, 0].tolist() == [7, 3]
+    assert chosen[1:][:, 0, 5, 5].tolist() == [19, 7]
+    read = chosen.reader(lambda draw: torch.tensor([draw, 0]), CPU, None)
+    assert read(1)[:, 0, 0, 0].tolist() == [19, 3]
+    assert images.chosen(torch.tensor([4, 5])).chosen(torch.tensor([1]))[:].unique().tolist() == [5]
 
 
 def test_weights_are_the_frequency_of_each_image() -> None:
