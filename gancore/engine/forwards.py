@@ -73,8 +73,8 @@ def discriminate(parts: Parts, values: Values, forward: Forward) -> None:
             else:
                 outputs = tuple(head(pieces[side], values.label[side]).float() for side in wanted)
             values.head.update({(name, side): output for side, output in zip(wanted, outputs, strict=True)})
-    for number, side in enumerate(sides):
-        values.features[side] = pieces[side].float()
+    values.features.update({side: piece.float() for side, piece in pieces.items()})
+    for number, side in enumerate(sides if forward.activations else ()):
         # A layer that sees the images of a group one by one has several rows a sample.
         rows = [[x.split([size * len(x) // len(features) for size in sizes])[number] for x in layers] for layers in hidden]
         values.preactivations[side], values.activations[side] = rows
