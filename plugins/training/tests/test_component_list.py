@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import gancore_training
@@ -32,3 +34,14 @@ def test_a_kind_that_is_not_there_is_refused() -> None:
 
 def test_columns_start_at_one_place_and_hold_text_alone() -> None:
     assert [*aligned([("a\x1b\nb", "c"), ("d", "e")], indent=1)] == [" a? b  c", " d     e"]
+
+
+@pytest.mark.parametrize("words", [["recipes"], ["components"], ["components", "--help"]])
+def test_no_list_imports_torch(words: list[str]) -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from gancore.cli.main import main\n"
+        f"result = CliRunner().invoke(main, {words!r}); assert result.exit_code == 0, result.output\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
