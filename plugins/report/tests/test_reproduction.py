@@ -54,9 +54,10 @@ entry = 1
 [small]
 protocol = "two iterations"
 seeds = 2
-set = ["losses.adversarial.weight=0.5"]
+set = ["losses.adversarial.weight=0.5", "run.checkpoint_every=2", "run.keep_best=classes/kl"]
 
 [[small.final]]
+at = "best:classes/kl"
 set = ["evaluation.samples=40", "metrics.later.use=standard/class-histogram"]
 metrics = ["later"]
 
@@ -157,9 +158,11 @@ def test_an_entry_of_a_list_is_a_value(trained: tuple[Path, Reproduced]) -> None
 
 def test_ended_runs_are_scored_once_and_what_is_optional_is_told(trained: tuple[Path, Reproduced]) -> None:
     out, reproduced = trained
-    later = [line for line in lines_of(out / "digits-plain-0") if "later/kl" in line["scores"]]
+    lines = lines_of(out / "digits-plain-0")
+    later = [line for line in lines if "later/kl" in line["scores"]]
     assert len(later) == 1
-    assert later[0]["iteration"] == 4
+    divergences = {line["iteration"]: line["scores"]["classes/kl"] for line in lines if "classes/kl" in line["scores"]}
+    assert later[0]["iteration"] == min(divergences, key=lambda iteration: divergences[iteration])
     assert 40 in later[0]["protocols"]["later"].values()
     assert any(note.startswith("fid could not be computed") and "nobody" in note for note in reproduced.remarks)
     # The row's own change makes another protocol, which stands in a column of its own.
@@ -207,6 +210,12 @@ def test_a_row_of_a_plugin_that_is_not_there_is_left_out(folder: Path, monkeypat
     table = table_of(folder, monkeypatch, (str(folder / "plain.toml"), "nowhere/recipe"))
     reproduced = reproduce(table, registry(), tmp_path / "out", device=CPU)
     assert "digits: plain needs the plugin nowhere, which is not installed." in reproduced.remarks
+
+
+def test_what_is_set_for_all_rows_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    table = table_of(folder, monkeypatch)
+    reproduced = reproduce(table, registry(), tmp_path / "out", assignments=["run.iterations=2"], device=CPU)
+    assert "- Otherwise than it says, in all rows: run.iterations=2." in reproduced.text()
 
 
 @pytest.mark.parametrize(

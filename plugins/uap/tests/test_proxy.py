@@ -188,6 +188,9 @@ def test_each_cycle_is_of_its_own_live_generator(tmp_path):
         assert torch.equal(images[300 * place : 300 * place + 250], wanted)
         # The moving average is another network by now.
         assert not torch.equal(wanted, to_uint8(run.generator("ema").eval()(drawn.z, drawn.label).detach()))
+    p = darkness(to_unit(images)).double().softmax(1).numpy()
+    assert summary.confidence == pytest.approx(p.max(1).mean(), rel=1e-5)
+    assert summary.entropy == pytest.approx(-(p * np.log(p)).sum(1).mean(), rel=1e-5)
     assert said == [f"cycle {k}: 300 images, {n} of 5 classes" for k, n in zip((2, 4), summary.distinct, strict=True)]
 
 
@@ -199,8 +202,33 @@ def test_sampling_goes_on_to_the_same_set(tmp_path):
     again = sample_cycles(run, checkpoints, 20, darkness, to(tmp_path / "two"), progress=said.append)
     assert [line.split(":")[0] for line in said] == ["cycle 4"]
     assert again.counts == whole.counts
+    assert again.certainty == whole.certainty
+    assert ProxySummary.read(tmp_path / "two").certainty == whole.certainty
     one, two = (ProxySet(path=str(tmp_path / name)).load("train")[0] for name in ("one", "two"))
     assert torch.equal(one, two)
+
+
+def test_a_set_is_resized_where_a_size_is_asked_for(tmp_path):
+    run, checkpoints = prior(tmp_path / "run")
+    sample_cycles(run, checkpoints, 5, darkness, to(tmp_path / "proxy"), progress=lambda _: None)
+    own, larger = (ProxySet(path=str(tmp_path / "proxy"), image_size=size) for size in (0, 16))
+    assert (own.info.image_size, larger.info.image_size) == (8, 16)
+    (small, labels), (large, same) = own.load("train"), larger.load("train")
+    assert torch.equal(labels, same)
+    wanted = torch.nn.functional.interpolate(small.float(), scale_factor=2, mode="bilinear").round().to(torch.uint8)
+    assert large.shape == (10, 1, 16, 16)
+    assert (large.int() - wanted.int()).abs().max() <= 1
+
+
+def test_a_set_without_certainty_is_read(tmp_path):
+    run, checkpoints = prior(tmp_path / "run")
+    sample_cycles(run, checkpoints, 5, darkness, to(tmp_path / "proxy"), progress=lambda _: None)
+    path = tmp_path / "proxy" / "proxy.json"
+    content = json.loads(path.read_text())
+    for cycle in content["cycles"]:
+        del cycle["confidence"], cycle["entropy"]
+    path.write_text(json.dumps(content))
+    assert ProxySummary.read(tmp_path / "proxy").entropy is None
 
 
 def test_sampling_without_cycles_is_refused(tmp_path):

@@ -226,6 +226,20 @@ def test_torchvisions_own_weights(cache: Path, monkeypatch: pytest.MonkeyPatch) 
         PretrainedClassifier(model="squeezenet1_1", image_size=32, channels=3)
 
 
+def test_a_version_of_the_weights_is_asked_for_by_its_name(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = torchvision().models.ResNet50_Weights.IMAGENET1K_V1
+    assert first is not torchvision().models.ResNet50_Weights.DEFAULT
+    torch.manual_seed(0)
+    network = plain("resnet50", classes=1000)
+    cached(cache, monkeypatch, first, network.state_dict())
+    ours = PretrainedClassifier(model="resnet50", image_size=32, channels=3, input_size=0, version="IMAGENET1K_V1")
+    assert torch.equal(ours.state_dict()["fc.weight"], network.state_dict()["fc.weight"])
+    with pytest.raises(GancoreError, match="can't be had"):
+        PretrainedClassifier(model="resnet50", image_size=32, channels=3, input_size=0)
+    with pytest.raises(GancoreError, match=r"no weights 'V1' of resnet50 .*IMAGENET1K_V1, IMAGENET1K_V2"):
+        PretrainedClassifier(model="resnet50", image_size=32, channels=3, input_size=0, version="V1")
+
+
 def test_weights_that_can_not_be_had(cache: Path) -> None:
     message = r"torchvision's resnet18 can't be had from https://.*\.pth .*no route.*uap/torchvision with .*classes = 1000\.$"
     with pytest.raises(GancoreError, match=message):

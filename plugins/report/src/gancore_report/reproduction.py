@@ -60,6 +60,8 @@ def reproduce(
     check_place("a table", out, max(seeds, 1))
     installed = {name.partition("/")[0] for name in registry.recipes()}
     notes, planned = list[str](), list[_Planned]()
+    if assignments:
+        notes.append(f"Otherwise than it says, in all rows: {', '.join(assignments)}.")
     for row in table.rows:
         if row.trained is None:
             continue

@@ -90,6 +90,7 @@ def prior(recipe: str, victim: str | None, prior: dict[str, Any], out: Path, dev
 @click.argument("method", default="uap/gap")
 @options.victims
 @click.option("--proxy", type=path_type, help="Craft on this proxy set: OUT/proxy of `gancore uap prior`.")
+@options.proxy_size
 @click.option("--data", metavar="DATA", help="Craft on a data set instead.")
 @options.assignments_option("--data-set", "data_assignments", "Set one value of the data, e.g. image_size=32.")
 @options.overlays_option("--with", "overlays", "Layer another recipe or fragment over the method, e.g. uap/sgm.")
@@ -101,6 +102,7 @@ def craft(
     method: str,
     victims: tuple[str, ...],
     proxy: Path | None,
+    proxy_size: int | None,
     data: str | None,
     data_assignments: tuple[str, ...],
     overlays: tuple[str, ...],
@@ -113,9 +115,11 @@ def craft(
         raise GancoreError("a perturbation is crafted on one set of images: give --proxy FOLDER or --data DATA, not both.")
     if proxy is not None and data_assignments:
         raise GancoreError("--data-set changes the data of --data; a proxy set is what it is, so leave it out.")
+    if data is not None and proxy_size:
+        raise GancoreError("--proxy-size is of a proxy set; set the size of --data by --data-set image_size=N.")
     from gancore_uap import pipeline, planning
 
-    table = _proxy(proxy) if data is None else options.data_table(data, data_assignments, "--data-set")
+    table = _proxy(proxy, proxy_size) if data is None else options.data_table(data, data_assignments, "--data-set")
     workbench = _workbench(device)
     recipe = planning.plan_crafting(
         workbench, method, victim_specs=victims, data=table, overlays=overlays, assignments=assignments
@@ -123,10 +127,10 @@ def craft(
     pipeline.craft(workbench, recipe, out, victim_specs=victims)
 
 
-def _proxy(folder: Path | None) -> dict[str, Any]:
+def _proxy(folder: Path | None, size: int | None) -> dict[str, Any]:
     """Return the ``[data]`` of a proxy set; the same one however its folder is spelled."""
     assert folder is not None
-    return {"use": "uap/proxy", "path": str(folder.resolve())}
+    return {"use": "uap/proxy", "path": str(folder.resolve()), **({"image_size": size} if size else {})}
 
 
 @group.command(short_help="Score perturbations on victims with the target's images.")
@@ -177,7 +181,9 @@ def _judge(
 @group.command(short_help="Do all: prior, proxy set, perturbation, scores.")
 @click.argument("recipe")
 @options.victims
+@click.option("--classifier", metavar="VICTIM", help="The classifier in the GAN's loop.  [default: the first victim]")
 @options.prior
+@options.proxy_size
 @click.option("--method", default="uap/gap", show_default=True, help="A crafting recipe: uap/gap, uap/direct, ...")
 @options.overlays_option("--method-with", "method_overlays", "Layer another recipe or fragment over the method.")
 @options.assignments_option("--method-set", "method_assignments", "Set one value of the method.")
@@ -189,7 +195,9 @@ def _judge(
 def run(
     recipe: str,
     victims: tuple[str, ...],
+    classifier: str | None,
     prior: dict[str, Any],
+    proxy_size: int | None,
     method: str,
     method_overlays: tuple[str, ...],
     method_assignments: tuple[str, ...],
@@ -200,7 +208,8 @@ def run(
 ) -> None:
     """Do all: a prior GAN (RECIPE), a proxy set, a perturbation, and its scores.
 
-    The first victim is the classifier in the GAN's loop.
+    The first victim is the classifier in the GAN's loop, unless --classifier names another. Where the victims take larger
+    images than the GAN makes, --proxy-size is theirs.
     """
     from gancore_uap import pipeline, planning
     from gancore_uap.judging import check_target
@@ -210,10 +219,11 @@ def run(
     workbench = _workbench(device)
     how: dict[str, Any] = {"victim_specs": victims, "overlays": method_overlays, "assignments": method_assignments}
     # All that can be wrong is found before the first of the stages, which take long.
-    planned = planning.plan_prior(workbench, recipe, victim=victims[0], **prior)
-    planning.plan_crafting(workbench, method, data=planned.recipe.table["data"], **how)
+    planned = planning.plan_prior(workbench, recipe, victim=classifier or victims[0], **prior)
+    like = planned.recipe.table["data"] | ({"image_size": proxy_size} if proxy_size else {})
+    planning.plan_crafting(workbench, method, data=like, **how)
     check_target(workbench, victims, judged_on, budgets)
     folder = pipeline.make_proxy(workbench, planned, out)
-    crafting = planning.plan_crafting(workbench, method, data=_proxy(folder), **how)
+    crafting = planning.plan_crafting(workbench, method, data=_proxy(folder, proxy_size), **how)
     path = pipeline.craft(workbench, crafting, out, victim_specs=victims)
     _judge(workbench, {"uap": Perturbation.load(path)}, out / "evaluation", victims, judged_on, budgets)

@@ -54,15 +54,18 @@ def sample_cycles(
     if images < 1:
         raise gancore.GancoreError(f"a proxy set needs 1 image of each cycle or more, and {images} are asked for.")
     with evaluating(classify) if isinstance(classify, nn.Module) else nullcontext():
-        cycles = []
+        cycles, certainty = [], []
         for path in checkpoints:
             cycle = int(path.stem)
             cycles.append(cycle)
-            if writer.has(cycle):
-                continue
-            checkpoint.load(run, path)
-            generated = torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
+            whole = writer.has(cycle)
+            if not whole:
+                checkpoint.load(run, path)
+            generated = writer.images_of(cycle) if whole else _generated(run, images, cycle)
             logits = torch.cat([classify(to_unit(batch.to(run.device))).cpu() for batch in generated.split(_BATCH)])
+            certainty.append(certainty_of(logits))
+            if whole:
+                continue
             if logits.shape[1] != writer.classes:
                 raise gancore.GancoreError(
                     f"the classifier gives {logits.shape[1]} classes and the proxy set has {writer.classes}; let them agree."
@@ -70,7 +73,19 @@ def sample_cycles(
             labels = logits.argmax(dim=1)
             writer.add(cycle, generated, labels)
             progress(f"cycle {cycle}: {images} images, {len(labels.unique())} of {writer.classes} classes")
-        return writer.finish(cycles)
+        return writer.finish(cycles, certainty)
+
+
+def certainty_of(logits: Tensor) -> tuple[float, float]:
+    """Return the mean confidence, and the mean entropy in nats, of a classifier's logits (N, K)."""
+    log_p = logits.double().log_softmax(1)
+    entropy = -torch.special.xlogy(log_p.exp(), log_p.exp()).sum(1)
+    return float(log_p.amax(1).exp().mean()), float(entropy.mean())
+
+
+def _generated(run: TrainingRun, images: int, cycle: int) -> Tensor:
+    """Return a cycle's images (N, C, H, W) uint8 on the CPU."""
+    return torch.cat([_sampled(run, images, cycle, start) for start in range(0, images, _BATCH)])
 
 
 def _sampled(run: TrainingRun, images: int, cycle: int, start: int) -> Tensor:

@@ -34,6 +34,11 @@ def assignments_option(name: str, into: str, help_text: str) -> Callable[[F], F]
     return click.option(name, into, metavar="KEY=VALUE", multiple=True, help=help_text)
 
 
+proxy_size = click.option(
+    "--proxy-size", type=click.IntRange(8, 4096), help="Resize the proxy set for the crafting, e.g. to the victims' 224."
+)
+
+
 def prior(command: F) -> F:
     """Add what a prior GAN and its proxy set are planned by, passed as the dict ``prior``."""
     for option in (

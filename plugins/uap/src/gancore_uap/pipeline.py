@@ -78,6 +78,9 @@ def make_proxy(workbench: Workbench, prior: Prior, out: Path) -> Path:
         f"{summary.images} images of {len(summary.cycles)} cycles, of {summary.distinct_so_far[-1]} of "
         f"{classifier.classes} classes, are in {folder}; the classes by cycle in {out / 'classes.png'}"
     )
+    workbench.say(
+        f"The classifier's mean confidence in them is {summary.confidence:.2f}, the mean entropy {summary.entropy:.2f} nats."
+    )
     return folder
 
 

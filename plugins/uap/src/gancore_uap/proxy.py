@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from gancore_standard.tools import check_split, expand_user
 from torch import Tensor
@@ -18,10 +20,13 @@ class ProxySet(gancore.Dataset):
 
     Args:
         path: The folder, ``OUT/proxy``; a relative one counts from where the command is started.
+        image_size: Height and width to which the images are resized (bilinear, antialiased), e.g. the victims' 224; 0 leaves
+            them as they are.
     """
 
-    def __init__(self, *, path: str) -> None:
+    def __init__(self, *, path: str, image_size: Annotated[int, gancore.Range(0, 4096)] = 0) -> None:
         self.folder = expand_user(path)
+        self.image_size = image_size
 
     @property
     def info(self) -> DatasetInfo:
@@ -31,7 +36,7 @@ class ProxySet(gancore.Dataset):
             GancoreError: There is none, it is damaged, or the set is empty.
         """
         summary = self._summary()
-        return DatasetInfo(summary.classes, summary.channels, summary.image_size)
+        return DatasetInfo(summary.classes, summary.channels, self.image_size or summary.image_size)
 
     def _summary(self) -> ProxySummary:
         summary = ProxySummary.read(self.folder)
@@ -49,7 +54,8 @@ class ProxySet(gancore.Dataset):
         summary = self._summary()
         shape = (summary.channels, summary.image_size, summary.image_size)
         # Filled piece by piece: joining the cycles afterwards would take twice the memory.
-        images = torch.empty((summary.images, *shape), dtype=torch.uint8)
+        size = self.info.image_size
+        images = torch.empty((summary.images, summary.channels, size, size), dtype=torch.uint8)
         labels = torch.empty(summary.images, dtype=torch.int64)
         start = 0
         for cycle, counts in zip(summary.cycles, summary.counts, strict=True):
@@ -57,6 +63,17 @@ class ProxySet(gancore.Dataset):
             if torch.bincount(cycle_labels, minlength=summary.classes).tolist() != counts:
                 raise damaged(self.folder, summary.form, cycle, f"is not what {SUMMARY} says")
             end = start + len(cycle_labels)
-            images[start:end], labels[start:end] = cycle_images, cycle_labels
+            images[start:end], labels[start:end] = _resized(cycle_images, size), cycle_labels
             start = end
         return images, labels
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """Return images (N, C, H, W) uint8 at another size, few at a time."""
+    if images.shape[-1] == size:
+        return images
+    pieces = [
+        torch.nn.functional.interpolate(piece.float(), (size, size), mode="bilinear", antialias=True).round().to(torch.uint8)
+        for piece in images.split(64)
+    ]
+    return torch.cat(pieces)

@@ -44,6 +44,8 @@ class ProxySummary:
         cycles: Iteration at which each cycle ended.
         counts: For each cycle, images of each class.
         about: How the set was made.
+        certainty: For each cycle, mean confidence and mean entropy of its images; empty for a set that was made before they
+            were kept.
     """
 
     channels: int
@@ -53,6 +55,23 @@ class ProxySummary:
     cycles: list[int]
     counts: list[list[int]]
     about: dict[str, Any] = attrs.field(factory=dict)
+    certainty: list[tuple[float, float]] = attrs.field(factory=list)
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean over the images of the probability of the predicted class, in [0, 1]; None where it was not kept."""
+        return self._mean(0)
+
+    @property
+    def entropy(self) -> float | None:
+        """Mean over the images of the entropy of the classes' probabilities, in nats; None where it was not kept."""
+        return self._mean(1)
+
+    def _mean(self, place: int) -> float | None:
+        if not self.certainty:
+            return None
+        sizes = [sum(counts) for counts in self.counts]
+        return sum(one[place] * size for one, size in zip(self.certainty, sizes, strict=True)) / max(sum(sizes), 1)
 
     @property
     def images(self) -> int:
@@ -86,12 +105,15 @@ class ProxySummary:
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']}")
             cycles = [(int(one["cycle"]), [int(n) for n in one["counts"]]) for one in content["cycles"]]
+            certainty = [(float(one["confidence"]), float(one["entropy"])) for one in content["cycles"] if "entropy" in one]
             numbers = {key: int(content[key]) for key in ("channels", "image_size", "classes")}
             form, about = content["form"], dict(content["about"])
             _check_numbers(numbers, form, cycles)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise gancore.GancoreError(f"{path} is damaged ({error}); make the proxy set anew in another folder.") from error
-        return cls(**numbers, form=form, cycles=[c for c, _ in cycles], counts=[n for _, n in cycles], about=about)
+        certainty = certainty if len(certainty) == len(cycles) else []
+        ends, counts = [end for end, _ in cycles], [count for _, count in cycles]
+        return cls(**numbers, form=form, cycles=ends, counts=counts, about=about, certainty=certainty)
 
 
 def _check_numbers(numbers: Mapping[str, int], form: Any, cycles: Sequence[tuple[int, list[int]]]) -> None:
@@ -219,8 +241,21 @@ class Writer:
         counts: list[int] = torch.bincount(labels.cpu(), minlength=self.classes).tolist()
         return counts
 
-    def finish(self, cycles: Sequence[int]) -> ProxySummary:
+    def images_of(self, cycle: int) -> Tensor:
+        """Return the images (n, C, H, W) uint8 of a cycle that lies there.
+
+        Raises:
+            GancoreError: It is missing or damaged.
+        """
+        images, _ = read_cycle(self.folder, self.form, cycle, self.shape, self.classes)
+        return images
+
+    def finish(self, cycles: Sequence[int], certainty: Sequence[tuple[float, float]] = ()) -> ProxySummary:
         """Write ``proxy.json``, which makes the set whole, and return the summary of some cycles, in this order.
+
+        Args:
+            cycles: Iterations at which they ended.
+            certainty: Mean confidence and mean entropy of each cycle's images, where they are known.
 
         Raises:
             GancoreError: A cycle is missing or damaged, or the file can't be written.
@@ -231,8 +266,11 @@ class Writer:
                 self._counts[cycle] = self._counted(labels)
         channels, image_size, _ = self.shape
         counts = [self._counts[cycle] for cycle in cycles]
-        summary = ProxySummary(channels, image_size, self.classes, self.form, list(cycles), counts, self.about)
-        listed = [{"cycle": c, "counts": n} for c, n in zip(cycles, counts, strict=True)]
+        known = list(certainty)
+        summary = ProxySummary(channels, image_size, self.classes, self.form, list(cycles), counts, self.about, known)
+        listed: list[dict[str, Any]] = [{"cycle": c, "counts": n} for c, n in zip(cycles, counts, strict=True)]
+        for one, (confidence, entropy) in zip(listed, known, strict=False):
+            one |= {"confidence": confidence, "entropy": entropy}
         write_text(self.folder / SUMMARY, json.dumps({**self._settings(), "cycles": listed}) + "\n")
         return summary
 

@@ -11,7 +11,7 @@ from gancore_standard.tools import published_file, torchvision
 from torch import Tensor, nn
 
 import gancore
-from gancore.tools import did_you_mean, first_line
+from gancore.tools import did_you_mean, first_line, listed
 
 CHILD = "network."
 """Prefix of torchvision's names inside the classifier, which its state doesn't show."""
@@ -160,7 +160,7 @@ class TorchvisionClassifier(gancore.Classifier):
 
 
 class PretrainedClassifier(TorchvisionClassifier):
-    """A classifier of torchvision with torchvision's own weights for it, the ones that it calls ``DEFAULT``.
+    """A classifier of torchvision with torchvision's own weights for it.
 
     They are downloaded once into torch's cache; their licenses and training sets are those that torchvision names. Classes,
     mean and deviation are the weights'. For other weights, or without a network connection, see `TorchvisionClassifier`.
@@ -171,23 +171,32 @@ class PretrainedClassifier(TorchvisionClassifier):
         channels: Channels of an image, from core; must be 3.
         input_size: Least size of images; smaller ones are refused, by default those below what the weights were published
             for (224 px for most). 0 takes any.
+        version: Torchvision's name for the weights: ``DEFAULT``, the best that it has, or e.g. ``IMAGENET1K_V1``, the ones
+            that papers before 2021 took.
 
     Raises:
-        GancoreError: There is no such model, it does not take such images, or its weights can't be downloaded.
+        GancoreError: There is no such model or version, it does not take such images, or its weights can't be downloaded.
     """
 
     frozen_needs_weights: ClassVar[bool] = False
 
     def __init__(
-        self, *, model: str, image_size: int, channels: int, input_size: Annotated[int, gancore.Range(0)] | None = None
+        self,
+        *,
+        model: str,
+        image_size: int,
+        channels: int,
+        input_size: Annotated[int, gancore.Range(0)] | None = None,
+        version: str = "DEFAULT",
     ) -> None:
-        published = _published(model)
+        self.version = version  # asked for while the base class builds the model
+        published = _published(model, version)
         classes = len(published.meta["categories"])
         least = published.transforms().crop_size[0] if input_size is None else input_size
         super().__init__(model=model, classes=classes, image_size=image_size, channels=channels, input_size=least)
 
     def _build(self, model: str, classes: int, image_size: int) -> nn.Module:
-        published = _published(model)
+        published = _published(model, self.version)
         remedy = (
             "where they can, convert them by `gancore convert`, and use uap/torchvision with weights = that file and "
             f"classes = {classes}"
@@ -203,8 +212,8 @@ class PretrainedClassifier(TorchvisionClassifier):
         return network
 
 
-def _published(model: str) -> Any:
-    """Return what torchvision knows of its default weights for a model, without downloading them."""
+def _published(model: str, version: str = "DEFAULT") -> Any:
+    """Return what torchvision knows of its weights for a model, without downloading them."""
     models = torchvision().models
     known = models.list_models(module=models)
     if model not in known:
@@ -212,7 +221,13 @@ def _published(model: str) -> Any:
             f"torchvision has no classifier {model!r}{did_you_mean(model, known)} (set model to one of "
             "torchvision.models.list_models(module=torchvision.models))."
         )
-    return models.get_model_weights(model).DEFAULT
+    weights = models.get_model_weights(model)
+    if version not in weights.__members__:
+        raise gancore.GancoreError(
+            f"torchvision has no weights {version!r} of {model}{did_you_mean(version, weights.__members__)} (it has: "
+            f"{listed(weights.__members__)}); set version to one of these."
+        )
+    return weights[version]
 
 
 def _channels(name: str, values: list[float]) -> Tensor:
