@@ -81,7 +81,7 @@ def large_victim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def chain(command: str, out: Path, victim: Path) -> list[str]:
     """Return the words after ``gancore uap`` of a command on the page, with stand-ins, and short."""
-    (text,) = re.findall(rf"^    gancore uap {command}((?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)
+    (text,) = re.findall(rf"^    gancore uap {command} ((?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)
     changes = {**STAND_INS, "uap/imagenet-vgg16": str(victim), "uap/imagenet-resnet50": str(victim)}
     changes |= {"standard/image-folder": "digits", "path=imagenet": "image_size=16", "image_size=224": "image_size=16"}
     changes |= {"runs/comics": str(out), "runs/comics/proxy": str(out / "proxy"), "runs/comics-resnet50": str(out / "second")}
