@@ -293,7 +293,7 @@ def test_a_networks_weights_are_trained_first_when_they_are_not_there_and_found_
     watchers = [Watcher(), Watcher()]
     for watcher, name in zip(watchers, "ab", strict=True):
         train(recipe_of(table), registry(), tmp_path / name, device=CPU, progress=watcher)
-    assert "networks.classifier has no weights yet: training them first" in watchers[0].told[0]
+    assert any("networks.classifier has no weights yet: training them first" in text for text in watchers[0].told)
     assert not any("no weights yet" in text for text in watchers[1].told)
     (folder,) = (tmp_path / "cache" / "trained").iterdir()
     inner = toml.read(folder / "recipe.toml")
