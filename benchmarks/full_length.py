@@ -27,11 +27,12 @@ from gancore_profile.compiling import compile_networks
 from gancore_profile.costs import Profile
 from gancore_profile.cuda_graphs import replay_iterations
 from gancore_profile.profiling import profile
+from gancore_training import synchronize
 
 from benchmarks import hosts
 from benchmarks.step_cost import CBGAN, table
 from benchmarks.tables import machine, markdown, write_json
-from gancore.engine import Run, choose_device, synchronize
+from gancore.engine import Run, choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
 from gancore.registry import Registry

@@ -7,13 +7,11 @@ from gancore.engine import Labels as Labels
 from gancore.engine import Parts as Parts
 from gancore.engine import Player as Player
 from gancore.engine import Run as Run
-from gancore.engine import Watch as Watch
 from gancore.engine import as_images as as_images
 from gancore.engine import choose_device as choose_device
 from gancore.engine import evaluating as evaluating
 from gancore.engine import finite as finite
 from gancore.engine import processor as processor
-from gancore.engine import synchronize as synchronize
 from gancore.engine import to_uint8 as to_uint8
 from gancore.engine import to_unit as to_unit
 from gancore.errors import did_you_mean as did_you_mean

@@ -12,11 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from gancore_training.host_waits import READING
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-
-from gancore.engine.host_waits import READING
 
 
 def tensors(tree: Any) -> list[Tensor]:

@@ -253,7 +253,7 @@ class Batches:
             frequencies = sampler.weights(labels)
             if frequencies is not None:
                 weights = frequencies.cpu() if weights is None else weights * frequencies.cpu()
-        if len(chosen) != len(images):
+        if not torch.equal(chosen, torch.arange(len(images))):
             images = images.chosen(chosen) if isinstance(images, Images) else images[chosen]
         return images, labels, weights
 

@@ -38,12 +38,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done all that it was given; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def processor() -> str:
     """Return the processor's name."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
 import gancore
+from gancore.contract import load_split
 from gancore.engine.batches import ImageStream, IndexStream, to_uint8, to_unit
 from gancore.parallel.randomness import derive, noise_for
 from gancore.recipe.tables import Augmentation
-from tests.hosts import CPU
+from tests.hosts import CPU, run_of
 
 
 def test_every_image_comes_once_per_epoch_though_batches_run_across_epochs() -> None:
@@ -122,3 +124,14 @@ def test_seeds_depend_on_every_word_of_the_purpose() -> None:
     assert len(seeds) == 6
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert derive(7, "latent", 3, 0) == derive(7, "latent", 3, 0)
+
+
+def test_a_sampler_may_choose_the_images_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = run_of({"samplers": {"difference": {"use": "probe/difference"}}})
+    images, labels = load_split(run.plan.dataset, "train")
+    monkeypatch.setattr(run.samplers["difference"], "select", lambda labels, _seed: torch.arange(len(labels)).flip(0))
+    chosen, of, _ = run.batches._select(images, labels, None, None)
+    assert isinstance(images, torch.Tensor)
+    assert isinstance(chosen, torch.Tensor)
+    assert torch.equal(chosen, images.flip(0))
+    assert torch.equal(of, labels.flip(0))

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from gancore import GancoreError
-from gancore.engine.host_waits import Watch
 from gancore.engine.run import Run
+from gancore.testing import NoSynchronization
 from tests.hosts import plan_of, run_of, same, steps
 
 EXPONENTIAL = {"use": "exponential", "base": 0.5, "period": 2.0}
@@ -76,11 +76,7 @@ def test_the_schedule_of_the_decay_is_that_of_the_average() -> None:
 
 def test_no_schedule_waits_for_the_device() -> None:
     run = steps(run_of(SCHEDULED), 1)
-
-    def refuse(name: str, reason: str) -> None:
-        raise AssertionError(f"{name}: {reason}")
-
-    with Watch(refuse):
+    with NoSynchronization():
         run.step()
 
 

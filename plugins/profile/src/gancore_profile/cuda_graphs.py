@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 import torch
+from gancore_training import Watch
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import Run, Watch, distributed
+from gancore.tools import Run, distributed
 from gancore_profile.capturing import Backend, HostCopies, backend_of
 from gancore_profile.recording import NotRepeatable, Tape
 from gancore_profile.snapshots import Snapshot, check_equal

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 
 import torch
+from gancore_training import synchronize
 from torch import Tensor
 from torch.nn import functional as F
-
-from gancore.tools import synchronize
 
 SECONDS = 0.5
 """Time for each of the two kinds of product; the best repetition counts, so more only makes a quiet moment likelier."""

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import torch
-from gancore_training import recipe_digest, tensors_of, wanted
+from gancore_training import Watch, recipe_digest, synchronize, tensors_of, wanted
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gancore.tools import Run, Watch, processor, synchronize
+from gancore.tools import Run, processor
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
 from gancore_profile.flops import FlopCounter

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from gancore_training import Watch
 from torch import Tensor
 
 from gancore import GancoreError
-from gancore.tools import Registry, Run, Watch, merge
+from gancore.tools import Registry, Run, merge
 from gancore_testing.hosting import LABEL, Table, build_host
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from gancore_training.evaluate import Scores as Scores
 from gancore_training.given_images import GivenEvaluator as GivenEvaluator
 from gancore_training.given_images import read_images as read_images
 from gancore_training.grid import Grid as Grid
+from gancore_training.host_waits import Watch as Watch
+from gancore_training.host_waits import synchronize as synchronize
 from gancore_training.identity import recipe_digest as recipe_digest
 from gancore_training.lock import InUse as InUse
 from gancore_training.options import assignments_option as assignments_option

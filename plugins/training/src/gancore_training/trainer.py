@@ -32,11 +32,11 @@ from gancore.tools import (
     make_plan,
     processor,
     said,
-    synchronize,
     toml,
 )
 from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator, check_keep_best
+from gancore_training.host_waits import synchronize
 from gancore_training.identity import flat
 from gancore_training.local_code import local_sources
 from gancore_training.lock import holding

@@ -1,4 +1,4 @@
-"""Which operators make the host wait for the device, and a watch for them that works on any device."""
+"""Waiting for the device: on purpose, and which operators do it unasked, with a watch for them that works on any device."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 READING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has done all that it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _waiting(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:

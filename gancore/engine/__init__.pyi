@@ -1,0 +1,12 @@
+from gancore.engine.batches import Labels as Labels
+from gancore.engine.batches import to_uint8 as to_uint8
+from gancore.engine.batches import to_unit as to_unit
+from gancore.engine.devices import choose_device as choose_device
+from gancore.engine.devices import choose_precision as choose_precision
+from gancore.engine.devices import processor as processor
+from gancore.engine.forwards import as_images as as_images
+from gancore.engine.forwards import evaluating as evaluating
+from gancore.engine.forwards import finite as finite
+from gancore.engine.parts import Parts as Parts
+from gancore.engine.players import Player as Player
+from gancore.engine.run import Run as Run
