@@ -142,7 +142,7 @@ def test_finished_runs_are_not_repeated(recipes: dict[str, str], tmp_path: Path)
 def test_a_run_that_another_process_has_is_left_to_it(recipes: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
     other = out / "the-recipe-alone-0"
-    with holding(other), pytest.raises(GancoreError, match=r"another process still trains 1 of the runs, e\.g\. .*alone-0"):
+    with holding(other), pytest.raises(GancoreError, match=r"another process still trains 1 of the runs; .*alone-0 is in use"):
         composed(recipes, out, "penalty")
     assert [path.parent.name for path in out.glob("*/scores.jsonl")] == [f"{recipes['penalty'].replace('/', '-')}-0"]
 

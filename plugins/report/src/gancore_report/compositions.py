@@ -18,7 +18,7 @@ from gancore_report.formats import full
 from gancore_report.paths import write_whole
 from gancore_report.scores import MISSING, Column, mean_and_deviation
 from gancore_report.tables import markdown, unmarked
-from gancore_report.trials import Trial, check_place, checked_plan, finished, last_values, scored_plan
+from gancore_report.trials import Trial, check_place, checked_plan, finished, last_values, scored_plan, share
 
 METHOD = frozenset({"losses", "attacks", "loop", "heads", "optimizers", "sources", "samplers", "latent"})
 """Tables that change how a recipe trains; a fragment without them changes only what is scored or which networks there are."""
@@ -184,17 +184,18 @@ def compose(
 
 def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device, progress: Progress) -> None:
     """Train what is not finished; note what breaks, and go on."""
-    busy: list[Path] = []
-    for number, (each, plan, trial) in enumerate(trials, 1):
-        if each.broken or each.refused or finished(trial, plan):
-            continue
+
+    def done(numbered: tuple[int, _Planned]) -> bool:
+        each, plan, trial = numbered[1]
+        return bool(each.broken or each.refused) or finished(trial, plan)
+
+    def begin(numbered: tuple[int, _Planned]) -> None:
+        number, (each, _, trial) = numbered
         progress.announce(f"run {number} of {len(trials)}: {each.name}, seed {trial.seed}")
         try:
             train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
-        except InUse as error:
-            # Another one of these has it; this one takes what is free.
-            progress.announce(str(error))
-            busy.append(trial.folder.path)
+        except InUse:
+            raise
         except GancoreError as error:
             # What was refused before its first step has left no run.
             begun = trial.folder.begun()
@@ -203,8 +204,8 @@ def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device,
         except Exception as error:
             each.broken = f"seed {trial.seed}: {type(error).__name__}: {first_line(error)}"
             progress.announce(each.broken)
-    if busy:
-        raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")
+
+    share([*enumerate(trials, 1)], done, begin, progress)
 
 
 def _scored(name: str, trials: Sequence[_Planned]) -> Column | None:

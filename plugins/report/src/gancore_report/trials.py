@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 import torch
-from gancore_training import InUse, Progress, RunFolder, checkpoint, command_line, one_process, prerequisites, train
+from gancore_training import InUse, Progress, RunFolder, checkpoint, command_line, held, one_process, prerequisites, train
 
 from gancore import GancoreError
 from gancore.tools import Plan, Recipe, Registry, check_table, make_plan, merge, toml
 from gancore_report.reading import read_run
 from gancore_report.scores import Column, ScoredRun, evaluations, single_numbers
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -94,7 +97,8 @@ def scored_plan(recipe: Recipe, registry: Registry) -> Plan:
 def finished(trial: Trial, plan: Plan) -> bool:
     """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
     folder, path = trial.folder, trial.folder.path
-    if not folder.begun():
+    # Whoever holds it may be about to begin it, or to end it.
+    if held(path) or not folder.begun():
         return False
     if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
         raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")
@@ -115,18 +119,53 @@ def train_pending(pending: Sequence[Trial], registry: Registry, device: torch.de
         GancoreError: A training fails, or others still train some of the runs.
         Interrupted: A signal came; the state is saved.
     """
-    busy: list[Path] = []
-    for number, trial in enumerate(pending, 1):
+
+    def done(numbered: tuple[int, Trial]) -> bool:
+        return finished(numbered[1], make_plan(numbered[1].recipe, registry))
+
+    def begin(numbered: tuple[int, Trial]) -> None:
+        number, trial = numbered
         progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")
         try:
             train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
-        except InUse as error:
-            # Another command on this folder has it; this one takes what is free.
-            progress.announce(str(error))
-            busy.append(trial.folder.path)
+        except InUse:
+            raise
         except GancoreError as error:
             if trial.recipe.name in str(error):
                 raise
             raise GancoreError(f"{trial.recipe.name}: {error}") from error
-    if busy:
-        raise GancoreError(f"another process still trains {len(busy)} of the runs, e.g. {busy[0]}; ask again when it is done.")
+
+    share([*enumerate(pending, 1)], done, begin, progress)
+
+
+def share(trials: Sequence[T], done: Callable[[T], bool], begin: Callable[[T], None], progress: Progress) -> None:
+    """Train what is not done, one after another; what another process has is looked at again as long as that gets on.
+
+    Args:
+        trials: What is to be trained.
+        done: Whether that has been, by whomever.
+        begin: Trains one; raises `InUse` where another process has it.
+        progress: Is told so.
+
+    Raises:
+        GancoreError: Others still train some of them; or what `begin` raises.
+    """
+    waiting = list(trials)
+    while waiting:
+        busy: list[T] = []
+        last = ""
+        for trial in waiting:
+            if done(trial):
+                continue
+            try:
+                begin(trial)
+            except InUse as error:
+                last = str(error)
+                progress.announce(last)
+                busy.append(trial)
+        busy = [trial for trial in busy if not done(trial)]
+        if len(busy) == len(waiting):
+            raise GancoreError(
+                f"another process still trains {len(busy)} of the runs; ask again when it is done. The last: {last}"
+            )
+        waiting = busy

@@ -44,6 +44,13 @@ def holding(folder: Path) -> Iterator[None]:
                 each.rmdir()
 
 
+def held(folder: Path) -> bool:
+    """Return whether a process holds a folder now."""
+    with contextlib.suppress(OSError), (folder / LOCK).open("rb") as file:
+        return not locked(file.fileno())
+    return False
+
+
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     path, flags = folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
