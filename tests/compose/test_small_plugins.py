@@ -30,6 +30,7 @@ REFUSED = {
     ("dsgan/difference", "minibatch/deviation"): "looks at its whole batch",
     ("fastrobgan/free", "momentum/pgd"): "a recipe takes one attack",
     ("fastrobgan/pgd", "momentum/pgd"): "a recipe takes one attack",
+    ("sdgan/pairs", "momentum/pgd"): "takes one image a sample",
     ("fastrobgan/free", "lookahead/lookahead"): "they set loop.use",
     **{(f"amgan/{game}", "lecam/lecam"): "asks for 'real_adversarial'" for game in ("am-gan", "catgan", "labelgan")},
     ("causalgan/labelers", "lookahead/lookahead"): "they set loop.use",

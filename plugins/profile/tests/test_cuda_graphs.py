@@ -18,6 +18,7 @@ from gancore_profile.cuda_graphs import Iterations, keep_rates_on_device, replay
 from gancore_profile.recording import Count, NotRepeatable, Tape
 from gancore_profile.snapshots import Snapshot, check_equal, rounding_alone
 from gancore_standard.loops import Alternating
+from gancore_training import TrainingRun
 from gancore_training.trainer import train
 from torch import Tensor
 
@@ -547,8 +548,8 @@ def test_where_a_gradient_is_rounding_only_the_size_of_a_replayed_step_counts(mo
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def on_gpu(base: dict[str, Any], *tables: dict[str, Any]) -> Run:
-    return Run(plan_of(*tables, base=base), torch.device("cuda"))
+def on_gpu(base: dict[str, Any], *tables: dict[str, Any]) -> TrainingRun:
+    return TrainingRun(plan_of(*tables, base=base), torch.device("cuda"))
 
 
 @needs_gpu

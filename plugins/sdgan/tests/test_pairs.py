@@ -144,5 +144,5 @@ def test_the_gradient_penalty_takes_whole_samples() -> None:
 
 def test_the_fragment_goes_over_another_recipe_and_says_what_can_not_see_pairs() -> None:
     steps(digits(recipe="cbgan/digits-lt-baseline", overlays=("sdgan/pairs",)), 2)
-    with pytest.raises(GancoreError, match=r"attacks\.free \(fastrobgan/free\) takes one image a sample"):
-        digits(recipe="cbgan/digits-lt-baseline", overlays=("sdgan/pairs", "fastrobgan/free"))
+    with pytest.raises(GancoreError, match=r"networks\.classifier \(standard/small-cnn\) takes one image a sample"):
+        digits(recipe="cbgan/digits-lt-baseline", overlays=("sdgan/pairs", "cbgan/class-balance"))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gancore_training import TrainingRun
 
-from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import read
 from tests.compose.hosts import CPU, registry, trains_and_resumes
@@ -13,9 +13,9 @@ from tests.compose.hosts import CPU, registry, trains_and_resumes
 RECIPES = ["sobolevgan/digits", "sobolevgan/digits-labels"]
 
 
-def run_of(name: str) -> Run:
+def run_of(name: str) -> TrainingRun:
     """Return the run of a recipe with small batches."""
-    return Run(make_plan(read(name, registry(), assignments=["run.batch_size=16"]), registry()), CPU)
+    return TrainingRun(make_plan(read(name, registry(), assignments=["run.batch_size=16"]), registry()), CPU)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -108,7 +108,8 @@ def test_an_observer_that_raises_fails(cases: dict[str, Callable[[], None]]) -> 
 
 def test_each_kind_has_a_broken_one() -> None:
     kinds = {kind for kind, declared in Registry.of({"broken": broken}).plugins()[0].components.items() if declared}
-    assert len(kinds) == len(KINDS)
+    # Of a function nothing is asked but that it can be called.
+    assert {*KINDS} - kinds == {"function"}
 
 
 SOUND = [

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from gancore_training.evaluate import Evaluator
+from gancore_training.state import tensors_of
 from gancore_training.trainer import train
 from torch import Tensor
 
@@ -133,9 +134,9 @@ def test_what_is_wrong_with_the_second_recipe_before_the_first_one_is_trained(
 def test_a_rehearsal_changes_nothing() -> None:
     table = {"networks": {"classifier": {"use": "host/classifier"}}, **SCORED}
     rehearsed, plain = (Evaluator(run_of(table)) for _ in range(2))
-    before = {name: value.clone() for name, value in rehearsed.run.tensors().items()}
+    before = {name: value.clone() for name, value in tensors_of(rehearsed.run).items()}
     rehearsed.rehearse()
-    assert all(torch.equal(before[name], value) for name, value in rehearsed.run.tensors().items())
+    assert all(torch.equal(before[name], value) for name, value in tensors_of(rehearsed.run).items())
     assert rehearsed().values == plain().values
 
 

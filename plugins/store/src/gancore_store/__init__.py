@@ -19,4 +19,9 @@ def gancore_datasets() -> Iterator[Component]:
 @hookimpl
 def gancore_commands() -> Iterator[Component]:
     """Yield what writes a store."""
-    yield Component("prepare", "gancore_store.commands:prepare", "Prepare an image set larger than memory, once")
+    yield Component(
+        "prepare",
+        "gancore_store.commands:prepare",
+        "Prepare an image set larger than memory, once",
+        group="Recipes and training",
+    )
