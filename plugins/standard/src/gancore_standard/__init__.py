@@ -60,6 +60,15 @@ def gancore_samplers() -> Iterator[Component]:
     yield Component("class-balanced", "gancore_standard.samplers:ClassBalanced", "Draw every class equally often")
     yield Component("take-classes", "gancore_standard.samplers:TakeClasses", "Keep some classes")
     yield Component("same-label", "gancore_standard.samplers:SameLabel", "Several images of one label as one sample")
+    yield Component(
+        "diffaugment",
+        "gancore_standard.augmentation:DiffAugment",
+        "Differentiable augmentation of what D sees",
+        "arXiv:2006.10738",
+    )
+    yield Component(
+        "augmentation", "gancore_standard.augmentation:Augmentation", "ADA's augmentations at a fixed p", "arXiv:2006.06676"
+    )
 
 
 @hookimpl
