@@ -3,8 +3,9 @@
     python -m tests.alone                # all plugins of this repository
     python -m tests.alone mgan bre       # some
 
-There all its recipes must be planned (but those of images that nobody can download), one that needs no files is trained for two
-iterations, and its own conformance test passes. Libraries come from this environment. Exits with 1 where a plugin fails.
+There all its recipes must be planned (but those of images that nobody can download, and those that get their data by
+`uap run`), one that needs no files is trained for two iterations, and its own conformance test passes. Libraries come from this
+environment. Exits with 1 where a plugin fails.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ for plugin in registry().plugins():
     problems += [f"{plugin.name}: {plugin.problem}"] if plugin.problem else []
 for recipe, path in registry().recipes().items():
     table = toml.read(path)
-    if not recipe.startswith(name + "/") or str(table.get("summary", "")).startswith("Fragment"):
+    if not recipe.startswith(name + "/") or str(table.get("summary", "")).startswith(("Fragment", "Crafting")):
         continue
     try:
         plan = make_plan(read(recipe, registry()), registry())
@@ -111,8 +112,12 @@ def main(names: list[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         sources = {"gancore": ROOT, **{f"gancore-plugin-{name}": path for name, path in PLUGINS.items()}}
-        wheels = {distribution: wheel_of(source, folder / distribution) for distribution, source in sources.items()}
-        for name in names or PLUGINS:
+        asked = names or list(PLUGINS)
+        needed = {"gancore", "gancore-plugin-testing"}.union(
+            *({f"gancore-plugin-{name}"} | requirements(name) for name in (*asked, "testing"))
+        )
+        wheels = {name: wheel_of(source, folder / name) for name, source in sources.items() if name in needed}
+        for name in asked:
             try:
                 outcome = outcome_of(name, wheels, folder)
             except SystemExit as failure:
