@@ -324,6 +324,17 @@ def test_links_in_a_runs_folder_are_not_followed(name: str, tmp_path: Path) -> N
     assert (sorted((each, each.stat().st_mtime_ns) for each in elsewhere.rglob("*")), elsewhere.stat().st_mtime_ns) == before
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+@pytest.mark.parametrize("name", ["log.jsonl", "scores.jsonl", "recipe.toml", "checkpoints/00000008.safetensors"])
+def test_a_pipe_in_a_runs_folder_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    trained(tmp_path / "run", METRIC)
+    (tmp_path / "run" / name).unlink()
+    os.mkfifo(tmp_path / "run" / name)
+    for work in (lambda: open_run(tmp_path / "run", registry(), CPU), lambda: trained(tmp_path / "run", METRIC, resume=True)):
+        with pytest.raises(GancoreError, match=f"{name} is no file but a pipe, a socket or a device; remove it"):
+            work()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_images_that_are_not_finite_are_neither_scored_nor_shown(value: float, tmp_path: Path) -> None:
     run = run_of(METRIC)

@@ -35,16 +35,18 @@ class RunFolder:
         self.weights = path / "weights"
 
     def refuse_links(self) -> None:
-        """Refuse links in the place of the run's own files: a folder from a stranger could lead anywhere.
+        """Refuse what is no file in the place of the run's own: a folder from a stranger could lead anywhere, or wait for ever.
 
         Raises:
-            GancoreError: There is one.
+            GancoreError: There is a link, or a pipe, a socket or a device.
         """
         folders = (self.samples, self.weights, self.path / "checkpoints")
         files = (self.recipe, self.environment, self.log, self.scores, self.attacks)
         for path in (*files, *folders, *(path for folder in folders for path in folder.glob("*"))):
             if path.is_symlink():
                 raise GancoreError(f"{path} is a link, and a run's files lie in its folder; put there what it points to.")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise GancoreError(f"{path} is no file but a pipe, a socket or a device; remove it, and try again.")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
