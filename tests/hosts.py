@@ -24,6 +24,23 @@ from tests import probe, standin
 
 CPU = torch.device("cpu")
 
+CONDITIONAL = """
+[data]
+use = "standard/digits"
+[networks.generator]
+use = "standard/sndcgan-generator"
+width = 0.125
+conditional = true
+[networks.discriminator]
+use = "standard/sndcgan-discriminator"
+width = 0.125
+[heads.adversarial]
+use = "standard/projection"
+[losses.adversarial]
+use = "standard/hinge"
+"""
+"""The text of a tiny conditional game, to which a recipe's file adds its ``[run]``."""
+
 GAME: dict[str, Any] = {
     "run": {"iterations": 8, "batch_size": 16, "latent_dim": 8, "precision": "float32", "log_every": 2},
     "data": {"use": "standard/digits"},

@@ -18,9 +18,9 @@ from gancore_training import open_run, sample
 from gancore.cli import main
 from gancore.registry import Registry
 from gancore.tools import load_split, read_tensors, registry, to_uint8, to_unit, write_tensors
-from tests.hosts import CPU, installed
+from tests.hosts import CONDITIONAL, CPU, installed
 
-RECIPE = """
+RECIPE = f"""
 [run]
 iterations = 4
 batch_size = 16
@@ -28,19 +28,7 @@ latent_dim = 6
 precision = "float32"
 evaluate_every = 2
 keep_best = "shift/distance"
-[data]
-use = "standard/digits"
-[networks.generator]
-use = "standard/sndcgan-generator"
-width = 0.125
-conditional = true
-[networks.discriminator]
-use = "standard/sndcgan-discriminator"
-width = 0.125
-[heads.adversarial]
-use = "standard/projection"
-[losses.adversarial]
-use = "standard/hinge"
+{CONDITIONAL}
 [losses.entropy]
 use = "bre/entropy"
 [ema]

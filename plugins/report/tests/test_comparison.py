@@ -20,6 +20,7 @@ from gancore_report.tables import as_markdown, as_text
 from gancore import GancoreError
 from gancore.cli import main
 from gancore.files import toml
+from tests.hosts import CONDITIONAL
 
 MakeRun = Callable[..., Path]
 
@@ -402,26 +403,14 @@ def test_comparing_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-RECIPE = """
+RECIPE = f"""
 [run]
 iterations = 4
 batch_size = 8
 latent_dim = 4
 precision = "float32"
 sample_every = 0
-[data]
-use = "standard/digits"
-[networks.generator]
-use = "standard/sndcgan-generator"
-width = 0.125
-conditional = true
-[networks.discriminator]
-use = "standard/sndcgan-discriminator"
-width = 0.125
-[heads.adversarial]
-use = "standard/projection"
-[losses.adversarial]
-use = "standard/hinge"
+{CONDITIONAL}
 [metrics.cas]
 use = "standard/cas"
 labels = "generator"

@@ -22,12 +22,12 @@ from torch import Tensor
 import gancore
 import gancore.files.toml
 from tests.cli.test_cli import run
-from tests.hosts import installed, registry
+from tests.hosts import CONDITIONAL, installed, registry
 from tests.standin import metrics
 
 ROOT = Path(__file__).resolve().parents[3]
 
-RECIPE = """
+RECIPE = f"""
 summary = "A tiny game"
 [run]
 iterations = 6
@@ -35,19 +35,7 @@ batch_size = 8
 latent_dim = 4
 precision = "float32"
 log_every = 2
-[data]
-use = "standard/digits"
-[networks.generator]
-use = "standard/sndcgan-generator"
-width = 0.125
-conditional = true
-[networks.discriminator]
-use = "standard/sndcgan-discriminator"
-width = 0.125
-[heads.adversarial]
-use = "standard/projection"
-[losses.adversarial]
-use = "standard/hinge"
+{CONDITIONAL}
 """
 
 

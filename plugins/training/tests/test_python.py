@@ -24,28 +24,16 @@ from torch import Tensor
 import gancore
 from gancore.files import read_tensors, toml
 from tests.cli.test_cli import run as command
-from tests.hosts import installed, registry
+from tests.hosts import CONDITIONAL, installed, registry
 
-RECIPE = """
+RECIPE = f"""
 [run]
 iterations = 6
 batch_size = 8
 latent_dim = 4
 precision = "float32"
 log_every = 2
-[data]
-use = "standard/digits"
-[networks.generator]
-use = "standard/sndcgan-generator"
-width = 0.125
-conditional = true
-[networks.discriminator]
-use = "standard/sndcgan-discriminator"
-width = 0.125
-[heads.adversarial]
-use = "standard/projection"
-[losses.adversarial]
-use = "standard/hinge"
+{CONDITIONAL}
 [ema]
 decay = 0.9
 """
