@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import torch
-from gancore_training import InUse, Progress, train
+from gancore_training import InUse, Progress
 
 from gancore import GancoreError, __version__
 from gancore.tools import Plan, Registry, first_line, processor, read, read_layer, toml
@@ -18,7 +18,7 @@ from gancore_report.formats import full
 from gancore_report.paths import write_whole
 from gancore_report.scores import MISSING, Column, mean_and_deviation
 from gancore_report.tables import markdown, unmarked
-from gancore_report.trials import Trial, check_place, checked_plan, finished, last_values, scored_plan, share
+from gancore_report.trials import Trial, check_place, checked_plan, finished, last_values, scored_plan, share, train_one
 
 METHOD = frozenset({"losses", "attacks", "loop", "heads", "optimizers", "sources", "samplers", "latent"})
 """Tables that change how a recipe trains; a fragment without them changes only what is scored or which networks there are."""
@@ -191,9 +191,8 @@ def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device,
 
     def begin(numbered: tuple[int, _Planned]) -> None:
         number, (each, _, trial) = numbered
-        progress.announce(f"run {number} of {len(trials)}: {each.name}, seed {trial.seed}")
         try:
-            train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
+            train_one(trial, f"run {number} of {len(trials)}", registry, device, progress)
         except InUse:
             raise
         except GancoreError as error:

@@ -125,9 +125,8 @@ def train_pending(pending: Sequence[Trial], registry: Registry, device: torch.de
 
     def begin(numbered: tuple[int, Trial]) -> None:
         number, trial = numbered
-        progress.announce(f"run {number} of {len(pending)}: {trial.variant}, seed {trial.seed}")
         try:
-            train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
+            train_one(trial, f"run {number} of {len(pending)}", registry, device, progress)
         except InUse:
             raise
         except GancoreError as error:
@@ -136,6 +135,17 @@ def train_pending(pending: Sequence[Trial], registry: Registry, device: torch.de
             raise GancoreError(f"{trial.recipe.name}: {error}") from error
 
     share([*enumerate(pending, 1)], done, begin, progress)
+
+
+def train_one(trial: Trial, place: str, registry: Registry, device: torch.device, progress: Progress) -> None:
+    """Train a run from where it stands; `place`, e.g. "run 2 of 6", tells where that is among the others.
+
+    Raises:
+        InUse: Another process has it.
+        GancoreError: The training fails.
+    """
+    progress.announce(f"{place}: {trial.variant}, seed {trial.seed}")
+    train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
 
 
 def share(trials: Sequence[T], done: Callable[[T], bool], begin: Callable[[T], None], progress: Progress) -> None:
