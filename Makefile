@@ -11,7 +11,7 @@ export GANCORE_CACHE ?= $(CURDIR)/runs/cache
 
 $(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]" $(PLUGINS:%=--editable %) onnx onnxscript scikit-learn coverage mypy ruff
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]" $(PLUGINS:%=--editable %) onnx onnxscript scikit-learn lmdb simplejpeg coverage mypy ruff
 	touch $@
 
 # Long-tailed digits without and with the class-balancing regularizer, side by side in one report.

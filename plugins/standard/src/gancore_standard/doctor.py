@@ -9,7 +9,7 @@ from gancore_standard.datasets.folders import data_root, exists
 from gancore_standard.torchvision_import import torchvision
 
 SETS = ("cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", "lsun")
-OPTIONAL = {"scikit-learn": "the digits", "torch-fidelity": "Inception scores", "lmdb": "LSUN"}
+OPTIONAL = {"scikit-learn": "the digits", "torch-fidelity": "Inception scores", "lmdb": "LSUN", "simplejpeg": "faster JPEG"}
 
 
 def diagnosis() -> Iterator[str]:

@@ -19,6 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from gancore import GancoreError
 from gancore.tools import first_line, listed
 from gancore_standard.datasets.folders import check_ordinary
+from gancore_standard.datasets.jpeg import jpeg_pixels
 
 FORMAT = 3
 """Raised whenever the pixels of the same file would come out differently, so that what was made of the former is made anew."""
@@ -73,7 +74,9 @@ class UnreadableError(GancoreError):
         return type(self), (self.name, self.reason)
 
 
-def decode(source: Path | bytes, image_size: int, channels: int, *, name: str, background: Background = "white") -> Pixels:
+def decode(
+    source: Path | str | bytes, image_size: int, channels: int, *, name: str, background: Background = "white"
+) -> Pixels:
     """Return a picture as (channels, image_size, image_size) uint8.
 
     The shorter side is resized to `image_size` (bilinear, antialiased) and the center cut out, as torchvision's ``Resize``
@@ -92,7 +95,13 @@ def decode(source: Path | bytes, image_size: int, channels: int, *, name: str, b
         UnreadableError: It can't be read as a picture, or its pixels have no range that is known (32 bits, or signed).
     """
     with _reading(name):
-        return shaped(_read(source if isinstance(source, bytes) else _content(source), background), image_size, channels)
+        content = source if isinstance(source, bytes) else _content(source)
+        pixels = jpeg_pixels(content)
+        if pixels is None:
+            return shaped(_read(content, background), image_size, channels)
+        if pixels.shape == (image_size, image_size, channels):
+            return pixels.transpose(2, 0, 1)
+        return shaped(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), image_size, channels)
 
 
 def pixels_of(source: Path, *, name: str) -> Pixels:
@@ -127,7 +136,7 @@ def _reading(name: str) -> Iterator[None]:
         raise UnreadableError(name, f"{type(error).__name__}: {first_line(error)}") from error
 
 
-def content_of_file(path: Path, *, name: str) -> bytes:
+def content_of_file(path: Path | str, *, name: str) -> bytes:
     """Return what an ordinary file holds.
 
     Args:
@@ -182,9 +191,10 @@ def _tail(text: str, length: int) -> str:
     return text if len(text) <= length else f"...{text[3 - length :]}"
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path | str) -> bytes:
     check_ordinary(path, MOST_BYTES)
-    return path.read_bytes()
+    with io.FileIO(path) as file:  # without the buffer that `Path.read_bytes` sets up first
+        return file.readall()
 
 
 def _read(content: bytes, background: Background) -> Image.Image:
@@ -274,8 +284,10 @@ def _on_background(image: Image.Image, background: Background) -> Image.Image:
 
 
 def shaped(image: Image.Image, image_size: int, channels: int) -> Pixels:
-    """Return the middle square of a picture as (channels, image_size, image_size) uint8."""
-    image = image.convert("RGB" if channels == 3 else "L")
+    """Return the middle square of a picture as (channels, image_size, image_size) uint8, possibly a view of other strides."""
+    # What changes nothing is left out, for Pillow would copy the picture each time.
+    mode = "RGB" if channels == 3 else "L"
+    image = image if image.mode == mode else image.convert(mode)
     width, height = image.size
     short = min(width, height)
     if max(width, height) > LONGEST * short:
@@ -283,7 +295,8 @@ def shaped(image: Image.Image, image_size: int, channels: int) -> Pixels:
         left, top = (image.width - width) // 2, (image.height - height) // 2
         image = image.crop((left, top, left + width, top + height))
     width, height = int(image_size * width / short), int(image_size * height / short)
-    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    image = image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - image_size) / 2), round((height - image_size) / 2)
-    pixels = np.asarray(image.crop((left, top, left + image_size, top + image_size)))
-    return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    square = (left, top, left + image_size, top + image_size)
+    pixels = np.asarray(image if square == (0, 0, width, height) else image.crop(square))
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

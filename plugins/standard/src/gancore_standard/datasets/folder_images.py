@@ -69,9 +69,9 @@ class FolderImages(Pictures):
         start = int(self._ends[place - 1]) if place else 0
         return f"{self.above[int(self.labels[place])]}{os.fsdecode(self._text[start : int(self._ends[place])])}"
 
-    def path(self, place: int) -> Path:
+    def path(self, place: int) -> str:
         """Return the file of a picture."""
-        return self.place / self.name(place)
+        return f"{self.place}{os.sep}{self.name(place)}"
 
     def content(self, place: int) -> bytes:
         """Return a picture's file as it is.
@@ -80,7 +80,7 @@ class FolderImages(Pictures):
             UnreadableError: It can't be read.
         """
         path = self.path(place)
-        return content_of_file(path, name=str(path))
+        return content_of_file(path, name=path)
 
     def decode(self, content: bytes, *, name: str) -> Pixels:
         """Return what is seen of a picture's file (C, H, W) uint8; see `decode`."""
@@ -93,7 +93,7 @@ class FolderImages(Pictures):
             UnreadableError: It can't be read.
         """
         path = self.path(place)
-        return decode(path, self.shape[-1], self.shape[1], name=str(path), background=self.background)
+        return decode(path, self.shape[-1], self.shape[1], name=path, background=self.background)
 
     def stated(self, root: Path) -> list[tuple[str, int, int]]:
         """Return name from `root`, size and time of each file: what changes when they do."""
