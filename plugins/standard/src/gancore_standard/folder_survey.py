@@ -24,7 +24,7 @@ from gancore_standard.datasets.class_folders import (
     whole_folder,
 )
 from gancore_standard.datasets.decoding import FORMATS, UnreadableError, decode, unreadable
-from gancore_standard.datasets.image_folder import is_test
+from gancore_standard.datasets.image_folder import are_test
 
 OPENED = 5000
 """Images that are opened; of more, so many that lie evenly among them."""
@@ -152,7 +152,7 @@ def survey(path: Path, *, labels: bool | None = None) -> Survey:
     test = (
         []
         if folders.split
-        else [each for own in paths.values() for place, each in enumerate(own) if is_test(place, TEST_FRACTION)]
+        else [own[place] for own in paths.values() for place in are_test(len(own), TEST_FRACTION).nonzero()[0].tolist()]
     )
     if folders.split and folders.test is not None:
         tested = tested_classes(folders, path)[1] if labels else ("",)

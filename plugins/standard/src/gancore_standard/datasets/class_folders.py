@@ -14,11 +14,7 @@ import attrs
 from gancore import GancoreError
 from gancore.tools import did_you_mean, listed
 from gancore_standard.datasets.folders import exists
-
-EXTENSIONS = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
-"""File name endings, in lower case, that are taken for pictures; other files are left aside."""
+from gancore_standard.datasets.listings import EXTENSIONS, Listing, closed, is_folder, is_picture, listing_of
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation")
@@ -136,9 +132,39 @@ def subfolders(folder: Path) -> tuple[str, ...]:
     if not exists(folder) or not folder.is_dir():
         return ()
     try:
-        return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+        with os.scandir(folder) as entries:  # which knows of most files what they are without asking
+            return tuple(sorted(entry.name for entry in entries if is_folder(entry) and not entry.name.startswith(".")))
     except OSError as error:
-        raise _closed(error) from error
+        raise closed(error) from error
+
+
+def check_class(folder: Path, pictures: Listing, *, nested: bool) -> None:
+    """Refuse a class folder without pictures, or whose folders look like splits or like classes.
+
+    Args:
+        folder: The class folder.
+        pictures: What lies in it.
+        nested: Whether the folders in it are known to belong to the class.
+
+    Raises:
+        GancoreError: It is so.
+    """
+    if not len(pictures):
+        raise GancoreError(
+            f"The class folder {folder} holds no image ({listed(sorted(EXTENSIONS))}); add images, or remove the folder."
+        )
+    inner = pictures.inner
+    splits = [name for name in inner if name.lower() in (*TRAIN, *TEST)]
+    if nested or not (splits or (len(inner) > 1 and not pictures.direct)):
+        return
+    if splits:
+        what, remedy = "splits", "put class folders into splits, and not splits into class folders"
+    else:
+        what, remedy = "classes", "name the folder that holds the classes in [data] path"
+    raise GancoreError(
+        f"The class folder {folder} holds images in folders below it that look like {what} ({_few(splits or inner)}); "
+        f"{remedy}, or set [data] subfolders = true."
+    )
 
 
 def pictures_of_class(folder: Path, *, nested: bool) -> list[str]:
@@ -146,85 +172,21 @@ def pictures_of_class(folder: Path, *, nested: bool) -> list[str]:
 
     Args:
         folder: The class folder.
-        nested: Whether the folders in it are known to belong to the class.
+        nested: As for `check_class`.
 
     Raises:
-        GancoreError: There is none; or the folders in it look like splits or like classes.
+        GancoreError: As `check_class`; or a folder can't be listed.
     """
-    names: list[str] = []
-    _gather(folder, "", names, set())
-    names.sort()
-    if not names:
-        raise GancoreError(
-            f"The class folder {folder} holds no image ({listed(sorted(EXTENSIONS))}); add images, or remove the folder."
-        )
-    inner = inner_folders(names)
-    if nested or not inner:
-        return names
-    splits = [name for name in inner if name.lower() in (*TRAIN, *TEST)]
-    if splits:
-        what, remedy = "splits", "put class folders into splits, and not splits into class folders"
-    elif len(inner) > 1 and all("/" in name for name in names):
-        what, remedy = "classes", "name the folder that holds the classes in [data] path"
-    else:
-        return names
-    raise GancoreError(
-        f"The class folder {folder} holds images in folders below it that look like {what} ({_few(splits or inner)}); "
-        f"{remedy}, or set [data] subfolders = true."
-    )
-
-
-def inner_folders(names: Sequence[str]) -> list[str]:
-    """Return the names of the folders in a class folder that hold some of its pictures, which are paths from it."""
-    return sorted({name.partition("/")[0] for name in names if "/" in name})
+    pictures = listing_of(folder)
+    check_class(folder, pictures, nested=nested)
+    return pictures.names()
 
 
 def loose_pictures(folder: Path) -> int:
     """Return how many pictures lie beside class folders, in none of them."""
-    return sum(_is_picture(entry.name) and entry.is_file() for entry in folder.iterdir())
-
-
-def _gather(folder: Path, above: str, names: list[str], seen: set[tuple[int, int]]) -> None:
-    """Add the pictures below a folder, through links as well; a folder that is reached twice counts once.
-
-    Nothing is asked of a file but its name and whether it is a folder: of a million files, more would take minutes.
-    """
-    try:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            # A link back to a folder above it would otherwise never end.
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            inner = []
-            for entry in entries:
-                name = entry.name
-                if name[0] == ".":
-                    continue
-                if _is_folder(entry):
-                    inner.append(name)
-                elif _is_picture(name):
-                    names.append(above + name)
-    except OSError as error:
-        raise _closed(error) from error
-    for name in sorted(inner):
-        _gather(folder / name, f"{above}{name}/", names, seen)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads nowhere is named, if it is a picture, when it is decoded
-        return False
-
-
-def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and name[name.rfind(".") :].lower() in EXTENSIONS
+    with os.scandir(folder) as entries:
+        return sum(is_picture(entry.name) and entry.is_file() for entry in entries)
 
 
 def _few(names: Sequence[str]) -> str:
     return listed(names) if len(names) <= 3 else f"{', '.join(names[:3])} and {len(names) - 3} more"
-
-
-def _closed(error: OSError) -> GancoreError:
-    return GancoreError(f"The folder {error.filename} can't be listed ({error.strerror}); allow reading it.")

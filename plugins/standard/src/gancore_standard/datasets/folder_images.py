@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gancore_training import digest_of
 from torch import Tensor
@@ -18,28 +18,30 @@ from gancore_standard.datasets.pictures import Pictures
 
 
 class Names:
-    """The names of many files, each with a label: in one buffer, for a million texts would take ten times its memory."""
+    """The names of many files, each with a label, in one buffer."""
 
     def __init__(self) -> None:
-        self._text = bytearray()
-        self._ends: list[np.ndarray[Any, np.dtype[np.int64]]] = []
+        self._texts: list[bytes | memoryview] = []
+        self._sizes: list[npt.NDArray[np.int32]] = []
         self._labels: list[int] = []
 
-    def add(self, names: Iterable[str], label: int) -> None:
-        """Add names of one label."""
-        encoded = [os.fsencode(name) for name in names]
-        self._ends.append(len(self._text) + np.cumsum([len(name) for name in encoded], dtype=np.int64))
+    def add(self, text: bytes | memoryview, sizes: npt.NDArray[np.int32], label: int) -> None:
+        """Add names of one label, one behind the other in a text, and how many bytes of it each has (n,)."""
+        self._texts.append(text)
+        self._sizes.append(sizes)
         self._labels.append(label)
-        self._text += b"".join(encoded)
 
     def __len__(self) -> int:
-        return sum(map(len, self._ends))
+        return sum(map(len, self._sizes))
 
     def finished(self) -> tuple[bytes, Tensor, Tensor]:
         """Return the text, where in it each name ends (N,) int64, and the labels (N,) int64."""
-        sizes = torch.tensor([len(ends) for ends in self._ends])
-        labels = torch.tensor(self._labels, dtype=torch.int64).repeat_interleave(sizes)
-        return bytes(self._text), torch.from_numpy(np.concatenate(self._ends)), labels
+        ends, labels = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
+        at = 0
+        for sizes, label in zip(self._sizes, self._labels, strict=True):
+            ends[at : at + len(sizes)], labels[at : at + len(sizes)] = sizes, label
+            at += len(sizes)
+        return b"".join(self._texts), torch.from_numpy(np.cumsum(ends, out=ends)), torch.from_numpy(labels)
 
 
 class FolderImages(Pictures):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 import click
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError, Range, Rows
 from gancore.tools import distributed
 from gancore_standard.datasets.class_folders import (
     ClassFolders,
+    check_class,
     class_folders,
-    inner_folders,
     loose_pictures,
-    pictures_of_class,
     tested_classes,
     tested_folder,
     whole_folder,
@@ -25,6 +25,7 @@ from gancore_standard.datasets.decoding import Background, decoded
 from gancore_standard.datasets.folder_images import FolderImages, Names
 from gancore_standard.datasets.folders import expand_user
 from gancore_standard.datasets.image_cache import cached
+from gancore_standard.datasets.listings import listings_of
 from gancore_standard.datasets.pictures import SMALL
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import check_split
@@ -117,12 +118,12 @@ class ImageFolder(Dataset):
         if folders.split and split == "test":
             place, classes = tested_classes(folders, self.path) if self.labels else (tested_folder(folders, self.path), classes)
         gathered, inner = Names(), list[Path]()
-        for name in classes:
-            folder = place / name if self.labels else place
-            pictures = pictures_of_class(folder, nested=self.subfolders or not self.labels)
-            inner += [folder / one for one in inner_folders(pictures)]
-            chosen = (one for at, one in enumerate(pictures) if folders.split or self._is_of(at, split))
-            gathered.add(chosen, folders.names.index(name))
+        for name, pictures in listings_of(place, classes if self.labels else ("",)).items():
+            check_class(place / name, pictures, nested=self.subfolders or not self.labels)
+            inner += [place / name / one for one in pictures.inner]
+            to_test = are_test(len(pictures), self.test_fraction)
+            wanted = np.ones_like(to_test) if folders.split else to_test if split == "test" else ~to_test
+            gathered.add(*pictures.chosen(wanted), folders.names.index(name) if self.labels else 0)
         if self.labels:
             self._tell(place, inner)
         if not len(gathered):
@@ -132,9 +133,6 @@ class ImageFolder(Dataset):
             )
         above = [f"{name}/" if self.labels else "" for name in folders.names]
         return FolderImages(place, above, gathered, self.image_size, self.channels, self.background)
-
-    def _is_of(self, number: int, split: str) -> bool:
-        return is_test(number, self.test_fraction) == (split == "test")
 
     def _tell(self, place: Path, inner: list[Path]) -> None:
         """Say what of a folder may be read in another way than it was meant."""
@@ -147,7 +145,9 @@ class ImageFolder(Dataset):
             click.echo(f"Note: {loose} images in {place} are in no class folder, and are left aside.", err=True)
 
 
-def is_test(place: int, fraction: float) -> bool:
-    """Return whether a picture at a place among those of its class is a test image."""
+def are_test(number: int, fraction: float) -> npt.NDArray[np.bool_]:
+    """Return which of the pictures (number,) of a class are test images."""
     # Evenly spaced: of the first n pictures of a class, floor(n * fraction) are test images, for every n.
-    return math.floor((place + 1) * fraction) > math.floor(place * fraction)
+    before = np.floor(np.arange(number + 1) * fraction)
+    mask: npt.NDArray[np.bool_] = before[1:] > before[:-1]
+    return mask

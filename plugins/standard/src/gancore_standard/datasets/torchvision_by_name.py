@@ -13,7 +13,7 @@ from gancore import Dataset, DatasetInfo, GancoreError, Range
 from gancore.tools import did_you_mean, first_line, listed
 from gancore_standard.datasets.decoding import shaped
 from gancore_standard.datasets.folders import data_root
-from gancore_standard.datasets.image_folder import is_test
+from gancore_standard.datasets.image_folder import are_test
 from gancore_standard.datasets.resizing import ImageSize
 from gancore_standard.datasets.splits import check_split
 from gancore_standard.torchvision_import import torchvision
@@ -104,7 +104,8 @@ class TorchvisionByName(Dataset):
         data = self._opened(split)
         places = list(range(len(data)))
         if not SETS[self.name]:
-            places = [place for place in places if is_test(place, self.test_fraction) == (split == "test")]
+            to_test = are_test(len(data), self.test_fraction).tolist()
+            places = [place for place in places if to_test[place] == (split == "test")]
         if not places:
             raise GancoreError(f"{self.name} leaves no image for {split}; change test_fraction = {self.test_fraction}.")
         images = torch.empty((len(places), self.channels, self.image_size, self.image_size), dtype=torch.uint8)
