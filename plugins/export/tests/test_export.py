@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import io
 import json
 import re
@@ -20,14 +21,14 @@ from click.testing import CliRunner
 from gancore_export import export
 from gancore_export.commands import export as command
 from gancore_export.exporting import Exported
-from gancore_export.model_card import escaped, fenced, without_places
+from gancore_export.model_card import escaped, fenced, model_card, without_places
 from gancore_export.programs import Program
 from gancore_training import RunFolder
 from PIL import Image
 from torch import Tensor, nn
 
 from gancore import GancoreError, Latents
-from gancore.tools import read_tensors, to_uint8
+from gancore.tools import read_tensors, to_uint8, write_tensors
 
 from .conftest import UNCONDITIONAL, Trained
 
@@ -75,6 +76,16 @@ def script(folder: Path, *words: object, code: int = 0) -> str:
             ended = error.code
     assert ended == code, said.getvalue()
     return said.getvalue()
+
+
+def script_of(folder: Path) -> Any:
+    """Return an export's script as a module."""
+    spec = importlib.util.spec_from_file_location("generate", folder / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -165,18 +176,37 @@ def test_latents_are_drawn_as_in_training(
 ) -> None:
     run = trained({"latent": latent})
     assert export(run, tmp_path / "x").latents == kind
-    spec = importlib.util.spec_from_file_location("generate", tmp_path / "x" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    z, label = generate.draw(json.loads((tmp_path / "x" / "generator.json").read_text()), 3000, [], 0)
+    z, label = script_of(tmp_path / "x").draw(json.loads((tmp_path / "x" / "generator.json").read_text()), 3000, [], 0)
     own = run.latent(3000, "test").z
     torch.testing.assert_close(z.mean(0), own.mean(0), atol=0.1, rtol=0)
     torch.testing.assert_close(z.std(0), own.std(0), atol=0.1, rtol=0)
     assert label[:12].tolist() == [*range(10), 0, 1]
     if kind == "uniform":
         assert float(z.abs().max()) <= 1
+
+
+def test_attributes_that_latents_come_with_are_distributed_as_these_have_them(tmp_path: Path) -> None:
+    source = Path(inspect.getsourcefile(export) or "").with_name("generate.py")
+    (tmp_path / "generate.py").write_text(source.read_text())
+    # A causal model whose attributes agree three times of four, over data in which each combination is there.
+    label = torch.tensor([[0, 0], [1, 1], [1, 1], [0, 1]])
+    write_tensors(tmp_path / "latents.safetensors", {"z": label.float(), "label": label}, {})
+    values = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    about = {"title": "x", "latents": "stored", "latent_dim": 2, "image": [1, 8, 8], "group": 1, "classes": ["a", "b"]}
+    about["labels"] = {"heeded": True, "any": True, "values": values, "weights": [1.0] * 4}
+    z, drawn = script_of(tmp_path).draw(about, 4000, [], 0)
+    assert torch.equal(z, drawn.float())
+    assert float((drawn[:, 0] == drawn[:, 1]).double().mean()) == pytest.approx(0.75, abs=0.03)
+    assert not bool(((drawn[:, 0] == 1) & (drawn[:, 1] == 0)).any())
+    (tmp_path / "generator.json").write_text(json.dumps(about))
+    assert "can't be asked for these classes" in script(tmp_path, "--classes", "1", code=2)
+
+
+def test_the_card_gives_a_program_of_attributes_rows_of_them(trained: Trained) -> None:
+    labels = {"heeded": True, "any": True, "values": [[0, 1], [1, 1]]}
+    about = {"title": "x", "latents": "normal", "latent_dim": 6, "image": [1, 8, 8], "classes": ["a", "b"], "labels": labels}
+    card = model_card(trained(), about, ["generator.pt2"], {}, "ema")
+    assert "images = generator(torch.randn(16, 6), torch.randint(2, (16, 2)))" in card
 
 
 def test_points_in_the_plane_are_exported(trained: Trained, tmp_path: Path) -> None:
@@ -209,7 +239,7 @@ def test_the_newest_scores_of_the_iteration_are_on_the_card_with_their_protocols
     assert "| fid/fid | 6.5 | lower | abcd |" in card
     assert '{"abcd": {"id": "abcd", "samples": 100}}' in card
     assert "[arXiv:1406.2661](https://arxiv.org/abs/1406.2661)" in card
-    assert "Licence of the images: CC BY 4.0 " in card
+    assert "License of the images: CC BY 4.0 " in card
     assert "\n# tiny\n" in card
     assert "for 4 iterations; these are its ema weights" in card
     assert "python generate.py --n 64 --out images.png" in card

@@ -56,7 +56,8 @@ def draw(about: dict[str, Any], number: int, classes: list[int], seed: int) -> t
         stored = tensors(HERE / "latents.safetensors")
         rows = torch.randint(len(stored["z"]), (number,), generator=noise)
         z = stored["z"][rows]
-        if not labels["any"]:
+        # What draws latents may draw attributes too, which are then distributed as it has them.
+        if not labels["any"] or stored["label"].ndim == 2:
             return z, stored["label"][rows]
     else:
         shape = (number, about["latent_dim"])
@@ -146,7 +147,7 @@ def main() -> None:
         sys.exit(0 if difference <= AGREEMENT else 1)
     classes = [int(word) for word in asked.classes.split(",")] if asked.classes else []
     labels = about["labels"]
-    if classes and not (labels["heeded"] and labels["any"] and set(classes) <= set(labels["values"])):
+    if classes and not (labels["heeded"] and labels["any"] and all(one in labels["values"] for one in classes)):
         parser.error("the generator can't be asked for these classes")
     path = Path(asked.out)
     points = about["image"] == [2, 1, 1]

@@ -109,8 +109,10 @@ def _what(run: Run, about: Mapping[str, Any], weights: str) -> str:
 
 def _usage(about: Mapping[str, Any], files: Sequence[str], differences: Mapping[str, float]) -> str:
     named = "\n".join(f"- `{name}`: {what}" for name, what in _FILES.items() if name in files)
-    heeded, wide = about["labels"]["heeded"], about["latent_dim"]
-    arguments = f"torch.randn(16, {wide}), torch.arange(16) % {len(about['classes'])}" if heeded else f"torch.randn(16, {wide})"
+    heeded, wide, classes = about["labels"]["heeded"], about["latent_dim"], len(about["classes"])
+    of_attributes = isinstance(about["labels"]["values"][0], list)
+    label = f"torch.randint(2, (16, {classes}))" if of_attributes else f"torch.arange(16) % {classes}"
+    arguments = f"torch.randn(16, {wide}), {label}" if heeded else f"torch.randn(16, {wide})"
     if about["latents"] != "normal" or not about["labels"]["any"]:
         arguments = "z, label" if heeded else "z"
     code = (
@@ -163,7 +165,7 @@ def _training(run: Run) -> str:
     number = int(sum(run.batches.class_counts)) if info.classes else None
     data = [
         f"- Images: `{plain(declared.full_name)}`, {escaped(declared.summary)}" + (f"; {number:,} took part" if number else ""),
-        f"- Licence of the images: {escaped(license_of)}",
+        f"- License of the images: {escaped(license_of)}",
         *([f"- {'Classes' if info.classes else 'Attributes'}: {names}"] if names else []),
         f"- Computed in {run.precision}, by torch {escaped(torch.__version__)} where it was exported",
     ]
