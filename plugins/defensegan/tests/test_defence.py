@@ -14,7 +14,7 @@ import torch
 from gancore_defensegan.black_box import BlackBox
 from gancore_defensegan.defence import Reconstruction
 from gancore_defensegan.reconstruction import Descent, reconstructed, starts
-from gancore_standard.robustness import robust_accuracy
+from gancore_standard.robustness import build_attack, robust_accuracy
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -235,3 +235,13 @@ def test_a_substitute_learns_decisions_and_fools_who_has_no_gradient() -> None:
     assert (brighter(fooled).argmax(1) == label).float().mean() < 0.5
     random = x + 0.1 * torch.randn(x.shape, generator=noise()).sign()
     assert (brighter(random).argmax(1) == label).float().mean() > 0.6
+
+
+def test_a_substitutes_batches_are_its_own() -> None:
+    run = run_of()
+    context = {**run.parts.context(), "batch_size": 1}
+    attack: Any = build_attack(REGISTRY, "defensegan/black-box", {}, context, 0.1, where="test")
+    assert attack.substitute_batch_size == 128
+    # Of one image batch norm learns nothing.
+    with pytest.raises(GancoreError, match="substitute_batch_size must be a whole number at least 2, not 1"):
+        build_attack(REGISTRY, "defensegan/black-box", {"substitute_batch_size": 1}, context, 0.1, where="test")

@@ -32,7 +32,7 @@ class BlackBox(gancore.Attack):
         epochs: Epochs of a round.
         step: Of the augmentation, on the [-1, 1] scale: the paper's lambda of 0.1 on [0, 1].
         lr: Learning rate of Adam.
-        batch_size: Images in a step of training.
+        substitute_batch_size: Images in a step of training.
         width: Of the substitute, a ``standard/small-cnn``.
         channels: Channels of an image, from core.
         image_size: Height and width, from core.
@@ -49,7 +49,7 @@ class BlackBox(gancore.Attack):
         epochs: Count = 10,
         step: Annotated[float, gancore.Range(0)] = 0.2,
         lr: Annotated[float, gancore.Range(0, open_low=True)] = 1e-3,
-        batch_size: Count = 128,
+        substitute_batch_size: Annotated[int, gancore.Range(2)] = 128,
         width: Annotated[float, gancore.Range(0, open_low=True)] = 1.0,
         channels: int,
         image_size: int,
@@ -61,7 +61,7 @@ class BlackBox(gancore.Attack):
         self.epochs = epochs
         self.step = step
         self.lr = lr
-        self.batch_size = batch_size
+        self.substitute_batch_size = substitute_batch_size
         self.build = partial(SmallCNN, channels=channels, image_size=image_size, classes=classes, width=width)
 
     def fool(self, x: Tensor, label: Tensor, classify: Classify, noise: torch.Generator) -> Tensor:
@@ -93,7 +93,7 @@ class BlackBox(gancore.Attack):
         optimizer = torch.optim.Adam(model.parameters(), lr=self.lr)
         model.train().requires_grad_(True)
         for _ in range(self.epochs):
-            for rows in torch.randperm(len(images), device="cpu").split(self.batch_size):
+            for rows in torch.randperm(len(images), device="cpu").split(self.substitute_batch_size):
                 if len(rows) == 1 < len(images):  # batch norm learns nothing of one image
                     continue
                 chosen = rows.to(images.device)
