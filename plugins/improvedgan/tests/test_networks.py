@@ -39,6 +39,14 @@ def test_the_reference_batch_is_normalized_as_by_batch_norm_and_an_image_as_if_i
         torch.testing.assert_close(live[number], joined, rtol=1e-4, atol=1e-5)
 
 
+def test_a_channel_that_hardly_varies_about_a_large_mean_is_normalized() -> None:
+    # Its mean square less its squared mean is below 0, by rounding.
+    torch.manual_seed(0)
+    layer = VirtualBatchNorm(32)
+    reference, x = (300 + 0.01 * torch.randn(number, 32, 8, 8) for number in (64, 5))
+    assert all(normed.isfinite().all() for normed in layer(reference, x))
+
+
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 def test_an_image_of_the_generator_depends_on_its_latent_alone(latent: Any) -> None:
     torch.manual_seed(0)

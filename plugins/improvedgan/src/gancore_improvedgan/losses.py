@@ -42,8 +42,6 @@ class HistoricalAveraging(gancore.LossTerm):
     included; no gradient flows through the mean. The paper gives no weight, and the authors' code does not have it.
     """
 
-    turns: Tensor
-
     def __init__(self) -> None:
         super().__init__()
         self.turns: Tensor

@@ -40,7 +40,8 @@ class VirtualBatchNorm(nn.Module):
         return self._normed(reference, mean[None], square[None]), self._normed(x, *own)
 
     def _normed(self, x: Tensor, mean: Tensor, square: Tensor) -> Tensor:
-        scale = self.weight * torch.rsqrt(square - mean.square() + 1e-5)
+        # Of a channel whose mean is large beside its deviation, rounding may leave a variance below 0.
+        scale = self.weight * torch.rsqrt((square - mean.square()).clamp_min(0) + 1e-5)
         return x * scale[:, :, None, None] + (self.bias - mean * scale)[:, :, None, None]
 
 
