@@ -140,6 +140,31 @@ def test_a_memory_that_is_full_forgets_no_image_that_it_has() -> None:
     assert int((shared.keys != 0).sum()) > 0.999 * 20000
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_an_image_without_a_place_takes_nothing_from_one_that_has_it(order: list[int]) -> None:
+    term, x = TemporalEnsembling(classes=2, slots=8), images(200)
+    # All places are taken, and a further image looks first where one of the batch lies.
+    for image in x[:8].split(1):
+        term.observe(real=image, real_classes=torch.zeros(1, 2), real_features=torch.zeros(1, 1))
+    keys = fingerprints(x)
+    held = x[:8][(fingerprints(x[:8]) == term.keys[keys[8] % 8])]
+    batch = torch.cat([held, x[8:9]])[order]
+    term.observe(real=batch, real_classes=torch.tensor([[1.0, 0.0], [0.0, 1.0]])[order], real_features=torch.zeros(2, 1))
+    place = int((term.keys == fingerprints(held)).int().argmax())
+    torch.testing.assert_close(term.averages[place], torch.tensor([0.4, 0.0]))
+    assert term.passes.tolist() == [2.0 if number == place else 1.0 for number in range(8)]
+
+
+def test_of_two_new_images_that_want_one_place_one_has_it_whole() -> None:
+    term, x = TemporalEnsembling(classes=2, slots=8), images(200)
+    places = fingerprints(x) % 8
+    pair = x[places == places[0]][:2]
+    term.observe(real=pair, real_classes=torch.tensor([[1.0, 0.0], [0.0, 1.0]]), real_features=torch.zeros(2, 1))
+    written = term.keys[places[0]] == fingerprints(pair)
+    assert written.sum() == 1
+    assert term.averages[places[0]].tolist() == pytest.approx([0.4 * float(one) for one in written])
+
+
 def test_features_of_another_width_are_refused() -> None:
     with pytest.raises(GancoreError, match="width 5, but the discriminator gives 4 and 3"):
         TemporalEnsembling(classes=4, width=5).discriminator(

@@ -88,14 +88,15 @@ class TemporalEnsembling(gancore.LossTerm):
         """Take a pass into the averages of its images."""
         keys, rows = gancore.gather(fingerprints(real)), gancore.gather(self._rows(real_classes, real_features))
         place, known, free = self._look_up(keys)
-        # Where an image finds no place, what is there is written again.
         old, passes = self.averages[place], self.passes[place]
         start = known.to(passes.dtype)
         new = self.decay * start[:, None] * old + (1 - self.decay) * rows
-        taken = known | free
-        self.averages[place] = torch.where(taken[:, None], new, old)
-        self.passes[place] = torch.where(taken, start * passes + 1, passes)
-        self.keys[place] = torch.where(taken, keys, self.keys[place])
+        last = _last_at(place, known | free)
+        # Where no image has found a place, what is there is written again.
+        taken, writer = last >= 0, last.clamp_min(0)
+        self.averages[place] = torch.where(taken[:, None], new[writer], old)
+        self.passes[place] = torch.where(taken, (start * passes + 1)[writer], passes)
+        self.keys[place] = torch.where(taken, keys[writer], self.keys[place])
 
     def _rows(self, classes: Tensor, features: Tensor) -> Tensor:
         if classes.shape[1] != self.classes or self.width not in (0, features.shape[1]):
@@ -112,6 +113,15 @@ class TemporalEnsembling(gancore.LossTerm):
         known = there.any(1)
         chosen = torch.where(known, there.int().argmax(1), free.int().argmax(1))[:, None]
         return places.gather(1, chosen).squeeze(1), known, free.gather(1, chosen).squeeze(1)
+
+
+def _last_at(place: Tensor, taken: Tensor) -> Tensor:
+    """Return for each of N images the last one that takes its place (N,), or -1 where none does.
+
+    Several images of a batch may want one place: all of them shall write what one of them has, on any device.
+    """
+    order = torch.arange(len(place), device=place.device)
+    return torch.where((place[:, None] == place) & taken, order, -1).amax(1)
 
 
 def fingerprints(images: Tensor) -> Tensor:
