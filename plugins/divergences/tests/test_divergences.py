@@ -64,6 +64,41 @@ def test_the_witness_reaches_mmd_on_what_it_is_made_from_and_no_ball_is_left() -
     assert torch.equal(Witness(x, x, 1.0)(y), torch.zeros(30).double())
 
 
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_kernel_without_a_width_is_refused(number: int) -> None:
+    same = torch.ones(number, 2)
+    with pytest.raises(GancoreError, match=r"^MMD: the median distance of the real images is 0; set the metric's bandwidth"):
+        Witness(same, torch.zeros(3, 2))
+    assert Witness(same, torch.zeros(3, 2), 1.0)(same).isfinite().all()
+
+
+class Read(gancore.Images):
+    """Counts which of the images are read."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.shape = images, images.shape
+        self.read_places = set[int]()
+
+    def read(self, places: Tensor) -> Tensor:
+        self.read_places.update(places.tolist())
+        return self.images[places]
+
+
+def test_of_a_set_that_is_read_by_index_no_more_is_read_than_looked_at() -> None:
+    images = Read(torch.randint(0, 256, (4000, 1, 2, 2), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
+    info = gancore.DatasetInfo(classes=1, channels=1, image_size=2, class_names=("all",))
+    dataset = SimpleNamespace(info=info, load=lambda _: (images, torch.zeros(4000).long()))
+    run: Any = Shifted(0.0)
+    run.plan = SimpleNamespace(dataset=dataset)
+    run.latent = lambda number, *_: torch.zeros(number, 1, 2, 2)
+    run.generate = lambda latents, _: latents
+    run.build = lambda *_, **__: MLPDiscriminator(channels=1, image_size=2, hidden=4, depth=1)
+    Divergences(critic_steps=3, critic_batch_size=5, most=20).score_run(run)
+    # Those that are judged on, those that MMD's critic is made from, and three batches of each of the other critics.
+    assert images.read_places >= {0, 200, 3800}
+    assert len(images.read_places) <= 20 + 3 * 15
+
+
 class Plane(gancore.Dataset):
     """Standard normal points."""
 

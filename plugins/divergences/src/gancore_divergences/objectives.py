@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gancore import GancoreError
+
 
 def gc(real: Tensor, fake: Tensor) -> Tensor:
     """Return E log f(x) + E log(1 - f(s)) + log 4, twice the Jensen-Shannon divergence in nats for the best f: at most log 4.
@@ -47,11 +49,16 @@ class Witness:
         real: Real images (N, F) that it is made from.
         fake: Generated images (M, F).
         bandwidth: w; None for the median distance between two of the real images.
+
+    Raises:
+        GancoreError: There is no such distance, or it is 0, for most of the real images are the same.
     """
 
     def __init__(self, real: Tensor, fake: Tensor, bandwidth: float | None = None) -> None:
         self.sides = real.double(), fake.double()
-        self.bandwidth = torch.pdist(self.sides[0]).median() if bandwidth is None else torch.tensor(bandwidth).double()
+        self.bandwidth = _median_distance(self.sides[0]) if bandwidth is None else torch.tensor(bandwidth).double()
+        if not self.bandwidth > 0:
+            raise GancoreError("MMD: the median distance of the real images is 0; set the metric's bandwidth above 0.")
         square = self._above(self.sides[0]).mean() - self._above(self.sides[1]).mean()
         self.norm = square.clamp_min(0).sqrt()
 
@@ -63,3 +70,8 @@ class Witness:
     def _above(self, points: Tensor) -> Tensor:
         real, fake = (torch.exp(-torch.cdist(points, side).square() / (2 * self.bandwidth.square())) for side in self.sides)
         return real.mean(1) - fake.mean(1)
+
+
+def _median_distance(points: Tensor) -> Tensor:
+    """Return the median distance of two of several points (N, F); 0 of one alone."""
+    return torch.pdist(points).median() if len(points) > 1 else points.new_zeros(())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from gancore_standard.tools import own_random_state, shuffled_epochs
+from gancore_standard.tools import evenly, own_random_state, shuffled_epochs
 from torch import Tensor, nn
 
 import gancore
@@ -75,10 +75,10 @@ class Divergences(gancore.Metric):
         """Return each divergence of the run's present generator.
 
         Raises:
-            GancoreError: A critic diverges.
+            GancoreError: A critic diverges, or there is no median distance for the kernel of ``mmd``.
         """
-        train, test = (to_unit(load_split(run.plan.dataset, split)[0][:]).to(run.device) for split in ("train", "test"))
-        test = _evenly(test, self.most)
+        train, test = (load_split(run.plan.dataset, split)[0] for split in ("train", "test"))
+        test = to_unit(evenly(test, self.most)).to(run.device)
         return {name: self._measured(run, name, train, test) for name in self.divergences}
 
     def protocol(self) -> dict[str, Any]:
@@ -96,10 +96,10 @@ class Divergences(gancore.Metric):
             "judged_on": "test",
         }
 
-    def _measured(self, run: gancore.Run, name: str, train: Tensor, test: Tensor) -> float:
+    def _measured(self, run: gancore.Run, name: str, train: gancore.Rows, test: Tensor) -> float:
         fake = self._generated(run, len(test), name, "test")
         if name == "mmd":
-            real = _evenly(train, self.most).flatten(1)
+            real = to_unit(evenly(train, self.most)).to(run.device).flatten(1)
             witness = Witness(real, self._generated(run, len(real), name, "train").flatten(1), self.bandwidth)
             return float(iw(witness(test.flatten(1)), witness(fake.flatten(1))))
         critic = self._build(run, name)
@@ -120,12 +120,12 @@ class Divergences(gancore.Metric):
             head = nn.Linear(trunk.features, 1).to(run.device)
         return nn.Sequential(trunk, head, nn.Flatten(0))
 
-    def _train(self, run: gancore.Run, name: str, critic: nn.Module, train: Tensor) -> None:
+    def _train(self, run: gancore.Run, name: str, critic: nn.Module, train: gancore.Rows) -> None:
         optimizer = torch.optim.Adam(critic.parameters(), lr=self.lr, betas=(0.5, 0.999))
         order = shuffled_epochs(len(train), self.steps, self.batch_size, noise_for("cpu", run.seed, "divergences", name))
         critic.train()
-        for step, chosen in enumerate(order.to(run.device)):
-            real, fake = train[chosen], self._generated(run, self.batch_size, name, step)
+        for step, chosen in enumerate(order):
+            real, fake = to_unit(train[chosen]).to(run.device), self._generated(run, self.batch_size, name, step)
             loss = -OBJECTIVES[name](critic(real), critic(fake))
             if name == "iw":
                 loss = loss + self.penalty * _penalty(critic, real, fake)
@@ -146,9 +146,3 @@ def _penalty(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
     slopes: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     return (slopes - 1).square().mean()
-
-
-def _evenly(images: Tensor, most: int) -> Tensor:
-    """Return at most so many images, evenly spread, because a set may be in the order of its classes."""
-    number = len(images)
-    return images if number <= most else images[torch.arange(most, device=images.device) * number // most]

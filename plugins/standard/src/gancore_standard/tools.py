@@ -24,6 +24,7 @@ from gancore_standard.networks.layers import doubled, halved, spectral
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.networks.sndcgan import SNDCGANGenerator
 from gancore_standard.pictures import grid
+from gancore_standard.subsets import evenly
 from gancore_standard.torch_files import published_file
 from gancore_standard.torchvision_import import torchvision
 
@@ -49,6 +50,7 @@ __all__ = [
     "check_split",
     "decode",
     "doubled",
+    "evenly",
     "expand_user",
     "grid",
     "halved",

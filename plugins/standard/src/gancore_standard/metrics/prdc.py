@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gancore import GancoreError, Range
 from gancore_standard.metrics.features import FeatureMetric, FeatureStore, of_one_width
+from gancore_standard.subsets import evenly
 
 BLOCK = 2**23
 """Distances that are held at a time: 64 MiB of float64."""
@@ -111,7 +112,7 @@ class PrecisionRecall(FeatureMetric):
             raise GancoreError(
                 f"Precision and recall by {self.neighbors} neighbors on the features of {self.network!r}: {error}"
             ) from error
-        real, fake = (_evenly(rows, self.samples).double() for rows in pair)
+        real, fake = (evenly(rows, self.samples).double() for rows in pair)
         # Distances don't depend on the origin, but inner products round the less the nearer to it the points are.
         center = real.mean(0)
         real, fake = real - center, fake - center
@@ -131,12 +132,6 @@ class PrecisionRecall(FeatureMetric):
             "density": float(balls.double().mean()) / self.neighbors,
             "coverage": float(torch.cat(covered).double().mean()),
         }
-
-
-def _evenly(rows: Tensor, most: int) -> Tensor:
-    """Return at most so many rows, evenly spread, because a real set may be in the order of its classes."""
-    number = len(rows)
-    return rows if number <= most else rows[torch.arange(most, device=rows.device) * number // most]
 
 
 def _radii(points: Tensor, neighbor: int) -> Tensor:
