@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
+from gancore_standard.tools import evenly
 from torch import Tensor
 
 import gancore
@@ -21,11 +22,11 @@ class CriticGap(gancore.Metric):
     The paper plots the critic's loss on training and validation images, which come apart where it overfits. With the means of D
     over training, test and generated images, ``gap`` is E D(train) - E D(test), ``distance`` is E D(train) - E D(fake), and
     ``share`` is the first over the second: 0 for a critic that has learned nothing by heart, 1 for one to which test images are
-    as bad as generated ones. All without dropout.
+    as bad as generated ones. All without dropout, each image with its own label, where the critic looks at labels.
 
     Args:
         head: Recipe label of the critic's head.
-        images: Images of each kind, the first ones; all of a kind where there are fewer.
+        images: Images of each kind, evenly spread over the splits; all of a kind where there are fewer.
     """
 
     better: ClassVar[Mapping[str, str]] = {"share": "lower"}
@@ -49,26 +50,24 @@ class CriticGap(gancore.Metric):
     def score_run(self, run: Run) -> dict[str, Any]:
         """Return ``gap``, ``distance`` and ``share``."""
         latents = run.latent(self.images, "critic-gap")
-        kinds = {
-            "train": run.batches.selection[0][: self.images],
-            "test": load_split(run.plan.dataset, "test")[0][: self.images],
-            "fake": run.generate(latents),
-        }
+        splits = run.batches.selection[:2], load_split(run.plan.dataset, "test")
+        real = [(evenly(images, self.images), evenly(labels, self.images)) for images, labels in splits]
         network, head = run.networks["discriminator"], run.heads[self.head]
         with evaluating(network), evaluating(head):
-            train, test, fake = (self._mean(run, network, head, images) for images in kinds.values())
+            train, test = (self._mean(run, network, head, to_unit(images), labels) for images, labels in real)
+            fake = self._mean(run, network, head, run.generate(latents), latents.label)
         gap, distance = train - test, train - fake
         return {"gap": gap, "distance": distance, "share": gap / distance if distance else 0.0}
 
-    def _mean(self, run: Run, network: Any, head: Any, images: Tensor) -> float:
-        def judged(batch: Tensor) -> Tensor:
-            labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+    def _mean(self, run: Run, network: Any, head: Any, images: Tensor, labels: Tensor) -> float:
+        def judged(rows: slice) -> Tensor:
+            batch, label = images[rows].to(run.device), labels[rows].to(run.device)
             with run.autocast():
-                features = network(batch, labels) if run.parts.sees_labels else network(batch)
-                logits: Tensor = head(features, labels)
+                features = network(batch, label) if run.parts.sees_labels else network(batch)
+                logits: Tensor = head(features, label)
             return logits.double()
 
-        return float(torch.cat([judged(to_unit(batch.to(run.device))) for batch in images.split(250)]).mean())
+        return float(torch.cat([judged(slice(start, start + 250)) for start in range(0, len(images), 250)]).mean())
 
     def protocol(self) -> dict[str, Any]:
         """Return which head it is, and how many images of each kind."""
