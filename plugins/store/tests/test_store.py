@@ -119,6 +119,24 @@ def test_sets_without_files_are_stored_too(tmp_path: Path) -> None:
     assert len(list(store.glob("train-*"))) > 1
 
 
+def test_the_files_of_lsun_are_packed_too(tmp_path: Path) -> None:
+    lmdb = pytest.importorskip("lmdb", reason='LSUN needs it: pip install "gancore-plugin-standard[lsun]"')
+    for split in ("train", "val"):
+        folder = tmp_path / "lsun" / f"kitchen_{split}_lmdb"
+        folder.mkdir(parents=True)
+        with lmdb.open(str(folder), map_size=1 << 22) as database, database.begin(write=True) as writer:
+            for at in range(4):
+                Image.new("RGB", (9, 12), (at * 40, 3, len(split))).save(tmp_path / "one.webp", lossless=True)
+                writer.put(f"{at}".encode(), (tmp_path / "one.webp").read_bytes())
+    words = ["--encoding", "files", "--set", f"root={tmp_path}", "--set", 'categories=["kitchen"]']
+    store = prepared("standard/lsun", tmp_path / "store", *words)
+    from gancore_standard.datasets import LsunClasses
+
+    for split in ("train", "test"):
+        images, _ = LsunClasses(root=str(tmp_path), categories=("kitchen",), image_size=8).load(split)
+        assert torch.equal(load_split(Prepared(path=str(store)), split)[0][:], images[:])
+
+
 def test_any_reader_of_safetensors_opens_a_shard(source: Path, tmp_path: Path) -> None:
     store = prepared(source, tmp_path / "store")
     shard = load_file(sorted(store.glob("train-*"))[0])
