@@ -52,7 +52,7 @@ def refusal(run: Run) -> str | None:
     if distributed.world_size() > 1:
         return "several processes exchange tensors in every iteration"
     for name, player in run.players.items():
-        if type(player.optimizer) not in RATES_ON_DEVICE:
+        if not isinstance(player.optimizer, RATES_ON_DEVICE):
             return f"optimizers.{name} is {type(player.optimizer).__name__}, whose learning rate a graph would freeze"
     if "ema.decay" in run.plan.schedules:
         return "the decay of [ema] has a schedule, which a graph would freeze"

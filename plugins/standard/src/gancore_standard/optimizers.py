@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from gancore import Range
 
 Positive = Annotated[float, Range(0, open_low=True)]
 Decay = Annotated[float, Range(0, 1, open_high=True)]
+
+
+class FusedAdam(torch.optim.Adam):
+    """torch's fused Adam to the last bit, which looks up once, and not in every step, which tensors belong together.
+
+    The step of a small GAN takes longer to do that than to compute. Whatever is out of the ordinary (the first step, a restored
+    state, a parameter without gradient, several groups, types or devices, hooks, a closure) goes through torch's own step.
+    """
+
+    _held: tuple[Any, list[Tensor], list[Tensor], list[Tensor], list[Tensor]] | None = None
+
+    def __init__(self, parameters: Sequence[nn.Parameter], **settings: Any) -> None:
+        super().__init__(parameters, fused=True, **settings)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step; see `torch.optim.Adam.step`."""
+        state, held, (group, *others) = self.state, self._held, self.param_groups
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        hooks = hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+        # A restored state is another table, and one that was put back may lack an entry.
+        if held is None or held[0] is not state or len(held[1]) != len(state) or others or hooks or closure is not None:
+            return self._ordinary_step(closure)
+        _, parameters, means, squares, steps = held
+        gradients = [gradient for parameter in parameters if (gradient := parameter.grad) is not None]
+        if not len(gradients) == len(parameters) == len(group["params"]):
+            return self._ordinary_step(closure)
+        beta1, beta2 = group["betas"]
+        settings = {name: group[name] for name in ("lr", "weight_decay", "eps", "amsgrad", "maximize")}
+        with torch.no_grad():
+            torch._foreach_add_(steps, 1)
+            torch._fused_adam_(parameters, gradients, means, squares, [], steps, beta1=beta1, beta2=beta2, **settings)
+        return None
+
+    # torch wraps a step without this in what calls hooks and tells profilers, which ours does where there is a hook.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _ordinary_step(self, closure: Callable[[], Any] | None) -> Any:
+        """Take torch's own step, and hold on to the tensors that it was about where all are alike."""
+        ordinary: Any = torch.optim.Adam.step
+        if not getattr(ordinary, "hooked", False):
+            ordinary = self.profile_hook_step(ordinary)
+        loss = ordinary(self, closure)
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        states = [self.state[parameter] for parameter in parameters if parameter in self.state]
+        alike = len(self.param_groups) == len({(parameter.device, parameter.dtype) for parameter in parameters}) == 1
+        self._held = None
+        if alike and len(states) == len(parameters) == len(self.state) and not self.param_groups[0]["amsgrad"]:
+            means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+            self._held = (self.state, parameters, means, squares, steps)
+        return loss
 
 
 def adam(
@@ -31,7 +82,7 @@ def adam(
         eps: Added to the root of the latter.
         weight_decay: Added to the gradient, times the parameter.
     """
-    return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    return FusedAdam(parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 def sgd(

@@ -40,17 +40,23 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the weight over its spectral norm, in float32 whatever the precision around it."""
-        with torch.autocast(weight.device.type, enabled=False):
-            matrix = weight.flatten(1)
-            # Copies, because a second forward before the backward moves the buffers on.
-            if not self.training:
-                return weight / torch.dot(self.power_u.clone(), matrix @ self.power_v.clone())
-            v = F.normalize(matrix.detach().T @ self.power_u, dim=0, eps=self.eps)
-            stretched = matrix @ v
-            u = F.normalize(stretched.detach(), dim=0, eps=self.eps)
-            self.power_u.copy_(u)
-            self.power_v.copy_(v)
-            return weight / torch.dot(u, stretched)
+        if torch.is_autocast_enabled(weight.device.type):
+            with torch.autocast(weight.device.type, enabled=False):
+                return self.forward(weight)
+        # Every operator here costs more than its arithmetic, and this runs for each layer in each turn; so they are few, and
+        # work in place. What the graph needs are copies, because a second forward before the backward moves the buffers on.
+        matrix = weight.flatten(1)
+        if not self.training:
+            return weight / torch.dot(self.power_u.clone(), torch.mv(matrix, self.power_v.clone()))
+        power_u, power_v = self.power_u, self.power_v
+        v = torch.mv(matrix.detach().t(), power_u)
+        v.div_(torch.linalg.vector_norm(v).clamp_min_(self.eps))
+        stretched = torch.mv(matrix, v)
+        u = stretched.detach()
+        u = u / torch.linalg.vector_norm(u).clamp_min_(self.eps)
+        power_u.copy_(u)
+        power_v.copy_(v)
+        return weight / torch.dot(u, stretched)
 
 
 def spectral(module: nn.Module, enabled: bool = True, *, eps: float = 1e-6) -> nn.Module:
