@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gancore_causalgan.command import causal
 from gancore_causalgan.controller import Controller, causal_order, parsed
 from gancore_causalgan.datasets import Attributes, Faces, draw_attributes, draw_faces
 from gancore_causalgan.latents import Causal
+from gancore_causalgan.loops import FourPlayers
 from gancore_causalgan.losses import AntiLabeler, Labeler
 from gancore_causalgan.metrics import TotalVariation, Variety
 from gancore_causalgan.networks import Labeler as LabelerNetwork
@@ -201,7 +203,7 @@ SMOOTH = [[0.7, 0.3], [0.3, 0.7]]
 @pytest.mark.parametrize(("smoothing", "target"), [(0.0, LABEL.double().tolist()), (0.3, SMOOTH)])
 def test_the_losses_in_the_paper_s_roles(smoothing: float, target: list[list[float]]) -> None:
     expected = pytest.approx(by_hand(target, CHANCE), abs=1e-9)
-    labeler, anti = Labeler(attributes=2, smoothing=smoothing), AntiLabeler(attributes=2, smoothing=smoothing, decay=None)
+    labeler, anti = Labeler(attributes=2, smoothing=smoothing), AntiLabeler(attributes=2, smoothing=smoothing, decay=0)
     assert float(labeler.labeler(real_labeler=LOGITS, real_label=LABEL)) == expected
     assert float(labeler.classifier(real_classifier=LOGITS, real_label=LABEL)) == expected
     assert float(labeler.generator(fake_labeler=LOGITS, fake_label=LABEL)) == expected
@@ -225,11 +227,16 @@ def test_the_anti_labeler_s_weight_in_the_generator_s_loss_decays() -> None:
         float(anti.generator(fake_antilabeler=LOGITS, fake_label=LABEL, iteration=torch.tensor(t))) for t in (0, 100)
     )
     assert later / first == pytest.approx(math.exp(-2), rel=1e-6)
+    # exp(-1/3000) in each of the code's steps, in which the generator is updated twice: here six times an iteration.
+    assert inspect.signature(AntiLabeler).parameters["decay"].default == 3000 * 2 / FourPlayers().generator_steps
 
 
 def test_flipped_roles_need_smoothing_and_all_need_attributes() -> None:
-    with pytest.raises(GancoreError, match="flipped roles need a smoothing above 0"):
-        Labeler(attributes=2, flipped=True)
+    for smoothing in (0.0, 1e-9):
+        with pytest.raises(GancoreError, match=r"flipped roles need a smoothing of at least 1e-06, e\.g\. 0\.3"):
+            Labeler(attributes=2, smoothing=smoothing, flipped=True)
+    least = Labeler(attributes=2, smoothing=1e-6, flipped=True)
+    assert least.generator(fake_labeler=LOGITS.float(), fake_label=LABEL).isfinite()
     for cls in (Labeler, AntiLabeler):
         with pytest.raises(GancoreError, match="the data have classes in their place"):
             cls(attributes=0)
@@ -290,6 +297,11 @@ def test_variety_is_the_variance_of_images_of_the_same_attributes_beside_the_dat
     metric.update(images=torch.zeros(2, 1, 4, 4), labels=labels[:2])
     with pytest.raises(GancoreError, match="two images of one combination"):
         metric.compute()
+    # Of one face that the data have twice nothing can vary less.
+    again = Variety(attributes=2)
+    again.update_real(images=torch.cat([torch.ones(2, 1, 4, 4), torch.randn(2, 1, 4, 4)]), labels=labels[[0, 0, 1, 1]])
+    again.update(images=torch.zeros(4, 1, 4, 4), labels=labels[[0, 0, 1, 1]])
+    assert again.compute()["variety"] == 0
     with pytest.raises(GancoreError, match="the data have none"):
         Variety()
 

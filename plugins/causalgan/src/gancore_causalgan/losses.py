@@ -12,7 +12,10 @@ from gancore import GancoreError, LossTerm, Range
 from gancore_causalgan.networks import some
 
 Smoothing = Annotated[float, Range(0, 0.5, open_high=True)]
-Positive = Annotated[float, Range(0, open_low=True)]
+LEAST = 1e-6
+"""The least smoothing of flipped roles: of a smaller one float32 leaves too little beside 1."""
+
+Decay = Annotated[float, Range(0)]
 
 
 class _Agreement(LossTerm):
@@ -30,8 +33,10 @@ class _Agreement(LossTerm):
     def __init__(self, *, attributes: int = 0, smoothing: Smoothing = 0.0, flipped: bool = False) -> None:
         super().__init__()
         some(attributes)
-        if flipped and not smoothing:
-            raise GancoreError("flipped roles need a smoothing above 0, e.g. 0.3, for the logarithm of an attribute of 0.")
+        if flipped and smoothing < LEAST:
+            raise GancoreError(
+                f"flipped roles need a smoothing of at least {LEAST:g}, e.g. 0.3, for the logarithm of an attribute of 0."
+            )
         self.smoothing, self.flipped = smoothing, flipped
 
     def _target(self, label: Tensor, dtype: torch.dtype) -> Tensor:
@@ -81,11 +86,12 @@ class AntiLabeler(_Agreement):
         attributes: Number of attributes A, from core.
         smoothing: As the labeler's.
         flipped: As the labeler's; the anti-labeler's own loss has them too.
-        decay: Iterations in which the generator's weight falls by a factor of e; the code has 3000. None keeps it.
+        decay: Iterations in which the generator's weight falls by a factor of e. The code has 3,000 of its steps, each with two
+            updates of the generator: as many as 1,000 iterations of the loop have with its six. 0 keeps it, as the paper does.
     """
 
     def __init__(
-        self, *, attributes: int = 0, smoothing: Smoothing = 0.0, flipped: bool = False, decay: Positive | None = 3000.0
+        self, *, attributes: int = 0, smoothing: Smoothing = 0.0, flipped: bool = False, decay: Decay = 1000.0
     ) -> None:
         super().__init__(attributes=attributes, smoothing=smoothing, flipped=flipped)
         self.decay = decay
@@ -96,5 +102,5 @@ class AntiLabeler(_Agreement):
 
     def generator(self, *, fake_antilabeler: Tensor, fake_label: Tensor, iteration: Tensor) -> Tensor:
         """Return the generator's scalar, at most 0."""
-        weight = 1.0 if self.decay is None else torch.exp(-iteration / self.decay)
+        weight = torch.exp(-iteration / self.decay) if self.decay else 1.0
         return -weight * self._of_generated(fake_antilabeler, fake_label)

@@ -60,8 +60,8 @@ class Variety(Metric):
     """How much images of the same attributes differ, beside real ones: what the anti-labeler is there to keep.
 
     The variance of a pixel among the images of one combination of attributes, summed over pixels, divided by that of the data's
-    images of the same combination; the mean over the combinations of which both sides have two images or more. 0 is one image
-    for each combination; noise counts as variety too.
+    images of the same combination; the mean over the combinations of which both sides have two images or more, and the
+    data two that differ. 0 is one image for each combination; noise counts as variety too.
 
     Args:
         attributes: Number of attributes A, from core.
@@ -94,9 +94,12 @@ class Variety(Metric):
             GancoreError: No combination of attributes is there twice on both sides.
         """
         real, fake = (_spread(*(torch.cat(each) for each in zip(*side, strict=True))) for side in (self._real, self._fake))
-        shares = [fake[combination] / real[combination] for combination in real.keys() & fake.keys()]
+        shares = [fake[combination] / real[combination] for combination in real.keys() & fake.keys() if real[combination]]
         if not shares:
-            raise GancoreError("variety needs two images of one combination of attributes on both sides; raise samples.")
+            raise GancoreError(
+                "variety needs two images of one combination of attributes on both sides, of the data two that differ; raise "
+                "samples."
+            )
         return {"variety": sum(shares) / len(shares)}
 
 
