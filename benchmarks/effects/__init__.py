@@ -4,15 +4,14 @@
 
 `benchmarks/effects/PAPER.toml` says what is trained and what is printed: its ``title`` and ``protocol`` in words, the
 ``scores`` that are the columns, and ``rows``, each of a ``recipe``, what is layered over it (``with``) and what is set
-(``set``). Each row is trained once a seed, in a process of one thread; finished runs are not repeated. Where the last scores of
-a run don't have a column, ``nan`` stands there.
+(``set``). Each row is trained once a seed, in a process of one thread; finished runs are not repeated. Where no run of a row
+has a column, a dash stands there; where some have, their mean and how many they are.
 """
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,18 @@ def jobs_of(rows: Mapping[str, Mapping[str, Any]], seeds: int, out: Path) -> dic
     }
 
 
-def score(job: Job, name: str) -> float:
-    """Return the last value of a score that a run has, or NaN."""
+def score(job: Job, name: str) -> float | None:
+    """Return the last value of a score that a run has, or None."""
     scored = [line["scores"][name] for line in lines(job.folder / "scores.jsonl") if name in line["scores"]]
-    return float(scored[-1]) if scored else math.nan
+    return float(scored[-1]) if scored else None
+
+
+def cell(values: Sequence[float | None]) -> str:
+    """Return what a table shows of the values of a row's runs, of which some may have none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    return mean_and_deviation(known) + (f" ({len(known)} of {len(values)})" if len(known) < len(values) else "")
 
 
 @click.command()
@@ -58,7 +65,7 @@ def main(paper: str, seeds: int, jobs: int, only: tuple[str, ...], out: Path) ->
         [
             name,
             mean_and_deviation([seconds(job.folder) for job in runs], 0),
-            *(mean_and_deviation(values) for values in scores[name].values()),
+            *map(cell, scores[name].values()),
         ]
         for name, runs in todo.items()
     ]
