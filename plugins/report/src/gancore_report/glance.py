@@ -28,7 +28,7 @@ _BESIDE = 2
 _WIDEST = 480
 """Pixels to which a picture that can't be cut apart is reduced."""
 
-Made = tuple[Column, tuple[float, ...]]
+ClassShares = tuple[Column, tuple[float, ...]]
 """A class histogram in shares of one, and by which protocol it was made."""
 
 
@@ -54,8 +54,8 @@ class Panel:
 def glance_section(runs: Sequence[Shown]) -> Markup:
     """Return the first screen."""
     groups = grouped(runs)
-    made = {run.place: histogram_of(run.data) for run in runs}
-    means = [_averaged([made[run.place] for run in group]) for group in groups]
+    histograms = {run.place: histogram_of(run.data) for run in runs}
+    means = [_averaged([histograms[run.place] for run in group]) for group in groups]
     trained = [_training_shares(group[0].data, len(mean)) if mean else () for group, mean in zip(groups, means, strict=True)]
     top = max((share for several in (*means, *trained) for share in several), default=1.0)
     panels = [
@@ -74,12 +74,12 @@ def glance_section(runs: Sequence[Shown]) -> Markup:
         scores=score_table(runs, table) if table else "",
         remarks=table.notes if table else (),
         panels=shown,
-        notes=_notes(shown, [one for one in made.values() if one]),
+        notes=_notes(shown, [one for one in histograms.values() if one]),
         beside=len(groups) <= _BESIDE,
     )
 
 
-def histogram_of(run: RunData) -> Made | None:
+def histogram_of(run: RunData) -> ClassShares | None:
     """Return the newest class histogram of a run, in shares of one, and its column."""
     for values in reversed(evaluations(run).values()):
         for column, value in values.items():
@@ -92,8 +92,8 @@ def histogram_of(run: RunData) -> Made | None:
 
 def drawn_by(runs: Sequence[Shown]) -> set[Column]:
     """Return the histograms that the first screen shows with a bar and a name for each class."""
-    made = [histogram_of(run.data) for run in runs]
-    return {one[0] for one in made if one is not None and len(one[1]) <= MOST_CLASSES}
+    histograms = [histogram_of(run.data) for run in runs]
+    return {one[0] for one in histograms if one is not None and len(one[1]) <= MOST_CLASSES}
 
 
 def _training_shares(run: RunData, classes: int) -> tuple[float, ...]:
@@ -104,9 +104,9 @@ def _training_shares(run: RunData, classes: int) -> tuple[float, ...]:
     return tuple(count / sum(counts) for count in counts)
 
 
-def _averaged(made: Sequence[Made | None]) -> tuple[float, ...]:
+def _averaged(histograms: Sequence[ClassShares | None]) -> tuple[float, ...]:
     """Return the mean shares of runs' histograms of one protocol; those of the first where they have several."""
-    known = [one for one in made if one is not None]
+    known = [one for one in histograms if one is not None]
     if not known:
         return ()
     alike = [shares for column, shares in known if column == known[0][0] and len(shares) == len(known[0][1])]
@@ -117,12 +117,15 @@ def _panel(group: Sequence[Shown], histogram: Histogram | None) -> Panel:
     run = group[0]
     path = RunFolder(run.data.path).samples / "real.png"
     iteration, newest = run.data.samples[-1] if run.data.samples else (None, None)
-    real, made = read_grid(path), None if newest is None else read_grid(newest)
-    drawing = panel(run.place, run.alone, histogram, real, made, f"classes and samples of {run.title}")
+    real, generated = read_grid(path), None if newest is None else read_grid(newest)
+    drawing = panel(run.place, run.alone, histogram, real, generated, f"classes and samples of {run.title}")
     whole = [
-        (what, uri) for what, one, cut in (("real", path, real), ("samples", newest, made)) if not cut for uri in _whole(one)
+        (what, uri)
+        for what, one, cut in (("real", path, real), ("samples", newest, generated))
+        if not cut
+        for uri in _whole(one)
     ]
-    return Panel(group, drawing, whole, iteration, made.labels_by if made is not None and made.labels else "")
+    return Panel(group, drawing, whole, iteration, generated.labels_by if generated is not None and generated.labels else "")
 
 
 def _whole(path: Path | None) -> list[str]:
@@ -135,16 +138,16 @@ def _whole(path: Path | None) -> list[str]:
     return [as_uri(picture)]
 
 
-def _notes(panels: Sequence[Panel], made: Sequence[Made]) -> list[str]:
+def _notes(panels: Sequence[Panel], histograms: Sequence[ClassShares]) -> list[str]:
     """Return what the panels show, a sentence each."""
     notes = []
-    if made:
+    if histograms:
         trained = " Thin marks: the training data." if any("marker" in panel.drawing for panel in panels) else ""
         notes.append(f"Bars: share of each class among the generated images, in percent. Dashed: all classes alike.{trained}")
-        ids = list(dict.fromkeys(column.id for column, _ in made))
-        if len({column.key for column, _ in made}) > 1:
+        ids = list(dict.fromkeys(column.id for column, _ in histograms))
+        if len({column.key for column, _ in histograms}) > 1:
             notes.append(f"The histograms were made by different protocols ({', '.join(ids)}), so they can't be compared.")
     by = list(dict.fromkeys(panel.labels_by for panel in panels if panel.labels_by))
-    if by and any(len(shares) <= MOST_CLASSES for _, shares in made):
+    if by and any(len(shares) <= MOST_CLASSES for _, shares in histograms):
         notes.append(f"Samples stand below {' or '.join(by)}. An empty place: no further one of the class among the samples.")
     return notes

@@ -47,7 +47,7 @@ class Histogram:
         return str(label) if known == str(label) else f"{label} {known}"
 
 
-def panel(run: int, alone: bool, histogram: Histogram | None, real: Grid | None, made: Grid | None, title: str) -> Markup:
+def panel(run: int, alone: bool, histogram: Histogram | None, real: Grid | None, generated: Grid | None, title: str) -> Markup:
     """Return the drawing; empty where there is nothing to draw.
 
     Args:
@@ -55,7 +55,7 @@ def panel(run: int, alone: bool, histogram: Histogram | None, real: Grid | None,
         alone: Whether it is the only run.
         histogram: Of its generated images.
         real: Images of its training.
-        made: Images of its generator.
+        generated: Images of its generator.
         title: What the drawing is called where it can't be seen.
     """
     body: list[str] = []
@@ -63,17 +63,17 @@ def panel(run: int, alone: bool, histogram: Histogram | None, real: Grid | None,
     if histogram is not None:
         body += _histogram(histogram, run)
         height = _BARS + _NAMES
-    known = [grid for grid in (real, made) if grid is not None and grid.images]
+    known = [grid for grid in (real, generated) if grid is not None and grid.images]
     if histogram is not None and len(histogram.shares) <= MOST_CLASSES and any(grid.labels for grid in known):
         classes = len(histogram.shares)
         beside = max(1, int(_PLOT / classes // _LEAST_TILE) if _PLOT / classes > 2 * _LEAST_TILE else 1)
-        for grid, rows in ((real, 1), (made, _CLASS_ROWS)):
+        for grid, rows in ((real, 1), (generated, _CLASS_ROWS)):
             if grid is not None and grid.labels:
                 tiles = by_class(grid, classes, rows, beside)
                 more, height = _sheet(tiles, _PLOT / classes, beside, height, _who(grid is real, run, alone))
                 body += more
     else:
-        for grid, rows in ((real, 1), (made, _ROWS)):
+        for grid, rows in ((real, 1), (generated, _ROWS)):
             if grid is not None and grid.images:
                 tiles = in_order(grid, _COLUMNS, rows)
                 more, height = _sheet(tiles, _PLOT / _COLUMNS, 1, height, _who(grid is real, run, alone))

@@ -71,8 +71,7 @@ class Reproduced:
 
     def _keys(self, column: Quantity) -> list[Column]:
         """Return how a column's values were made; what differs stands in a column of its own."""
-        found = (values[column.title].column for _, values in self._all() if column.title in values)
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(values[column.title].column for _, values in self._all() if column.title in values))
 
     def _all(self) -> Iterator[tuple[RunData, Mapping[str, Value]]]:
         for runs in self.runs.values():
@@ -171,6 +170,6 @@ def _decimals(number: float | None) -> int:
 
 
 def _machine(run: RunData) -> str:
-    made = run.environment
-    device, threads, torch, precision = (made.get(key, "?") for key in ("device", "threads", "torch", "precision"))
+    environment = run.environment
+    device, threads, torch, precision = (environment.get(key, "?") for key in ("device", "threads", "torch", "precision"))
     return f"{device}, {threads} thread{'s' * (threads != 1)} a run, torch {torch}, {precision}"
