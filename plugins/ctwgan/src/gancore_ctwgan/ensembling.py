@@ -35,7 +35,7 @@ class TemporalEnsembling(gancore.LossTerm):
         width: Width F of the discriminator's features, where these are to be remembered; 0 leaves them out.
         decay: What is left of an average's weights after a pass.
         margin: M'.
-        slots: Images that the memory has room for; some are forgotten when it is more than two thirds full.
+        slots: Images that the memory has room for; some find no place when it is more than two thirds full.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import shutil
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gancore_training import aligned, complete_name
 
 from gancore import GancoreError
 from gancore.tools import CONTEXT, TABLES, Declared, did_you_mean, read_layer, registry, say, settings_of, toml
+from gancore_standard.docstrings import fitted
 from gancore_standard.table_keys import table_text, tables_text
 
 _WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
@@ -44,7 +46,12 @@ def show(name: str | None) -> None:
 
 
 def _table(name: str) -> Iterator[str]:
-    return table_text(name, min(max(shutil.get_terminal_size().columns, 40), 100))
+    return table_text(name, _width())
+
+
+def _width() -> int:
+    """Return how wide lines are: as the terminal, but readable."""
+    return min(max(shutil.get_terminal_size().columns, 40), 100)
 
 
 def _component(component: Declared) -> Iterator[str]:
@@ -52,7 +59,7 @@ def _component(component: Declared) -> Iterator[str]:
     yield f"  {component.summary}"
     if component.cite:
         yield f"  cite: {component.cite}"
-    yield f"  from {component.target} of {component.distribution} {component.version}"
+    yield from _wrapped(f"  from {component.target} of {component.distribution} {component.version}", _width())
     loaded = registry().load(component)
     rows = []
     for setting in settings_of(loaded).values() if component.kind not in _WITHOUT_SETTINGS else ():
@@ -60,11 +67,21 @@ def _component(component: Declared) -> Iterator[str]:
         default = supplied if setting.required else f"default {setting.default!r}"
         rows.append((setting.name, f"{setting.allowed} ({default})"))
     if rows:
-        yield from ("", "  Settings", *aligned(rows, indent=4))
+        yield from ("", "  Settings")
+        room = max(len(name) for name, _ in rows)
+        for setting_name, text in rows:
+            lines = _wrapped(text, max(20, _width() - room - 6))
+            yield from aligned(
+                [(setting_name.ljust(room), lines[0]), *(("".ljust(room), line) for line in lines[1:])], indent=4
+            )
     documentation = None if component.kind == "command" else inspect.getdoc(loaded)
     if documentation:
         yield ""
-        yield from (f"  {line}".rstrip() for line in documentation.splitlines())
+        yield from (f"  {line}".rstrip() for line in fitted(documentation, _width() - 2))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _recipe(name: str) -> Iterator[str]:
