@@ -17,6 +17,7 @@ from scipy import ndimage, signal
 from torch import Tensor
 
 from gancore import Drawn, GancoreError
+from gancore.tools import check
 
 Load = Callable[[str], dict[str, Any]]
 
@@ -298,3 +299,9 @@ def test_bad_settings_are_refused_in_a_sentence(make: Callable[[], Any], piece: 
         make()
     assert piece in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+def test_a_kernel_too_narrow_for_a_float_is_refused() -> None:
+    with pytest.raises(GancoreError, match=r"^blur: radius must be a number at least 0\.01, not 1e-30\.$"):
+        check(ConvolveNoise, {"radius": 1e-30}, where="blur")
+    assert ConvolveNoise(radius=0.01, image_size=8).kernel.isfinite().all()

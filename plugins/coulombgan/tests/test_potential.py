@@ -94,3 +94,13 @@ def test_a_run_learns_the_field_of_its_batch() -> None:
 def test_a_kernel_that_is_none_is_refused(setting: str, value: float) -> None:
     with pytest.raises(GancoreError, match=f"losses.adversarial.*{setting}"):
         run_of({"losses": {"adversarial": {"use": "coulombgan/potential", setting: value}}})
+
+
+@pytest.mark.parametrize(("dimension", "epsilon"), [(3.0, 1e-20), (50.0, 0.1)])
+def test_a_kernel_that_no_float_holds_is_refused(dimension: float, epsilon: float) -> None:
+    with pytest.raises(GancoreError, match=f"^a kernel of dimension = {dimension:g} and epsilon = {epsilon:g} is above 1e15"):
+        Potential(dimension=dimension, epsilon=epsilon)
+    largest = Potential(dimension=4.0, epsilon=1e-7)
+    images, logits = drawn(5, 1, 2, 2).float(), torch.zeros(5)
+    loss = largest.discriminator(real_view=images, fake_view=images + 1, real_adversarial=logits, fake_adversarial=logits)
+    assert loss.isfinite()

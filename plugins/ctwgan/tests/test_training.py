@@ -131,7 +131,7 @@ def test_a_critic_that_looks_at_labels_is_given_those_of_the_images() -> None:
         ("digits-50", ("heads.adversarial=false",), ["_adversarial"]),
         ("mnist-semi-small", ("heads.classes=false",), ["_classes"]),
         ("cifar10-semi", ("losses.consistency.slots=2",), ["slots"]),
-        ("cifar10-semi", ("losses.consistency.decay=1",), ["decay"]),
+        ("cifar10-semi", ("losses.consistency.decay=0.99999999",), ["decay must be a number in [0, 0.9999]"]),
     ],
 )
 def test_a_bad_recipe_is_refused_in_a_sentence(name: str, texts: tuple[str, ...], pieces: list[str]) -> None:

@@ -94,6 +94,24 @@ def test_a_descent_is_that_of_torchs_optimizer_and_the_best_start_is_kept() -> N
         torch.testing.assert_close(images[n], min(ends, key=lambda end: end[0])[1])
 
 
+class Cliff(gancore.Generator):
+    """z itself where it is below 1, and no number beyond."""
+
+    latent_dim = 1
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.where(z < 1, z, torch.nan)
+
+
+def test_a_start_that_diverges_is_not_the_nearest() -> None:
+    x, descent = torch.tensor([[0.5]]), Descent(3, 2, 0.1, 0.7, False)
+    image = reconstructed(Cliff(), x, torch.tensor([[0.4], [2.0]]), None, descent)
+    assert 0.4 < image.item() < 0.6
+    assert torch.equal(reconstructed(Cliff(), x, torch.tensor([[2.0], [0.4]]), None, descent), image)
+    with pytest.raises(GancoreError, match=r"^no start of an image's reconstruction comes to a number at rate = 0\.1; set a"):
+        reconstructed(Cliff(), x, torch.full((2, 1), 2.0), None, descent)
+
+
 def test_an_image_of_the_generator_is_found() -> None:
     generator, _, z = small()
     x = generator(torch.randn(3, 4, generator=noise(5), dtype=torch.float64)).detach()
@@ -245,3 +263,10 @@ def test_a_substitutes_batches_are_its_own() -> None:
     # Of one image batch norm learns nothing.
     with pytest.raises(GancoreError, match="substitute_batch_size must be a whole number at least 2, not 1"):
         build_attack(REGISTRY, "defensegan/black-box", {"substitute_batch_size": 1}, context, 0.1, where="test")
+
+
+def test_a_substitute_that_diverges_is_told() -> None:
+    x = torch.rand(8, 1, 8, 8, generator=noise()) * 0.4 - 0.2
+    attack = BlackBox(epsilon=0.1, rounds=2, epochs=3, lr=1e30, width=0.35, channels=1, image_size=8, classes=2)
+    with pytest.raises(GancoreError, match=r"^the attack's substitute diverges at lr = 1e\+30; set a smaller lr\.$"):
+        attack.fool(x, brighter(x).argmax(1), brighter, noise())

@@ -86,7 +86,9 @@ def test_a_run_adds_it_to_the_generators_loss_alone() -> None:
     assert run.losses["generator/dual"].item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("bandwidth", 0.0), ("step", -1.0), ("bandwidth", "wide")])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("bandwidth", 0.0), ("bandwidth", 1e-30), ("step", -1.0), ("bandwidth", "wide")]
+)
 def test_bad_settings_are_refused(setting: str, value: object) -> None:
     with pytest.raises(GancoreError, match=rf"losses.dual.*{setting}"):
         run_of({"losses": {"dual": {**TERM, setting: value}}})

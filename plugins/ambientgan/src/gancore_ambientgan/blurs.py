@@ -29,7 +29,7 @@ class ConvolveNoise(Measurement):
     def __init__(
         self,
         *,
-        radius: Annotated[float, gancore.Range(0, open_low=True)] = 1.0,
+        radius: Annotated[float, gancore.Range(0.01)] = 1.0,
         size: Annotated[int, gancore.Range(1)] = 5,
         deviation: Annotated[float, gancore.Range(0)] = 0.4,
         power: Annotated[float, gancore.Range(0, open_low=True)] = 0.448,

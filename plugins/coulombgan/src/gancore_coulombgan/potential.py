@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
 import gancore
+
+MOST_DIGITS = 15
+"""Of the kernel's largest value: what the loss squares must be a float."""
 
 
 def plummer(a: Tensor, b: Tensor, dimension: float, epsilon: float) -> Tensor:
@@ -29,6 +33,9 @@ class Potential(gancore.LossTerm):
     Args:
         dimension: d of the public code: the kernel's exponent is d - 2, which the paper calls d.
         epsilon: Softens the kernel near 0, on the [-1, 1] scale of the images; it is at most epsilon^-(d - 2).
+
+    Raises:
+        GancoreError: That is more than a loss can hold.
     """
 
     mean_over_images: ClassVar[bool] = False
@@ -41,6 +48,11 @@ class Potential(gancore.LossTerm):
         epsilon: Annotated[float, gancore.Range(0, open_low=True)] = 1.0,
     ) -> None:
         super().__init__()
+        if (dimension - 2) * -math.log10(epsilon) > MOST_DIGITS:
+            raise gancore.GancoreError(
+                f"a kernel of dimension = {dimension:g} and epsilon = {epsilon:g} is above 1e{MOST_DIGITS} at an image itself, "
+                "and its square no number; lower dimension, or raise epsilon."
+            )
         self.dimension = dimension
         self.epsilon = epsilon
 

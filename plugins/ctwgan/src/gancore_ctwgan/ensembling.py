@@ -45,7 +45,7 @@ class TemporalEnsembling(gancore.LossTerm):
         strength: Weight = 1.0,
         features: Weight = 0.1,
         width: Annotated[int, gancore.Range(0)] = 0,
-        decay: Annotated[float, gancore.Range(0, 1, open_high=True)] = 0.6,
+        decay: Annotated[float, gancore.Range(0, 0.9999)] = 0.6,
         margin: Weight = 0.0,
         slots: Annotated[int, gancore.Range(PROBES, 2**24)] = 2**17,
     ) -> None:

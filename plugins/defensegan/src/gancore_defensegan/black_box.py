@@ -89,7 +89,11 @@ class BlackBox(gancore.Attack):
         return (images + self.step * ascent).clamp(-1, 1)
 
     def _train(self, model: SmallCNN, images: Tensor, decisions: Tensor) -> None:
-        """Train for some epochs, and leave the model in evaluation mode."""
+        """Train for some epochs, and leave the model in evaluation mode.
+
+        Raises:
+            GancoreError: It diverges, so that its gradient, which has no sign then, would move no image.
+        """
         optimizer = torch.optim.Adam(model.parameters(), lr=self.lr)
         model.train().requires_grad_(True)
         for _ in range(self.epochs):
@@ -101,6 +105,8 @@ class BlackBox(gancore.Attack):
                 F.cross_entropy(model(images[chosen]), decisions[chosen]).backward()
                 optimizer.step()
         model.eval().requires_grad_(False)
+        if not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+            raise gancore.GancoreError(f"the attack's substitute diverges at lr = {self.lr:g}; set a smaller lr.")
 
 
 def _decisions(classify: Classify, images: Tensor) -> Tensor:

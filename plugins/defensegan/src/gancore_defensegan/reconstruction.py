@@ -68,6 +68,9 @@ def reconstructed(
         label: Labels (N R,) for the generator.
         descent: How z is looked for.
         differentiable: Whether a gradient reaches `x` through all steps.
+
+    Raises:
+        GancoreError: All starts of an image diverge.
     """
     targets = x.repeat_interleave(descent.restarts, 0)
     with torch.enable_grad():
@@ -80,6 +83,12 @@ def reconstructed(
             z = z - descent.rate_at(step) * velocity
             z = z if differentiable else z.detach().requires_grad_()
     images = images if differentiable else images.detach()
-    best = distance.detach().view(-1, descent.restarts).argmin(1)
+    # A start that has diverged is no nearest one, though argmin takes what is no number for the least.
+    distances = distance.detach().view(-1, descent.restarts)
+    best = torch.where(distances.isfinite(), distances, torch.inf).argmin(1)
     nearest: Tensor = images[torch.arange(len(x), device=x.device) * descent.restarts + best]
+    if not bool(nearest.isfinite().all()):
+        raise gancore.GancoreError(
+            f"no start of an image's reconstruction comes to a number at rate = {descent.rate:g}; set a smaller rate."
+        )
     return nearest

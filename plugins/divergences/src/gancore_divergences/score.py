@@ -53,7 +53,7 @@ class Divergences(gancore.Metric):
         critic_batch_size: Count = 64,
         lr: Annotated[float, gancore.Range(0, open_low=True)] = 1e-3,
         penalty: Annotated[float, gancore.Range(0)] = 10.0,
-        bandwidth: Annotated[float, gancore.Range(0, open_low=True)] | None = None,
+        bandwidth: Annotated[float, gancore.Range(1e-6)] | None = None,
         most: Annotated[int, gancore.Range(2)] = 2000,
     ) -> None:
         self.divergences: list[str] = list(divergences or self.better)

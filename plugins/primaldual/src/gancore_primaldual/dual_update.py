@@ -34,7 +34,7 @@ class DualUpdate(gancore.LossTerm):
     def __init__(
         self,
         *,
-        bandwidth: Annotated[float, gancore.Range(0, open_low=True)],
+        bandwidth: Annotated[float, gancore.Range(1e-6)],
         step: Annotated[float, gancore.Range(0)] = 1.0,
     ) -> None:
         super().__init__()
