@@ -46,7 +46,7 @@ class Labels:
     @classmethod
     def of(cls, labels: Tensor, weights: Tensor | None, device: torch.device | str = "cpu") -> Labels:
         """Return those of images with labels (N,) or (N, A), each drawn as often as its weight (N,) says."""
-        values, places = labels.unique(dim=0, return_inverse=True)
+        values, places = labels.unique(dim=0 if labels.ndim > 1 else None, return_inverse=True)
         counts = torch.bincount(places, None if weights is None else weights.double(), len(values)).double()
         return cls(values[counts > 0].to(device), counts[counts > 0].to(device))
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,6 +21,7 @@ from gancore_profile.flops import FlopCounter
 from gancore_profile.matrix_rate import matrix_rate as measured_rate
 from gancore_profile.profile_text import as_table, as_text
 from gancore_profile.profiling import profile
+from PIL import Image
 from torch import Tensor
 
 from gancore.cli.main import main
@@ -74,6 +77,34 @@ def test_time_goes_to_the_part_that_spends_it(monkeypatch: pytest.MonkeyPatch) -
     assert measured.images_per_second == 16 / 7
     for one in measured.rows:
         assert one.seconds == (7.0 if one.name == "networks.classifier forward" else 0.0), one
+
+
+def test_the_wait_for_images_that_are_read_by_index_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that only the reader moves, it has all the time."""
+    pixels = np.random.default_rng(0)
+    for name in ("a/0", "a/1", "b/0", "b/1"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+    folder = {"use": "standard/image-folder", "path": str(tmp_path), "image_size": 16, "keep": "nothing"}
+    run = run_of(MLP, {"data": {**folder, "test_fraction": 0.0}, "run": {"workers": 0}})
+    assert profile(run_of(MLP), 1).waiting is None
+    now, read = 0.0, run.batches.stream.reader
+
+    def slow(draw: int) -> Tensor:
+        nonlocal now
+        now += 7.0
+        assert read is not None
+        return read(draw)
+
+    run.batches.stream.reader = slow
+    monkeypatch.setattr(profiling, "time", SimpleNamespace(perf_counter=lambda: now))
+    measured = profile(run, 2)
+    assert row(measured, DRAWING, "images wait, in data").seconds == measured.seconds_with_spans == 7.0
+    assert measured.waiting == 1.0
+    assert as_table(measured)["share_that_waits_for_images"] == 1.0
+    told = as_text(attrs.evolve(measured, rows=(row(measured, DRAWING, "images wait, in data"),)))
+    assert "waits for images that are read by index: 100.0 % of an iteration (with spans)\n" in told
+    assert run.batches.stream.reader is slow
 
 
 def test_spectral_norm_and_passes_of_an_attack_are_told_apart() -> None:

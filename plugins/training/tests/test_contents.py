@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from gancore_training.contents import content_of, digest_of
+from gancore_training.contents import OF_MORE, content_of, digest_of
 
 
 def test_the_order_of_keys_does_not_count_and_every_value_does() -> None:
@@ -17,4 +17,11 @@ def test_every_row_counts_unless_only_so_many_bytes_are_read() -> None:
     other[5] += 1
     assert content_of(images) == content_of(images.clone()) != content_of(other)
     assert content_of(images, most=16) == content_of(other, most=16)  # every fourth row
+    many = torch.zeros(4 * OF_MORE, 3, dtype=torch.uint8)
+    changed = many.clone()
+    changed[5] += 1
+    assert content_of(many, most=2**20) != content_of(changed, most=2**20)
+    assert content_of(many, most=2**13) == content_of(changed, most=2**13)  # every fourth, of which 5 is none
+    changed[8] += 1
+    assert content_of(many, most=2**13) != content_of(changed, most=2**13)
     assert content_of(images, torch.zeros(16)) != content_of(images, torch.ones(16))

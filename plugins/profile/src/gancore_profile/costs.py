@@ -8,6 +8,10 @@ DRAWING, LOOP, REST = "drawing batches", "loop", "rest of the turn"
 """Where time goes that is in no phase; in no span at all; in a phase, and in no span of it."""
 
 
+IMAGES, WAIT = "images", "wait"
+"""Place and work of the wait for images that are read by index."""
+
+
 @attrs.frozen
 class Row:
     """What one kind of span cost, for an iteration, without the spans inside it.
@@ -114,6 +118,12 @@ class Profile:
     def images_per_second(self) -> float:
         """Images of a batch over the time of an iteration, as in a run's log."""
         return self.batch_size / self.seconds
+
+    @property
+    def waiting(self) -> float | None:
+        """Share of an iteration in which it waits for images that are read by index; None where there are none."""
+        waits = [row.seconds for row in self.rows if (row.place, row.work) == (IMAGES, WAIT)]
+        return sum(waits) / self.seconds_with_spans if waits else None
 
     @property
     def flops(self) -> float:

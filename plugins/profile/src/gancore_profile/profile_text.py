@@ -22,6 +22,7 @@ def as_table(profile: Profile) -> dict[str, Any]:
     return {
         **numbers,
         "images_per_second": profile.images_per_second,
+        "share_that_waits_for_images": profile.waiting,
         "flops": profile.flops,
         "flops_per_second": profile.rate,
         "share_of_matrix_rate": profile.rate / profile.matrix_rate,
@@ -79,6 +80,8 @@ def _summary(profile: Profile) -> Iterator[str]:
         f"{profile.images_per_second:.1f} images/s: {1000 * profile.seconds:.2f} ms an iteration of batch {profile.batch_size} "
         f"({1000 * profile.seconds_with_spans:.2f} with spans)"
     )
+    if profile.waiting is not None:
+        yield f"waits for images that are read by index: {100 * profile.waiting:.1f} % of an iteration (with spans)"
     share = profile.rate / profile.matrix_rate
     yield (
         f"{_amount(profile.flops)}FLOP an iteration at {_amount(profile.rate)}FLOP/s = {100 * share:.0f} % of this machine's "

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from gancore.tools import Run, attacked_method
+from gancore_profile.costs import IMAGES, WAIT
 
 
 class Name(NamedTuple):
@@ -33,6 +34,9 @@ class Name(NamedTuple):
         """The component as a recipe names it, e.g. ``losses.balance``."""
         return f"{self.group}.{self.label}" if self.label else self.group
 
+
+WAITING = Name(IMAGES, work=WAIT)
+"""The wait for images that are read by index, of which nothing is left where those that read ahead are fast enough."""
 
 Path = tuple[Name, ...]
 """The spans that are open, outermost first; empty outside any."""
@@ -62,9 +66,11 @@ def listening(run: Run, listener: Listener) -> Iterator[None]:
 
 def _methods(run: Run) -> Iterator[tuple[Any, str, Name]]:
     """Yield the methods that an iteration calls: whose, which, and what the span is called."""
-    yield run.batches.stream, "batch", Name("data")
-    for stream in run.batches.sources.values():
-        yield stream, "batch", Name("sources")
+    streams = [(run.batches.stream, Name("data")), *((stream, Name("sources")) for stream in run.batches.sources.values())]
+    for stream, name in streams:
+        yield stream, "batch", name
+        if stream.reader is not None:
+            yield stream, "reader", WAITING
     yield run, "latent", Name("latents")
     yield torch.Tensor, "backward", Name("backward")
     for label, sampler in run.samplers.items():

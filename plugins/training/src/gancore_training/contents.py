@@ -12,7 +12,10 @@ from gancore import Rows
 from gancore.tools import Run, digest, raw_bytes
 
 LOOKED_AT = 2**28
-"""Bytes of images by which a data set is known again."""
+"""Bytes of images that are read, all of them, so that a data set is known again."""
+
+OF_MORE = 1024
+"""Images of a larger one that are read, for each may have to be decoded, or fetched, before the first iteration."""
 
 AT_ONCE = 1024
 """Rows that are read together."""
@@ -32,12 +35,14 @@ def content_of(*tensors: Rows, most: int | None = None) -> str:
 
     Args:
         tensors: What is looked at in pieces, for it may be a file that is larger than the memory.
-        most: Bytes of one tensor beyond which only so many of its rows are read as fit into them, evenly spaced.
+        most: Bytes of one tensor beyond which only some of its rows are read, evenly spaced: `OF_MORE`, or the fewer that fit
+            into so many bytes.
     """
     pieces: list[Iterable[bytes]] = []
     for rows in tensors:
         size = max(1, rows[:1].nbytes)
-        step = 1 if most is None else max(1, math.ceil(len(rows) * size / most))
+        beyond = most is not None and len(rows) * size > most
+        step = math.ceil(len(rows) / max(1, min(OF_MORE, (most or 0) // size))) if beyond else 1
         pieces.append([f"{rows.dtype}{tuple(rows.shape)}".encode()])
         pieces.append(_pieces(rows, step))
     return digest(itertools.chain.from_iterable(pieces), 32)
