@@ -7,7 +7,7 @@ each batch, so that their number changes nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import attrs
 import torch
@@ -80,12 +80,13 @@ class IndexStream:
         self, size: int, batch_size: int, seed: int, *, weights: Tensor | None = None, group: Grouping | None = None
     ) -> None:
         self.group = group
-        self.size = size
-        self.batch_size = batch_size
+        self.size, self.batch_size = size, batch_size
         self.seed = seed
         self._cumulative = None if weights is None else torch.cumsum(weights.double(), 0)
-        # Only neighboring epochs are ever read together.
-        self._order = lru_cache(maxsize=2)(lambda epoch: torch.randperm(size, generator=noise_for("cpu", seed, "epoch", epoch)))
+        # Only neighboring epochs are ever read together. Of a million images the wider type is megabytes for each of them.
+        kind = torch.int32 if size < 2**31 else torch.int64
+        noise = partial(noise_for, "cpu", seed, "epoch")
+        self._order = lru_cache(maxsize=2)(lambda epoch: torch.randperm(size, generator=noise(epoch)).to(kind))
 
     def indices(self, draw: int) -> Tensor:
         """Return the indices (batch_size,), or (batch_size, k) of groups, int64 of one draw, on the CPU."""
@@ -98,9 +99,8 @@ class IndexStream:
         epoch, start = divmod(draw * self.batch_size, self.size)
         stop = start + self.batch_size
         if stop <= self.size:
-            return self._order(epoch)[start:stop]
-        orders = [self._order(epoch + later) for later in range(-(-stop // self.size))]
-        return torch.cat(orders)[start:stop]
+            return self._order(epoch)[start:stop].long()
+        return torch.cat([self._order(epoch + later) for later in range(-(-stop // self.size))])[start:stop].long()
 
 
 class ImageStream:

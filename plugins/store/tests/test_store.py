@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -177,11 +179,63 @@ def test_a_killed_process_leaves_what_others_go_on_with(source: Path, tmp_path: 
         time.sleep(0.01)
     killed.kill()
     killed.wait()
+    left = {path: path.stat().st_ino for path in out.glob("*.safetensors")}
+    assert left
     if not (out / "store.json").exists():  # Unless it was faster than the signal.
         with pytest.raises(GancoreError, match="is not whole; go on by the same"):
             assert Prepared(path=str(out)).info
     prepared(source, out)
     assert content(out) == undisturbed
+    assert {path: path.stat().st_ino for path in left} == left  # What was whole has not been written again.
+
+
+FILLED = """
+import os, resource, subprocess, sys
+from pathlib import Path
+import gancore_store.preparing as preparing
+from click.testing import CliRunner
+from gancore.cli.main import main
+preparing.SHARD = {shard}
+out = Path(sys.argv[sys.argv.index("--out") + 1])
+out.mkdir()
+mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(out)]
+mounted = subprocess.run(mount, capture_output=True).returncode == 0
+if not mounted:  # no full disk can be had, but a file that may not grow
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+result = CliRunner().invoke(main, sys.argv[1:])
+assert result.exit_code == 2, result.output
+print(result.output)
+left = sorted(path.name for path in out.iterdir() if path.stat().st_size)
+assert "begun.json" in left and "store.json" not in left and not any(name.startswith(".") for name in left), left
+assert len(left) == (4 if mounted else 1), left
+if mounted:
+    subprocess.run(["mount", "-o", "remount,size=1m", str(out)], check=True)
+else:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+result = CliRunner().invoke(main, sys.argv[1:])
+assert result.exit_code == 0, result.output
+out.with_name("copy").mkdir()
+for path in out.iterdir():
+    (out.with_name("copy") / path.name).write_bytes(path.read_bytes())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such limit")
+def test_a_full_disk_is_a_sentence_and_what_is_written_stays(
+    source: Path, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    words = ["prepare", str(source), "--out", str(tmp_path / "store"), "--size", "8", "--workers", "1"]
+    command = [sys.executable, "-c", FILLED.format(shard=SHARD), *words]
+    apart = ["unshare", "--map-root-user", "--mount"]
+    if shutil.which("unshare") and subprocess.run([*apart, "true"], capture_output=True).returncode == 0:
+        command = [*apart, *command]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert re.search(r"safetensors can't be written: (No space left on device|File too large); free space there, or", said)
+    assert said.endswith("and prepare again: what is written stays.")
+    assert len(said.split("Error: ")[1]) <= 400
+    assert content(tmp_path / "copy") == undisturbed
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------

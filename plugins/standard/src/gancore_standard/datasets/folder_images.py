@@ -35,8 +35,9 @@ class Names:
         return sum(map(len, self._sizes))
 
     def finished(self) -> tuple[bytes, Tensor, Tensor]:
-        """Return the text, where in it each name ends (N,) int64, and the labels (N,) int64."""
-        ends, labels = np.empty(len(self), np.int64), np.empty(len(self), np.int64)
+        """Return the text, where in it each name ends (N,) int32 if that is wide enough, and the labels (N,) int64."""
+        whole = sum(map(len, self._texts))
+        ends, labels = np.empty(len(self), np.int32 if whole < 2**31 else np.int64), np.empty(len(self), np.int64)
         at = 0
         for sizes, label in zip(self._sizes, self._labels, strict=True):
             ends[at : at + len(sizes)], labels[at : at + len(sizes)] = sizes, label
