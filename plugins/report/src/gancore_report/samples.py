@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from PIL import Image
 
 from gancore_report.rendering import render
 from gancore_report.shown import Shown
-from gancore_report.tiles import asked_for
+from gancore_report.tiles import asked_for, content_and_picture
 
 _MOMENTS = 6
 """Iterations whose samples are shown."""
@@ -84,21 +83,14 @@ def _row(runs: Sequence[Shown], read: Mapping[tuple[int, int], Picture], step: i
 
 def _picture(path: Path, iteration: int) -> Picture | None:
     """Return a PNG file as a picture, or None where it is damaged."""
-    try:
-        if not path.is_file():  # what waits for a writer, or has no end
-            return None
-        data = path.read_bytes()
-        with warnings.catch_warnings():
-            # Pillow warns of pictures that are too large to be decoded safely.
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-                image.load()
-                width, height = image.size
-                if len(data) > _HEAVY and width > _WIDEST:
-                    width, height = _WIDEST, max(1, round(height * _WIDEST / width))
-                    small = io.BytesIO()
-                    image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS).save(small, "PNG", optimize=True)
-                    data = small.getvalue()
-    except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError):
+    opened = content_and_picture(path)
+    if opened is None:
         return None
-    return Picture(iteration, f"data:image/png;base64,{base64.b64encode(data).decode()}", width, height)
+    content, image = opened
+    width, height = image.size
+    if len(content) > _HEAVY and width > _WIDEST:
+        width, height = _WIDEST, max(1, round(height * _WIDEST / width))
+        small = io.BytesIO()
+        image.resize((width, height), Image.Resampling.LANCZOS).save(small, "PNG", optimize=True)
+        content = small.getvalue()
+    return Picture(iteration, f"data:image/png;base64,{base64.b64encode(content).decode()}", width, height)

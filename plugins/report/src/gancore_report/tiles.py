@@ -50,15 +50,22 @@ class Grid:
 
 def open_picture(path: Path) -> Image.Image | None:
     """Return a PNG file as a picture, or None where it is missing or damaged, or waits for a writer."""
+    opened = content_and_picture(path)
+    return None if opened is None else opened[1]
+
+
+def content_and_picture(path: Path) -> tuple[bytes, Image.Image] | None:
+    """Return the bytes of a PNG file and its picture in RGB; None where it is missing or damaged, or waits for a writer."""
     try:
         if path.is_symlink() or not path.is_file():
             return None
+        content = path.read_bytes()
         with warnings.catch_warnings():
             # Pillow warns of pictures that are too large to be decoded safely.
             warnings.simplefilter("error")
-            with Image.open(io.BytesIO(path.read_bytes()), formats=["PNG"]) as image:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 image.load()
-                return image.convert("RGB")
+                return content, image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Warning, Image.DecompressionBombError):
         return None
 
