@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import click
 import gancore_standard
 import pytest
 import torch
@@ -18,11 +19,13 @@ from gancore_testing import host
 from gancore_training.evaluate import Evaluator
 
 import gancore
+from gancore.cli.main import main
 from gancore.engine.run import Run
 from gancore.plan.load import make_plan
 from gancore.recipe.recipe import check_table
 from gancore.registry import Registry, registry
 from tests import probe
+from tests.conftest import PLUGINS
 from tests.hosts import CPU, GAME
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +35,21 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.gl
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_component_and_recipe_that_a_page_names_exists(page: Path) -> None:
     known = {c.full_name for c in registry().components()} | set(registry().recipes()) | set(table_files(registry()))
-    named = set(re.findall(r"(?<![\w/.-])((?:core|cbgan|fastrobgan|dsgan)/[a-z0-9][a-z0-9-]*)(?![\w./{<*-])", page.read_text()))
-    assert named - known == set()
+    named = re.findall(rf"(?<![\w/.-])((?:{'|'.join(PLUGINS)})/[a-z0-9][a-z0-9-]*)(?![\w./{{<*-])", page.read_text())
+    assert {*named} - known == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_option_of_a_command_that_a_page_names_exists(page: Path) -> None:
+    context = click.Context(main)
+    text = page.read_text().replace("\\\n", " ")
+    for name, rest in re.findall(r"(?<![\w/-])gancore ([a-z][a-z-]*)((?: [^`\n|;#]*)?)", text):
+        command = main.get_command(context, name) if name in main.list_commands(context) else None
+        if isinstance(command, click.Group):
+            command = next((command.commands[word] for word in rest.split() if word in command.commands), None)
+        if command is not None:
+            known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
+            assert {*re.findall(r"(?<=\s)--[a-z][a-z-]*", rest)} - known == set(), f"gancore {name}{rest}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
