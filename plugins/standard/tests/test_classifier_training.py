@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 
+import numpy as np
 import pytest
 import torch
 from gancore_standard.classifier_training import late_steps
@@ -30,10 +32,11 @@ def test_every_epoch_takes_each_image_once() -> None:
 
 def test_the_global_random_state_is_restored_and_the_seed_decides() -> None:
     torch.default_generator.manual_seed(5)
-    before = torch.get_rng_state()
+    before, others = torch.get_rng_state(), (random.getstate(), str(np.random.get_state()))
     with own_random_state(CPU, 3):
         first = torch.rand(4)
     assert torch.get_rng_state().equal(before)
+    assert (random.getstate(), str(np.random.get_state())) == others
     with own_random_state(CPU, 3):
         assert torch.rand(4).equal(first)
 

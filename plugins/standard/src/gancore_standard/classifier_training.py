@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,10 +22,16 @@ EVALUATION_BATCH = 500
 def own_random_state(device: torch.device, seed: int) -> Iterator[None]:
     """Seed the global random state that weight initialization and dropout draw from, and restore it at the end."""
     cuda = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if cuda else []):
-        # Not torch.manual_seed: it would also seed every accelerator, whose state would not be restored.
-        seed_default(device, seed)
-        yield
+    others = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if cuda else []):
+            # Not torch.manual_seed: it would also seed every accelerator, whose state would not be restored.
+            seed_default(device, seed)
+            yield
+    finally:
+        # What seeds torch's seeds Python's and NumPy's too.
+        random.setstate(others[0])
+        np.random.set_state(others[1])
 
 
 def shuffled_epochs(images: int, steps: int, batch_size: int, noise: torch.Generator) -> Tensor:
