@@ -168,6 +168,8 @@ class Batches:
         # A sampler may relate the images of a batch to each other, so it sees all of them, and each process cuts its rows
         # out of the result. Where none changes a drawn batch, no process reads the others' images.
         self.changing = {label: sampler for label, sampler in samplers.items() if type(sampler).draw is not Sampler.draw}
+        apart = self.processes > 1 and not self.changing
+        self.rows = distributed.own_slice(plan.recipe.run.batch_size) if apart else EVERY
         self._declared = {
             what: {side for sampler in samplers.values() for side in getattr(sampler, what)}
             for what in ("adds", "joins", "blends")
@@ -215,7 +217,7 @@ class Batches:
             GancoreError: A sampler makes what it does not declare, or what several processes can't share.
         """
         whole = self.plan.recipe.run.batch_size
-        rows = self._rows
+        rows = self.rows
         drawn = Drawn(
             *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), rows),
             sides={
@@ -229,12 +231,6 @@ class Batches:
             drawn = sampler.draw(drawn, noise_for(self.device, self.seed, "sampler", label, number, 0))
         self._check_declared(drawn)
         return (drawn if self.processes == 1 else distributed.own_rows(drawn)), len(drawn.real)
-
-    @property
-    def _rows(self) -> slice:
-        """Which rows of a batch this process reads."""
-        alone = self.changing or self.processes == 1
-        return EVERY if alone else distributed.own_slice(self.plan.recipe.run.batch_size)
 
     def _select(self, images: Rows, labels: Tensor, weights: Tensor | None, of: str | None) -> Selection:
         """Return what the samplers of the data (None) or of a source leave of some images."""
@@ -264,7 +260,7 @@ class Batches:
         indices = IndexStream(len(labels), run.batch_size, seed, weights=weights, group=group)
         stream = ImageStream(images, labels, indices, self.device, self.plan.recipe.augmentation)
         if isinstance(images, Images):
-            rows = self._rows
+            rows = self.rows
             stream.reader = images.reader(lambda draw: indices.indices(draw)[rows].flatten(), self.device, run.workers)
         return stream
 

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gancore.engine.parts import Parts
 from gancore.engine.values import Batch
 from gancore.errors import GancoreError
+from gancore.parallel import distributed
 from gancore.plan import DISCRIMINATOR, PhasePlan
 
 
-def check_pieces(parts: Parts, plan: PhasePlan, batch: Batch, pieces: int) -> None:
-    """Refuse a turn that would compute something else in pieces.
+def cut(parts: Parts, plan: PhasePlan, batch: Batch, pieces: int, generate: Callable[..., Tensor]) -> list[Batch]:
+    """Return a batch in so many pieces, with what is generated without a graph made of the whole.
 
     Raises:
-        GancoreError: It would.
+        GancoreError: What the turn computes on the pieces is not what it computes on the whole.
     """
     for why in _reasons(parts, plan, batch, pieces):
         raise GancoreError(
             f"{parts.plan.recipe.name}: the turn of the {plan.player} can't be taken in {pieces} pieces: {why}, so that their "
             "gradients would not add up to those of the whole batch; take it in one, with a smaller run.batch_size."
         )
+    for side in (side for side, grad in plan.generators.items() if not grad):
+        generate(side, batch, grad=False)
+    return [distributed.part_of(batch, piece, pieces) for piece in range(pieces)]
 
 
 def _reasons(parts: Parts, plan: PhasePlan, batch: Batch, pieces: int) -> Iterator[str]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gancore.contract import Latents, Rows, Translator
+from gancore.contract import Drawn, Latents, Rows, Translator
 from gancore.engine.batches import to_unit
 from gancore.engine.conditional import check_labels
 from gancore.engine.devices import choose_precision
@@ -34,17 +34,13 @@ class Run:
         weights: Weights files of what was trained first, by its place, e.g. ``networks.classifier``.
 
     Attributes:
-        plan: The plan.
-        recipe: Its recipe.
         parts: Its components; the commonest of them are attributes of the run too.
         precision: ``float32`` or ``bfloat16``.
         precision_why: Who chose it.
-        iteration: The current iteration, from 0; after training, their number.
         turn: Number of the current phase in its iteration.
         draws: Batches drawn so far.
         latents: Draws of latents so far.
         active: Labels of the loss terms that take part in the current iteration.
-        folder: Where the run is kept, or None where it is not.
         rank: This process's number; 0 where there is one alone.
 
     Raises:
@@ -60,10 +56,7 @@ class Run:
         self.processes = distributed.world_size()
         distributed.rows_each(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
         self.precision, self.precision_why = choose_precision(plan.recipe.run.precision, device)
-        self.iteration = 0
-        self.turn = 0
-        self.draws = 0
-        self.latents = 0
+        self.iteration = self.turn = self.draws = self.latents = 0
         self.losses: dict[str, Tensor] = {}
         self.folder: Path | None = None
         self.iteration_tensor = torch.zeros((), dtype=torch.int64, device=device)
@@ -73,7 +66,10 @@ class Run:
         self.parts = Parts(plan, device, weights or {})
         self.batches, self.players, self.average = self.parts.batches, self.parts.players, self.parts.averages.get("ema")
         self.networks, self.heads, self.terms = self.parts.networks, self.parts.heads, self.parts.terms
+        self.modules = self.parts.modules
         self.samplers, self.attack, self.prior = self.parts.samplers, self.parts.attack, self.parts.prior
+        self._scheduled: list[Any] = [player for player in self.players.values() if player.scheduled]
+        self._scheduled += [average for average in self.parts.averages.values() if average.schedule]
         check_labels(self.parts)
         self.parts.loop.prepare(self)
         self.parts.loop.to(device)
@@ -90,19 +86,23 @@ class Run:
         self.draws += 1
         if self.processes > 1 and whole != self.recipe.run.batch_size:
             self._check_number(whole)
-        return self.renew(Batch(**attrs.asdict(drawn, recurse=False), whole=whole))
+        return self._with_latents(drawn, whole, whole)
 
     def renew(self, batch: Batch, number: int | None = None) -> Batch:
         """Return the batch with the same images and new latents; see `gancore.Run`."""
-        if self.prior is None:
-            return attrs.evolve(batch, generated={})
-        if number not in (None, batch.whole):
+        if number not in (None, batch.whole) and self.prior is not None:
             self._check_generated(batch, number)
-        drawn = self.latent(number or batch.whole, "latent", self.latents, 0)
+        return self._with_latents(batch, batch.whole, number or batch.whole)
+
+    def _with_latents(self, drawn: Drawn, whole: int, number: int) -> Batch:
+        """Return a drawn batch with so many new latents, where there is a generator."""
+        images = drawn.real, drawn.real_label, drawn.sides, drawn.joined, drawn.blended
+        if self.prior is None:
+            return Batch(*images, whole=whole)
+        new = self.latent(number, "latent", self.latents, 0)
         self.latents += 1
-        if self.processes > 1:
-            drawn = distributed.own_rows(drawn)
-        return attrs.evolve(batch, z=drawn.z, fake_label=drawn.label, codes=drawn.codes, generated={})
+        new = new if self.processes == 1 else distributed.own_rows(new)
+        return Batch(*images, new.z, new.label, new.codes, whole)
 
     def phase(self, player: str, batch: Batch, pieces: int = 1) -> None:
         """Take a player's turn on a batch; see `gancore.Run`."""
@@ -197,12 +197,10 @@ class Run:
         self.iteration_tensor.fill_(self.iteration)
         if not self.plan.always:
             self.active = self.plan.active(self.iteration)
-        for player in self.players.values():
-            player.set_schedules(self.iteration)
+        for each in self._scheduled:
+            each.set_schedules(self.iteration)
         for label, factor in self.parts.weight_factors.items():
             self.parts.weights[label].fill_(self.plan.terms[label].keys.weight * factor(self.iteration))
-        for average in self.parts.averages.values():
-            average.set_schedules(self.iteration)
 
     def take_turns(self) -> None:
         """Take the turns of an iteration: all of `step` that a recording can hold."""
@@ -255,10 +253,6 @@ class Run:
                 f"{self.recipe.name}: {name} keeps a row of {buffer} for each of {self.recipe.run.batch_size} images, but the "
                 f"samplers leave {whole} of them; train it in one process."
             )
-
-    def modules(self) -> dict[str, nn.Module]:
-        """Every module with state that training changes, by its name in a checkpoint."""
-        return self.parts.modules()
 
     def counters(self) -> dict[str, int]:
         """The run's own numbers in a checkpoint."""

@@ -379,7 +379,7 @@ def test_processes_share_an_epoch_of_a_source(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         run = run_of(AVOID)
         monkeypatch.setattr(distributed, "world_size", lambda: 2)
-        monkeypatch.setattr(run.batches, "processes", 2)
+        monkeypatch.setattr(run.batches, "rows", distributed.own_slice(run.recipe.run.batch_size))
         runs.append([n for _ in range(10) for n in numbers(run.fresh().sides["avoid"][0])])
         monkeypatch.undo()
     assert sorted(runs[0] + runs[1]) == list(range(120))
