@@ -3,8 +3,9 @@
     python -m benchmarks.store --folder runs/store                    # 30,000 JPEGs of 128 px, and 1.28 million links to them
     python -m benchmarks.store --folder runs/store --links 0          # without the links
 
-Everything is made in the folder: some 4 GB, and 1.28 million names with the links. Times are of this process's CPU where they
-say so, which other work on the machine changes little; walls are as they were.
+Everything is made in the folder: some 5 GB, and 1.28 million names with the links. Times are of this process's CPU where they
+say so, which other work on the machine changes little; walls are as they were, and the load of the machine is told with them.
+Rates are of one process that reads batches as a worker does; with simplejpeg, where it is installed, and with Pillow.
 """
 
 from __future__ import annotations
@@ -13,27 +14,34 @@ import argparse
 import hashlib
 import json
 import os
+import pickle
 import shutil
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from gancore_standard.datasets import ImageFolder
+from gancore_standard.datasets import ImageFolder, jpeg, listings, pictures
 from gancore_standard.datasets.ahead import Ahead
+from gancore_standard.datasets.folder_images import FolderImages
 from gancore_store.prepared import Prepared
 from PIL import Image
 
 from gancore import Images
 
 CLASSES, LINKED_CLASSES = 100, 1000
-READ = 4000
-"""Images by which a rate is measured."""
+READ, REPEATS = 2048, 5
+"""Images by which a rate is measured, and how often; the median counts."""
+
+BATCH = 64
 
 RECIPE = """
 [run]
@@ -43,7 +51,7 @@ sample_every = 0
 [data]
 use = "standard/image-folder"
 path = "{path}"
-image_size = 32
+image_size = 64
 test_fraction = 0
 [networks.generator]
 use = "standard/sndcgan-generator"
@@ -58,17 +66,18 @@ use = "standard/hinge"
 """
 
 
-def make_images(folder: Path, number: int) -> None:
-    """Write JPEGs of 128 px, smooth noise under fine noise so that they take about as many bytes as photographs do."""
+def make_images(folder: Path, number: int, width: int = 128, height: int = 128) -> Path:
+    """Write JPEGs, smooth noise under fine noise so that they take about as many bytes as photographs do."""
     pixels = np.random.default_rng(0)
     for name in range(CLASSES):
         (folder / f"{name:03d}").mkdir(parents=True, exist_ok=True)
     for at in range(number):
         path = folder / f"{at % CLASSES:03d}" / f"{at:06d}.jpg"
         if not path.exists():
-            smooth = Image.fromarray(pixels.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((128, 128), 3)
-            fine = pixels.normal(0, 9, (128, 128, 1))
+            smooth = Image.fromarray(pixels.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((width, height), 3)
+            fine = pixels.normal(0, 9, (height, width, 1))
             Image.fromarray((np.asarray(smooth) + fine).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    return folder
 
 
 def make_links(folder: Path, images: Path, number: int) -> None:
@@ -80,6 +89,7 @@ def make_links(folder: Path, images: Path, number: int) -> None:
         (folder / f"n{name:08d}").mkdir(parents=True)
     for at in range(number):
         os.link(files[at % len(files)], folder / f"n{at % LINKED_CLASSES:08d}" / f"n{at % LINKED_CLASSES:08d}_{at}.JPEG")
+    time.sleep(listings.RECENT / 1e9 + 1)  # Folders that are new are listed again.
 
 
 def resident() -> int:
@@ -96,22 +106,100 @@ def timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return result, {name: round(value, 4) for name, value in spent.items()}
 
 
-def read_cost(images: Images) -> dict[str, float]:
-    """Return what it costs to read images in random order on one core, and through two workers."""
-    places = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:READ].tolist()
-    cpu = time.process_time()
-    for place in places:
-        images.picture(place)  # type: ignore[attr-defined]
-    cpu = time.process_time() - cpu
-    batches = torch.tensor(places).split(64)
-    ahead = Ahead(images, lambda draw: batches[draw % len(batches)], torch.device("cpu"), 2)
-    ahead(0)
-    wall = time.perf_counter()
-    for draw in range(1, len(batches)):
-        ahead(draw)
-    wall = time.perf_counter() - wall
+def folder_of(path: Path, image_size: int) -> FolderImages:
+    """Return the pictures of a folder, decoded when they are wanted."""
+    images, _ = ImageFolder(path=str(path), image_size=image_size, test_fraction=0, keep="nothing").load("train")
+    assert isinstance(images, FolderImages)
+    return images
+
+
+@contextmanager
+def alone(*, simplejpeg: bool) -> Iterator[None]:
+    """Read as a worker does, by one thread; and decode by Pillow unless the other is asked for."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(pictures, "get_worker_info", return_value=True))
+        if not simplejpeg:
+            stack.enter_context(mock.patch.object(jpeg, "_decoder", return_value=None))
+        yield
+
+
+def read_cost(images: Images, *, simplejpeg: bool = False) -> dict[str, float]:
+    """Return what it costs one core to read batches of images in random order."""
+    places = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:READ]
+    spent = []
+    with alone(simplejpeg=simplejpeg):
+        for _ in range(REPEATS):
+            cpu = time.process_time()
+            for batch in places.split(BATCH):
+                images.read(batch)
+            spent.append((time.process_time() - cpu) / len(places))
+    cpu = statistics.median(spent)
+    return {"cpu_ms": round(1000 * cpu, 4), "per_core_second": round(1 / cpu)}
+
+
+class Weighed(pictures.Pictures):
+    """Images in whose place comes the memory of the process that has read them: bytes, as eight pixels."""
+
+    def __init__(self, images: pictures.Pictures) -> None:
+        self.images, self.shape = images, torch.Size((len(images), 1, 1, 8))
+
+    def picture(self, place: int) -> Any:
+        """Read an image, and return the memory."""
+        self.images.picture(place)
+        return np.array([resident()]).view(np.uint8).reshape(1, 1, 8)
+
+
+def worker_memory(images: pictures.Pictures) -> dict[str, float]:
+    """Return the anonymous memory of a worker after a tenth of an epoch, and at its end, in MB."""
+    batches = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).split(BATCH)
+    ahead = Ahead(Weighed(images), lambda draw: batches[draw % len(batches)], torch.device("cpu"), 1)
+    most = [int(ahead(draw).numpy().view(np.int64).max()) for draw in range(len(batches))]
     ahead.close()
-    return {"cpu_ms": round(1000 * cpu / READ, 4), "per_cpu_second": round(READ / cpu), "two_workers": round(READ / wall)}
+    return {"after_a_tenth": most[len(most) // 10] / 1e6, "at_the_end": most[-1] / 1e6, "most": max(most) / 1e6}
+
+
+class Slow(pictures.Pictures):
+    """Images each of which takes a worker 2 ms, whatever else the machine does."""
+
+    shape = torch.Size((10_000, 3, 8, 8))
+
+    def picture(self, place: int) -> Any:
+        """Wait, and return nothing but black."""
+        time.sleep(0.002)
+        return np.zeros((3, 8, 8), np.uint8)
+
+
+def waiting(images: Images, workers: int, rate: float | None = None) -> dict[str, float]:
+    """Return the share of its time that a training waits which wants 1 / 1.25 of the images a second that workers read.
+
+    Args:
+        images: The images.
+        workers: How many read.
+        rate: Images a second that they read; measured, if it is not known.
+    """
+    places = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: len(images) // BATCH * BATCH].split(
+        BATCH
+    )
+    ahead = Ahead(images, lambda draw: places[draw % len(places)], torch.device("cpu"), workers)
+    ahead(0)
+    if rate is None:
+        began = time.perf_counter()
+        for draw in range(1, 100):
+            ahead(draw)
+        rate = 99 * BATCH / (time.perf_counter() - began)
+    first = ahead._next
+    step, before, began = 1.25 * BATCH / rate, ahead.waited, time.perf_counter()
+    for draw in range(first, first + 100):
+        ahead(draw)
+        time.sleep(step)
+    share = (ahead.waited - before) / (time.perf_counter() - began)
+    ahead.close()
+    return {
+        "images_a_second": round(rate),
+        "wanted": round(rate / 1.25),
+        "share_waited": round(share, 4),
+        "load": os.getloadavg()[0],
+    }
 
 
 def digests(store: Path) -> str:
@@ -144,6 +232,59 @@ def killed(source: Path, folder: Path) -> dict[str, Any]:
     return {"shards_when_killed": left, "status": status, "same_bytes": digests(out) == digests(folder / "pixels")}
 
 
+def rates(folder: Path, tell: Callable[[str, Any], None]) -> None:
+    """Measure what it costs to read images, of several sizes and forms."""
+    sets = {
+        "128 px": folder_of(folder / "images", 128),
+        "256 px": folder_of(make_images(folder / "images-256", 12_000, 256, 256), 256),
+        "500 x 375 to 128 px": folder_of(make_images(folder / "originals", 3_000, 500, 375), 128),
+    }
+    for name, images in sets.items():
+        tell(f"read from the folder, {name}", read_cost(images))
+        if jpeg._decoder() is not None:
+            tell(f"the same with simplejpeg, {name}", read_cost(images, simplejpeg=True))
+    on_the_fly = sets["128 px"]
+    for encoding in ("pixels", "files"):
+        if not (folder / encoding / "store.json").exists():
+            wall = time.perf_counter()
+            prepare(folder / "images", folder / encoding, encoding, "--workers", "2").wait()
+            tell(f"prepare {encoding} by 2 processes, wall seconds", round(time.perf_counter() - wall, 1))
+        (stored, _), spent = timed(partial(Prepared(path=str(folder / encoding), keep="nothing").load, "train"))
+        tell(f"open {encoding}", spent)
+        tell(f"read {encoding}, 128 px", read_cost(stored))
+        places = torch.randperm(len(stored))[:256]
+        tell(f"{encoding} as from the folder", bool(torch.equal(stored[places], on_the_fly[places])))
+        tell(f"memory of a worker over an epoch, {encoding}, MB", worker_memory(stored))
+    tell("memory of a worker over an epoch, folder, MB", worker_memory(on_the_fly))
+    tell("wait for 4 workers of 500 images a second", waiting(Slow(), 4, 2000))
+    tell("wait for 1 worker on the folder", waiting(on_the_fly, 1))
+
+
+def starts(folder: Path, links: int, tell: Callable[[str, Any], None]) -> None:
+    """List a million links, the first time and the second, and train one iteration on them."""
+    make_links(folder / "links", folder / "images", links)
+    for start in ("first", "second"):
+        linked = ImageFolder(path=str(folder / "links"), image_size=128, test_fraction=0)
+        (images, _), spent = timed(partial(linked.load, "train"))
+        handed = len(pickle.dumps(images)) / 1e6
+        tell(f"list {links} links, the {start} time", {**spent, "handed_to_a_worker_mb": handed})
+        del images
+    (folder / "recipe.toml").write_text(RECIPE.format(path=folder / "links"))
+    for start in ("first", "second"):
+        shutil.rmtree(folder / "run", ignore_errors=True)
+        if start == "first":
+            shutil.rmtree(folder / "cache", ignore_errors=True)
+        command = [sys.executable, "-m", "gancore", "train", str(folder / "recipe.toml"), "--out", str(folder / "run")]
+        before = os.times()
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        after = os.times()
+        cpu = after.children_user + after.children_system - before.children_user - before.children_system
+        tell(
+            f"train one iteration on them, the {start} time",
+            {"wall_s": round(after.elapsed - before.elapsed, 1), "cpu_s": round(cpu, 1), "load": os.getloadavg()[0]},
+        )
+
+
 def main() -> None:
     """Measure, and print a line of JSON for each figure."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -152,42 +293,22 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=1_281_167)
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
-    images = folder / "images"
+    os.environ["GANCORE_CACHE"] = str(folder / "cache")
+    shutil.rmtree(folder / "cache", ignore_errors=True)
 
     def tell(what: str, values: Any) -> None:
         print(json.dumps({what: values}), flush=True)
 
-    make_images(images, arguments.images)
-    on_the_fly, spent = timed(
-        lambda: ImageFolder(path=str(images), image_size=128, test_fraction=0, keep="nothing").load("train")
-    )
-    tell(f"list {len(on_the_fly[1])} files", spent)
-    tell("read from the folder, 128 px", read_cost(on_the_fly[0]))
-    for encoding in ("pixels", "files"):
-        if not (folder / encoding / "store.json").exists():
-            wall = time.perf_counter()
-            prepare(images, folder / encoding, encoding, "--workers", "2").wait()
-            tell(f"prepare {encoding} by 2 processes, wall seconds", round(time.perf_counter() - wall, 1))
-        loaded, spent = timed(partial(Prepared(path=str(folder / encoding), keep="nothing").load, "train"))
-        tell(f"open {encoding}", spent)
-        tell(f"read {encoding}, 128 px", read_cost(loaded[0]))
-        places = torch.randperm(len(loaded[1]))[:256]
-        tell(f"{encoding} as from the folder", bool(torch.equal(loaded[0][places], on_the_fly[0][places])))
-    half = torch.arange(0, len(on_the_fly[1]), 2)
-    some, spent = timed(lambda: on_the_fly[0].chosen(half))
+    make_images(folder / "images", arguments.images)
+    images, spent = timed(lambda: folder_of(folder / "images", 128))
+    tell(f"list {len(images)} files", spent)
+    rates(folder, tell)
+    half = torch.arange(0, len(images), 2)
+    some, spent = timed(lambda: images.chosen(half))
     tell("choose half of the images", {"bytes_an_image": some.places.nbytes / len(some), **spent})
-    tell("two processes killed, then one", killed(images, folder))
+    tell("two processes killed, then one", killed(folder / "images", folder))
     if arguments.links:
-        make_links(folder / "links", images, arguments.links)
-        linked = ImageFolder(path=str(folder / "links"), image_size=32, test_fraction=0)
-        tell(f"list {arguments.links} links", timed(lambda: linked.load("train"))[1])
-        (folder / "recipe.toml").write_text(RECIPE.format(path=folder / "links"))
-        shutil.rmtree(folder / "run", ignore_errors=True)
-        command = [sys.executable, "-m", "gancore", "train", str(folder / "recipe.toml"), "--out", str(folder / "run")]
-        tell(
-            "train one iteration on them, wall",
-            timed(lambda: subprocess.run(command, check=True, stderr=subprocess.DEVNULL))[1],
-        )
+        starts(folder, arguments.links, tell)
 
 
 if __name__ == "__main__":

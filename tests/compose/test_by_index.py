@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from gancore_training import Progress, train
+from gancore_training import Progress, outer_loop, train
 from PIL import Image
 from torch import Tensor
 
@@ -114,20 +116,27 @@ def test_any_number_of_workers_trains_what_an_array_does(folder: Path, from_arra
     assert_same(outcome(folder, f"workers-{workers}"), from_array)
 
 
-def test_the_log_says_how_long_a_training_waits_for_images(folder: Path, from_array: Any) -> None:
+@pytest.mark.parametrize(("worth", "lines"), [(0.0, 1), (1.0, 0)])
+def test_the_log_says_how_long_a_training_waits_for_images(
+    folder: Path, from_array: Any, monkeypatch: pytest.MonkeyPatch, worth: float, lines: int
+) -> None:
+    told = []
+
     class Told(Progress):
-        lines: ClassVar[list[str]] = []
-
         def announce(self, text: str) -> None:
-            self.lines.append(text)
+            told.append(text)
 
+    # Without a worker it waits in every iteration, and never for longer than the iteration takes.
+    monkeypatch.setattr(outer_loop, "WORTH_TELLING", worth)
+    shutil.rmtree(folder / "waiting", ignore_errors=True)
     train_here(folder, "waiting", settled("nothing", workers=0, log_every=1), Told())
     log = [json.loads(line) for line in (folder / "waiting" / "log.jsonl").read_text().splitlines()]
     waited = [line["data_seconds"] for line in log]
     assert len(waited) == ITERATIONS
     assert 0 < waited[0] <= waited[-1] <= log[-1]["seconds"]
     assert "data_seconds" not in (folder / "array" / "log.jsonl").read_text()
-    assert len([line for line in Told.lines if "the step could use" in line]) <= 1
+    limit = r"the images arrive at \d+/s, the step could use (\d+/s|more): raise run\.workers, or prepare them .*"
+    assert sum(bool(re.fullmatch(limit, line)) for line in told) == lines
 
 
 @pytest.mark.parametrize("encoding", ["pixels", "files", "webp"])

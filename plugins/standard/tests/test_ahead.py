@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gancore_standard.datasets import ahead as ahead_module
 from gancore_standard.datasets.ahead import MOST_WORKERS, Ahead, workers_here
 from gancore_standard.datasets.decoding import UnreadableError
 from gancore_standard.datasets.pictures import Pictures
@@ -92,3 +93,49 @@ def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert workers_here() == MOST_WORKERS
+
+
+def test_a_batch_for_a_gpu_is_waited_for_and_marked_and_no_other_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins that write down what is asked of a GPU."""
+    told: list[str] = []
+
+    class Stream:
+        def __init__(self, name: Any) -> None:
+            self.name = name
+
+        def __enter__(self) -> None:
+            told.append(f"on {self.name}")
+
+        def __exit__(self, *_: object) -> None:
+            told.append(f"off {self.name}")
+
+        def wait_stream(self, other: Any) -> None:
+            told.append(f"{self.name} waits for {other.name}")
+
+    class Batch:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def to(self, device: torch.device, *, non_blocking: bool) -> Any:
+            assert device.type == "cuda"
+            assert non_blocking
+            told.append(f"copy {self.number}")
+            return self
+
+        def record_stream(self, stream: Any) -> None:
+            told.append(f"{stream.name} reads {self.number}")
+
+    def read() -> Iterator[Any]:
+        for number in range(2):
+            told.append(f"read {number}")
+            yield Batch(number)
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _: Stream("copies"))
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: Stream("computation"))
+    batches = ahead_module._on_device(read(), torch.device("cuda"))
+    for number in range(2):
+        next(batches)
+        copied = ["on copies", f"copy {number}", "off copies"]
+        assert told == [f"read {number}", *copied, "computation waits for copies", f"computation reads {number}"]
+        told.clear()

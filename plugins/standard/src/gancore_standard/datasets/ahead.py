@@ -177,18 +177,17 @@ def _main_hidden(images: Images) -> Iterator[None]:
 
 
 def _on_device(batches: Iterator[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Yield batches on a GPU; while it computes with one, the next one is copied on a stream of its own."""
-    stream = torch.cuda.Stream(device)
+    """Yield batches on a GPU, each copied when it is asked for on a stream of its own, beside what the GPU still computes.
 
-    def copied() -> Tensor:
-        batch = next(batches)
-        with torch.cuda.stream(stream):
-            return batch.to(device, non_blocking=True)
-
-    arriving = copied()
-    while True:
-        present = torch.cuda.current_stream(device)
-        present.wait_stream(stream)
-        batch, arriving = arriving, copied()
-        batch.record_stream(present)
-        yield batch
+    The host mostly asks while the GPU is at the iteration before. No batch is asked for earlier, for one that can't be read
+    must not end a training that does not want it.
+    """
+    copying = torch.cuda.Stream(device)
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            arriving = batch.to(device, non_blocking=True)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+        # Its memory belongs to the stream of copies, which would else reuse it while the other still reads.
+        arriving.record_stream(computing)
+        yield arriving
