@@ -438,8 +438,8 @@ def test_any_part_may_be_missing(make_run: MakeRun, name: str) -> None:
 @pytest.mark.parametrize("name", ["recipe.toml", "environment.json", "log.jsonl", "scores.jsonl"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff\xfe\x00", b"[[[[", b"[1]\n{}\n", b"[" * 100_000],
-    ids=["empty", "no text", "unclosed", "no entries", "nested"],
+    [b"", b"\xff\xfe\x00", b"[[[[", b"[1]\n{}\n", b"[" * 100_000, b"[run]\nseed = 1979-05-27\n"],
+    ids=["empty", "no text", "unclosed", "no entries", "nested", "a date"],
 )
 def test_any_part_may_be_damaged(make_run: MakeRun, name: str, content: bytes) -> None:
     path = make_run()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import attrs
 from gancore_training import RunFolder
 
 from gancore import GancoreError
+from gancore.tools import toml
 
 Value = float | tuple[float, ...]
 """A number, or a list of numbers."""
@@ -139,11 +139,12 @@ def read_run(path: Path) -> RunData:
         raise GancoreError(f"{path} holds no run; name a folder that `gancore train` wrote.")
     notes: dict[str, str] = {}
     text = _text(folder.recipe, notes)
+    recipe: dict[str, Any] = {}
     try:
-        recipe = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        notes[folder.recipe.name] = f"{folder.recipe.name} is damaged ({error}), so settings are not shown."
-        recipe = {}
+        # As a training reads it: what no recipe may hold, a date say, nothing here is made for.
+        recipe = toml.read(folder.recipe) if text else {}
+    except GancoreError as error:
+        notes[folder.recipe.name] = f"{error} So settings are not shown."
     log = {line["iteration"]: _log_entry(line) for line in _json_lines(folder.log, notes)}
     scores = map(_score_entry, _json_lines(folder.scores, notes))
     attacks = map(_attacked, _json_lines(folder.attacks, notes)) if folder.attacks.exists() else ()
