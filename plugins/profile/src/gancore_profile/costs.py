@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import attrs
 
+from gancore_profile.host_time import HostTime
+
 DRAWING, LOOP, REST = "drawing batches", "loop", "rest of the turn"
 """Where time goes that is in no phase; in no span at all; in a phase, and in no span of it."""
 
@@ -88,6 +90,7 @@ class Profile:
         iterations: Iterations of each of the two timed passes.
         batch_size: Images of a batch.
         seconds: Median time of an iteration that nobody looked at.
+        host: The host's own time of an iteration.
         seconds_with_spans: Mean time of an iteration with a clock at every span; what the rows add up to.
         matrix_rate: FLOP/s of large products in this precision, measured now.
         memory: Peak memory.
@@ -106,6 +109,7 @@ class Profile:
     iterations: int
     batch_size: int
     seconds: float
+    host: HostTime
     seconds_with_spans: float
     matrix_rate: float
     memory: Memory

@@ -82,6 +82,7 @@ def _summary(profile: Profile) -> Iterator[str]:
     )
     if profile.waiting is not None:
         yield f"waits for images that are read by index: {100 * profile.waiting:.1f} % of an iteration (with spans)"
+    yield from _host(profile)
     share = profile.rate / profile.matrix_rate
     yield (
         f"{_amount(profile.flops)}FLOP an iteration at {_amount(profile.rate)}FLOP/s = {100 * share:.0f} % of this machine's "
@@ -98,6 +99,17 @@ def _summary(profile: Profile) -> Iterator[str]:
     for wait in profile.synchronizations:
         yield f"  {wait.calls:g} x {wait.operator}"
         yield f"    in {wait.phase}: {wait.where}"
+
+
+def _host(profile: Profile) -> Iterator[str]:
+    host = profile.host
+    yield f"the host's own time: {1000 * host.seconds:.2f} ms an iteration, of {host.calls} calls from Python and"
+    yield f"  {host.operators:.0f} operators, {host.allocations:.0f} of which make room for a tensor"
+    if host.arithmetic:
+        beyond = f"what operators take beyond {1e6 * host.launch:.1f} us"
+        yield f"  (CPU time less {1000 * host.arithmetic:.2f} ms of arithmetic: {beyond})"
+    else:
+        yield "  (until everything is launched)"
 
 
 def _seconds(rows: Sequence[Row]) -> float:

@@ -1,8 +1,8 @@
 """Where the time of an iteration goes, by phase and by component of the recipe, and how near it is to what the machine can do.
 
 Each question has a pass of its own, because asking disturbs: iterations that nobody looks at give the speed, iterations
-with a clock at every span give the shares (on a GPU that clock waits for the device), and single ones count floating-point
-operations, synchronizations, operators and memory.
+with a clock at every span give the shares (on a GPU that clock waits for the device), others, every second one under torch's
+profiler, give the host's own time, and single ones count floating-point operations, synchronizations, operators and memory.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gancore.tools import Run, processor
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
 from gancore_profile.flops import FlopCounter
+from gancore_profile.host_time import host_time
 from gancore_profile.ledger import Ledger
 from gancore_profile.matrix_rate import matrix_rate
 from gancore_profile.spans import Name, Path, listening
@@ -36,7 +37,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
     """Measure a run, from where it is; it goes on as if nobody had looked.
 
     Args:
-        run: The run, which takes a little more than twice as many iterations; networks that other recipes train may have
+        run: The run, which takes a little more than four times as many iterations; networks that other recipes train may have
             any weights.
         iterations: Iterations of each timed pass.
     """
@@ -58,6 +59,7 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         iterations=iterations,
         batch_size=run.recipe.run.batch_size,
         seconds=seconds,
+        host=host_time(run, iterations),
         seconds_with_spans=sum(spent.values()),
         matrix_rate=rate,
         memory=_memory(run),
