@@ -90,7 +90,9 @@ def test_a_run_learns_the_field_of_its_batch() -> None:
     assert run.losses["discriminator/adversarial"].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
-@pytest.mark.parametrize(("setting", "value"), [("dimension", 2.0), ("epsilon", 0.0), ("dimension", math.nan)])
+@pytest.mark.parametrize(
+    ("setting", "value"), [("dimension", 2.0), ("epsilon", 0.0), ("epsilon", 1e300), ("dimension", math.nan)]
+)
 def test_a_kernel_that_is_none_is_refused(setting: str, value: float) -> None:
     with pytest.raises(GancoreError, match=f"losses.adversarial.*{setting}"):
         run_of({"losses": {"adversarial": {"use": "coulombgan/potential", setting: value}}})

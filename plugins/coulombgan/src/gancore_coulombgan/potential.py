@@ -45,7 +45,7 @@ class Potential(gancore.LossTerm):
         self,
         *,
         dimension: Annotated[float, gancore.Range(2, open_low=True)] = 3.0,
-        epsilon: Annotated[float, gancore.Range(0, open_low=True)] = 1.0,
+        epsilon: Annotated[float, gancore.Range(0, 1e6, open_low=True)] = 1.0,
     ) -> None:
         super().__init__()
         if (dimension - 2) * -math.log10(epsilon) > MOST_DIGITS:
