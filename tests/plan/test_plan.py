@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from gancore import GancoreError
@@ -90,3 +91,16 @@ def test_a_sampler_that_joins_where_nothing_is_generated_is_told_so() -> None:
     }
     with pytest.raises(GancoreError, match=r"joins the side 'fake', which is not there without a generator"):
         plan_of(base=classifier)
+
+
+def test_a_component_that_cannot_be_built_is_one_sentence_without_its_librarys_frames() -> None:
+    """Errors of torch go on for pages, with frames of its C++."""
+
+    def refuse(**_: Any) -> None:
+        raise RuntimeError("it is too large\nframe #0: in some library\n" + "frame\n" * 100)
+
+    planned = attrs.evolve(plan_of().networks["generator"], cls=refuse)  # type: ignore[arg-type]
+    with pytest.raises(
+        GancoreError, match=r"^test: networks\.generator \(.*\) can't be built: it is too large$"
+    ):
+        planned.build({})
