@@ -100,7 +100,5 @@ def test_a_component_that_cannot_be_built_is_one_sentence_without_its_librarys_f
         raise RuntimeError("it is too large\nframe #0: in some library\n" + "frame\n" * 100)
 
     planned = attrs.evolve(plan_of().networks["generator"], cls=refuse)  # type: ignore[arg-type]
-    with pytest.raises(
-        GancoreError, match=r"^test: networks\.generator \(.*\) can't be built: it is too large$"
-    ):
+    with pytest.raises(GancoreError, match=r"^test: networks\.generator \(.*\) can't be built: it is too large$"):
         planned.build({})
