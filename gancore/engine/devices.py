@@ -13,7 +13,7 @@ from gancore.parallel import distributed
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that a name means; ``auto`` takes a CUDA GPU where there is one, and each process one of its own.
+    """Return the device that a name means, a GPU by its number; ``auto`` takes one where there is one, each process its own.
 
     Raises:
         GancoreError: No such device here.
@@ -35,7 +35,7 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         remedy = "; start no more processes on it than that" if distributed.planned_size() > 1 else ""
         raise GancoreError(f"--device {name!r} does not exist: this machine has {torch.cuda.device_count()} CUDA GPUs{remedy}.")
-    return device
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def processor() -> str:

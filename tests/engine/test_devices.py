@@ -17,6 +17,14 @@ def test_auto_takes_what_is_here() -> None:
     assert choose_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.parametrize(("name", "index"), [("auto", 0), ("cuda", 0), ("cuda:1", 1)])
+def test_a_gpu_has_its_number_as_the_devices_of_tensors_have(name: str, index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # torch.device("cuda") equals no tensor's device, and images that are compared with it would be indexed from the host.
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(name) == torch.device("cuda", index)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [("gpu", "is no device"), ("mps", "is not supported"), ("cuda:99", "finds none|does not exist"), ("", "is no device")],

@@ -7,9 +7,9 @@
     test_conformance = conformance("r1")
 
 Each check is a test of its own. Loss terms, heads, samplers, latents, attacks and loops train in a host of tiny networks,
-resume bit-exactly, and two gloo processes compute with them what one does. For every loss term besides: finite losses at batch
-1 and 7, in float32 and bfloat16; gradients reach the player whose turn it is and nobody else; no host synchronization; weight
-0 is the same as absent, bit for bit. Every recipe has a plan.
+resume bit-exactly, mix no tensors of the CPU and of a GPU, and two gloo processes compute with them what one does. For every
+loss term besides: finite losses at batch 1 and 7, in float32 and bfloat16; gradients reach the player whose turn it is and
+nobody else; no host synchronization; weight 0 is the same as absent, bit for bit. Every recipe has a plan.
 
 `paper_settings` holds a plugin's recipes to what its paper prints.
 """
@@ -17,12 +17,14 @@ resume bit-exactly, and two gloo processes compute with them what one does. For 
 from __future__ import annotations
 
 from gancore_testing import host
+from gancore_testing.another_device import AnotherDevice
 from gancore_testing.checks import NoSynchronization, bitwise_difference, gradients_elsewhere
 from gancore_testing.hosting import build_host, host_of, host_registry
 from gancore_testing.papers import paper_settings
 from gancore_testing.suite import conformance
 
 __all__ = [
+    "AnotherDevice",
     "NoSynchronization",
     "bitwise_difference",
     "build_host",

@@ -8,7 +8,7 @@ import inspect
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from gancore import GancoreError, Rows
-from gancore.tools import CONTEXT, Registry, load_split, settings_of
+from gancore.tools import CONTEXT, Registry, load_split, noise_for, settings_of
+from gancore_testing.another_device import CPU, AnotherDevice
 from gancore_testing.checks import steps, tensors_of
 from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registry, plan_of
 
@@ -141,16 +142,16 @@ def is_pure(table: Table, registry: Registry) -> None:
     assert forward == backward[::-1], f"asked in another order, it gives {backward[::-1]} instead of {forward}"
 
 
-def fools(attack: Any) -> None:
+def fools(attack: Any, device: torch.device = CPU) -> None:
     """An attack on a classifier gives finite images of the same shape, the same for the same noise, and changes nothing."""
-    classifier = build_host(GAME, host_registry()).networks["classifier"]
-    images = torch.rand((NUMBER, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    label, clean, start = torch.arange(NUMBER) % 4, images.clone(), copy.deepcopy(attack.state_dict())
+    classifier = build_host(GAME, host_registry(), device).networks["classifier"]
+    images = torch.rand((NUMBER, 1, 8, 8), generator=noise_for(device, 0), device=device) * 2 - 1
+    label, clean, start = torch.arange(NUMBER, device=device) % 4, images.clone(), copy.deepcopy(attack.state_dict())
     random = torch.get_rng_state()
 
     def fooled() -> Tensor:
         attack.load_state_dict(start)
-        crafted: Tensor = attack.fool(images, label, classifier, torch.Generator().manual_seed(0))
+        crafted: Tensor = attack.fool(images, label, classifier, noise_for(device, 0))
         return crafted.detach()
 
     one, two = fooled(), fooled()
@@ -162,15 +163,15 @@ def fools(attack: Any) -> None:
     assert all(parameter.grad is None for parameter in classifier.parameters()), "fool leaves gradients in the classifier"
 
 
-def defends(defence: Any) -> None:
+def defends(defence: Any, device: torch.device = CPU) -> None:
     """A defence gives images of the same shape and range, the same for the same noise, and what the attacker may see of it."""
     assert defence.sees in VIEWS, f"sees is {defence.sees!r}, not one of {', '.join(VIEWS)}"
-    defence.eval().prepare(build_host(GAME, host_registry()))
-    images = torch.rand((NUMBER, 1, 8, 8), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    defence.eval().prepare(build_host(GAME, host_registry(), device))
+    images = torch.rand((NUMBER, 1, 8, 8), generator=noise_for(device, 0), device=device) * 2 - 1
     clean, random = images.clone(), torch.get_rng_state()
     for name in ("defend", *(["substitute"] if defence.sees == "substitute" else [])):
         leaf = images.clone().requires_grad_()
-        given, again = (getattr(defence, name)(leaf, torch.Generator().manual_seed(0)) for _ in range(2))
+        given, again = (getattr(defence, name)(leaf, noise_for(device, 0)) for _ in range(2))
         assert given.shape == clean.shape, f"{name} gives the shape {tuple(given.shape)}, not {tuple(clean.shape)}"
         assert given.isfinite().all(), f"{name} gives what is not finite"
         assert torch.equal(given, again), f"{name} gives other images for the same noise"
@@ -182,6 +183,12 @@ def defends(defence: Any) -> None:
         if name == "substitute" or defence.sees == "through":
             assert given.requires_grad, f"{name} passes no gradient, and the attacker sees {defence.sees!r}"
     assert torch.equal(random, torch.get_rng_state()), "it draws from torch's own random stream; draw from `noise` alone"
+
+
+def on_another_device(check: Callable[[Any, torch.device], None], component: Any) -> None:
+    """A component gives the same on a device that is not the CPU, with what is given to it there."""
+    with AnotherDevice() as device:
+        check(component.to(device), device)
 
 
 def observes(hooks: Mapping[str, Any]) -> None:

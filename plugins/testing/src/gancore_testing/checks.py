@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gancore import GancoreError
 from gancore.tools import Registry, Run, merge
+from gancore_testing.another_device import AnotherDevice
 from gancore_testing.hosting import LABEL, Table, build_host
 
 if TYPE_CHECKING:
@@ -114,6 +115,20 @@ def no_synchronization(table: Table, registry: Registry) -> None:
     run = steps(build_host(table, registry), 1)
     with NoSynchronization():
         run.step()
+
+
+def on_another_device(table: Table, registry: Registry) -> None:
+    """Two iterations, generated images and scores are computed where the run is told to compute."""
+    with AnotherDevice() as device:
+        run = steps(build_host(table, registry, device), 2)
+        away = [name for name, tensor in tensors_of(run).items() if tensor.device != device and tensor.ndim]
+        assert not away, f"a run on {device} has {away} on the CPU: register them as buffers"
+        if run.prior is not None:
+            run.generate(run.latent(3, "conformance"))
+        if run.plan.metrics:
+            from gancore_training import Evaluator
+
+            Evaluator(run)()
 
 
 def weight_zero(table: Table, registry: Registry) -> None:

@@ -22,6 +22,7 @@ from gancore.tools import (
     settings_of,
 )
 from gancore_testing import host
+from gancore_testing.another_device import CPU
 
 LABEL = "tested"
 
@@ -78,9 +79,9 @@ def plan_of(table: Table, registry: Registry) -> Plan:
     return make_plan(check_table(table, registry, name="conformance"), registry)
 
 
-def build_host(table: Table, registry: Registry) -> Run:
-    """Return the run of a host recipe, on the CPU."""
-    return Run(plan_of(table, registry), torch.device("cpu"))
+def build_host(table: Table, registry: Registry, device: torch.device = CPU) -> Run:
+    """Return the run of a host recipe."""
+    return Run(plan_of(table, registry), device)
 
 
 def host_of(kind: str, cls: Any, use: str, settings: Mapping[str, Any], beside: Table | None = None) -> Table:

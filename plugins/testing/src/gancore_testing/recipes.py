@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -62,7 +62,14 @@ class Small:
     def cases(self) -> Iterator[Case]:
         """Yield what is asked of it in one process."""
         yield f"{self.name}: every player moves", self.moves
-        yield f"{self.name}: resumes bit-exactly", lambda: checks.resumes(self.table(), host_registry(self.modules()))
+        for title, check in (
+            ("resumes bit-exactly", checks.resumes),
+            ("computes where the run does", checks.on_another_device),
+        ):
+            yield f"{self.name}: {title}", partial(self._checked, check)
+
+    def _checked(self, check: Callable[[Table, Registry], None]) -> None:
+        check(self.table(), host_registry(self.modules()))
 
     def moves(self) -> None:
         """Its trainings are finite, and change every player."""

@@ -23,6 +23,8 @@ from gancore_testing.tested import Case, Remarks, Tested, tested
 IN_PROCESSES = tuple(kind for kind in HOSTED if kind != "dataset")
 """Kinds that two processes train with: a data set is read by each of them alike."""
 
+ELSEWHERE = "computes where the run does"
+
 Table = Mapping[str, Any]
 
 
@@ -114,6 +116,8 @@ def _cases_of(component: Tested) -> Iterator[Case]:
                 yield component.case(f"trains at batch {size} in {precision}", checks.trains, {"run": run})
         yield component.case("resumes bit-exactly", checks.resumes)
         yield component.case("keeps its state where a checkpoint finds it", checks.keeps_its_state)
+    if _has_steps(component):
+        yield component.case(ELSEWHERE, checks.on_another_device)
     for title, check in BY_KIND.get(kind, {}).items():
         yield component.case(title, check)
     if kind == "loss":
@@ -124,8 +128,10 @@ def _cases_of(component: Tested) -> Iterator[Case]:
         yield component.case("its rows do not depend on each other", networks.rows_of_head)
     elif kind == "attack" and loaded.gradient != "shared":
         yield component.alone("fools a classifier", lambda: alone.fools(component.built()))
+        yield component.alone(f"{ELSEWHERE}, alone", lambda: alone.on_another_device(alone.fools, component.built()))
     elif kind == "defence":
         yield component.alone("defends a classifier", lambda: alone.defends(component.built()))
+        yield component.alone(ELSEWHERE, lambda: alone.on_another_device(alone.defends, component.built()))
     elif kind == "accelerator":
         yield component.alone("computes what is computed without it", lambda: alone.accelerates(loaded))
     elif kind == "image-format":
