@@ -449,6 +449,21 @@ def test_any_part_may_be_damaged(make_run: MakeRun, name: str, content: bytes) -
         assert name in row(page, "Notes")[1]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"iteration": 2, "natural": Infinity, "accuracy": {"0.1": NaN}}',
+        '{"iteration": 2, "natural": 1e200, "accuracy": {"1": 0.5}}',
+        '{"iteration": 2, "natural": 0.5, "accuracy": {"1": -1}}',
+    ],
+)
+def test_accuracies_that_are_none_are_passed_over(make_run: MakeRun, line: str) -> None:
+    path = make_run()
+    (path / "attacks.jsonl").write_text(f"{line}\n")
+    assert read_run(path).attacks == []
+    assert "Robustness" not in report(path).text
+
+
 def test_a_damaged_picture_is_named_and_the_newest_sound_one_shown(make_run: MakeRun) -> None:
     path = make_run()
     last = path / "samples" / "00000400.png"

@@ -252,9 +252,9 @@ def _score_entry(line: dict[str, Any]) -> Entry:
 
 def _attacked(line: dict[str, Any]) -> Attacked | None:
     """Return what a line of the attacks says, or None where it says nothing that can be shown."""
-    natural, points = number(line.get("natural")), []
+    natural, points = _share(line.get("natural")), []
     for text, value in _mapping(line.get("accuracy")).items():
-        accuracy = number(value)
+        accuracy = _share(value)
         with contextlib.suppress(ValueError):
             epsilon = number(float(text))
             if epsilon is not None and accuracy is not None and 0 <= epsilon <= 2:
@@ -262,6 +262,11 @@ def _attacked(line: dict[str, Any]) -> Attacked | None:
     if natural is None or not points:
         return None
     return Attacked(line["iteration"], natural, sorted(points), number(line.get("lipschitz")), _mapping(line.get("protocol")))
+
+
+def _share(value: Any) -> float | None:
+    converted = number(value)
+    return converted if converted is not None and 0 <= converted <= 1 else None
 
 
 def _values(table: Any) -> dict[str, Value]:
