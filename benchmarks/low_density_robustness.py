@@ -1,26 +1,31 @@
 """Is a classifier more robust after fine-tuning on generated images of low density? (DSGAN, section 5.2, Fig. 7, 9, 10).
 
     GANCORE_DATA=DIR python -m benchmarks.low_density_robustness mnist-small [--weights 1,3,10]
+    python -m benchmarks.low_density_robustness digits --seeds 3 --ranges 0.15 --weights 10 --attack PGD
 
-Baselines: the classifier trained further on clean images, and on images with uniform noise of three ranges. Ours: fine-tuned
-on clean images and on generated ones (`dsgan/<set>-robust`), at three ranges and several weights w of the entropy. Each starts
-from the same classifier and takes as many iterations. Attacks on the first `--samples` test images: FGSM and PGD (20 steps,
-random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the budget. Ranges are the paper's, on the [-0.5, 0.5] scale;
-budgets are on the [-1, 1] scale. One process and one thread each, `--jobs` at a time. Finished runs are not repeated. Writes
-a table and the curves (`<set>-curves.html`).
+Baselines: the classifier trained further on clean images, and on images with uniform noise of several ranges. Ours: fine-tuned
+on clean images and on generated ones (`dsgan/<set>-robust`), at several ranges and weights w of the entropy. The oracle: the
+same with an ideal generator's images, other training images with the noise. `--second-stage` names another recipe of the
+generator, for a row more. Each starts from the same classifier, one a seed, and takes as many iterations. Attacks on the
+first `--samples` test images: FGSM and PGD (20 steps, random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the
+budget. Ranges are the paper's, on the [-0.5, 0.5] scale; budgets are on the [-1, 1] scale. One process and one thread
+each, `--jobs` at a time. Finished runs are not repeated. Writes a table and the curves (`<set>-curves.html`).
 """
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
+import attrs
 import click
 from gancore_report.charts import badge, line_chart
 from gancore_report.curves import Curve
 from gancore_report.rendering import stylesheet
 
-from benchmarks.runs import Job, attack, seconds, train, train_all
+from benchmarks.runs import Job, attack, seconds, train_all
 from benchmarks.tables import markdown, mean_and_deviation, write_json
 from gancore.files import write_text
 
@@ -32,6 +37,28 @@ ATTACKS = {
 }
 
 
+FURTHER = "further, clean images"
+
+
+@attrs.frozen
+class Method:
+    """A row: a recipe of the third stage.
+
+    Attributes:
+        place: Where its runs go, but for the seed.
+        recipe: What is trained.
+        settings: Of the third stage.
+        second: Settings of the second stage; None where there is none.
+        overlays: Recipes layered over the third stage's.
+    """
+
+    place: Path
+    recipe: str
+    settings: Sequence[str] = ()
+    second: Sequence[str] | None = None
+    overlays: Sequence[str] = ()
+
+
 @click.command()
 @click.argument("name")
 @click.option("--weights", default="1,3,10", show_default=True, help="The entropy's weights w.")
@@ -39,6 +66,8 @@ ATTACKS = {
 @click.option("--ranges", default="0.01,0.03,0.05", show_default=True, help="The noise's ranges r.")
 @click.option("--samples", default=500, show_default=True)
 @click.option("--deepfool-samples", default=100, show_default=True, help="Of DeepFool, which is slow.")
+@click.option("--attack", "attacks", multiple=True, type=click.Choice(list(ATTACKS)), help="Some attacks alone.")
+@click.option("--second-stage", "other", multiple=True, metavar="RECIPE", help="A generator of another recipe, as a row more.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--set", "assignments", multiple=True, help="Further settings of the third stage.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/low_density_robustness"), show_default=True)
@@ -49,21 +78,21 @@ def main(
     ranges: str,
     samples: int,
     deepfool_samples: int,
+    attacks: tuple[str, ...],
+    other: tuple[str, ...],
     jobs: int,
     assignments: tuple[str, ...],
     out: Path,
 ) -> None:
     """Train, attack, and print a table."""
-    todo = {
-        method: [_seeded(job, seed, assignments) for seed in range(seeds)]
-        for method, job in _jobs(name, ranges.split(","), weights.split(","), out).items()
-    }
-    first = [jobs[0] for method, jobs in todo.items() if method.startswith("further")]
+    methods = _jobs(name, ranges.split(","), weights.split(","), other, out)
+    todo = {method: [_seeded(job, seed, assignments) for seed in range(seeds)] for method, job in methods.items()}
     # It trains the classifier of the first stage; the others then find it.
-    train(first[0])
+    train_all(todo[FURTHER], jobs)
     train_all([todo[method][seed] for seed in range(seeds) for method in todo], jobs)
     results: dict[str, dict[str, list[dict[str, float]]]] = {}
-    for title, (options, epsilons) in ATTACKS.items():
+    for title in attacks or ATTACKS:
+        options, epsilons = ATTACKS[title]
         images = deepfool_samples if title.startswith("DeepFool") else samples
         results[title] = {m: [attack(job.folder, epsilons, images, *options) for job in of] for m, of in todo.items()}
         header = ["classifier", "seconds", *next(iter(results[title].values()))[0]]
@@ -81,31 +110,41 @@ def main(
     write_json(out / f"{name}.json", results)
 
 
-def _jobs(name: str, ranges: list[str], weights: list[str], out: Path) -> dict[str, Job]:
+def _jobs(name: str, ranges: list[str], weights: list[str], other: tuple[str, ...], out: Path) -> dict[str, Method]:
     """Return each method's run, without its seed."""
-    jobs = {"further, clean images": Job(out / f"{name}-further", f"dsgan/{name}-further")}
+    jobs = {FURTHER: Method(out / f"{name}-further", f"dsgan/{name}-further")}
     for size in ranges:
         # The paper's images are in [-0.5, 0.5], core's in [-1, 1].
         settings = [f"samplers.noise.scale={2 * float(size)}"]
-        jobs[f"noisy images, r = {size}"] = Job(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", (), settings)
-    for size in ranges:
-        for weight in weights:
-            settings = [f"losses.confidence.weight={weight}"]
-            settings.append(f'networks.generator.trained_with=["samplers.difference.scale={2 * float(size)}"]')
-            job = Job(out / f"{name}-ours-{size}-{weight}", f"dsgan/{name}-robust", (), settings)
-            jobs[f"ours, r = {size}, w = {weight}"] = job
+        jobs[f"noisy images, r = {size}"] = Method(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", settings)
+    for size, weight in product(ranges, weights):
+        title, place = f"r = {size}, w = {weight}", f"{name}-{{}}-{size}-{weight}"
+        settings = [f"losses.confidence.weight={weight}"]
+        noise = [*settings, f"samplers.ideal.scale={2 * float(size)}"]
+        robust = f"dsgan/{name}-robust"
+        jobs[f"oracle, {title}"] = Method(out / place.format("oracle"), robust, noise, overlays=["dsgan/ideal-generator"])
+        second = [f"samplers.difference.scale={2 * float(size)}"]
+        jobs[f"ours, {title}"] = Method(out / place.format("ours"), robust, settings, second)
+        for recipe in other:
+            trained = [*settings, f"networks.generator.trained_by={recipe}"]
+            jobs[f"{recipe}, {title}"] = Method(out / place.format(recipe.replace("/", "-")), robust, trained, second)
     return jobs
 
 
-def _seeded(job: Job, seed: int, assignments: tuple[str, ...]) -> Job:
-    place = job.place.with_name(f"{job.place.name}-{seed}")
-    return Job(place, job.recipe, job.overlays, [*job.settings, f"run.seed={seed}", *assignments])
+def _seeded(method: Method, seed: int, assignments: tuple[str, ...]) -> Job:
+    """Return a method's run of a seed, each of whose stages has that seed."""
+    first = f'networks.classifier.trained_with=["run.seed={seed}"]'
+    settings = [*method.settings, f"run.seed={seed}", first, *assignments]
+    if method.second is not None:
+        texts = ", ".join(f"'{text}'" for text in [*method.second, f"run.seed={seed}", first])
+        settings.append(f"networks.generator.trained_with=[{texts}]")
+    return Job(method.place.with_name(f"{method.place.name}-{seed}"), method.recipe, method.overlays, settings)
 
 
 def _page(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:
     """Return the curves of the means over seeds as one HTML page."""
     methods = list(next(iter(results.values())))
-    shown = [m for m in methods if not m.startswith("ours") or m.endswith("w = 3")]
+    shown = [m for m in methods if not m.startswith("ours") or m.endswith(("w = 3", "w = 10"))]
     charts = ["".join(f"<p>{badge(place)} {method}</p>" for place, method in enumerate(shown))]
     for title, found in results.items():
         curves = []

@@ -18,6 +18,7 @@ test_conformance = conformance(
     "dsgan",
     settings={
         "novelty": {"seen": [0, 1], "detector_iterations": 2, "detector_batch_size": 8},
+        "nearest": {"images": 8},
         "conv-classifier": {"maps": 16},
         "plain-classifier": {"maps": 16},
         "conv-generator": {"width": 0.125},

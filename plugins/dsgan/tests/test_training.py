@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from gancore_dsgan.loops import SemiSupervised
+from gancore_dsgan.nearest import as_ideal
 from gancore_standard.explain import explain
 from gancore_training import TrainingRun, checkpoint
 from gancore_training.evaluate import Evaluator
@@ -201,6 +202,7 @@ def test_the_shares_of_eq_7_are_counted() -> None:
     [
         ("dsgan/mnist-semi", ("metrics.a.use=dsgan/averaged-accuracy",), "keeps no average"),
         ("dsgan/mnist-semi", ("metrics.a.use=dsgan/complement", "metrics.a.classifier=judge"), "trains no classifier 'judge'"),
+        ("dsgan/mnist-semi", ("metrics.a.use=dsgan/nearest", "metrics.a.classifier=judge"), "no network 'judge'"),
     ],
 )
 def test_scores_that_the_run_can_not_give_are_refused(name: str, texts: tuple[str, ...], message: str) -> None:
@@ -445,6 +447,49 @@ def test_the_baselines_have_no_generator(name: str) -> None:
     assert clean == (name == "mnist-small-further")
     steps(run, 1)
     assert sorted(run.losses) == ["classifier/classes"]
+
+
+def test_an_oracle_takes_the_generators_place() -> None:
+    texts = (*DIGITS, "losses.confidence.weight=10", "run.batch_size=100", "samplers.ideal.scale=0.3")
+    recipe = read("dsgan/mnist-small-robust", registry(), overlays=["dsgan/ideal-generator"], assignments=texts)
+    plan = make_plan(recipe, registry())
+    assert list(wanted(plan)) == ["networks.classifier"]
+    run = Run(plan, CPU)
+    batch = run.fresh()
+    ideal = batch.sides["ideal"][0]
+    data = to_unit(load_split(plan.dataset, "train")[0][:])
+    clean, noisy = ((of.flatten(1)[:, None] - data.flatten(1)).abs().amax(2).amin(1) for of in (batch.real, ideal))
+    # The real images stay as they are, and each ideal one is another training image with noise of at most the range.
+    assert not clean.any()
+    assert noisy.min() > 0.2
+    assert noisy.max() <= 0.3 + 1e-6
+    with torch.no_grad():
+        p = run.networks["classifier"](ideal).softmax(1)
+    run.phase("classifier", batch)
+    assert run.losses["classifier/confidence"].item() == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-4)
+    assert recipe.entries["losses", "confidence"].keys.weight == 10.0
+
+
+def test_generated_images_are_as_far_from_the_data_as_the_ideal_ones() -> None:
+    nearest = ("metrics.nearest.use=dsgan/nearest", "metrics.nearest.images=50", "metrics.nearest.scale=0.3")
+    run = run_of("dsgan/mnist-small-low-density", *ROBUST, *nearest, "metrics.nearest.classifier=classifier")
+    values = Evaluator(run, ["nearest"])().values
+    data, real = (to_unit(load_split(run.plan.dataset, split)[0][:]).flatten(1).double() for split in ("train", "test"))
+    own = (real[:50, None] - data).square().mean(2).sqrt().amin(1)
+    assert values["nearest/real"] == pytest.approx(own.mean().item(), rel=1e-5)
+    # Independent noise: the mean square distances add up, and the nearest image is seldom another one.
+    assert values["nearest/ideal"] == pytest.approx((own.square() + 0.3**2 / 3).sqrt().mean().item(), rel=0.05)
+    fake = run.generate(run.latent(50, "nearest")).double().flatten(1)
+    assert values["nearest/generated"] == pytest.approx((fake[:, None] - data).square().mean(2).sqrt().amin(1).mean().item())
+    # An untrained generator makes gray images, as no noisy digit is.
+    assert values["nearest/as_ideal"] == 0.0
+    assert 0.0 <= values["nearest/features_as_ideal"] <= 1.0
+
+
+def test_the_share_of_ideal_distances_is_counted_between_two_quantiles() -> None:
+    ideal = torch.linspace(1.0, 2.0, 101)
+    assert as_ideal(torch.tensor([1.04, 1.06, 1.94, 1.96]), ideal) == 0.5
+    assert as_ideal(ideal, ideal) == pytest.approx(0.9, abs=0.01)
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------

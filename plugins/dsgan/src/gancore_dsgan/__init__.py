@@ -67,6 +67,8 @@ def gancore_metrics() -> Iterator[gancore.Component]:
     """Declare the scores of the case studies, and of semi-supervised learning."""
     yield gancore.Component("low-density", "gancore_dsgan.low_density:LowDensity", "Fraction of samples where data are rare")
     yield gancore.Component("novelty", "gancore_dsgan.novelty:Novelty", "A detector of unseen classes, by its AUROC")
+    summary = "Generated images as far from the data as noisy ones"
+    yield gancore.Component("nearest", "gancore_dsgan.nearest:Nearest", summary, cite=DSGAN)
     scores = "gancore_dsgan.semi_scores"
     yield gancore.Component("complement", f"{scores}:Complement", "Shares on either side of Eq. 7's assumption", cite=DSGAN)
     yield gancore.Component("averaged-accuracy", f"{scores}:AveragedAccuracy", "Accuracy of a classifier's averaged weights")

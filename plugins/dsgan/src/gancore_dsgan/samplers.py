@@ -113,23 +113,36 @@ class Difference(Wide):
 
 
 class Noise(gancore.Sampler):
-    """Adds noise to the real images: the second baseline of section 5.2, trained on noisy inputs.
+    """Adds noise to the real images, the second baseline of section 5.2, or to a source's.
 
     Args:
         kind: Normal or uniform noise.
         scale: Images in [-1, 1]: standard deviation of the normal noise, half the range of the uniform one.
+        source: Label of the source whose images get the noise; the real ones where it is empty.
     """
 
     def __init__(
-        self, *, kind: Literal["normal", "uniform"] = "uniform", scale: Annotated[float, gancore.Range(0)] = 0.1
+        self,
+        *,
+        kind: Literal["normal", "uniform"] = "uniform",
+        scale: Annotated[float, gancore.Range(0)] = 0.1,
+        source: str = "",
     ) -> None:
         super().__init__()
         self.kind: Literal["normal", "uniform"] = kind
         self.scale = scale
+        self.source = source
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the label of the source whose images get the noise, if there is one."""
+        return (self.source,) if self.source else ()
 
     def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
-        """Return the batch with noise on its real images."""
-        return attrs.evolve(batch, real=noisy(batch.real, self.kind, self.scale, noise))
+        """Return the batch with noise on its real images, or on those of the source."""
+        if not self.source:
+            return attrs.evolve(batch, real=noisy(batch.real, self.kind, self.scale, noise))
+        images, labels = batch.sides[self.source]
+        return attrs.evolve(batch, sides={**batch.sides, self.source: (noisy(images, self.kind, self.scale, noise), labels)})
 
 
 def noisy(images: Tensor, kind: Literal["normal", "uniform"], scale: float, noise: torch.Generator) -> Tensor:
