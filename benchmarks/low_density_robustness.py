@@ -49,14 +49,12 @@ class Method:
         recipe: What is trained.
         settings: Of the third stage.
         second: Settings of the second stage; None where there is none.
-        overlays: Recipes layered over the third stage's.
     """
 
     place: Path
     recipe: str
     settings: Sequence[str] = ()
     second: Sequence[str] | None = None
-    overlays: Sequence[str] = ()
 
 
 @click.command()
@@ -121,9 +119,9 @@ def _jobs(name: str, ranges: list[str], weights: list[str], other: tuple[str, ..
         title, place = f"r = {size}, w = {weight}", f"{name}-{{}}-{size}-{weight}"
         settings = [f"losses.confidence.weight={weight}"]
         noise = [*settings, f"samplers.ideal.scale={2 * float(size)}"]
-        robust = f"dsgan/{name}-robust"
-        jobs[f"oracle, {title}"] = Method(out / place.format("oracle"), robust, noise, overlays=["dsgan/ideal-generator"])
+        jobs[f"oracle, {title}"] = Method(out / place.format("oracle"), f"dsgan/{name}-oracle", noise)
         second = [f"samplers.difference.scale={2 * float(size)}"]
+        robust = f"dsgan/{name}-robust"
         jobs[f"ours, {title}"] = Method(out / place.format("ours"), robust, settings, second)
         for recipe in other:
             trained = [*settings, f"networks.generator.trained_by={recipe}"]
@@ -138,7 +136,7 @@ def _seeded(method: Method, seed: int, assignments: tuple[str, ...]) -> Job:
     if method.second is not None:
         texts = ", ".join(f"'{text}'" for text in [*method.second, f"run.seed={seed}", first])
         settings.append(f"networks.generator.trained_with=[{texts}]")
-    return Job(method.place.with_name(f"{method.place.name}-{seed}"), method.recipe, method.overlays, settings)
+    return Job(method.place.with_name(f"{method.place.name}-{seed}"), method.recipe, (), settings)
 
 
 def _page(results: dict[str, dict[str, list[dict[str, float]]]]) -> str:

@@ -450,8 +450,7 @@ def test_the_baselines_have_no_generator(name: str) -> None:
 
 
 def test_an_oracle_takes_the_generators_place() -> None:
-    texts = (*DIGITS, "losses.confidence.weight=10", "run.batch_size=100", "samplers.ideal.scale=0.3")
-    recipe = read("dsgan/mnist-small-robust", registry(), overlays=["dsgan/ideal-generator"], assignments=texts)
+    recipe = read("dsgan/digits-oracle", registry(), assignments=["run.precision=float32"])
     plan = make_plan(recipe, registry())
     assert list(wanted(plan)) == ["networks.classifier"]
     run = Run(plan, CPU)
