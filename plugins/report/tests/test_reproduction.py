@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from gancore_report import paper_tables
+from gancore_report import reproduced as reproduced_module
 from gancore_report.intervals import QUANTILES, mean_and_interval
 from gancore_report.paper_tables import PaperTable, read_table, table_files
 from gancore_report.reproduced import Reproduced
@@ -195,8 +197,30 @@ def test_finished_runs_are_not_repeated_and_stored_ones_are_shown(
     assert again.json() == before.json()
     assert stored.json()["rows"] == before.json()["rows"]
     empty = reproduce(table, registry(), folder / "empty", device=CPU)
-    assert empty.missing == ["digits: plain", "digits: with balance"]
+    assert empty.pending == {"digits: plain": [0, 1], "digits: with balance": [0, 1]}
+    assert "seeds 0 and 1 of every row that can be trained. How long they take is said as soon" in empty.text()
     assert "0.31 ± 0.02" in empty.text()
+    assert not stored.pending
+
+
+def test_runs_that_are_missing_are_named_and_timed_by_those_that_there_are(
+    trained: tuple[Path, Reproduced], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before = trained
+    out = folder / "half"
+    shutil.copytree(folder / "out", out)
+    shutil.rmtree(out / "digits-plain-1")
+    shutil.rmtree(out / "digits-with-balance-0")
+    monkeypatch.setattr(reproduced_module, "_seconds", lambda run: 60.0 * (1 + run.seed))
+    half = reproduce(table_of(folder, monkeypatch), registry(), out, device=CPU)
+    assert half.pending == {"digits: plain": [1], "digits: with balance": [0]}
+    assert half.json()["pending"] == half.pending
+    # Of each row as its own took: 60 s of the first, 120 s of the second.
+    said = 'seed 1 of "digits: plain"; seed 0 of "digits: with balance". They take about 3 min 0 s, going by the 2 that have'
+    assert said in half.text(), half.text()
+    more = reproduce(table_of(folder, monkeypatch, ("seeds = 2", "seeds = 3")), registry(), folder / "out", device=CPU)
+    assert "seed 2 of every row that can be trained. They take about 3 min 0 s" in more.text(), more.text()
+    assert not before.pending
 
 
 def test_other_settings_are_not_taken_for_stored_runs(
@@ -261,6 +285,7 @@ def test_the_command_lists_the_tables_and_says_how_to_train_one(tmp_path: Path) 
     assert shown.exit_code == 0, shown.output
     assert "36.97 ± 0.20" in shown.output
     assert f"gancore reproduce cbgan/table1 --size small --out {tmp_path / 'out'} --seeds 3" in shown.output
+    assert "seeds 0, 1 and 2 of every row that can be trained" in " ".join(shown.output.split())
 
 
 @pytest.mark.parametrize("name", sorted(table_files(registry())))

@@ -219,7 +219,7 @@ def reproduce(
         click.echo(f"Saved. To go on, the same command: {command_line('reproduce', *words, '--seeds', seeds or 1)}")
         sys.exit(130)
     click.echo(reproduced.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
-    if reproduced.missing:
+    if reproduced.pending:
         click.echo(f"To train them: {command_line('reproduce', *words, '--seeds', wanted.seeds)}")
     click.echo(f"\nThe table is in {out / 'table.md'}, and its values by seed in {out / 'table.json'}")
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import attrs
 
+from gancore_report.formats import duration
 from gancore_report.intervals import mean_and_interval
 from gancore_report.paper_tables import PaperRow, PaperTable, Quantity
 from gancore_report.reading import RunData
 from gancore_report.scores import ARROWS, MISSING, Column, decimals, in_words
 from gancore_report.tables import markdown, plain, unmarked, wrapped
+from gancore_report.wall_clock import wall_clock
 
 
 @attrs.frozen
@@ -29,17 +32,14 @@ class Reproduced:
     Attributes:
         table: The paper's.
         runs: Label of each row that has finished runs -> these, and their values by column's title.
+        pending: Label of each row that lacks runs of its seeds -> these seeds.
         remarks: What could not be computed, a sentence each.
     """
 
     table: PaperTable
     runs: Mapping[str, Sequence[tuple[RunData, Mapping[str, Value]]]]
+    pending: Mapping[str, Sequence[int]] = attrs.field(factory=dict)
     remarks: tuple[str, ...] = ()
-
-    @property
-    def missing(self) -> list[str]:
-        """Labels of rows that could be trained and are not."""
-        return [row.label for row in self.table.rows if row.trained is not None and row.label not in self.runs]
 
     def text(self, widest: int | None = None) -> str:
         """Return it for a terminal whose lines have so many characters; without a number, no line is broken."""
@@ -64,6 +64,7 @@ class Reproduced:
             "rows": [self._row_as_json(row) for row in self.table.rows],
             "protocols": protocols,
             "hardware": self._hardware(),
+            "pending": {label: list(seeds) for label, seeds in self.pending.items()},
             "notes": self._notes(),
         }
 
@@ -128,10 +129,31 @@ class Reproduced:
                 f"Ours are means over {seeds}, ± half the width of the mean's 95 % interval by Student's t (none of one seed)."
             )
             notes.append(f"Hardware: {self._hardware()}.")
-        if self.missing:
-            some = f", e.g. {self.missing[0]}" if self.runs else ""
-            notes.append(f"Of {len(self.missing)} rows that can be trained there are no finished runs{some}.")
+        if self.pending:
+            notes.append(f"Not trained, or not to their ends: {self._lacking()}. {self._time()}")
         return [*notes, *self.remarks]
+
+    def _lacking(self) -> str:
+        """Return which runs are pending, rows of the same seeds together."""
+        rows: dict[tuple[int, ...], list[str]] = {}
+        for label, seeds in self.pending.items():
+            rows.setdefault(tuple(seeds), []).append(label)
+        whole = {row.label for row in self.table.rows if row.trained is not None} == set(self.pending)
+        return "; ".join(
+            f"seed{'s' * (len(seeds) > 1)} {in_words(list(map(str, seeds)))} of "
+            + ("every row that can be trained" if whole and len(rows) == 1 else in_words([f'"{label}"' for label in labels]))
+            for seeds, labels in rows.items()
+        )
+
+    def _time(self) -> str:
+        """Return about how long the pending runs take: of each row as its others took, or as those of all rows."""
+        taken = {label: [_seconds(run) for run, _ in runs] for label, runs in self.runs.items()}
+        every = [seconds for each in taken.values() for seconds in each]
+        if not every:
+            return "How long they take is said as soon as one has ended."
+        seconds = sum(len(seeds) * fmean(taken.get(label) or every) for label, seeds in self.pending.items())
+        done = f"the {len(every)} that have" if len(every) > 1 else "the one that has"
+        return f"They take about {duration(float(f'{seconds:.2g}'))}, going by {done} ended."
 
     def _hardware(self) -> str:
         """Return what the runs were computed on."""
@@ -157,6 +179,11 @@ class Reproduced:
             for mean, half in [mean_and_interval(values)]
         ]
         return {"panel": row.panel, "name": row.name, "printed": printed, "ours": ours, "runs": runs}
+
+
+def _seconds(run: RunData) -> float:
+    spent = wall_clock(run.log, run.scores)
+    return spent.training + spent.evaluation
 
 
 def _with_margin(figure: tuple[float, float | None], digits: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -81,7 +81,9 @@ def reproduce(
         train_pending([trial for each, trial in trials if not finished(trial, each.plan)], registry, device, progress)
         for each, trial in trials:
             notes += [note for final in table.finals for note in _score(each, trial, final, registry, device, progress)]
-    reproduced = Reproduced(table, dict(_values(table, planned, out)), tuple(dict.fromkeys(notes)))
+    runs, wanted = dict(_values(table, planned, out)), max(seeds, table.seeds)
+    pending = {each.row.label: unseen for each in planned if (unseen := _lacking(each, wanted, runs))}
+    reproduced = Reproduced(table, runs, pending, tuple(dict.fromkeys(notes)))
     write_whole(out / "table.md", reproduced.markdown())
     write_whole(out / "table.json", json.dumps(reproduced.json(), indent=2) + "\n")
     return reproduced
@@ -137,6 +139,12 @@ def _values(
         runs = [read_run(trial.folder.path) for trial in trials if finished(trial, each.plan)]
         if runs:
             yield each.row.label, [(run, _shown(table.columns, run)) for run in runs]
+
+
+def _lacking(planned: _Planned, number: int, runs: Mapping[str, Sequence[tuple[RunData, object]]]) -> list[int]:
+    """Return of which seeds a row has no finished run."""
+    ended = {run.seed for run, _ in runs.get(planned.row.label, ())}
+    return [seed for seed in range(_first(planned), _first(planned) + number) if seed not in ended]
 
 
 def _is_seed(row: PaperRow, path: Path) -> bool:
