@@ -24,7 +24,7 @@ from tests.hosts import CPU, GAME, registry, same
 
 HERE = __name__
 CALLS: list[str] = []
-NAMES = ("outer", "inner", "late", "rude", "refusing", "nothing")
+NAMES = ("outer", "inner", "late", "choosing", "rude", "refusing", "nothing")
 
 
 @gancore.hookimpl
@@ -125,6 +125,33 @@ def test_accelerators_are_no_part_of_the_identity_and_named_in_full(tmp_path: Pa
     trained(tmp_path, "inner", resume=True)
     assert CALLS == []
     assert 'accelerate = ["fast/inner"]' in (tmp_path / "recipe.toml").read_text()
+
+
+def test_what_it_says_at_a_resume_leaves_the_history_whole(tmp_path: Path) -> None:
+    trained(tmp_path)
+    for accelerators in (("outer",), ("inner",)):
+        trained(tmp_path, *accelerators, resume=True)
+    history = json.loads((tmp_path / "environment.json").read_text())["history"]
+    assert [entry["changed"]["run.accelerate"] for entry in history] == [
+        [[], ["fast/outer"]],
+        [[], ["fast/inner"]],
+    ]
+
+
+def choosing(run: Any, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:
+    tell(f"on, with {run.choices.setdefault('fast/choosing', str(len(CALLS)))}")
+    return step
+
+
+def test_what_it_chooses_goes_on_with_the_run_and_is_forgotten_with_its_name(tmp_path: Path) -> None:
+    CALLS[:] = ["a"]
+    trained(tmp_path, "choosing", iterations=2)
+    CALLS[:] = ["a", "b"]
+    trained(tmp_path, "choosing", resume=True)
+    assert status_in(tmp_path) == {"fast/choosing": "on, with 1"}
+    trained(tmp_path, resume=True, iterations=4)
+    trained(tmp_path, "choosing", resume=True, iterations=4)
+    assert status_in(tmp_path) == {"fast/choosing": "on, with 2"}
 
 
 def test_it_is_applied_to_the_run_as_it_is_restored(tmp_path: Path) -> None:

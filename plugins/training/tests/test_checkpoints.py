@@ -48,6 +48,7 @@ CHANGES: dict[str, Callable[[dict[str, Tensor], dict[str, Any]], object]] = {
     "a text for a number": lambda _, header: header.update(latents="many"),
     "no counter": lambda _, header: header.pop("draws"),
     "a strange precision": lambda _, header: header.update(precision=["float32"]),
+    "choices of numbers": lambda _, header: header.update(choices={"profile/compile": 1}),
     "a strange format": lambda _, header: header.update(format={"a": 1}),
 }
 

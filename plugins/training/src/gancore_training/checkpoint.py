@@ -51,6 +51,7 @@ def _save(run: TrainingRun, folder: Path, tensors: Mapping[str, Tensor]) -> None
         "format": FORMAT,
         "recipe": run.recipe.table,
         "precision": run.precision,
+        "choices": run.choices,
         "origins": run.origins,
         "data": run.contents,
         "info": attrs.asdict(run.plan.info),
@@ -122,6 +123,8 @@ def load(
     if run.recipe.run.precision == "auto" and header["precision"] != run.precision:
         # What was chosen when the run began holds to its end, wherever it goes on.
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
+    # Those of an accelerator that the recipe no longer names are forgotten with it.
+    run.choices = {name: text for name, _ in run.plan.accelerators if (text := header.get("choices", {}).get(name)) is not None}
     scored = {f"networks.{label}" for label in only_scored(run.plan)}
     for place in () if bare else sorted(run.origins.keys() & header["origins"].keys() - scored):
         if run.origins[place] != header["origins"][place]:
@@ -193,6 +196,8 @@ def _check(header: Mapping[str, Any], tensors: int, path: Path) -> None:
         if type(number) is not int or not 0 <= number <= _MOST:
             raise GancoreError(f"{path} is damaged: its {name} is {number!r:.40}")
     tables = all(isinstance(header.get(name), dict) for name in ("recipe", "origins", "data", "info", "numbers"))
+    choices = header.get("choices", {})
+    tables = tables and isinstance(choices, dict) and all(isinstance(text, str) for text in choices.values())
     if header["tensors"] != tensors or not tables or header.get("precision") not in ("float32", "bfloat16"):
         raise GancoreError(f"{path} is damaged: it lacks tensors, or does not say of what run it is")
 

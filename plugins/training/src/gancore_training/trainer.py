@@ -124,11 +124,13 @@ def _train(
     if evaluator is not None and not newest:
         evaluator.rehearse()
     environment = environment_of(run)
+    recorded = False
 
     def tell(name: str, status: str) -> None:
         environment["accelerators"][name] = status
         progress.announce(f"{name} is {status}")
-        if run.rank == 0 and folder.environment.exists():
+        # Not before: the record that lies there says what has changed since.
+        if run.rank == 0 and recorded:
             folder.describe(environment)
 
     step = accelerate(run, tell)
@@ -142,6 +144,7 @@ def _train(
         return told if headers else ""
 
     told = distributed.on_rank_zero(prepare)
+    recorded = True
     if told:
         progress.announce(f"{told} (environment.json keeps it)")
     _announce(run, progress)

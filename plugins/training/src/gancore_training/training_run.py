@@ -21,11 +21,14 @@ class TrainingRun(Run):
 
     Attributes:
         unsaved: What its components keep outside of tensors, as it was when the run was built.
+        choices: What accelerators, by their full names, have chosen for as long as the run is trained, wherever it goes on.
+            Checkpoints hold it, so that what decides bits is not chosen anew by another machine, or by a race.
     """
 
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
         super().__init__(plan, device, weights)
         self.unsaved = Unsaved(self.parts)
+        self.choices: dict[str, str] = {}
 
     @cached_property
     def contents(self) -> dict[str, list[Any]]:
