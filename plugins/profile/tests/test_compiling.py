@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from gancore_training.trainer import train
 from gancore.engine.run import Run
 from plugins.training.tests.test_trainer import Watcher
 from tests.compose.hosts import CBGAN, CPU, FREE, plan_of, registry, run_of, same, steps
+
+MEDIANS = compiling._medians
 
 ON: dict[str, Any] = {"run": {"accelerate": ["profile/compile"]}}
 SNDCGAN: dict[str, Any] = {
@@ -36,8 +39,9 @@ def told_of(run: Run) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backend that traces and runs what it traced as it is; nothing is compiled to machine code."""
+    """The backend that traces and runs what it traced as it is; nothing is compiled to machine code, or timed."""
     monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "_medians", lambda *_: (0.02, 0.01))
     torch.compiler.reset()
 
 
@@ -104,6 +108,56 @@ def test_a_compiler_that_computes_something_else_is_done_without(monkeypatch: py
     monkeypatch.setattr(compiling, "BACKEND", wrong)
     said = refused(run_of(SNDCGAN))
     assert "compiled networks give the loss" in said
+
+
+def test_compiled_networks_that_take_longer_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_medians", lambda *_: (0.0172, 0.0271))
+    run = run_of(SNDCGAN)
+    said = refused(run)
+    assert said == "off: compiled networks are no faster (27.1 ms an iteration and 17.2 ms without, medians of 5)"
+    assert run.choices == {"profile/compile": "off"}
+    assert not any("forward" in vars(module) for module in run.modules().values())
+
+
+def test_both_kinds_of_iterations_are_timed_in_turn_and_taken_back() -> None:
+    kinds: list[bool] = []
+    plain, timed = run_of(SNDCGAN), run_of(SNDCGAN)
+    modules = [*timed.networks.values()]
+
+    def step() -> None:
+        kinds.append(all("forward" in vars(module) for module in modules))
+        timed.step()
+
+    assert all(seconds > 0 for seconds in MEDIANS(timed, step, modules, [module.forward for module in modules]))
+    assert kinds == [False, True] * compiling.TIMED
+    assert same(plain, timed) == []
+
+
+@pytest.mark.parametrize("choice", ["on", "off"])
+def test_the_choice_of_a_run_holds_wherever_it_goes_on(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(*_: object) -> tuple[float, float]:
+        raise AssertionError("it is chosen already")
+
+    monkeypatch.setattr(compiling, "_medians", timed)
+    run = run_of(SNDCGAN)
+    run.choices = {"profile/compile": choice}
+    said = told_of(run)
+    assert re.fullmatch({"on": r"on, after \d+ s, as when the run began", "off": "off: as when the run began"}[choice], said)
+    assert run.choices == {"profile/compile": choice}
+    assert same(steps(run_of(SNDCGAN), 2), steps(run, 2)) == []
+
+
+def test_a_compiler_that_is_missing_where_a_run_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_graph: Any, _inputs: Any) -> Any:
+        raise RuntimeError("no C++ compiler here")
+
+    monkeypatch.setattr(compiling, "BACKEND", broken)
+    run = run_of(SNDCGAN)
+    run.choices = {"profile/compile": "on"}
+    said = refused(run)
+    assert said.startswith("off: it fails here (")
+    assert said.endswith(", though the run began compiled")
+    assert run.choices == {"profile/compile": "on"}
 
 
 def test_a_discriminator_whose_gradients_a_term_takes_stays_eager() -> None:
