@@ -217,6 +217,18 @@ def test_spectral_norm_brings_the_largest_singular_value_to_one_and_stands_still
     assert torch.equal(u, layer.parametrizations.weight[0].power_u)  # type: ignore[union-attr, index]
 
 
+def test_a_generator_may_have_spectral_norm_on_each_weight_that_multiplies() -> None:
+    sizes = {"channels": 3, "image_size": 8, "classes": 3, "latent_dim": 4, "width": 0.05, "conditional": True}
+    plain, normed = (resnet_gan.ResNetGenerator(**sizes, spectral_norm=norm) for norm in (False, True))
+    assert parameters(plain) == parameters(normed)
+    for _ in range(300):
+        normed(torch.ones(2, 4), torch.tensor([0, 1]))
+    layers = [layer for layer in normed.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    assert len(layers) == 2 + 3
+    for layer in layers:
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_turn_has_one_power_iteration() -> None:
     layer, other = (spectral(nn.Linear(20, 30)) for _ in range(2))
     other.load_state_dict(layer.state_dict())

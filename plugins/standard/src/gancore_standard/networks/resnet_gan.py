@@ -22,13 +22,16 @@ def _activation(name: Activation) -> nn.Module:
 
 
 class _UpBlock(nn.Module):
-    def __init__(self, inputs: int, outputs: int, classes: int | None, attributes: int, activation: Activation) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, classes: int | None, attributes: int, activation: Activation, norm: bool
+    ) -> None:
         super().__init__()
         self.norm1 = Norm2d(inputs, classes, attributes)
         self.norm2 = Norm2d(outputs, classes, attributes)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1)
+        self.shortcut = spectral(nn.Conv2d(inputs, outputs, 1), norm)
         self.convolution1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.convolution2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        spectral(self.convolution1, norm)
+        self.convolution2 = spectral(nn.Conv2d(outputs, outputs, 3, padding=1), norm)
         self.activation = _activation(activation)
 
     def forward(self, x: Tensor, label: Tensor | None) -> Tensor:
@@ -54,6 +57,7 @@ class ResNetGenerator(Generator):
         width: Multiplies the numbers of maps.
         conditional: Conditional batch norm, which makes the generator obey its labels.
         activation: LeakyReLU of slope 0.1, or ReLU.
+        spectral_norm: Spectral norm on the linear layer and every convolution (Zhang et al. 2019, SAGAN).
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class ResNetGenerator(Generator):
         width: Width = 1.0,
         conditional: bool = False,
         activation: Activation = "leaky_relu",
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         self.latent_dim = latent_dim
@@ -74,11 +79,11 @@ class ResNetGenerator(Generator):
         plain = [256] * (number + 1) if number <= 3 else [min(1024, 64 * 2**k) for k in reversed(range(number + 1))]
         maps = [scaled(width, n) for n in plain]
         condition = classes if conditional else None
-        self.linear = nn.Linear(latent_dim, maps[0] * 16)
-        self.blocks = nn.ModuleList(_UpBlock(a, b, condition, attributes, activation) for a, b in pairwise(maps))
+        self.linear = spectral(nn.Linear(latent_dim, maps[0] * 16), spectral_norm)
+        self.blocks = nn.ModuleList(_UpBlock(a, b, condition, attributes, activation, spectral_norm) for a, b in pairwise(maps))
         self.norm = nn.BatchNorm2d(maps[-1])
         self.activation = _activation(activation)
-        self.last = nn.Conv2d(maps[-1], channels, 3, padding=1)
+        self.last = spectral(nn.Conv2d(maps[-1], channels, 3, padding=1), spectral_norm)
         orthogonal_init(self)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
