@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated
 
-from gancore_standard.tools import halved
+from gancore_standard.tools import halved, spectral
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -119,12 +119,14 @@ class DropoutLinear(gancore.Head):
     Args:
         features: Width F of the features, from core.
         dropout: Probability with which a feature is dropped.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
     """
 
-    def __init__(self, *, features: int, dropout: Probability = 0.5) -> None:
+    def __init__(self, *, features: int, dropout: Probability = 0.5, spectral_norm: bool = False) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(features, 1)
+        spectral(self.linear, spectral_norm)
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) to logits (N,)."""

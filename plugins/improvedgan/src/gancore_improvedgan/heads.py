@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import torch
+from gancore_standard.tools import spectral
 from torch import Tensor, nn
 
 import gancore
@@ -50,14 +51,18 @@ class Minibatch(gancore.Head):
         kernels: Numbers that are appended to the features.
         width: Width of each comparison.
         scale: Length that the rows of its weights start with; less where features are large.
+        spectral_norm: Spectral norm of the last layer, as the discriminator has it unless set.
     """
 
     batch_statistics: ClassVar[bool] = True
 
-    def __init__(self, *, features: int, kernels: Count = 100, width: Count = 5, scale: Scale = 1.0) -> None:
+    def __init__(
+        self, *, features: int, kernels: Count = 100, width: Count = 5, scale: Scale = 1.0, spectral_norm: bool = False
+    ) -> None:
         super().__init__()
         self.closeness = Closeness(features, kernels, width, scale)
         self.linear = nn.Linear(features + kernels, 1)
+        spectral(self.linear, spectral_norm)
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) to logits (N,)."""
@@ -74,15 +79,26 @@ class MinibatchClasses(gancore.Head):
         kernels: Numbers that are appended to the features.
         width: Width of each comparison.
         scale: Length that the rows of its weights start with; less where features are large.
+        spectral_norm: Spectral norm of the last layer, as the discriminator has it unless set.
     """
 
     batch_statistics: ClassVar[bool] = True
     gives_classes: ClassVar[bool] = True
 
-    def __init__(self, *, features: int, classes: int, kernels: Count = 100, width: Count = 5, scale: Scale = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        features: int,
+        classes: int,
+        kernels: Count = 100,
+        width: Count = 5,
+        scale: Scale = 1.0,
+        spectral_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.closeness = Closeness(features, kernels, width, scale)
         self.linear = nn.Linear(features + kernels, classes)
+        spectral(self.linear, spectral_norm)
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) to logits (N, K)."""

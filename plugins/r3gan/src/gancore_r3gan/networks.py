@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Annotated, Literal, TypeVar
 
 import torch
+from gancore_standard.tools import spectral
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -109,12 +110,15 @@ class InnerProduct(gancore.Head):
     Args:
         features: Width F of the features, from core.
         classes: Number of classes K, from core.
+        spectral_norm: Spectral norm, as the discriminator has it unless set.
     """
 
-    def __init__(self, *, features: int, classes: int) -> None:
+    def __init__(self, *, features: int, classes: int, spectral_norm: bool = False) -> None:
         super().__init__()
         self.linear = _normal(nn.Linear(features, features, bias=False), features)
         self.embedding = _normal(nn.Embedding(classes, features), classes * features)
+        for layer in (self.linear, self.embedding):
+            spectral(layer, spectral_norm)
 
     def forward(self, features: Tensor, label: Tensor) -> Tensor:
         """Map features (N, F) and labels (N,) int64 to logits (N,)."""
