@@ -99,15 +99,14 @@ class MovingAverage:
 
     def __init__(self, network: nn.Module, decay: float, start: int, schedule: Factor | None = None) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.start = start
-        self.decay = decay
-        self.schedule = schedule
+        self.start, self.decay, self.schedule = start, decay, schedule
         self._lerp = get_ema_multi_avg_fn(decay)
         states = ([*module.parameters(), *module.buffers()] for module in (self.network, network))
         own = {id(getattr(layer, name)) for layer in network.modules() for name in layer._non_persistent_buffers_set}
         pairs = [pair for pair in zip(*states, strict=True) if id(pair[1]) not in own]
-        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
-        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]
+        pairs.sort(key=lambda pair: not pair[0].is_floating_point())
+        self._own, self._current = [mine for mine, _ in pairs], [current for _, current in pairs]
+        self._averaged = sum(mine.is_floating_point() for mine in self._own)
 
     def set_schedules(self, iteration: int) -> None:
         """Set the decay for an iteration."""
@@ -121,8 +120,8 @@ class MovingAverage:
     @torch.no_grad()
     def update(self, iteration: int) -> None:
         """Take in the network's present state."""
-        averages = self.started(iteration) and bool(self._averaged)
-        if averages:
-            self._lerp([mine for mine, _ in self._averaged], [current for _, current in self._averaged], 0)
-        for mine, current in self._copied if averages else self._averaged + self._copied:
-            mine.copy_(current)
+        first = self._averaged if self.started(iteration) else 0
+        if first:
+            self._lerp(self._own[:first], self._current[:first], 0)
+        if self._own[first:]:
+            torch._foreach_copy_(self._own[first:], self._current[first:])
