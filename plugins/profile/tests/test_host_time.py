@@ -49,6 +49,6 @@ def test_an_iteration_under_observation_is_one_like_any_other() -> None:
     measured = host_time(observed, 3)
     steps(plain, observed.iteration - plain.iteration)
     assert all(torch.equal(a, b) for a, b in zip(observed.tensors().values(), plain.tensors().values(), strict=True))
-    assert measured.operators > measured.allocations > 0
+    assert measured.operators > 100
     assert measured.arithmetic > 0
     assert 0 < measured.launch < 1e-3

@@ -225,7 +225,7 @@ def _profile(rows: tuple[Row, ...], **changes: Any) -> Profile:
     known: dict[str, Any] = {"recipe": "some/recipe", "digest": "0" * 12, "device": "processor", "threads": 1}
     known |= {"precision": "float32", "precision_why": "as the recipe says", "iterations": 1, "batch_size": 64}
     known |= {"seconds": 0.5, "seconds_with_spans": sum(row.seconds for row in rows), "matrix_rate": 80e9}
-    known |= {"host": HostTime(0.025, 0.4, 5e-7, 1200, 200, 1600)}
+    known |= {"host": HostTime(0.025, 0.4, 5e-7, 1200, 1600)}
     known |= {"memory": Memory(2_500_000, 500_000, "tensors"), "operators": (), "synchronizations": ()}
     return Profile(rows=rows, **{**known, **changes})
 
@@ -251,7 +251,7 @@ def test_the_table_is_sorted_by_time_and_sums_up_what_is_small() -> None:
     assert "128.0 images/s: 500.00 ms an iteration of batch 64" in text
     assert "16 GFLOP an iteration at 32 GFLOP/s = 40 % of this machine's 80 GFLOP/s" in text
     assert "peak memory 2.5 MB, of which 0.5 MB are there between iterations" in text
-    assert "the host's own time: 25.00 ms an iteration, of 1600 calls from Python and" in text
+    assert "the host's own time: 25.00 ms an iteration, with 1600 calls from Python" in text
     assert "(CPU time less 400.00 ms of arithmetic: what operators take beyond 0.5 us)" in text
     assert "host synchronizations inside an iteration: none" in text
 

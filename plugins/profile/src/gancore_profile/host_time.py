@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 import attrs
 import torch
 from gancore_training import synchronize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore.tools import Run
 
-IDLE, PREFIX = "aten::add", "aten::"
-"""The operator whose time with one number to add is that of a launch, and how names of torch's operators begin."""
-
 LAUNCHES = 300
 
-Calls = Mapping[str, Sequence[float]]
-"""Own seconds of each call of an operator in an iteration, in their order, without the operators that it calls."""
+Calls = Mapping[Any, Sequence[float]]
+"""CPU seconds of each call of an operator in an iteration, in their order; below autograd, so gradients' are there too."""
 
 
 @attrs.frozen
@@ -34,17 +30,15 @@ class HostTime:
         seconds: Median over iterations: on a CPU its CPU time less `arithmetic`; on a GPU the time until the host has
             launched everything, with nothing to wait for.
         arithmetic: What operators take beyond `launch`, each; 0 on a GPU, which does it aside.
-        launch: Seconds of an operator with one number to add, as the same profiler sees it.
-        operators: Calls of operators, those that operators call included.
-        allocations: Those among them that only make room for a tensor.
+        launch: CPU seconds of an operator with one number to add, called and timed as the others were.
+        operators: Operators of an iteration, as they are below autograd.
         calls: Calls from Python, of functions in Python and in C.
     """
 
     seconds: float
     arithmetic: float
     launch: float
-    operators: float
-    allocations: float
+    operators: int
     calls: int
 
 
@@ -61,22 +55,17 @@ def arithmetic(iterations: Sequence[Calls], launch: float) -> float:
 
 
 def host_time(run: Run, iterations: int) -> HostTime:
-    """Measure a run, which takes a little more than twice as many iterations; every other one is profiled."""
-    own, observed = [], []
+    """Measure a run, which takes a little more than twice as many iterations; in every second one operators are timed."""
+    own, timed = [], []
     for _ in range(iterations):
         own.append(_own_seconds(run))
-        observed.append(_operators(run))
+        with _Timed() as operators:
+            run.step()
+        timed.append(operators.calls)
     launch = _launch()
-    computed = 0.0 if run.device.type == "cuda" else arithmetic(observed, launch)
-    numbers = [Counter({name: len(times) for name, times in calls.items()}) for calls in observed]
-    return HostTime(
-        seconds=max(0.0, statistics.median(own) - computed),
-        arithmetic=computed,
-        launch=launch,
-        operators=statistics.median(map(Counter.total, numbers)),
-        allocations=statistics.median(sum(each[name] for name in each if "::empty" in name) for each in numbers),
-        calls=calls_of(run),
-    )
+    computed = 0.0 if run.device.type == "cuda" else arithmetic(timed, launch)
+    number = statistics.median_low(sum(map(len, calls.values())) for calls in timed)
+    return HostTime(max(0.0, statistics.median(own) - computed), computed, launch, number, calls_of(run))
 
 
 def calls_of(run: Run) -> int:
@@ -108,29 +97,28 @@ def _own_seconds(run: Run) -> float:
     return time.thread_time() - started
 
 
-def _operators(run: Run) -> Calls:
-    with _profiler() as observed:
-        run.step()
-    return _calls(observed.events())
-
-
 def _launch() -> float:
     one = torch.ones(1)
-    with torch.no_grad(), _profiler() as observed:
+    with torch.no_grad(), _Timed() as operators:
         for _ in range(LAUNCHES):
             one.add(one)
-    return statistics.median(_calls(observed.events())[IDLE])
+    return statistics.median(taken for calls in operators.calls.values() for taken in calls)
 
 
-def _profiler() -> Any:
-    # torch's profiler announces itself on the terminal, unless it is told not to before its first use.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-    return torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+class _Timed(TorchDispatchMode):
+    """Times operators on the processor's clock for this thread, which stands still while others have the processor."""
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: dict[Any, list[float]] = {}
 
-def _calls(events: Iterable[Any] | None) -> Calls:
-    calls: dict[str, list[float]] = {}
-    for event in sorted(events or (), key=lambda event: event.time_range.start):
-        if event.name.startswith(PREFIX):
-            calls.setdefault(event.name, []).append(event.self_cpu_time_total / 1e6)
-    return calls
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Run an operator."""
+        settings = kwargs or {}
+        started = time.thread_time()
+        result = func(*args, **settings)
+        taken = time.thread_time() - started
+        self.calls.setdefault(func, []).append(taken)
+        return result

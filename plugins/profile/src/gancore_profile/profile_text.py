@@ -103,8 +103,8 @@ def _summary(profile: Profile) -> Iterator[str]:
 
 def _host(profile: Profile) -> Iterator[str]:
     host = profile.host
-    yield f"the host's own time: {1000 * host.seconds:.2f} ms an iteration, of {host.calls} calls from Python and"
-    yield f"  {host.operators:.0f} operators, {host.allocations:.0f} of which make room for a tensor"
+    yield f"the host's own time: {1000 * host.seconds:.2f} ms an iteration, with {host.calls} calls from Python"
+    yield f"  that come to {host.operators} operators"
     if host.arithmetic:
         beyond = f"what operators take beyond {1e6 * host.launch:.1f} us"
         yield f"  (CPU time less {1000 * host.arithmetic:.2f} ms of arithmetic: {beyond})"

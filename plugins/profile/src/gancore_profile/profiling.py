@@ -1,8 +1,9 @@
 """Where the time of an iteration goes, by phase and by component of the recipe, and how near it is to what the machine can do.
 
 Each question has a pass of its own, because asking disturbs: iterations that nobody looks at give the speed, iterations
-with a clock at every span give the shares (on a GPU that clock waits for the device), others, every second one under torch's
-profiler, give the host's own time, and single ones count floating-point operations, synchronizations, operators and memory.
+with a clock at every span give the shares (on a GPU that clock waits for the device), others, in every second of which
+operators are timed, give the host's own time, and single ones count floating-point operations, synchronizations, operators and
+memory.
 """
 
 from __future__ import annotations
