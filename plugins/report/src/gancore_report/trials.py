@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import attrs
 import torch
-from gancore_training import InUse, Progress, RunFolder, checkpoint, command_line, held, one_process, prerequisites, train
+from gancore_training import InUse, Progress, RunFolder, checkpoint, command_line, holder, one_process, prerequisites, train
 
 from gancore import GancoreError
 from gancore.tools import Plan, Recipe, Registry, check_table, make_plan, merge, toml
@@ -98,7 +98,7 @@ def finished(trial: Trial, plan: Plan) -> bool:
     """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
     folder, path = trial.folder, trial.folder.path
     # Whoever holds it may be about to begin it, or to end it.
-    if held(path) or not folder.begun():
+    if holder(path) or not folder.begun():
         return False
     if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
         raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")

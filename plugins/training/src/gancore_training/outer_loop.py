@@ -14,6 +14,7 @@ from torch import Tensor
 import gancore_training.checkpoint as checkpoint
 from gancore.tools import GENERATOR, Plugin, collectives, distributed
 from gancore_training.evaluate import Evaluator
+from gancore_training.lock import still_held
 from gancore_training.observers import Observers
 from gancore_training.progress import Clock, Progress
 from gancore_training.ranks import any_of
@@ -112,10 +113,12 @@ class OuterLoop:
                 torch.cuda.synchronize(self.run.device)
         self.progress.ticked(done)
         self.stop.meet(done, clock.rate(done), due=logged)
+        stopped = self.stop.now
+        if logged or sampled or saved or scored or stopped:
+            distributed.on_rank_zero(partial(still_held, self.folder.path))
         if logged:
             self._log(done, values)
         # Scores and samples can be made again, the training can't, so the checkpoint comes before them.
-        stopped = self.stop.now
         if saved or scored or stopped:
             with clock.counting("other"):
                 checkpoint.save(self.run, self.folder.path)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gancore import GancoreError
 from gancore.tools import sweep, toml, write_text, writing
 from gancore_training.lines import append_line
-from gancore_training.lock import LOCK
+from gancore_training.lock import is_claim
 
 if TYPE_CHECKING:
     from gancore.tools import Plan
@@ -72,7 +72,7 @@ class RunFolder:
         self.refuse_links()
         # A run that was killed while it was begun has left no other files.
         sweep(self.path)
-        empty = not self.path.exists() or (self.path.is_dir() and all(path.name == LOCK for path in self.path.iterdir()))
+        empty = not self.path.exists() or (self.path.is_dir() and all(is_claim(path.name) for path in self.path.iterdir()))
         if not empty and not self.recipe.exists():
             raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
         return not empty
