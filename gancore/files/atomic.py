@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import secrets
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ try:
 except ImportError:  # Windows, where nobody can tell whether a writer still lives
     fcntl = None  # type: ignore[assignment]
 
-_SUFFIX = ".gancore-part"
+_SUFFIX = f".{zlib.crc32(platform.node().encode()):08x}.gancore-part"
+# With the host in it: whether a writer on another one still lives, not every network drive tells.
 _OWN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 

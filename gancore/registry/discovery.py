@@ -125,8 +125,7 @@ def discover(entry_points: Iterable[metadata.EntryPoint]) -> list[Plugin]:
 
 
 def _conflict(claims: list[Plugin]) -> Plugin:
-    name = claims[0].name
-    parties = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in claims)
+    name, parties = claims[0].name, " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in claims)
     problem = f"the distributions {parties} both register a gancore plugin called {name!r}, so neither is used; uninstall one."
     return Plugin(name, parties, "", ", ".join(plugin.module for plugin in claims), problem=problem)
 

@@ -94,14 +94,9 @@ def _set_environment(before: dict[str, str]) -> None:
     os.environ.update(before)
 
 
-def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in signal.valid_signals()}
-
-
 def _set_handlers(before: dict[int, Any]) -> None:
-    now = _handlers()
     if threading.current_thread() is threading.main_thread():
-        for number in [number for number, handler in before.items() if handler is not None and now[number] != handler]:
+        for number in [number for number, own in before.items() if own is not None and signal.getsignal(number) != own]:
             signal.signal(number, before[number])
 
 
@@ -109,6 +104,6 @@ _STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "the working folder": (_folder, _set_folder),
     "the environment": (lambda: dict(os.environ), _set_environment),
     "sys.path": (lambda: list(sys.path), lambda before: sys.path.__setitem__(slice(None), before)),
-    "signal handlers": (_handlers, _set_handlers),
+    "signal handlers": (lambda: {number: signal.getsignal(number) for number in signal.valid_signals()}, _set_handlers),
 }
 """What a plugin may change of the process: its name, how it is read, and how it is put back."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gancore import GancoreError
+from gancore.files import atomic
 from gancore.files.atomic import replacing, sweep, write_text
 
 
@@ -59,6 +60,13 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
 
 
+def test_what_another_host_writes_is_left_to_it(tmp_path: Path) -> None:
+    elsewhere = tmp_path / ".one.0123abcd.deadbeef.gancore-part"
+    elsewhere.touch()
+    write_text(tmp_path / "two", "two")
+    assert elsewhere.exists()
+
+
 def test_nobody_can_foresee_the_temporary_name_and_links_are_not_followed(tmp_path: Path) -> None:
     names = set()
     for _ in range(2):
@@ -69,7 +77,7 @@ def test_nobody_can_foresee_the_temporary_name_and_links_are_not_followed(tmp_pa
     victim = tmp_path / "victim"
     victim.write_text("somebody's\n")
     (tmp_path / "link").symlink_to(victim)
-    (tmp_path / ".a.b.gancore-part").symlink_to(victim)
+    (tmp_path / f".a.b{atomic._SUFFIX}").symlink_to(victim)
     sweep(tmp_path)
     write_text(tmp_path / "link", "of its own")
     assert victim.read_text() == "somebody's\n"

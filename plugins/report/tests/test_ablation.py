@@ -113,10 +113,8 @@ def test_one_seed_has_no_deviation(tmp_path: Path, table: dict[str, Any]) -> Non
 
 def test_by_default_each_term_attack_and_sampler_is_dropped_in_turn(tmp_path: Path, table: dict[str, Any]) -> None:
     more: dict[str, Any] = {"losses": {"r1": {"use": "probe/r1"}, "idle": {"use": "probe/r1", "weight": 0}}}
-    trials, pending = ablation.prepare(
-        recipe_of(table, FREE, more), registry(), tmp_path, drops=[], seeds=2, announce=lambda _: None
-    )
-    assert trials == pending
+    planned = ablation.prepare(recipe_of(table, FREE, more), registry(), tmp_path, drops=[], seeds=2, announce=lambda _: None)
+    trials = [trial for trial, _ in planned]
     dropped = ["losses.balance", "losses.r1", "attacks.free", "samplers.long_tail"]
     assert [trial.variant for trial in trials] == ["whole", *(f"without {part}" for part in dropped)] * 2
     assert [trial.seed for trial in trials] == [0] * 5 + [1] * 5
@@ -127,8 +125,8 @@ def test_by_default_each_term_attack_and_sampler_is_dropped_in_turn(tmp_path: Pa
 def test_a_default_part_that_the_recipe_needs_stays_and_that_is_said(tmp_path: Path, table: dict[str, Any]) -> None:
     needs: dict[str, Any] = {"losses": {"own": {"use": "standard/hinge"}, "adversarial": False}}
     said: list[str] = []
-    trials, _ = ablation.prepare(recipe_of(table, needs), registry(), tmp_path / "out", drops=[], seeds=1, announce=said.append)
-    assert [trial.variant for trial in trials] == ["whole", "without losses.balance", "without samplers.long_tail"]
+    planned = ablation.prepare(recipe_of(table, needs), registry(), tmp_path / "out", drops=[], seeds=1, announce=said.append)
+    assert [trial.variant for trial, _ in planned] == ["whole", "without losses.balance", "without samplers.long_tail"]
     (line,) = said
     assert line.startswith("losses.own is not dropped, for without it there is no plan: test without losses.own: no loss term")
 

@@ -18,3 +18,9 @@ def gancore_commands() -> Iterator[Component]:
     yield Component("compose", f"{commands}:compose", "Train a recipe with every pair of fragments", group=several)
     yield Component("reproduce", f"{commands}:reproduce", "Print a paper's table with ours beside it", group=several)
     yield Component("report", f"{commands}:report", "Write one HTML page on one run, or several", group="What a run holds")
+
+
+@hookimpl
+def gancore_executors() -> Iterator[Component]:
+    """Yield what trains the runs of a table elsewhere than in this process."""
+    yield Component("local", "gancore_report.executors:local", "Processes on this machine, which are waited for")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,20 @@ from gancore import GancoreError
 from gancore.tools import GROUPS, Plan, Recipe, Registry, check_table, did_you_mean, listed, merge
 from gancore_report.paths import write_whole
 from gancore_report.scores import Row, ScoredRun, ScoreTable
+from gancore_report.states import State, failed_notes, refuse_none_done, refuse_unfinished
 from gancore_report.tables import as_markdown
-from gancore_report.trials import Trial, check_place, checked_plan, finished, last_scores, scored_plan, train_pending
+from gancore_report.trials import (
+    Trial,
+    Work,
+    check_place,
+    checked_plan,
+    finished,
+    last_scores,
+    scored_plan,
+    states_of,
+    train_pending,
+    try_again,
+)
 
 WHOLE = "whole"
 ADVERSARIAL = "losses.adversarial"
@@ -31,11 +44,14 @@ def ablate(
     seeds: int = 3,
     device: torch.device,
     progress: Progress | None = None,
+    work: Work | None = None,
+    retry: bool = False,
 ) -> ScoreTable:
     """Train a recipe as it is and once without each of some parts, for several seeds, and return and write the table.
 
     Everything is checked before anything is trained. Finished runs in `out` are not repeated, and an interrupted one goes on.
-    Several of these may work on one folder: each takes runs that no other has.
+    Several of these may work on one folder, on one host or on many: each takes runs that no other has. A run that fails ends
+    no other, and is named below the table.
 
     Args:
         recipe: The recipe, which names its metrics.
@@ -46,15 +62,26 @@ def ablate(
         seeds: Number of seeds; the first is the recipe's.
         device: Where to compute.
         progress: Whom to tell.
+        work: Trains the runs that wait, or has them trained; by default they are trained here.
+        retry: Try again what has failed.
 
     Raises:
-        GancoreError: Anything wrong with recipe, parts or folder, or with a training.
+        Unfinished: Some runs are neither trained nor failed: other processes have them, or will.
+        GancoreError: Anything wrong with recipe, parts or folder, or with all trainings.
         Interrupted: A signal came; the state is saved, and the same call goes on.
     """
     progress = progress or Progress()
-    trials, pending = prepare(recipe, registry, out, drops=drops, seeds=seeds, announce=progress.announce)
-    train_pending(pending, registry, device, progress)
-    table = _table(recipe, trials)
+    planned = prepare(recipe, registry, out, drops=drops, seeds=seeds, announce=progress.announce)
+    trials = [trial for trial, _ in planned]
+    if retry:
+        try_again(planned)
+    before = states_of(planned)
+    pending = [each.trial for each in before if each.status in ("running", "waiting")]
+    (work or partial(train_pending, registry=registry, device=device, progress=progress))(pending)
+    states = states_of(planned)
+    refuse_none_done(states)
+    table = _table(recipe, states)
+    refuse_unfinished(states, table if table.columns else None)
     seeds_and_length = {"recipe": recipe.name, "iterations": recipe.run.iterations, "seeds": _seeds(trials)}
     write_whole(out / "ablation.md", as_markdown(table))
     write_whole(out / "ablation.json", json.dumps({**seeds_and_length, **table.json()}, indent=2) + "\n")
@@ -69,8 +96,8 @@ def prepare(
     drops: Sequence[str],
     seeds: int,
     announce: Callable[[str], None],
-) -> tuple[list[Trial], list[Trial]]:
-    """Check all that `ablate` checks, and return all runs and those that are still to be trained, in their order.
+) -> list[tuple[Trial, Plan]]:
+    """Check all that `ablate` checks, and return all runs with their plans, in their order.
 
     All variants of one seed come before the next seed, so that whatever is wrong with a variant shows early.
 
@@ -88,14 +115,11 @@ def prepare(
     check_place("an ablation", out, seeds)
     plans = {WHOLE: scored_plan(recipe, registry)}
     plans |= _named(recipe, registry, drops) if drops else _default(plans[WHOLE], announce)
-    trials, pending = [], []
-    for seed in range(recipe.run.seed, recipe.run.seed + seeds):
-        for variant, plan in plans.items():
-            trial = Trial.of(plan, variant, seed, out)
-            trials.append(trial)
-            if not finished(trial, plan):
-                pending.append(trial)
-    return trials, pending
+    every = range(recipe.run.seed, recipe.run.seed + seeds)
+    planned = [(Trial.of(plan, variant, seed, out), plan) for seed in every for variant, plan in plans.items()]
+    for trial, plan in planned:
+        finished(trial, plan)  # refuses a folder that holds something else
+    return planned
 
 
 def droppable(recipe: Recipe) -> dict[str, dict[str, Any]]:
@@ -105,14 +129,16 @@ def droppable(recipe: Recipe) -> dict[str, dict[str, Any]]:
     return {**parts, **{single: {single: False} for single in ("ema", "evaluation") if single in recipe.table}}
 
 
-def _table(recipe: Recipe, trials: Sequence[Trial]) -> ScoreTable:
+def _table(recipe: Recipe, states: Sequence[State]) -> ScoreTable:
     rows: dict[str, tuple[ScoredRun, ...]] = {}
-    for trial in trials:
-        rows[trial.variant] = (*rows.get(trial.variant, ()), last_scores(trial))
-    seeds = _seeds(trials)
+    for each in states:
+        own = rows.setdefault(each.trial.variant, ())
+        rows[each.trial.variant] = (*own, last_scores(each.trial)) if each.status == "done" else own
+    seeds = _seeds([each.trial for each in states])
     title = f"{recipe.name}, {recipe.run.iterations} iterations, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     damaged = [f"{one.label}: {one.run.damaged_scores}" for runs in rows.values() for one in runs if one.run.damaged_scores]
-    return ScoreTable(title, tuple(Row(*row) for row in rows.items()), tuple(damaged), head="variant", alike=True)
+    remarks = (*damaged, *failed_notes(states))
+    return ScoreTable(title, tuple(Row(*row) for row in rows.items()), remarks, head="variant", alike=True)
 
 
 def _seeds(trials: Sequence[Trial]) -> list[int]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from gancore_training import assignments_option, device_option, path_type, recipe_argument, recipe_options
+
+from gancore.tools import say
+from gancore_report.executors import Executor, executor_of, executor_options
 
 if TYPE_CHECKING:
     from gancore_report.scores import ScoreTable
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each variant, from the recipe's seed on.")
 @click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/RECIPE-ablation]")
+@executor_options
 @device_option
 def ablate(
     recipe: str,
@@ -34,30 +40,41 @@ def ablate(
     drops: tuple[str, ...],
     seeds: int,
     out: Path | None,
+    retry: bool,
     device: str,
+    **on: Any,
 ) -> None:
     """Train a recipe whole and without each of some parts, for several seeds, and print the table of scores.
 
-    The adversarial loss is dropped only by name. Ctrl-C saves; the same command goes on, and repeats no finished run.
+    The adversarial loss is dropped only by name. Started several times with the same --out, on one host or on many, each takes
+    runs that no other has. Ctrl-C saves; the same command goes on, and repeats no finished run. Where a run failed, the exit
+    status is 1.
     """
-    from gancore_training import Interrupted, Terminal, command_line, recipe_title, recipe_words
+    from gancore_training import Terminal, recipe_title, recipe_words
 
     from gancore.tools import choose_device, read, registry
     from gancore_report.ablation import ablate as run_ablation
 
     checked = read(recipe, registry(), overlays=overlays, assignments=assignments)
-    target = choose_device(device)
     out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-ablation"
-    try:
-        table = run_ablation(checked, registry(), out, drops=drops, seeds=seeds, device=target, progress=Terminal())
-    except Interrupted as stopped:
-        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        options = [*(word for part in drops for word in ("--drop", part)), "--seeds", seeds, "--out", out]
-        again = command_line("ablate", *recipe_words(recipe, overlays, assignments, device), *options)
-        click.echo(f"Saved. To go on, the same command: {again}")
-        sys.exit(130)
+    options = [*(word for part in drops for word in ("--drop", part)), "--seeds", seeds, "--out", out]
+    grid = _Grid(["ablate", *recipe_words(recipe, overlays, assignments, device), *options], out, executor_of(**on))
+    target = choose_device("cpu" if grid.executor else device)
+    with grid.told(_print):
+        table = run_ablation(
+            checked,
+            registry(),
+            out,
+            drops=drops,
+            seeds=seeds,
+            device=target,
+            progress=Terminal(),
+            work=grid.work,
+            retry=retry,
+        )
     _print(table)
     click.echo(f"\nThe table is in {out / 'ablation.md'}, and its values by seed in {out / 'ablation.json'}")
+    sys.exit(1 if any(remark.startswith("failed: ") for remark in table.remarks) else 0)
 
 
 @click.command()
@@ -73,6 +90,7 @@ def ablate(
 @click.option("--score", metavar="NAME", default="", help="Score to show, e.g. fid/fid.  [default: the first]")
 @click.option("--seeds", type=int, default=3, show_default=True, help="Runs of each, from the recipe's seed on.")
 @click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/RECIPE-compositions]")
+@executor_options
 @device_option
 def compose(
     recipe: str,
@@ -82,20 +100,26 @@ def compose(
     score: str,
     seeds: int,
     out: Path | None,
+    retry: bool,
     device: str,
+    **on: Any,
 ) -> None:
     """Train a recipe with each fragment and with each pair of them, and write the table of what combines with what.
 
     A pair is trained, refused with a sentence, or broken; where one is broken, the exit status is 1. Started several times with
-    the same --out, each takes runs that no other has. Ctrl-C saves; the same command goes on, and repeats no finished run.
+    the same --out, on one host or on many, each takes runs that no other has. Ctrl-C saves; the same command goes on, and
+    repeats no finished run.
     """
-    from gancore_training import Interrupted, Terminal, command_line, recipe_title, recipe_words
+    from gancore_training import Terminal, recipe_title, recipe_words
 
     from gancore.tools import choose_device, registry
     from gancore_report.compositions import compose as run_compositions
 
     out = out or Path("runs") / f"{recipe_title(recipe, overlays)}-compositions"
-    try:
+    options = [*(word for name in fragments for word in ("--fragment", name)), *(("--score", score) if score else ())]
+    words = ["compose", *recipe_words(recipe, overlays, assignments, device), *options, "--seeds", seeds, "--out", out]
+    grid = _Grid(words, out, executor_of(**on))
+    with grid.told():
         table = run_compositions(
             recipe,
             registry(),
@@ -105,17 +129,11 @@ def compose(
             fragments=fragments,
             score=score,
             seeds=seeds,
-            device=choose_device(device),
+            device=choose_device("cpu" if grid.executor else device),
             progress=Terminal(),
+            work=grid.work,
+            retry=retry,
         )
-    except Interrupted as stopped:
-        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        options = [*(word for name in fragments for word in ("--fragment", name)), *(("--score", score) if score else ())]
-        again = command_line(
-            "compose", *recipe_words(recipe, overlays, assignments, device), *options, "--seeds", seeds, "--out", out
-        )
-        click.echo(f"Saved. To go on, the same command: {again}")
-        sys.exit(130)
     counts = ", ".join(f"{table.number(outcome)} {outcome}" for outcome in ("trained", "refused", "broken"))
     click.echo(f"Of the pairs: {counts}. The table is in {out / 'compositions.md'}")
     sys.exit(1 if table.broken else 0)
@@ -179,16 +197,25 @@ def report(runs: tuple[Path, ...], out: Path | None) -> None:
 @click.option("--seeds", type=click.IntRange(1, 1000), help="Train what is missing, so that each row has as many runs.")
 @assignments_option
 @click.option("--out", type=path_type, help="Folder of the runs.  [default: runs/TABLE-SIZE]")
+@executor_options
 @device_option
 def reproduce(
-    table: str | None, size: str, seeds: int | None, assignments: tuple[str, ...], out: Path | None, device: str
+    table: str | None,
+    size: str,
+    seeds: int | None,
+    assignments: tuple[str, ...],
+    out: Path | None,
+    retry: bool,
+    device: str,
+    **on: Any,
 ) -> None:
     """Print a paper's table with ours beside it: TABLE, e.g. cbgan/table1. Without TABLE, list the tables.
 
-    Ours are of the runs that are stored in the folder; with --seeds those that are missing are trained first. Ctrl-C saves;
-    the same command goes on, and repeats no finished run.
+    Ours are of the runs that are stored in the folder; with --seeds those that are missing are trained first. Started several
+    times with the same --out, on one host or on many, each takes runs that no other has. Ctrl-C saves; the same command goes
+    on, and repeats no finished run.
     """
-    from gancore_training import Interrupted, Terminal, command_line, recipe_words
+    from gancore_training import Terminal, command_line, recipe_words
 
     from gancore.tools import choose_device, registry
     from gancore_report.paper_tables import read_table, table_files, titles
@@ -203,28 +230,86 @@ def reproduce(
         return
     wanted = read_table(table, size, registry())  # type: ignore[arg-type]
     out = out or Path("runs") / f"{table.replace('/', '-')}-{size}"
-    words = [*recipe_words(table, (), assignments, device), "--size", size, "--out", out]
-    try:
+    words = ["reproduce", *recipe_words(table, (), assignments, device), "--size", size, "--out", out]
+    grid = _Grid([*words, "--seeds", seeds or 1], out, executor_of(**on))
+    with grid.told(lambda partial: click.echo(partial.text(_widest()))):
         reproduced = run_reproduction(
             wanted,
             registry(),
             out,
             seeds=seeds or 0,
             assignments=assignments,
-            device=choose_device(device),
+            device=choose_device("cpu" if grid.executor else device),
             progress=Terminal(),
+            work=grid.work,
+            retry=retry,
         )
-    except Interrupted as stopped:
-        click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
-        click.echo(f"Saved. To go on, the same command: {command_line('reproduce', *words, '--seeds', seeds or 1)}")
-        sys.exit(130)
-    click.echo(reproduced.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    click.echo(reproduced.text(_widest()))
     if reproduced.pending:
-        click.echo(f"To train them: {command_line('reproduce', *words, '--seeds', wanted.seeds)}")
+        click.echo(f"To train them: {command_line(*words, '--seeds', wanted.seeds)}")
     click.echo(f"\nThe table is in {out / 'table.md'}, and its values by seed in {out / 'table.json'}")
+
+
+class _Grid:
+    """A command that trains several runs.
+
+    Args:
+        words: What asks for the same again, but for where.
+        out: Its folder.
+        executor: Who trains; None for this process.
+    """
+
+    def __init__(self, words: Sequence[object], out: Path, executor: Executor | None) -> None:
+        self.executor = executor
+        self._words = words
+        self._out = out
+        self._goes_on = False
+
+    @property
+    def work(self) -> Callable[[Sequence[object]], None] | None:
+        """What trains the runs that wait; None for this process."""
+        return None if self.executor is None else self._execute
+
+    @contextlib.contextmanager
+    def told(self, show: Callable[[Any], None] | None = None) -> Iterator[None]:
+        """Tell how far the runs are where they are not done, by `show` the table so far, and how to go on where they stop."""
+        from gancore_training import Interrupted
+
+        from gancore_report.states import Unfinished, summary
+
+        try:
+            yield
+        except Unfinished as unfinished:
+            say("\n".join(summary(unfinished.states)))
+            if show is not None and unfinished.partial is not None:
+                show(unfinished.partial)
+            if not self._goes_on:
+                raise
+            say(f"They go on; how far they are: {self._again()}")
+            sys.exit(0)
+        except KeyboardInterrupt as stopped:
+            if self.executor is None and not isinstance(stopped, Interrupted):
+                raise
+            if isinstance(stopped, Interrupted):
+                click.echo(f"Stopped; the newest checkpoint is {stopped.saved}.")
+            click.echo(f"Saved. To go on, the same command: {self._again()}")
+            sys.exit(130)
+
+    def _execute(self, pending: Sequence[object]) -> None:
+        if self.executor is not None:
+            self._goes_on = self.executor.run(self._words, self._out, len(pending))
+
+    def _again(self) -> str:
+        from gancore_training import command_line
+
+        return command_line(*self._words, *(self.executor.words() if self.executor else ()))
 
 
 def _print(table: ScoreTable) -> None:
     from gancore_report.tables import as_text
 
-    click.echo(as_text(table, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+    click.echo(as_text(table, _widest()))
+
+
+def _widest() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -5,20 +5,33 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
-from gancore_training import InUse, Progress
+from gancore_training import Progress
 
 from gancore import GancoreError, __version__
-from gancore.tools import Plan, Registry, first_line, processor, read, read_layer, toml
+from gancore.tools import Plan, Registry, processor, read, read_layer, toml
 from gancore_report.formats import full
 from gancore_report.paths import write_whole
 from gancore_report.scores import MISSING, Column, mean_and_deviation
+from gancore_report.states import State, began_and_failed, refuse_unfinished
 from gancore_report.tables import markdown, unmarked
-from gancore_report.trials import Trial, check_place, checked_plan, finished, last_values, scored_plan, share, train_one
+from gancore_report.trials import (
+    Trial,
+    Work,
+    check_place,
+    checked_plan,
+    last_values,
+    scored_plan,
+    states_of,
+    train_pending,
+    try_again,
+)
 
 METHOD = frozenset({"losses", "attacks", "loop", "heads", "optimizers", "sources", "samplers", "latent"})
 """Tables that change how a recipe trains; a fragment without them changes only what is scored or which networks there are."""
@@ -32,12 +45,14 @@ class Composition:
         fragments: None for the recipe itself, one, or two.
         refused: The sentence that refuses them; empty where they train.
         broken: What a training that was not refused ended with; empty where it ended well.
+        waiting: Whether it is not trained yet with some seed.
         values: Last values of the score, one a seed.
     """
 
     fragments: tuple[str, ...]
     refused: str = ""
     broken: str = ""
+    waiting: bool = False
     values: list[float] = attrs.field(factory=list)
 
     @property
@@ -47,8 +62,8 @@ class Composition:
 
     @property
     def outcome(self) -> str:
-        """``trained``, ``refused``, or ``broken``."""
-        return "refused" if self.refused else "broken" if self.broken else "trained"
+        """``trained``, ``refused``, ``broken``, or ``waiting``."""
+        return "refused" if self.refused else "broken" if self.broken else "waiting" if self.waiting else "trained"
 
 
 @attrs.frozen
@@ -100,7 +115,7 @@ class Compositions:
 
     def json(self) -> str:
         """Return everything as JSON."""
-        return json.dumps([{**attrs.asdict(each), "outcome": each.outcome} for each in self.all], indent=2) + "\n"
+        return json.dumps([{**attrs.asdict(each, filter=_told), "outcome": each.outcome} for each in self.all], indent=2) + "\n"
 
 
 _Planned = tuple[Composition, Plan, Trial]
@@ -129,6 +144,8 @@ def compose(
     seeds: int = 3,
     device: torch.device,
     progress: Progress | None = None,
+    work: Work | None = None,
+    retry: bool = False,
 ) -> Compositions:
     """Train a recipe alone, with each of some fragments, and with each pair of them, and return and write the tables.
 
@@ -147,9 +164,12 @@ def compose(
         seeds: Number of seeds; the first is the recipe's.
         device: Where to compute.
         progress: Whom to tell.
+        work: Trains the runs that wait, or has them trained; by default they are trained here.
+        retry: Try again what has failed.
 
     Raises:
-        GancoreError: Anything wrong with recipe, fragments or folder, or a run that another process has.
+        Unfinished: Some runs are neither trained nor failed: other processes have them, or will.
+        GancoreError: Anything wrong with recipe, fragments or folder.
         Interrupted: A signal came; the state is saved, and the same call goes on.
     """
     progress = progress or Progress()
@@ -170,57 +190,52 @@ def compose(
         trials += [(each, plan, Trial.of(plan, each.name, seed, out)) for seed in range(first, first + seeds)]
     # All compositions of one seed come first, so that whatever is broken shows early.
     trials.sort(key=lambda trial: trial[2].seed)
-    _train(trials, registry, device, progress)
-    column = _scored(score, trials)
-    for each, _, trial in trials:
+    planned = [(trial, plan) for _, plan, trial in trials]
+    if retry:
+        try_again(planned)
+    pending = [each.trial for each in states_of(planned) if each.status in ("running", "waiting")]
+    (work or partial(train_pending, registry=registry, device=device, progress=progress))(pending)
+    states = states_of(planned)
+    _note(trials, states)
+    done = [(each, trial) for (each, _, trial), state in zip(trials, states, strict=True) if state.status == "done"]
+    column = _scored(score, [trial for each, trial in done if each.outcome == "trained"])
+    for each, trial in done:
         if each.outcome == "trained":
             each.values += [value for other, value in last_values(trial).items() if other == column]
     title = f"{recipe.name}, {recipe.run.iterations} iterations of batches of {recipe.run.batch_size}, seeds: {seeds}"
     table = Compositions(title, column, compositions)
+    refuse_unfinished(states, table)
     write_whole(out / "compositions.md", table.markdown())
     write_whole(out / "compositions.json", table.json())
     return table
 
 
-def _train(trials: Sequence[_Planned], registry: Registry, device: torch.device, progress: Progress) -> None:
-    """Train what is not finished; note what breaks, and go on."""
-
-    def done(numbered: tuple[int, _Planned]) -> bool:
-        each, plan, trial = numbered[1]
-        return bool(each.broken or each.refused) or finished(trial, plan)
-
-    def begin(numbered: tuple[int, _Planned]) -> None:
-        number, (each, _, trial) = numbered
-        try:
-            train_one(trial, f"run {number} of {len(trials)}", registry, device, progress)
-        except InUse:
-            raise
-        except GancoreError as error:
+def _note(trials: Sequence[_Planned], states: Sequence[State]) -> None:
+    """Note what was refused when it was built, what broke, and what is not trained yet."""
+    for (each, _, trial), state in zip(trials, states, strict=True):
+        if state.status == "failed" and not (each.broken or each.refused):
             # What was refused before its first step has left no run.
-            begun = trial.folder.begun()
-            each.refused, each.broken = ("", f"seed {trial.seed}: {error}") if begun else (str(error), "")
-            progress.announce(str(error))
-        except Exception as error:
-            each.broken = f"seed {trial.seed}: {type(error).__name__}: {first_line(error)}"
-            progress.announce(each.broken)
-
-    share([*enumerate(trials, 1)], done, begin, progress)
+            if began_and_failed(trial):
+                each.broken = f"seed {trial.seed}: {state.detail}"
+            else:
+                each.refused = state.detail
+        each.waiting |= state.status in ("running", "waiting")
 
 
-def _scored(name: str, trials: Sequence[_Planned]) -> Column | None:
+def _scored(name: str, trained: Sequence[Trial]) -> Column | None:
     """Return the column to show: of the score with a name, or the first, as the recipe alone has it."""
-    columns: Mapping[Column, float] = {}
-    for each, _, trial in trials:
-        if each.outcome == "trained":
-            columns = last_values(trial)
-            break
+    columns: Mapping[Column, float] = last_values(trained[0]) if trained else {}
     for column in columns:
         if name in ("", column.name):
             return column
-    if name:
+    if name and trained:
         known = ", ".join(column.name for column in columns)
         raise GancoreError(f"there is no score {name!r} (there are: {known or 'none'}); change --score.")
     return None
+
+
+def _told(attribute: attrs.Attribute[Any], _value: Any) -> bool:
+    return attribute.name != "waiting"
 
 
 def _shown(composition: Composition) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 import torch
-from gancore_training import Evaluator, Progress, RunFolder, open_run
+from gancore_training import Evaluator, Progress, RunFolder, holding, open_run
 
 from gancore import GancoreError
 from gancore.tools import Plan, Registry, read
@@ -18,7 +18,8 @@ from gancore_report.paths import write_whole
 from gancore_report.reading import RunData, read_run
 from gancore_report.reproduced import Reproduced, Value
 from gancore_report.scores import Column, evaluations
-from gancore_report.trials import Trial, check_place, finished, scored_plan, train_pending
+from gancore_report.states import State, failed_notes, failure, record_failure, refuse_unfinished
+from gancore_report.trials import Trial, Work, check_place, finished, scored_plan, share, states_of, train_pending, try_again
 
 
 @attrs.frozen
@@ -37,6 +38,8 @@ def reproduce(
     assignments: Sequence[str] = (),
     device: torch.device,
     progress: Progress | None = None,
+    work: Work | None = None,
+    retry: bool = False,
 ) -> Reproduced:
     """Return a paper's table with ours beside it, and write it.
 
@@ -51,9 +54,12 @@ def reproduce(
         assignments: ``KEY=VALUE`` texts for all rows, e.g. where their data lie.
         device: Where to compute.
         progress: Whom to tell.
+        work: Trains the runs that wait, or has them trained; by default they are trained, and all are scored, here.
+        retry: Try again what has failed.
 
     Raises:
-        GancoreError: Anything wrong with a recipe or the folder, or with a training.
+        Unfinished: Some runs are neither trained and scored nor failed: other processes have them, or will.
+        GancoreError: Anything wrong with a recipe or the folder.
         Interrupted: A signal came; the state is saved, and the same call goes on.
     """
     progress = progress or Progress()
@@ -76,17 +82,69 @@ def reproduce(
             if seeds:
                 raise
             notes.append(str(error))
+    states: list[State] = []
     if seeds:
         trials = [(each, _trial(each, first + k, out)) for k in range(seeds) for each in planned for first in [_first(each)]]
-        train_pending([trial for each, trial in trials if not finished(trial, each.plan)], registry, device, progress)
-        for each, trial in trials:
-            notes += [note for final in table.finals for note in _score(each, trial, final, registry, device, progress)]
+        if retry:
+            try_again([(trial, each.plan) for each, trial in trials])
+        states = _states(table, trials)
+        pending = [state.trial for state in states if state.status in ("running", "waiting")]
+        if work is not None:
+            work(pending)
+        else:
+            train_pending(pending, registry, device, progress)
+            notes += _score_all(table, trials, registry, device, progress)
+        states = _states(table, trials)
+        notes += failed_notes(states)
     runs, wanted = dict(_values(table, planned, out)), max(seeds, table.seeds)
-    pending = {each.row.label: unseen for each in planned if (unseen := _lacking(each, wanted, runs))}
-    reproduced = Reproduced(table, runs, pending, tuple(dict.fromkeys(notes)))
+    lacking = {each.row.label: unseen for each in planned if (unseen := _lacking(each, wanted, runs))}
+    reproduced = Reproduced(table, runs, lacking, tuple(dict.fromkeys(notes)))
     write_whole(out / "table.md", reproduced.markdown())
     write_whole(out / "table.json", json.dumps(reproduced.json(), indent=2) + "\n")
+    refuse_unfinished(states, reproduced)
     return reproduced
+
+
+_Trials = Sequence[tuple[_Planned, Trial]]
+
+
+def _states(table: PaperTable, trials: _Trials) -> list[State]:
+    """Return how far runs are; one is done when its final scores are there too, but for those that a table goes without."""
+    states = states_of([(trial, each.plan) for each, trial in trials])
+    needed = [final for final in table.finals if not final.optional]
+    return [
+        attrs.evolve(state, status="waiting", detail="not scored yet")
+        if state.status == "done" and not all(_is_scored(state.trial, final) for final in needed)
+        else state
+        for state in states
+    ]
+
+
+def _score_all(table: PaperTable, trials: _Trials, registry: Registry, device: torch.device, progress: Progress) -> list[str]:
+    """Score what is trained by the table's final scores, each by one process; return what could not be computed."""
+    notes: list[str] = []
+    wanted = [(each, trial, final) for each, trial in trials for final in table.finals]
+    lacking = [one for one in wanted if finished(one[1], one[0].plan)]
+
+    def done(one: tuple[_Planned, Trial, Final]) -> bool:
+        return _is_scored(one[1], one[2]) or one in tried or bool(failure(one[1]))
+
+    def begin(one: tuple[_Planned, Trial, Final]) -> None:
+        with holding(one[1].folder.path):
+            tried.append(one)
+            try:
+                notes.extend(_score(*one, registry, device, progress))
+            except GancoreError as error:
+                progress.announce(f"failed: {record_failure(one[1], error)}")
+
+    tried: list[tuple[_Planned, Trial, Final]] = []
+    share(lacking, done, begin, progress)
+    return notes
+
+
+def _is_scored(trial: Trial, final: Final) -> bool:
+    names = {name for entry in read_run(trial.folder.path).scores for name in entry.values}
+    return all(any(name.startswith(f"{metric}/") for name in names) for metric in final.metrics)
 
 
 def _plan(row: PaperRow, layered: Layered, assignments: Sequence[str], registry: Registry) -> _Planned:
@@ -114,8 +172,7 @@ def _score(
 ) -> Iterator[str]:
     """Score a run that has ended, unless it is so already; yield what could not be computed, where the table goes without."""
     path = trial.folder.path
-    names = {name for entry in read_run(path).scores for name in entry.values}
-    if all(any(name.startswith(f"{metric}/") for name in names) for metric in final.metrics):
+    if _is_scored(trial, final):
         return
     progress.announce(f"scores of {planned.row.label}, seed {trial.seed}: {', '.join(final.metrics)}")
     try:

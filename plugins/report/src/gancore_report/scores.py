@@ -181,7 +181,7 @@ class ScoreTable:
                 score = {"score": column.name, "protocol": column.id, "better": column.better or None}
                 scores.append({**score, "mean": mean, "deviation": deviation, "number": len(values)})
         runs = [_run_as_json(run) for run in row.runs]
-        return {"name": row.label, "iteration": row.runs[0].iteration, "scores": scores, "runs": runs}
+        return {"name": row.label, "iteration": row.runs[0].iteration if row.runs else None, "scores": scores, "runs": runs}
 
 
 def evaluations(run: RunData) -> dict[int, dict[Column, Value]]:

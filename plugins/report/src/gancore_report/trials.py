@@ -14,6 +14,7 @@ from gancore import GancoreError
 from gancore.tools import Plan, Recipe, Registry, check_table, make_plan, merge, toml
 from gancore_report.reading import read_run
 from gancore_report.scores import Column, ScoredRun, evaluations, single_numbers
+from gancore_report.states import State, failure, forget_failure, record_failure, state_of
 
 T = TypeVar("T")
 
@@ -42,6 +43,10 @@ class Trial:
         folder = RunFolder(out / f"{variant.replace(' ', '-').replace('/', '-')}-{seed}")
         checked = check_table(table, plan.registry, name=f"{recipe.name}, seed {seed}", layers=recipe.layers)
         return cls(variant, seed, checked, folder)
+
+
+Work = Callable[[Sequence[Trial]], object]
+"""Trains runs, or has them trained; by whom those are that are done then, their folders tell."""
 
 
 def check_place(what: str, out: Path, seeds: int) -> None:
@@ -112,27 +117,36 @@ def finished(trial: Trial, plan: Plan) -> bool:
     return all((folder.weights / f"{name}.safetensors").is_file() for name in names)
 
 
+def states_of(planned: Sequence[tuple[Trial, Plan]]) -> list[State]:
+    """Return how far runs are."""
+    return [state_of(trial, finished(trial, plan)) for trial, plan in planned]
+
+
+def try_again(planned: Sequence[tuple[Trial, Plan]]) -> None:
+    """Have runs that failed be trained again."""
+    for trial, _ in planned:
+        forget_failure(trial)
+
+
 def train_pending(pending: Sequence[Trial], registry: Registry, device: torch.device, progress: Progress) -> None:
     """Train runs one after another, each from where it was stopped; those that another process has are left to it.
 
+    One that fails is on record, and ends no other; one that has failed before is not tried again.
+
     Raises:
-        GancoreError: A training fails, or others still train some of the runs.
         Interrupted: A signal came; the state is saved.
     """
 
     def done(numbered: tuple[int, Trial]) -> bool:
-        return finished(numbered[1], make_plan(numbered[1].recipe, registry))
+        trial = numbered[1]
+        return finished(trial, make_plan(trial.recipe, registry)) or bool(failure(trial))
 
     def begin(numbered: tuple[int, Trial]) -> None:
         number, trial = numbered
         try:
             train_one(trial, f"run {number} of {len(pending)}", registry, device, progress)
-        except InUse:
-            raise
-        except GancoreError as error:
-            if trial.recipe.name in str(error):
-                raise
-            raise GancoreError(f"{trial.recipe.name}: {error}") from error
+        except Exception as error:
+            progress.announce(f"failed: {record_failure(trial, error)}")
 
     share([*enumerate(pending, 1)], done, begin, progress)
 
@@ -146,9 +160,10 @@ def train_one(trial: Trial, place: str, registry: Registry, device: torch.device
     """
     progress.announce(f"{place}: {trial.variant}, seed {trial.seed}")
     train(trial.recipe, registry, trial.folder.path, device=device, resume=True, progress=progress)
+    forget_failure(trial)
 
 
-def share(trials: Sequence[T], done: Callable[[T], bool], begin: Callable[[T], None], progress: Progress) -> None:
+def share(trials: Sequence[T], done: Callable[[T], bool], begin: Callable[[T], None], progress: Progress) -> list[T]:
     """Train what is not done, one after another; what another process has is looked at again as long as that gets on.
 
     Args:
@@ -157,25 +172,22 @@ def share(trials: Sequence[T], done: Callable[[T], bool], begin: Callable[[T], N
         begin: Trains one; raises `InUse` where another process has it.
         progress: Is told so.
 
-    Raises:
-        GancoreError: Others still train some of them; or what `begin` raises.
+    Returns:
+        What others still have.
     """
     waiting = list(trials)
     while waiting:
         busy: list[T] = []
-        last = ""
         for trial in waiting:
             if done(trial):
                 continue
             try:
                 begin(trial)
             except InUse as error:
-                last = str(error)
-                progress.announce(last)
+                progress.announce(str(error))
                 busy.append(trial)
         busy = [trial for trial in busy if not done(trial)]
         if len(busy) == len(waiting):
-            raise GancoreError(
-                f"another process still trains {len(busy)} of the runs; ask again when it is done. The last: {last}"
-            )
+            break
         waiting = busy
+    return waiting

@@ -15,6 +15,7 @@ from gancore_training.host_waits import synchronize as synchronize
 from gancore_training.identity import recipe_digest as recipe_digest
 from gancore_training.lock import InUse as InUse
 from gancore_training.lock import holder as holder
+from gancore_training.lock import holding as holding
 from gancore_training.options import assignments_option as assignments_option
 from gancore_training.options import at_option as at_option
 from gancore_training.options import command_line as command_line

@@ -10,6 +10,7 @@ import click
 
 from gancore import GancoreError
 from gancore.tools import as_path, read, registry, say, shown
+from gancore_training.launchers import meet_as_launched
 from gancore_training.options import (
     assignments_option,
     at_option,
@@ -68,6 +69,7 @@ def train(
     Networks that the recipe needs first are trained first; which, and for about how long, is told before. Ctrl-C saves the
     run, and prints how to go on.
     """
+    meet_as_launched()
     assignments = with_run_options(assignments, seed=seed, iterations=iterations)
     plugins = with_local_code(trust_local)
     # A wrong recipe is refused before torch is imported.
@@ -167,6 +169,7 @@ def evaluate(
     Those that --set adds are computed too. The scores are appended to those of the run. Images in a folder (one a file, by
     class folders or not) or an .npz (as ADM's samples) are scored by --recipe, by as many of them and the same real images.
     """
+    meet_as_launched()
     from gancore.tools import choose_device, distributed
     from gancore_training import Evaluator, RunFolder, open_run
 

@@ -9,6 +9,7 @@ import torch.distributed as dist
 
 from gancore import GancoreError
 from gancore.tools import distributed
+from gancore_training.launchers import meet_as_launched
 
 
 def one_process(what: str) -> None:
@@ -17,6 +18,7 @@ def one_process(what: str) -> None:
     Raises:
         GancoreError: There are several.
     """
+    meet_as_launched()
     if distributed.planned_size() > 1:
         raise GancoreError(f"{what} runs in one process; start it without torchrun.")
 

@@ -70,9 +70,10 @@ class RunFolder:
             GancoreError: It is a file, or holds other files, or links in the place of its own.
         """
         self.refuse_links()
-        # A run that was killed while it was begun has left no other files.
+        # A run that was killed while it was begun has left no other files; on another host, perhaps these.
         sweep(self.path)
-        empty = not self.path.exists() or (self.path.is_dir() and all(is_claim(path.name) for path in self.path.iterdir()))
+        names = [path.name for path in self.path.iterdir()] if self.path.is_dir() else []
+        empty = not self.path.is_file() and all(is_claim(name) or name.endswith(".gancore-part") for name in names)
         if not empty and not self.recipe.exists():
             raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
         return not empty

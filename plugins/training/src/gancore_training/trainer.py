@@ -38,6 +38,7 @@ from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator, check_keep_best
 from gancore_training.host_waits import synchronize
 from gancore_training.identity import flat
+from gancore_training.launchers import meet_as_launched
 from gancore_training.local_code import local_sources
 from gancore_training.lock import holding
 from gancore_training.missing import Missing
@@ -79,13 +80,14 @@ def train(
         progress: Whom to tell; of several processes rank 0 alone tells.
         observers: Plugins that observe the training, beside those that the recipe names.
 
-    Under ``torchrun`` every process calls this; `out` and the cache must be folders that all machines share.
+    Under ``torchrun`` or ``srun`` every process calls this; `out` and the cache must be folders that all machines share.
 
     Raises:
         GancoreError: Anything wrong with recipe, data, weights, checkpoint or folder, a state that is no longer finite, a
             folder that another process holds, or processes that differ or were lost.
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
+    meet_as_launched()
     distributed.start(device)
     refuse_differences({**_common(recipe, registry), "--out": str(out), "--resume": resume, "--changed": changed})
     watching = observing(registry, [*recipe.run.observers, *observers], recipe.plugins)
