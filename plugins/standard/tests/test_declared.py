@@ -11,7 +11,7 @@ from gancore.registry import registry
 
 def test_every_component_resolves_and_annotates_its_settings() -> None:
     components = [c for c in registry().components() if c.plugin == "standard" and c.kind != "command"]
-    assert {c.kind for c in components} == set(KINDS) - {"accelerator", "attack", "command", "function"}
+    assert {c.kind for c in components} == set(KINDS) - {"accelerator", "attack", "command", "executor", "function"}
     for component in components:
         loaded = registry().load(component)
         for setting in settings_of(loaded).values():

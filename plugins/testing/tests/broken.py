@@ -105,6 +105,11 @@ def gancore_image_formats() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_executors() -> Iterator[gancore.Component]:
+    yield from _declared(eager="eager")
+
+
+@gancore.hookimpl
 def gancore_commands() -> Iterator[gancore.Component]:
     yield from _declared(helpless="helpless")
 
@@ -545,6 +550,11 @@ def skipping(run: Any, step: Callable[[], None], tell: Callable[[str], None]) ->
 def silent(run: Any, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:
     """Say nothing."""
     return step
+
+
+def eager(words: list[str], *, folder: Path, number: int | None, pending: int) -> str:
+    """Says what it does in the end alone."""
+    return "submitted"
 
 
 def stray(images: Tensor, path: Path, *, columns: int | None = None) -> None:

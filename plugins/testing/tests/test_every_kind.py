@@ -91,6 +91,7 @@ BROKEN = [
     ("skipping", "computes what is computed without it", "its counters are|others of"),
     ("silent", "computes what is computed without it", "it tells nothing"),
     ("stray", "writes images", r"it leaves \['1.txt'"),
+    ("eager", "takes a command line", "it returns str, which yields no lines"),
     ("helpless", "shows its help", "--help ends with status 1"),
 ]
 

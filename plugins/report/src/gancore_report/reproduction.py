@@ -97,8 +97,8 @@ def reproduce(
         states = _states(table, trials)
         notes += failed_notes(states)
     runs, wanted = dict(_values(table, planned, out)), max(seeds, table.seeds)
-    lacking = {each.row.label: unseen for each in planned if (unseen := _lacking(each, wanted, runs))}
-    reproduced = Reproduced(table, runs, lacking, tuple(dict.fromkeys(notes)))
+    missing = {each.row.label: unseen for each in planned if (unseen := _lacking(each, wanted, runs))}
+    reproduced = Reproduced(table, runs, missing, tuple(dict.fromkeys(notes)))
     write_whole(out / "table.md", reproduced.markdown())
     write_whole(out / "table.json", json.dumps(reproduced.json(), indent=2) + "\n")
     refuse_unfinished(states, reproduced)

@@ -16,7 +16,7 @@ from gancore.tools import CONTEXT, TABLES, Declared, did_you_mean, read_layer, r
 from gancore_standard.docstrings import fitted
 from gancore_standard.table_keys import table_text, tables_text
 
-_WITHOUT_SETTINGS = ("command", "accelerator", "image-format")
+_WITHOUT_SETTINGS = ("command", "accelerator", "executor", "image-format")
 """Kinds whose parameters no recipe sets."""
 
 

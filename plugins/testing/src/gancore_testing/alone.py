@@ -243,3 +243,9 @@ def shows_help(command: click.Command) -> None:
     """A command shows its help."""
     shown = CliRunner().invoke(command, ["--help"])
     assert shown.exit_code == 0, f"--help ends with status {shown.exit_code}: {shown.output}"
+
+
+def takes_a_command(executor: Callable[..., Any]) -> None:
+    """An executor takes a command line and what every executor is told, and starts nothing before it is iterated."""
+    lines = executor(["doctor"], folder=Path("runs"), number=1, pending=1)
+    assert isinstance(lines, Iterator), f"it returns {type(lines).__name__}, which yields no lines"

@@ -136,6 +136,8 @@ def _cases_of(component: Tested) -> Iterator[Case]:
         yield component.alone("computes what is computed without it", lambda: alone.accelerates(loaded))
     elif kind == "image-format":
         yield component.alone("writes images", lambda: alone.writes_images(loaded, component.declared.name))
+    elif kind == "executor":
+        yield component.alone("takes a command line", lambda: alone.takes_a_command(loaded))
     elif kind == "command":
         yield component.alone("shows its help", lambda: alone.shows_help(loaded))
 
