@@ -1,10 +1,10 @@
 """A grid of runs that many hosts share, whose processes die: ``python -m benchmarks.grid``.
 
 Processes that take themselves for hosts of their own work on one ablation in one folder; some are killed at random (SIGKILL),
-and others start in their places. Nothing but the claims in the folder tells them of each other: a process that died is never one
-of a host that still lives, so what it held is free once its claim has shown no sign of life for some seconds. In the end every
-run must be whole, the same bit for bit as where one process trains them all, and no iteration of a run may lie between two of
-another process. What was counted is printed; the exit status is 1 where something is otherwise. Linux alone.
+and others start in their places. Nothing but the claims in the folder tells them of each other: a process that died is never
+one of a host that still lives, so what it held is free once its claim has shown no sign of life for some seconds. In the end
+every run must be whole, the same bit for bit as where one process trains them all, and no iteration of a run may lie between two
+of another process. What was counted is printed; the exit status is 1 where something is otherwise. Linux alone.
 """
 
 from __future__ import annotations

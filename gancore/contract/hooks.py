@@ -92,8 +92,8 @@ KINDS: dict[str, Kind] = {
     "schedule": Kind("gancore_schedules"),
     # Functions that stand among the names of `gancore` itself, for use from Python, e.g. `gancore.train`.
     "function": Kind("gancore_functions"),
-    # Functions ``(words, *, folder, number, pending, ...)`` that have several processes run ``gancore *words``, which share their
-    # runs in a folder, and yield lines on what they have started; further keywords are options like ``gpus``.
+    # Functions ``(words, *, folder, number, pending)`` that have several processes run ``gancore *words``, which share runs in
+    # a folder, and yield lines on what they have started; further keywords are options like ``gpus``.
     "executor": Kind("gancore_executors"),
     # Commands of the command line, each a `click.Command`, imported when it is called.
     "command": Kind("gancore_commands"),
