@@ -3,8 +3,8 @@
 Processes that take themselves for hosts of their own work on one ablation in one folder; some are killed at random (SIGKILL),
 and others start in their places. Nothing but the claims in the folder tells them of each other: a process that died is never
 one of a host that still lives, so what it held is free once its claim has shown no sign of life for some seconds. In the end
-every run must be whole, the same bit for bit as where one process trains them all, and no iteration of a run may lie between two
-of another process. What was counted is printed; the exit status is 1 where something is otherwise. Linux alone.
+every run must be whole, the same bit for bit as where one process trains them all, and no iteration of a run may lie between
+two of another process. What was counted is printed; the exit status is 1 where something is otherwise. Linux alone.
 """
 
 from __future__ import annotations
@@ -110,8 +110,7 @@ def work(name: str, out: Path, recipe: Path, seeds: int, ledger: Path, stale: fl
 
 def share(processes: int, kills: int, rng: random.Random, started: Sequence[Any]) -> tuple[int, int]:
     """Have processes share a grid, kill some, and start others for them; return how many were started and killed."""
-    several = multiprocessing.get_context("forkserver")
-    several.set_forkserver_preload(["benchmarks.grid"])
+    several = multiprocessing.get_context("fork")
     numbers = iter(range(10_000))
 
     def start() -> BaseProcess:
@@ -228,7 +227,7 @@ def _compared(folder: Path, asked: argparse.Namespace) -> int:
         "iterations needed": needed,
         "iterations done": len(lines),
         "iterations done again after a death": len(lines) - len({(line.run, line.iteration) for line in lines}),
-        "iterations that two processes did at a time": sum(
+        "runs that two processes did at a time": sum(
             len(own) - len({stint[0].process for stint in own}) for own in runs.values()
         ),
         "seconds": round(seconds, 1),
