@@ -65,6 +65,8 @@ class Parts:
         self.attack: Attack | None = None if plan.attack is None else self.make("attack", plan.attack)
         self.loop: Loop = self.make("loop", plan.loop)
         self.terms: dict[str, LossTerm] = {label: self.make(f"losses.{label}", term) for label, term in plan.terms.items()}
+        for term in self.terms.values():
+            self._synchronize(term)
         self.weights = {label: torch.tensor(term.keys.weight, device=device) for label, term in plan.terms.items()}
         factors = {label: self._factors(f"losses.{label}") for label in plan.terms}
         self.weight_factors = {label: own["weight"] for label, own in factors.items() if own}
@@ -110,8 +112,7 @@ class Parts:
         """Every module with state that training changes, by its name in a checkpoint."""
         named: dict[str, Any] = {f"network.{name}": self.networks[name] for name in self.plan.players}
         tables: dict[str, Mapping[str, Any]] = {"head": self.heads, "loss": self.terms, "sampler": self.samplers}
-        for kind, table in tables.items():
-            named |= {f"{kind}.{label}": module for label, module in table.items()}
+        named |= {f"{kind}.{label}": module for kind, table in tables.items() for label, module in table.items()}
         named |= {"latent": self.prior, "attack": self.attack, "loop": self.loop}
         for name, average in self.averages.items():
             named[f"ema.{GENERATOR if name == 'ema' else name}"] = average.network
@@ -171,8 +172,7 @@ class Parts:
         return heads
 
     def _synchronize(self, network: nn.Module) -> None:
-        if distributed.world_size() > 1:
-            self.batch_norms_apart |= synchronize(network)
+        self.batch_norms_apart |= synchronize(network) if distributed.world_size() > 1 else set()
 
     def _player(self, name: str) -> Player:
         plan, planned = self.plan, self.plan.optimizers[name]

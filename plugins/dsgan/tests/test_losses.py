@@ -11,6 +11,7 @@ import pytest
 import torch
 from gancore_dsgan.loops import SemiSupervised as Rounds
 from gancore_dsgan.losses import Confidence, FeatureMatching, PullAway, SemiSupervised, entropy
+from gancore_dsgan.variational import VariationalEntropy
 from gancore_standard.schedules import linear
 from scipy import stats
 from scipy.special import log_softmax, logsumexp, softmax
@@ -78,6 +79,31 @@ def test_the_classifiers_loss_agrees_with_the_authors_code_term_by_term(parity: 
 def test_pull_away_agrees_with_the_authors_code(parity: Load) -> None:
     stage = Stage(parity("dsgan"))
     close(PullAway().generator(fake_classifier_features=stage.features(stage.fake)), stage.vectors["pullaway"])
+
+
+def test_the_bound_of_the_entropy_is_the_likelihood_of_the_latents_but_for_a_constant() -> None:
+    torch.manual_seed(0)
+    bound = VariationalEntropy(channels=1, image_size=8, latent_dim=3, width=0.05).double().eval()
+    images, z = torch.randn(5, 1, 8, 8, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    mean, log_deviation = bound.encoder(images).detach().chunk(2, dim=1)
+    likelihood = stats.norm.logpdf(z.numpy(), mean.numpy(), log_deviation.exp().numpy()).sum(1).mean()
+    close(bound.generator(fake=images, z=z), -likelihood - 3 * math.log(2 * math.pi) / 2)
+
+
+def test_the_bound_falls_where_images_tell_their_latents() -> None:
+    torch.manual_seed(0)
+    telling, mute = (VariationalEntropy(channels=1, image_size=8, latent_dim=2, width=0.05) for _ in range(2))
+    reached = []
+    for bound, share in ((telling, 1.0), (mute, 0.0)):
+        optimizer = torch.optim.Adam(bound.parameters(), lr=1e-2)
+        for _ in range(150):
+            z = torch.rand(32, 2) * 2 - 1
+            loss = bound.generator(fake=share * z.sum(1)[:, None, None, None].expand(32, 1, 8, 8).clone(), z=z)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        reached.append(loss.item())
+    assert reached[0] < reached[1] - 0.2
 
 
 @pytest.mark.parametrize(("vector", "rate", "floor"), [("lr_svhn_d", 4e-3, 4e-4), ("lr_svhn_gc", 1e-3, 1e-4)])

@@ -27,6 +27,8 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     losses = "gancore_dsgan.losses"
     yield gancore.Component("semi-supervised", f"{losses}:SemiSupervised", "A classifier with K + 1 classes", cite=DSGAN)
     yield gancore.Component("pull-away", f"{losses}:PullAway", "Generated features unlike each other", cite="arXiv:1609.03126")
+    bound = "gancore_dsgan.variational:VariationalEntropy"
+    yield gancore.Component("variational-entropy", bound, "Latents that images tell apart", cite="arXiv:1705.09783")
     yield gancore.Component("feature-matching", f"{losses}:FeatureMatching", "Equal mean features", cite="arXiv:1606.03498")
     yield gancore.Component("confidence", f"{losses}:Confidence", "Generated images confidently classified", cite=DSGAN)
 
