@@ -123,6 +123,23 @@ def test_a_critic_that_looks_at_labels_is_given_those_of_the_images() -> None:
     assert values["distance"] == pytest.approx(means[0] - means[2], abs=1e-6)
 
 
+def test_a_critic_is_scored_by_what_it_sees() -> None:
+    blocked = "samplers.blocked={use='ambientgan/block-pixels',probability=0.999999,rescale=false}"
+    values = CriticGap(images=30).score_run(run_of("digits-50", "networks.discriminator.dropout=0", blocked))
+    # Of images all of whose pixels are blocked it can tell none from another.
+    assert values["gap"] == pytest.approx(0, abs=1e-6)
+    assert values["distance"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", ["amgan/digits", "sdgan/digits"])
+def test_what_gives_no_logit_of_each_image_is_no_critic(recipe: str) -> None:
+    small = ["networks.annotator=false", "metrics=false", "run.batch_size=8"]
+    run = TrainingRun(make_plan(read(recipe, registry(), assignments=small), registry()), CPU)
+    (head,) = run.heads
+    with pytest.raises(GancoreError, match=rf"^heads\.{head} gives no logit of each image"):
+        CriticGap(head=head).prepare(run)
+
+
 @pytest.mark.parametrize(
     ("name", "texts", "pieces"),
     [

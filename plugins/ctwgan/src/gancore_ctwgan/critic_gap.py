@@ -10,7 +10,7 @@ from gancore_standard.tools import evenly
 from torch import Tensor
 
 import gancore
-from gancore.tools import evaluating, load_split, to_unit
+from gancore.tools import evaluating, load_split, noise_for, to_unit
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -22,7 +22,7 @@ class CriticGap(gancore.Metric):
     The paper plots the critic's loss on training and validation images, which come apart where it overfits. With the means of D
     over training, test and generated images, ``gap`` is E D(train) - E D(test), ``distance`` is E D(train) - E D(fake), and
     ``share`` is the first over the second: 0 for a critic that has learned nothing by heart, 1 for one to which test images are
-    as bad as generated ones. All without dropout, each image with its own label, where the critic looks at labels.
+    as bad as generated ones. All without dropout, of what D sees of an image, with the image's own label where D looks at it.
 
     Args:
         head: Recipe label of the critic's head.
@@ -37,14 +37,24 @@ class CriticGap(gancore.Metric):
         self.images = images
 
     def prepare(self, run: Run) -> None:
-        """Refuse a run without such a head, or one that is no critic's.
+        """Refuse a run without such a head, or one that does not say a number of each image.
 
         Raises:
-            GancoreError: The discriminator has no such head.
+            GancoreError: There is no such head; or D judges classes, groups of images, or another network's features.
         """
         if self.head not in run.heads:
             raise gancore.GancoreError(
                 f"{run.recipe.name} has no head {self.head!r} to score the critic by; name one by the metric's setting `head`."
+            )
+        network, head, attributes = run.networks["discriminator"], run.heads[self.head], run.plan.info.attributes
+        features = torch.zeros(2, network.features, device=run.device)
+        label = torch.zeros((2, attributes) if attributes else 2, dtype=torch.int64, device=run.device)
+        with evaluating(head):
+            numbers = head(features, label).ndim == 1
+        if not numbers or run.plan.group > 1 or run.plan.stands_on is not None:
+            raise gancore.GancoreError(
+                f"heads.{self.head} gives no logit of each image, by which ctwgan/critic-gap could tell images apart; name "
+                "another head, or leave the metric out."
             )
 
     def score_run(self, run: Run) -> dict[str, Any]:
@@ -62,6 +72,8 @@ class CriticGap(gancore.Metric):
     def _mean(self, run: Run, network: Any, head: Any, images: Tensor, labels: Tensor) -> float:
         def judged(rows: slice) -> Tensor:
             batch, label = images[rows].to(run.device), labels[rows].to(run.device)
+            for name, sampler in run.parts.samplers.items():
+                batch = sampler.view(batch, noise_for(run.device, run.seed, "critic-gap", name, rows.start))
             with run.autocast():
                 features = network(batch, label) if run.parts.sees_labels else network(batch)
                 logits: Tensor = head(features, label)
