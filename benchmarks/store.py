@@ -33,6 +33,7 @@ from gancore_standard.datasets import ImageFolder, jpeg, listings, pictures
 from gancore_standard.datasets.ahead import Ahead
 from gancore_standard.datasets.folder_images import FolderImages
 from gancore_store.prepared import Prepared
+from gancore_store.shards import open_shard, shard_path, write_shard
 from PIL import Image
 
 from gancore import Images
@@ -232,6 +233,22 @@ def killed(source: Path, folder: Path) -> dict[str, Any]:
     return {"shards_when_killed": left, "status": status, "same_bytes": digests(out) == digests(folder / "pixels")}
 
 
+def make_wide_store(store: Path, number: int, shards: int = 246) -> Path:
+    """Write a store of as many images as ImageNet has, of a byte each: what opening it costs does not depend on them."""
+    each = -(-number // shards)
+    digests = []
+    for shard in range(shards):
+        labels = torch.arange(shard * each, min((shard + 1) * each, number)) % LINKED_CLASSES
+        path = shard_path(store, "train", shard, shards)
+        write_shard(path, [b"x"] * len(labels), labels)
+        digests.append(open_shard(path).sha256)
+    about = {"format": 1, "source": "none", "encoding": "files", "decoding": 0, "background": "white", "channels": 3}
+    about |= {"image_size": 128, "classes": LINKED_CLASSES, "attributes": 0, "class_names": []}
+    about["splits"] = {"train": {"images": number, "each": each, "shards": digests}}
+    (store / "store.json").write_text(json.dumps(about))
+    return store
+
+
 def rates(folder: Path, tell: Callable[[str, Any], None]) -> None:
     """Measure what it costs to read images, of several sizes and forms."""
     sets = {
@@ -262,6 +279,8 @@ def rates(folder: Path, tell: Callable[[str, Any], None]) -> None:
 
 def starts(folder: Path, links: int, tell: Callable[[str, Any], None]) -> None:
     """List a million links, the first time and the second, and train one iteration on them."""
+    wide = make_wide_store(folder / "wide", links)
+    tell(f"open a store of {links} images", timed(partial(Prepared(path=str(wide), keep="nothing").load, "train"))[1])
     make_links(folder / "links", folder / "images", links)
     for start in ("first", "second"):
         linked = ImageFolder(path=str(folder / "links"), image_size=128, test_fraction=0)

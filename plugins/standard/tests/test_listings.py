@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -201,14 +202,14 @@ def test_one_rank_saves(root: Path, own_cache: Path, monkeypatch: pytest.MonkeyP
     assert saved(own_cache) == []
 
 
-@pytest.mark.parametrize("damage", ["", "cut", "flipped", "longer", "a folder"])
+@pytest.mark.parametrize("damage", ["", "cut", "flipped", "longer", "a folder", "a pipe"])
 def test_a_damaged_list_is_made_anew(root: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
     before = names(opened(root))
     (file,) = saved(own_cache)
     content = file.read_bytes()
-    if damage == "a folder":
+    if damage in ("a folder", "a pipe"):
         file.unlink()
-        file.mkdir()
+        (file.mkdir if damage == "a folder" else partial(os.mkfifo, file))()
     else:
         flipped = bytes([*content[:200], content[200] ^ 1, *content[201:]])
         file.write_bytes({"": b"", "cut": content[:-3], "flipped": flipped, "longer": content + b"x"}[damage])

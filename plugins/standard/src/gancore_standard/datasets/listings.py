@@ -230,7 +230,7 @@ def _write(file: IO[bytes], listings: dict[str, Listing]) -> None:
 def _read(path: Path) -> dict[str, Listing]:
     """Return saved listings; none where they are not there, or damaged, or as nobody has written them."""
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if path.is_file() else b""
         whole, end = memoryview(content), len(content) - blake2b().digest_size
         if blake2b(whole[:end]).digest() != content[end:]:
             return {}
