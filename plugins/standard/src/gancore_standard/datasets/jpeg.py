@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-_START, _APP1 = b"\xff\xd8\xff", b"\xff\xe1"
+_START, _APP1, _SCAN = b"\xff\xd8\xff", b"\xe1", b"\xda"
 
 _COLORS = {"Gray": "GRAY", "YCbCr": "RGB", "RGB": "RGB"}
 """How a file stores its colors -> as what they are decoded; what is not among them (CMYK) is left to Pillow."""
@@ -25,11 +25,18 @@ def jpeg_pixels(content: bytes) -> npt.NDArray[np.uint8] | None:
     That is without simplejpeg, and of all that Pillow reads with more care: what is no JPEG, is damaged, or stores four colors,
     and what has a segment that may say which side is up.
     """
-    # In the pixels' own data no byte of 255 is followed by this one, so that no more than few files are left to Pillow in vain.
-    if not content.startswith(_START) or _APP1 in content:
-        return None
     decoder = _decoder()
-    return None if decoder is None else _decoded(decoder, content)
+    if decoder is None or not content.startswith(_START) or _may_be_turned(content):
+        return None
+    return _decoded(decoder, content)
+
+
+def _may_be_turned(content: bytes) -> bool:
+    """Return whether a segment before the pixels is of the kind that EXIF and XMP have, or is not where it should be."""
+    at = 2
+    while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] not in (_APP1, _SCAN):
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content[at : at + 2] != b"\xff" + _SCAN
 
 
 def _decoded(decoder: ModuleType, content: bytes) -> npt.NDArray[np.uint8] | None:
