@@ -278,9 +278,9 @@ def test_total_variation_is_half_the_sum_of_differences() -> None:
     metric.update_real(images=torch.tensor(real).float()[:, :, None, None] * 2 - 1)
     metric.update(images=torch.tensor(fake).float()[:, :, None, None] * 1.2 - 0.7)
     assert metric.compute() == {"distance": pytest.approx((0.25 + 0.25 + 0.25 + 0.25) / 2)}
-
-
-# -- trainings ---------------------------------------------------------------------------------------------------------
+    for images in (torch.ones(2, 1, 8, 8), torch.full((2, 2, 1, 1), 0.3)):
+        with pytest.raises(GancoreError, match="is of attributes as points, and the data are none"):
+            metric.update_real(images=images)
 
 
 def test_variety_is_the_variance_of_images_of_the_same_attributes_beside_the_data_s() -> None:
@@ -304,6 +304,9 @@ def test_variety_is_the_variance_of_images_of_the_same_attributes_beside_the_dat
     assert again.compute()["variety"] == 0
     with pytest.raises(GancoreError, match="the data have none"):
         Variety()
+
+
+# -- trainings ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_recipe_trains_all_four_and_goes_on_to_the_last_bit(weights: Path) -> None:

@@ -34,7 +34,16 @@ class TotalVariation(Metric):
         self._fake: list[Tensor] = []
 
     def update_real(self, *, images: Tensor) -> None:
-        """Take in attributes of the data as points (N, A, 1, 1)."""
+        """Take in attributes of the data as points (N, A, 1, 1).
+
+        Raises:
+            GancoreError: They are none: other images, or values other than -1 and 1.
+        """
+        if images.shape[2:] != (1, 1) or not bool((images.abs() == 1).all()):
+            raise GancoreError(
+                "the total variation distance is of attributes as points, and the data are none; score a controller on "
+                "causalgan/attributes, or leave the metric out."
+            )
         self._real.append(images.flatten(1) > 0)
 
     def update(self, *, images: Tensor) -> None:
