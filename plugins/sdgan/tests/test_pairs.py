@@ -118,6 +118,13 @@ def test_a_run_is_scored_by_its_pairs() -> None:
     assert scored.protocols["pairs"]["size"] == 2
 
 
+def test_samples_that_a_recipe_does_not_make_are_scored_with_a_warning() -> None:
+    metrics = ["metrics={pairs={use='sdgan/same-label',network='annotator',size=4}}"]
+    run = digits(*metrics, "networks.annotator={use='probe/small-classifier'}", "evaluation={samples=20,batch_size=8}")
+    assert "makes no samples of 4 images" in Evaluator(run)().protocols["pairs"]["warning"]
+    assert "warning" not in SameLabel(size=2, group_size=2).protocol()
+
+
 @pytest.mark.parametrize("recipe", ["sdgan/digits", "sdgan/digits-apart"])
 def test_recipes_train_and_go_on_to_the_last_bit(recipe: str) -> None:
     whole, half = steps(digits(recipe=recipe), 3), steps(digits(recipe=recipe), 1)

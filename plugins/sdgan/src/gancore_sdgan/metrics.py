@@ -21,13 +21,15 @@ class SameLabel(Metric):
     Args:
         network: Recipe label of the classifier.
         size: Images k of a sample.
+        group_size: Images of a sample of the recipe, from core; where it is another number, the scores come with a warning.
     """
 
     better: ClassVar[Mapping[str, str]] = {"same": "higher"}
 
-    def __init__(self, *, network: str = "annotator", size: Annotated[int, Range(2)] = 2) -> None:
+    def __init__(self, *, network: str = "annotator", size: Annotated[int, Range(2)] = 2, group_size: int = 0) -> None:
         self.network = network
         self.size = size
+        self.others = group_size not in (0, size)
         self.reset()
 
     def reset(self) -> None:
@@ -39,8 +41,9 @@ class SameLabel(Metric):
         self._labels.append(logits.argmax(1))
 
     def protocol(self) -> dict[str, Any]:
-        """Return the size of a sample."""
-        return {"size": self.size}
+        """Return the size of a sample, and a warning where the recipe's have another."""
+        warning = f"the recipe makes no samples of {self.size} images, so those that are compared have nothing in common"
+        return {"size": self.size, **({"warning": warning} if self.others else {})}
 
     def compute(self) -> dict[str, Any]:
         """Return ``same`` and ``chance``, both in [0, 1].
