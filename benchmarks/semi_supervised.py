@@ -1,4 +1,4 @@
-"""How many of MNIST's 10,000 test images does a classifier get wrong that learnt from 100 labels?
+"""How many of MNIST's 10,000 test images does a classifier get wrong that learned from 100 labels?
 
     GANCORE_DATA=DIR python -m benchmarks.semi_supervised [--iterations 6000] [--points 4] [--seeds 3]
 

@@ -70,7 +70,7 @@ class Cropping(Quiet):
 
 
 def trained(plugins: Registry | None = None) -> Run:
-    """Return the run of a classifier that has learnt the digits a little."""
+    """Return the run of a classifier that has learned the digits a little."""
     built = Run(hosts.plan_of(base=CLASSIFIER, plugins=plugins or all_hosts.registry()), hosts.CPU)
     network = built.networks["classifier"]
     images, labels = built.plan.dataset.load("train")

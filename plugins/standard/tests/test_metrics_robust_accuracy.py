@@ -34,7 +34,7 @@ HEAD: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """The run of a classifier that has learnt the digits a little."""
+    """The run of a classifier that has learned the digits a little."""
     built = run_of(base=CLASSIFIER)
     network = built.networks["classifier"]
     images, labels = built.plan.dataset.load("train")

@@ -194,7 +194,7 @@ def discriminator_field(run: Run, resolution: int = RESOLUTION) -> Tensor:
 
 
 def _logit(run: Run, images: Tensor) -> Tensor:
-    # Of a class without an image the head has learnt nothing.
+    # Of a class without an image the head has learned nothing.
     classes = [k for k, count in enumerate(run.batches.class_counts) if count]
     with run.autocast():
         features = run.networks["discriminator"](images)

@@ -47,7 +47,7 @@ class KnownStatistics:
         return True
 
     def keep(self, metric: Any, key: Mapping[str, Any]) -> None:
-        """Write what a metric has learnt from the real images; a folder that can't be written keeps nothing."""
+        """Write what a metric has learned from the real images; a folder that can't be written keeps nothing."""
         with contextlib.suppress(GancoreError):
             write_tensors(self._path(key), metric.real_state(), {})
 
