@@ -102,7 +102,8 @@ def _launch() -> float:
     with torch.no_grad(), _Timed() as operators:
         for _ in range(LAUNCHES):
             one.add(one)
-    return statistics.median(taken for calls in operators.calls.values() for taken in calls)
+    launch: float = statistics.median(taken for calls in operators.calls.values() for taken in calls)
+    return launch
 
 
 class _Timed(TorchDispatchMode):
