@@ -109,29 +109,43 @@ def work(name: str, out: Path, recipe: Path, seeds: int, ledger: Path, stale: fl
 
 
 def share(processes: int, kills: int, rng: random.Random, started: Sequence[Any]) -> tuple[int, int]:
-    """Have processes share a grid, kill some, and start others for them; return how many were started and killed."""
-    several = multiprocessing.get_context("fork")
-    numbers = iter(range(10_000))
+    """Have processes share a grid, kill some, and start others for them; return how many were started and killed.
+
+    Every other victim is anyone, whatever it does; those between have just done an iteration.
+    """
+    several, numbers, ledger = multiprocessing.get_context("fork"), iter(range(10_000)), started[3]
 
     def start() -> BaseProcess:
-        process = several.Process(target=work, args=(f"host{next(numbers)}", *started))
+        name = f"host{next(numbers)}"
+        process = several.Process(target=work, args=(name, *started), name=name)
         process.start()
         return process
 
     alive, killed = [start() for _ in range(processes)], 0
     while alive:
-        time.sleep(rng.uniform(0.1, 0.8))
+        time.sleep(rng.uniform(0.1, 0.6))
         ended = [process for process in alive if not process.is_alive()]
         for process in ended:
             assert process.exitcode == 0, f"a process ended with status {process.exitcode}"
         alive = [process for process in alive if process not in ended]
-        if killed < kills and alive and started[3].exists() and not ended:
-            victim = rng.choice(alive)
+        if killed < kills and not ended and ledger.exists():
+            training = _next(ledger) if killed % 2 else ""
+            victim = next((process for process in alive if process.name == training), None) or rng.choice(alive)
             victim.kill()
             victim.join()
             alive[alive.index(victim)] = start()
             killed += 1
     return next(numbers), killed
+
+
+def _next(ledger: Path) -> str:
+    """Return who does the next iteration, having waited for it for some seconds; empty where nobody does one."""
+    size, until = ledger.stat().st_size, time.monotonic() + 5
+    while time.monotonic() < until:
+        if ledger.stat().st_size > size:
+            return ledger.read_text().split()[-1]
+        time.sleep(0.001)
+    return ""
 
 
 def stints(lines: Sequence[Line]) -> dict[str, list[list[Line]]]:
