@@ -54,6 +54,7 @@ class Sizes:
     prior_iterations: int
     prior_batch: int
     activation: float
+    balance: float
     cycle: int
     cycles: int
     images: int
@@ -75,9 +76,10 @@ class Sizes:
             "networks.generator.width": self.width,
             "networks.discriminator.width": self.width,
             "losses.activation.weight": self.activation,
-            **({"losses.balance.cycle": self.cycle} if balanced else {"losses.balance": "false"}),
         }
-        return set_words(settings)
+        if not balanced:
+            return set_words({**settings, "losses.balance": "false"})
+        return set_words({**settings, "losses.balance.cycle": self.cycle, "losses.balance.weight": self.balance})
 
     def crafting(self, seed: int) -> list[str]:
         """Return the settings of a perturbation."""
@@ -251,6 +253,7 @@ TARGETS: dict[str, Callable[[Path], list[str]]] = {
 @click.option("--prior-iterations", default=800, show_default=True)
 @click.option("--prior-batch", default=32, show_default=True)
 @click.option("--activation", default=1.0, show_default=True, help="Weight of activation maximization.")
+@click.option("--balance", default=2.0, show_default=True, help="Weight of class balance.")
 @click.option("--cycle", default=40, show_default=True)
 @click.option("--cycles", default=10, show_default=True)
 @click.option("--images", default=200, show_default=True, help="Of each cycle.")
