@@ -396,6 +396,7 @@ def test_compiled_networks_are_replayed_too(tmp_path: Path, monkeypatch: pytest.
     recorder = Recorder()
     monkeypatch.setattr(cuda_graphs, "backend_of", lambda _device: recorder)
     monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "_medians", lambda *_: (0.02, 0.01))
 
     def trained(*accelerate: str) -> Run:
         table = merge(SNDCGAN, {"run": {"iterations": 8, "accelerate": list(accelerate)}, "ema": {"start": 0}})
