@@ -273,7 +273,7 @@ def rates(folder: Path, tell: Callable[[str, Any], None]) -> None:
         tell(f"{encoding} as from the folder", bool(torch.equal(stored[places], on_the_fly[places])))
         tell(f"memory of a worker over an epoch, {encoding}, MB", worker_memory(stored))
     tell("memory of a worker over an epoch, folder, MB", worker_memory(on_the_fly))
-    tell("wait for 4 workers of 500 images a second", waiting(Slow(), 4, 2000))
+    tell("wait for 4 workers of 500 images a second", waiting(Slow(), 4))
     tell("wait for 1 worker on the folder", waiting(on_the_fly, 1))
 
 
