@@ -19,6 +19,8 @@ from gancore_standard.metrics.cas import ClassificationAccuracy, cropped
 from gancore_standard.metrics.frechet import FrechetDistance
 from gancore_standard.metrics.histogram import ClassHistogram
 from gancore_standard.metrics.inception_score import InceptionScore
+from gancore_standard.metrics.label_agreement import LabelAgreement
+from gancore_standard.metrics.probabilities import ClassProbabilities
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -188,6 +190,59 @@ def test_a_class_histogram_of_too_little_or_of_no_numbers_is_refused() -> None:
         metric.update(logits=torch.zeros(5, 4))
 
 
+# -- class probabilities -----------------------------------------------------------------------------------------------
+
+
+def test_unsure_predictions_are_uniform_in_the_mean_and_sure_ones_of_one_class_are_not() -> None:
+    metric = ClassProbabilities()
+    metric.update(logits=torch.zeros(6, 4))
+    unsure = {"soft_kl": pytest.approx(0, abs=1e-12), "entropy": pytest.approx(math.log(4)), "mean_probabilities": [0.25] * 4}
+    assert metric.compute() == unsure
+    metric.reset()
+    metric.update(logits=torch.tensor([[0.0, -math.inf, -math.inf, -math.inf]]).clamp_min(-1e4).expand(5, 4))
+    sure = {"soft_kl": pytest.approx(math.log(4)), "entropy": pytest.approx(0), "mean_probabilities": [1, 0, 0, 0]}
+    assert metric.compute() == sure
+
+
+def test_soft_divergence_and_entropy_are_what_the_inception_score_of_one_split_is_made_of() -> None:
+    logits = 2 * noise(40, 5, seed=3)
+    score, metric = InceptionScore(splits=1), ClassProbabilities()
+    for batch in logits.split(7):
+        metric.update(logits=batch)
+        score.update(logits=batch)
+    scores = metric.compute()
+    assert scores["mean_probabilities"] == pytest.approx(logits.double().softmax(1).mean(0).tolist())
+    expected = math.log(score.compute()["inception_score"])
+    assert math.log(5) - scores["soft_kl"] - scores["entropy"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_probabilities_of_too_little_or_of_no_numbers_are_refused() -> None:
+    metric = ClassProbabilities(network="annotator")
+    metric.update(logits=torch.zeros(1, 3))
+    with pytest.raises(GancoreError, match="Class probabilities by 'annotator': it needs at least two"):
+        metric.compute()
+    metric.update(logits=torch.tensor([[0.0, math.nan, 0.0]]))
+    with pytest.raises(GancoreError, match="Class probabilities by 'annotator': the logits hold values that are not finite"):
+        metric.compute()
+    with pytest.raises(GancoreError, match=r"shape \(5, 4\)"):
+        metric.update(logits=torch.zeros(5, 4))
+
+
+# -- label agreement ---------------------------------------------------------------------------------------------------
+
+
+def test_label_agreement_is_the_share_of_images_that_have_the_label_asked_for() -> None:
+    metric = LabelAgreement(network="annotator")
+    with pytest.raises(GancoreError, match="Label agreement by 'annotator': it needs at least one"):
+        metric.compute()
+    metric.update(labels=torch.tensor([0, 1, 2]), logits=logits_of(torch.tensor([0, 1, 1])))
+    metric.update(labels=torch.tensor([0, 2]), logits=torch.tensor([[math.nan, 0, 0], [0, 0, 1]]))
+    assert metric.compute() == {"agreement": pytest.approx(3 / 5)}
+    metric.reset()
+    metric.update(labels=torch.tensor([1]), logits=logits_of(torch.tensor([1])))
+    assert metric.compute() == {"agreement": 1}
+
+
 # -- classification accuracy score -------------------------------------------------------------------------------------
 
 
@@ -352,7 +407,10 @@ def test_training_that_diverges_is_no_score() -> None:
 # -- all of them -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("build", [FrechetDistance, InceptionScore, ClassHistogram, cas, lambda: cas(labels="generator")])
+@pytest.mark.parametrize(
+    "build",
+    [FrechetDistance, InceptionScore, ClassHistogram, ClassProbabilities, LabelAgreement, cas, lambda: cas(labels="generator")],
+)
 def test_feeding_a_metric_never_waits_for_the_device(build: Callable[[], Any]) -> None:
     metric = build()
     images, labels = separable(6, seed=1)

@@ -144,6 +144,17 @@ def gancore_metrics() -> Iterator[Component]:
     yield Component("prdc", f"{_METRICS}.prdc:PrecisionRecall", "Precision, recall, density and coverage", "arXiv:1904.06991")
     yield Component("inception-score", f"{_METRICS}.inception_score:InceptionScore", "Inception score", "arXiv:1606.03498")
     yield Component("class-histogram", f"{_METRICS}.histogram:ClassHistogram", "Class shares and their KL to uniform")
+    yield Component(
+        "class-probabilities",
+        f"{_METRICS}.probabilities:ClassProbabilities",
+        "A classifier's mean prediction, its KL to uniform, and the entropy of each",
+    )
+    yield Component(
+        "label-agreement",
+        f"{_METRICS}.label_agreement:LabelAgreement",
+        "Do generated images have the labels that were asked for",
+        "arXiv:1807.09499",
+    )
     yield Component("modes", f"{_METRICS}.modes:Modes", "Modes of the data that are covered", "arXiv:1705.07761")
     yield Component("cas", f"{_METRICS}.cas:ClassificationAccuracy", "Classification accuracy score", "arXiv:1905.10887")
     yield Component("accuracy", f"{_METRICS}.accuracy:TestAccuracy", "A trained classifier's accuracy")
