@@ -21,8 +21,8 @@ import gancore_r3gan
 import gancore_standard
 import torch
 from gancore_cpu.convolutions import accelerate_convolutions
+from gancore_profile.flops import FlopCounter
 from gancore_training import TrainingRun, keep_freed_memory
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import hosts
 from benchmarks.tables import machine, markdown, write_json
@@ -113,13 +113,13 @@ def main(
     rows, kept = [], {}
     for game, batch, precision in ((g, b, p) for g in games for b in batches for p in precisions):
         plain, fast, told = steps(recipe(game, batch, precision))
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounter() as counter:
             plain()
         fast()
         without, with_it = measure(plain, fast, pairs, clock)
         ratio = statistics.median(a / b for a, b in zip(without, with_it, strict=True))
         before, after = statistics.median(without), statistics.median(with_it)
-        shares = [f"{100 * counter.get_total_flops() / each / rate:.0f} %" for each in (before, after)]
+        shares = [f"{100 * counter.total / each / rate:.0f} %" for each in (before, after)]
         shares = shares if precision == "bfloat16" else ["", ""]
         rows.append([game, str(batch), precision, f"{1000 * before:.0f}", f"{1000 * after:.0f}", f"{ratio:.2f}", *shares])
         kept[f"{game}, {batch}, {precision}"] = {"without": without, "with": with_it, "ratio": ratio, "told": told}

@@ -297,6 +297,26 @@ def test_the_command_profiles_compiled_networks_where_the_recipe_asks_for_them(
     assert "cuda-graphs" not in done.output
 
 
+def test_the_command_profiles_iterations_as_an_accelerator_runs_them(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterations: list[int] = []
+
+    def accelerate(run: Run, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:
+        def counted() -> None:
+            iterations.append(run.iteration)
+            step()
+
+        tell("on")
+        return counted
+
+    monkeypatch.setattr("gancore_cpu.convolutions.accelerate_convolutions", accelerate)
+    done = run("tiny.toml", "--set", 'run.accelerate=["cpu/convolutions"]', "--iterations", 1, "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("cpu/convolutions is on\n")
+    assert len(iterations) > 2
+
+
 def test_the_command_prints_the_table_in_80_columns_and_keeps_nothing(
     run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
