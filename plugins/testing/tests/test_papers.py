@@ -86,6 +86,7 @@ def test_a_fragment_is_read_over_a_recipe(tmp_path: Path) -> None:
 def test_a_recipe_that_no_row_names_stands_apart_with_a_reason() -> None:
     rows = [row(recipes=["cbgan/cifar*", "cbgan/lsun-*"])]
     small = dict.fromkeys(["cbgan/*-lt*", "cbgan/*-annotator", "cbgan/*-classifier"], "small")
+    small |= {"cbgan/both-views": "scores"}
     rest = {**small, "cbgan/class-balance": "for any length"}
     _check_all_named(rows, rest)
     with pytest.raises(AssertionError, match=r"no row names the recipes \['cbgan/class-balance'\]"):
