@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -38,6 +37,7 @@ CONTEXT = (
 
 LARGEST = 99_999_999
 """The largest whole number of a setting, seeds apart; names of checkpoints have eight digits."""
+FINITE = 3.4e38  # The largest of any other setting: tensors are float32.
 
 
 @attrs.frozen
@@ -233,11 +233,11 @@ def _converted(value: Any, kind: Any, inner: tuple[Any, ...], where: str) -> Any
             return {key: convert(item, inner[1], where=f"{where}.{key}") for key, item in value.items()}
     elif kind is float:
         # TOML and --set write 1 for 1.0; a bool is never a number.
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= FINITE:
             return float(value)
     elif kind is Any:
         # What a component is given for another one, whose settings are checked where that is built.
-        return value if all(abs(number) <= sys.float_info.max for number in _numbers(value)) else _UNFIT
+        return value if all(abs(number) <= FINITE for number in _numbers(value)) else _UNFIT
     elif kind not in _WORDS or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
         return value
     return _UNFIT

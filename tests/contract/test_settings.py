@@ -66,6 +66,7 @@ def test_numbers_written_without_a_point_are_taken_for_floats_and_keep_their_val
         ({"gamma": True}, "here: gamma must be a number above 0, not True."),
         ({"gamma": math.nan}, "here: gamma must be a number above 0, not nan."),
         ({"gamma": math.inf}, "here: gamma must be a number above 0, not inf."),
+        ({"gamma": 1e39}, "here: gamma must be a number above 0, not 1e+39."),
         ({"mode": "sotf"}, "here: mode must be one of 'hard', 'soft', not 'sotf' (did you mean 'soft'?)"),
         ({"mode": 1}, "here: mode must be one of 'hard', 'soft', not 1."),
         ({"betas": [0.5]}, "here: betas must be a list of 2: a number, a number, not [0.5]."),

@@ -44,6 +44,7 @@ from gancore_training.lock import holding
 from gancore_training.missing import Missing
 from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
+from gancore_training.overrides import naming_overrides
 from gancore_training.progress import Progress
 from gancore_training.ranks import one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
@@ -96,7 +97,8 @@ def train(
     with contextlib.ExitStack() as stack:
         # Held before anything is prepared, and by rank 0 for all.
         distributed.on_rank_zero(lambda: stack.enter_context(holding(out)))
-        return _train(plan, RunFolder(out), device, progress, watching, resume=resume, changed=changed)
+        with naming_overrides(plan):
+            return _train(plan, RunFolder(out), device, progress, watching, resume=resume, changed=changed)
 
 
 def _train(
