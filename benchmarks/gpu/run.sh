@@ -119,6 +119,9 @@ stage_ablation() {
         options=(--set run.iterations=2 --set evaluation.samples=50)
     else
         mapfile -t options < <(annotator inception)
+        # The recipe's Inception would be downloaded.
+        [ -n "${GPU_ANNOTATOR:-}" ] || options=(--set networks.inception.use=standard/small-cnn
+            --set networks.inception.trained_by=fastrobgan/cifar10-small-annotator)
         options+=("${graphs[@]}" --set evaluation.samples=10000)
     fi
     train ablation-full "$base" "${options[@]}" &
