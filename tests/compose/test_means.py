@@ -15,6 +15,7 @@ from tests.compose.hosts import registry
 
 PLAYERS = ("generator", "discriminator", "classifier")
 CONTEXT: dict[str, Any] = {"classes": 4, "class_counts": [9, 5, 3, 1], "iterations": 10, "attributes": 4}
+CONTEXT |= {"channels": 1, "image_size": 8, "latent_dim": 4}
 SETTINGS: dict[str, dict[str, Any]] = {"primaldual/dual-update": {"bandwidth": 1.0}, "sobolevgan/fisher": {"rho": 1.0}}
 """What has no default, or one by which the term is too small to be seen."""
 NUMBER = 6
@@ -37,7 +38,8 @@ def _cases() -> Iterator[tuple[str, str]]:
 def _value(term: Any, player: str, arguments: dict[str, Any]) -> float:
     """Return a term's loss, whatever it keeps for `observe`."""
     loss = getattr(term, player)(**arguments)
-    return float(loss[0] if isinstance(loss, tuple) else loss)
+    value: Tensor = loss[0] if isinstance(loss, tuple) else loss
+    return float(value.detach())
 
 
 def _joined(one: Any, two: Any) -> Any:
@@ -55,6 +57,8 @@ def _rows(name: str, noise: torch.Generator, *, attributes: bool) -> Tensor | li
         if attributes:
             return torch.randint(2, (NUMBER, 4), generator=noise)
         return torch.randint(4, (NUMBER,), generator=noise)
+    if name in ("real", "fake"):
+        return torch.randn(NUMBER, 1, 8, 8, generator=noise)
     if name.endswith("_preactivations"):
         return [torch.randn(NUMBER, 8, generator=noise) for _ in range(2)]
     # A head's logit has one number for each image, everything else (logits of classes, features) a row of several.

@@ -19,7 +19,7 @@ from gancore.tools import digest, first_line, plain, toml, write_text
 if TYPE_CHECKING:
     from gancore_report.trials import Trial
 
-LONGEST = 300
+LONGEST = 1000
 """Characters of a failure that are shown."""
 
 
