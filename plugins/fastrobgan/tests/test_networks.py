@@ -12,9 +12,12 @@ from gancore_fastrobgan.networks import ConditionalNorm, PlainDiscriminator, Rob
 from torch import Tensor, nn
 
 from gancore import GancoreError
+from gancore.tools import read, registry
 from tests.formulas import formula_values, grid_img
 
 Load = Callable[[str], dict[str, Any]]
+
+FINE_TUNING = [name for name in sorted(registry().recipes()) if name.startswith("fastrobgan/") and "fine-tune" in name]
 
 OWN = {
     "c1": "convolution1",
@@ -140,6 +143,13 @@ def test_frozen_batch_norm_keeps_its_statistics_in_training(cls: Callable[..., A
     assert norm.weight.grad.abs().sum() > 0  # its gain is trained all the same
     free(images)
     assert any(not torch.equal(value, before[name]) for name, value in free.named_buffers())
+
+
+@pytest.mark.parametrize("name", FINE_TUNING)
+def test_fine_tuning_trains_no_batch_norm(name: str) -> None:
+    planned = read(name, registry()).entries["networks", "discriminator"]
+    network = registry().load(planned.declared)(channels=3, image_size=64 if "64" in name else 32, **planned.settings).train()
+    assert not [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d) and layer.training]
 
 
 def test_preact_resnet18_is_the_sum_of_its_blocks() -> None:
