@@ -94,7 +94,7 @@ def test_a_way_is_chosen_by_what_the_processor_reports(monkeypatch: pytest.Monke
 
 
 def test_the_doctor_tells_the_way_of_this_processor() -> None:
-    assert [*gancore_doctor()] == [f"{NAME}: {processor.ABOUT[way_of_this_processor()]}"]
+    assert [*gancore_doctor()] == [f"{NAME}, where run.accelerate names it: {processor.ABOUT[way_of_this_processor()]}"]
 
 
 @pytest.mark.parametrize(

@@ -21,4 +21,4 @@ def gancore_doctor() -> Iterator[str]:
     """Yield which way this processor would take."""
     from gancore_cpu.processor import ABOUT, way_of_this_processor
 
-    yield f"cpu/convolutions: {ABOUT[way_of_this_processor()]}"
+    yield f"cpu/convolutions, where run.accelerate names it: {ABOUT[way_of_this_processor()]}"
