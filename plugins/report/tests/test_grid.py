@@ -325,8 +325,8 @@ def test_processes_of_this_machine_are_stopped_go_on_and_make_the_table_of_one(
         "Saved. To go on, the same command: gancore ablate tiny.toml --seeds 1 --out out --on local:2"
     )
     saved = [int(path.stem) for path in tmp_path.glob("out/*/checkpoints/*.safetensors")]
-    assert saved
-    assert all(5 < number < 120 for number in saved)
+    # One was in the middle; the other may have just begun then, or have ended.
+    assert any(5 < number < 120 for number in saved), saved
     second = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "going on after" in second.stdout
