@@ -14,7 +14,7 @@ from gancore_cpu.override import can_override, overridden
 from torch import Tensor
 from torch.nn import functional as F
 
-pytestmark = pytest.mark.skipif(not can_override(), reason="this torch has no torch.library.get_kernel")
+pytestmark = pytest.mark.skipif(not can_override(), reason="this torch has no get_kernel")
 
 WAYS = ("fold", "product")
 LOW = torch.bfloat16

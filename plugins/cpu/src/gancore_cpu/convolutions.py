@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "cpu/convolutions"
 
-LACKS = "this torch has no torch.library.get_kernel, by which one kernel can call another"
+LACKS = "this torch has no get_kernel, by which one kernel can call another"
 
 
 def accelerate_convolutions(run: Run, step: Callable[[], None], tell: Callable[[str], None]) -> Callable[[], None]:

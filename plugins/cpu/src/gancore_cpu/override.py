@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+from torch import library as registration
 
 from gancore_cpu.gradients import Arguments, Gradients, gradients
 from gancore_cpu.processor import Way
@@ -34,7 +35,7 @@ _registrations: list[Any] = []
 
 def can_override() -> bool:
     """Return whether this torch has what a kernel needs to stand in another's place and call it."""
-    return hasattr(torch.library, "get_kernel") and hasattr(torch.library.Library, "_destroy")
+    return hasattr(registration, "get_kernel") and hasattr(registration.Library, "_destroy")
 
 
 @contextlib.contextmanager
@@ -71,7 +72,7 @@ def _unregister() -> None:
 
 def _kernel() -> Callable[..., Gradients]:
     """Return the kernel; it holds the one that it stands in the place of."""
-    original = torch.library.get_kernel(torch.ops.aten.convolution_backward.default, "CPU")
+    original = registration.get_kernel(torch.ops.aten.convolution_backward.default, "CPU")
 
     def kernel(keys: Any, *arguments: Any) -> Gradients:
         def library(of: Arguments) -> Gradients:
@@ -84,6 +85,6 @@ def _kernel() -> Callable[..., Gradients]:
 
 
 def _library(kernel: Callable[..., Gradients]) -> Any:
-    library = torch.library.Library("aten", "IMPL")
+    library = registration.Library("aten", "IMPL")
     library.impl(OPERATOR, kernel, "CPU", with_keyset=True)
     return library

@@ -9,6 +9,9 @@ from typing import Any
 from gancore import GancoreError
 from gancore.tools import CONTEXT, Plan, Planned, listed, said
 
+SHAPES = frozenset(CONTEXT) - {"spectral_norm", "iterations"}
+"""What gancore supplies and shapes of tensors depend on."""
+
 
 @contextlib.contextmanager
 def naming_overrides(plan: Plan) -> Iterator[None]:
@@ -33,7 +36,3 @@ def naming_overrides(plan: Plan) -> Iterator[None]:
             raise
         why = f"{plan.recipe.name} can't be computed ({said(error)[:120]})"
         raise GancoreError(f"{why}; it sets {listed(own)}, which gancore knows; leave that out.") from error
-
-
-SHAPES = frozenset(CONTEXT) - {"spectral_norm", "iterations"}
-"""What gancore supplies and shapes of tensors depend on."""
