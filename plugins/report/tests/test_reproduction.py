@@ -16,6 +16,7 @@ from gancore_report.intervals import QUANTILES, mean_and_interval
 from gancore_report.paper_tables import PaperTable, read_table, table_files
 from gancore_report.reproduced import Reproduced
 from gancore_report.reproduction import reproduce
+from gancore_report.scores import MISSING
 from scipy import stats
 
 from gancore import GancoreError
@@ -167,9 +168,9 @@ def test_ended_runs_are_scored_once_and_what_is_optional_is_told(trained: tuple[
     assert later[0]["iteration"] == min(divergences, key=lambda iteration: divergences[iteration])
     assert 40 in later[0]["protocols"]["later"].values()
     assert any(note.startswith("fid could not be computed") and "nobody" in note for note in reproduced.remarks)
-    # The row's own change makes another protocol, which stands in a column of its own.
+    # The row's own change makes another protocol, which stands in a column of its own. The paper prints nothing of it.
     header = next(line for line in reproduced.text().splitlines() if line.startswith("row"))
-    assert header.split().count("later") == 3
+    assert header.split().count("later") == 2
 
 
 def test_text_names_the_paper_protocols_interval_and_hardware(trained: tuple[Path, Reproduced]) -> None:
@@ -183,6 +184,23 @@ def test_text_names_the_paper_protocols_interval_and_hardware(trained: tuple[Pat
     rows = [line.split()[0] for line in reproduced.text().splitlines() if line[:1].isalpha()]
     assert rows.index("digits") < rows.index("plain") < rows.index("with") < rows.index("elsewhere") < rows.index("not")
     assert "| plain | 0.31 ± 0.02 |" in reproduced.markdown()
+
+
+def test_a_column_without_a_value_is_left_out_and_said(trained: tuple[Path, Reproduced], folder: Path) -> None:
+    _, reproduced = trained
+    header, _, *rows = reproduced.markdown().splitlines()[2:]
+    # The paper prints neither `later` nor `first`, so they have no cell of its own.
+    titles = [title.strip() for title in header.strip("|").split("|")]
+    assert [title for title in titles if title.endswith("(paper)")] == ["KL ↓ (paper)", "classes, % (paper)"]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows if row.startswith("|")]
+    for place in range(1, len(titles)):
+        assert any(row[place] not in ("", MISSING) for row in cells), titles[place]
+    assert "Left out" not in reproduced.text()
+    with pytest.MonkeyPatch.context() as patch:
+        unmeasured = reproduce(table_of(folder, patch), registry(), folder / "unmeasured", device=CPU)
+    assert "later" not in unmeasured.markdown().splitlines()[2]
+    said = 'Left out: the columns "later" and "first", of which the paper prints nothing and no run has a score.'
+    assert said in unmeasured.text()
 
 
 def test_finished_runs_are_not_repeated_and_stored_ones_are_shown(

@@ -74,6 +74,10 @@ class Reproduced:
         """Return how a column's values were made; what differs stands in a column of its own."""
         return list(dict.fromkeys(values[column.title].column for _, values in self._all() if column.title in values))
 
+    def _prints(self, column: Quantity) -> bool:
+        """Return whether the paper prints a value of a column in any row."""
+        return any(column.title in row.printed for row in self.table.rows)
+
     def _all(self) -> Iterator[tuple[RunData, Mapping[str, Value]]]:
         for runs in self.runs.values():
             yield from runs
@@ -86,12 +90,13 @@ class Reproduced:
         """Return the header, the line below it, and the rows, each after the line of its panel where that begins."""
         header, below, cells = ["row"], [""], [list[str]() for _ in self.table.rows]
         for column in self.table.columns:
-            keys = self._keys(column)
+            keys, printed = self._keys(column), self._prints(column)
             arrow = next((ARROWS[key.better] for key in keys if key.better in ARROWS and column.factor > 0), "")
-            header += [f"{column.title} {arrow}".rstrip(), *(column.title for _ in keys)]
-            below += ["paper", *(f"ours, protocol {key.id}" for key in keys)]
+            subtitles = [*["paper"] * printed, *(f"ours, protocol {key.id}" for key in keys)]
+            header += [f"{column.title} {'' if place else arrow}".rstrip() for place, _ in enumerate(subtitles)]
+            below += subtitles
             for place, shown in enumerate(self._column(column, keys)):
-                cells[place] += shown
+                cells[place] += shown if printed else shown[1:]
         lines, panel = [header, below], ""
         for row, shown in zip(self.table.rows, cells, strict=True):
             if row.panel != panel:
@@ -131,6 +136,10 @@ class Reproduced:
             notes.append(f"Hardware: {self._hardware()}.")
         if self.pending:
             notes.append(f"Not trained, or not to their ends: {self._lacking()}. {self._time()}")
+        empty = [f'"{column.title}"' for column in table.columns if not self._prints(column) and not self._keys(column)]
+        if empty:
+            columns = f"column{'s' * (len(empty) > 1)} {in_words(empty)}"
+            notes.append(f"Left out: the {columns}, of which the paper prints nothing and no run has a score.")
         return [*notes, *self.remarks]
 
     def _lacking(self) -> str:
