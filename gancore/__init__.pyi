@@ -4,7 +4,7 @@ from gancore.contract import Classifier as Classifier
 from gancore.contract import Component as Component
 from gancore.contract import Dataset as Dataset
 from gancore.contract import DatasetInfo as DatasetInfo
-from gancore.contract import Defence as Defence
+from gancore.contract import Defense as Defense
 from gancore.contract import Discriminator as Discriminator
 from gancore.contract import Drawn as Drawn
 from gancore.contract import Factor as Factor

@@ -1,5 +1,5 @@
 from gancore.contract.attacks import Attack as Attack
-from gancore.contract.attacks import Defence as Defence
+from gancore.contract.attacks import Defense as Defense
 from gancore.contract.data import Dataset as Dataset
 from gancore.contract.data import DatasetInfo as DatasetInfo
 from gancore.contract.data import Drawn as Drawn

@@ -1,4 +1,4 @@
-"""The base classes of attacks, and of defences against them."""
+"""The base classes of attacks, and of defenses against them."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ class Attack(nn.Module):
         raise NotImplementedError
 
 
-class Defence(nn.Module):
+class Defense(nn.Module):
     """Stands in front of a trained classifier that is attacked, in evaluation only.
 
     It says what the attacker sees: ``"bare"``, the classifier alone; ``"substitute"``, the classifier behind `substitute`,
-    which passes gradients where the defence does not; or ``"through"``, the classifier behind `defend` itself.
+    which passes gradients where the defense does not; or ``"through"``, the classifier behind `defend` itself.
     """
 
     sees: Literal["bare", "substitute", "through"] = "through"

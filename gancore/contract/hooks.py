@@ -68,7 +68,7 @@ KINDS: dict[str, Kind] = {
     # Distributions of latents and labels.
     "latent": Kind("gancore_latents", "Latent"),
     "attack": Kind("gancore_attacks", "Attack"),
-    "defence": Kind("gancore_defences", "Defence"),
+    "defense": Kind("gancore_defenses", "Defense"),
     # Update rules.
     "loop": Kind("gancore_loops", "Loop"),
     # Mostly by way of `gancore.Generator`, `gancore.Discriminator` or `gancore.Classifier`.

@@ -129,13 +129,13 @@ def test_the_latent_and_the_score_of_the_authors_page_are_what_it_says(monkeypat
     assert "discriminator/adversarial" in run.losses
 
 
-def test_the_defence_of_the_authors_page_defends_as_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_defense_of_the_authors_page_defends_as_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ROOT / "docs" / "writing-a-plugin.md").read_text()
     (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Noise" in block]
     printed = types.ModuleType("printed")
     exec(f"import torch, gancore\n{code}", printed.__dict__)
     noise = gancore.Component("noise", "printed:Noise", "x")
-    printed.gancore_defences = gancore.hookimpl(lambda: [noise], specname="gancore_defences")  # type: ignore[attr-defined]
+    printed.gancore_defenses = gancore.hookimpl(lambda: [noise], specname="gancore_defenses")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "printed", printed)
     table = {
         "run": GAME["run"],
@@ -146,9 +146,9 @@ def test_the_defence_of_the_authors_page_defends_as_it_is_printed(monkeypatch: p
     }
     plugins = Registry.of({"standard": gancore_standard, "printed": printed, "host": host})
     run = Run(make_plan(check_table(table, plugins, name="printed"), plugins), CPU)
-    settings = {"defence": "printed/noise", "defence_settings": {"deviation": 0.2}}
+    settings = {"defense": "printed/noise", "defense_settings": {"deviation": 0.2}}
     result = robust_accuracy(run, "host/ascent", [0.1], samples=20, **settings)  # type: ignore[arg-type]
-    assert result.protocol["defence"] == {"use": "printed/noise", "settings": {"deviation": 0.2}, "sees": "through"}
+    assert result.protocol["defense"] == {"use": "printed/noise", "settings": {"deviation": 0.2}, "sees": "through"}
 
 
 def test_the_answer_on_python_runs_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,10 +111,10 @@ def test_the_attack_of_the_page_raises_the_loss_within_its_budget(package: Path)
     assert 'use = "ladder/one-step"' in (run / "recipe.toml").read_text()
 
 
-def test_the_defence_of_the_page_stands_in_front_of_what_a_run_trained(package: Path) -> None:
+def test_the_defense_of_the_page_stands_in_front_of_what_a_run_trained(package: Path) -> None:
     words = ["--set", "heads.classes.use=auxiliary-classifier", "--set", "losses.classes.use=auxiliary-classifier"]
     words += ["--set", "losses.classes.players=['discriminator']"]
     run = trained(package, "defended", *words)
-    done = python(package, "gancore", "attack", str(run), "--epsilon", "0.1", "--defence", "ladder/noise", "--device", "cpu")
+    done = python(package, "gancore", "attack", str(run), "--epsilon", "0.1", "--defense", "ladder/noise", "--device", "cpu")
     assert done.returncode == 0, done.stderr
     assert "ladder/noise" in (run / "attacks.jsonl").read_text()

@@ -219,8 +219,8 @@ class Perturbs(gancore.Attack):
         return x + 0 * objective(x).sum()
 
 
-class Blurs(gancore.Defence):
-    """A defence changes what a classifier sees."""
+class Blurs(gancore.Defense):
+    """A defense changes what a classifier sees."""
 
     def prepare(self, run: gancore.Run) -> None:
         """Nothing is needed of the run."""

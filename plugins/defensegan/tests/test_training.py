@@ -83,4 +83,4 @@ def test_a_classifier_is_defended_by_a_fragment(weights: dict[str, Path]) -> Non
     recipe = read("defensegan/digits-small", registry(), overlays=["defensegan/defended"], assignments=SMALL[:-1])
     score = make_plan(recipe, registry()).metrics["defended"].settings
     assert score["epsilons"] == [0.6]
-    assert score["defence_settings"] == {"steps": 200, "restarts": 10, "rate": 2.5, "sees": "bare"}
+    assert score["defense_settings"] == {"steps": 200, "restarts": 10, "rate": 2.5, "sees": "bare"}

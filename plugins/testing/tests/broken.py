@@ -53,7 +53,7 @@ def gancore_attacks() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
-def gancore_defences() -> Iterator[gancore.Component]:
+def gancore_defenses() -> Iterator[gancore.Component]:
     yield from _declared(cropping="Cropping", glaring="Glaring", blocking="Blocking")
 
 
@@ -251,21 +251,21 @@ class NarrowAttack(gancore.Attack):
         return x[classify(x).argmax(1) == label]
 
 
-class Cropping(gancore.Defence):
+class Cropping(gancore.Defense):
     """Gives smaller images."""
 
     def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
         return x[..., 1:, 1:]
 
 
-class Glaring(gancore.Defence):
+class Glaring(gancore.Defense):
     """Gives images beyond white."""
 
     def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
         return x + 1
 
 
-class Blocking(gancore.Defence):
+class Blocking(gancore.Defense):
     """Passes no gradient, and says that the attacker sees through it."""
 
     def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:

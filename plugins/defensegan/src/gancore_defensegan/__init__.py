@@ -13,9 +13,9 @@ DEFENSEGAN = "arXiv:1805.06605"
 
 
 @gancore.hookimpl
-def gancore_defences() -> Iterator[gancore.Component]:
-    """Declare the defence."""
-    target = "gancore_defensegan.defence:Reconstruction"
+def gancore_defenses() -> Iterator[gancore.Component]:
+    """Declare the defense."""
+    target = "gancore_defensegan.defense:Reconstruction"
     yield gancore.Component("reconstruction", target, "The nearest image that a generator makes", cite=DEFENSEGAN)
 
 

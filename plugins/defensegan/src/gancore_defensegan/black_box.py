@@ -24,7 +24,7 @@ class BlackBox(gancore.Attack):
     x + step sign(dF_y(x) / dx), with F_y what the substitute says of the decision y, and asks for the decision on it:
     Jacobian-based augmentation (arXiv:1602.02697, Algorithm 1). The first images are those that are attacked, of which only
     decisions are asked for; the public code has 150 others with their true labels. Decisions are those of the classifier behind
-    its defence where the attacker ``sees`` more than the bare one.
+    its defense where the attacker ``sees`` more than the bare one.
 
     Args:
         epsilon: Radius of the ball of l_inf, on the [-1, 1] scale of images, or as levels of a pixel: ``"8/255"``.

@@ -7,7 +7,7 @@ import attrs
 import gancore
 import gancore.tools
 from gancore.tools import distributed
-from gancore_defensegan.defence import Count, Momentum, Rate
+from gancore_defensegan.defense import Count, Momentum, Rate
 from gancore_defensegan.reconstruction import Descent, generator_of, reconstructed, starts
 
 
@@ -17,7 +17,7 @@ class Reconstructed(gancore.Loop):
     Each batch is reconstructed anew when it is drawn; the public code reconstructs the training set once.
 
     Args:
-        steps: See `gancore_defensegan.defence.Reconstruction`.
+        steps: See `gancore_defensegan.defense.Reconstruction`.
         restarts: See there.
         rate: See there.
         momentum: See there.

@@ -168,9 +168,9 @@ def gancore_metrics() -> Iterator[Component]:
 
 
 @hookimpl
-def gancore_defences() -> Iterator[Component]:
-    """Yield defences of classifiers that are attacked."""
-    yield Component("bit-depth", "gancore_standard.defences:BitDepth", "Rounds pixels to few levels", "arXiv:1704.01155")
+def gancore_defenses() -> Iterator[Component]:
+    """Yield defenses of classifiers that are attacked."""
+    yield Component("bit-depth", "gancore_standard.defenses:BitDepth", "Rounds pixels to few levels", "arXiv:1704.01155")
 
 
 @hookimpl

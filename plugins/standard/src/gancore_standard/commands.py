@@ -30,8 +30,8 @@ from gancore import GancoreError
     help="Levels of a pixel, as 4/255,8/255; a number without / is on the [-1, 1] scale, twice that.",
 )
 @click.option(
-    "--defence",
-    help="A defence of `gancore components defence` in front of the classifier; its settings by --set defence.KEY=...",
+    "--defense",
+    help="A defense of `gancore components defense` in front of the classifier; its settings by --set defense.KEY=...",
 )
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting of the attack, e.g. steps=20.")
 @click.option("--classifier", help="A classifier that the run trained, or a head of its discriminator.  [default: the first]")
@@ -45,7 +45,7 @@ def attack(
     run: Path,
     name: str,
     words: str,
-    defence: str | None,
+    defense: str | None,
     assignments: tuple[str, ...],
     classifier: str | None,
     samples: int,
@@ -66,9 +66,9 @@ def attack(
     settings = assigned({}, assignments)
     if "epsilon" in settings:
         raise GancoreError("--set epsilon is for a recipe; an attack's budgets are given by --epsilon 4/255,8/255.")
-    guarding = settings.pop("defence", {})
-    if not isinstance(guarding, dict) or (guarding and defence is None):
-        raise GancoreError("--set defence.KEY=VALUE is a setting of a defence; name the defence by --defence.")
+    guarding = settings.pop("defense", {})
+    if not isinstance(guarding, dict) or (guarding and defense is None):
+        raise GancoreError("--set defense.KEY=VALUE is a setting of a defense; name the defense by --defense.")
     opened = open_run(run, with_local_code(trust_local), choose_device(device), at=at)
     result = robust_accuracy(
         opened,
@@ -79,13 +79,13 @@ def attack(
         samples=samples,
         split=split,
         seed=seed,
-        defence=defence,
-        defence_settings=guarding,
+        defense=defense,
+        defense_settings=guarding,
     )
     folder = RunFolder.open(run)
     entry = {"iteration": opened.iteration, "natural": result.natural, "accuracy": result.accuracy}
     folder.append(folder.attacks, {**entry, "lipschitz": result.lipschitz, "protocol": result.protocol})
-    guard = result.protocol.get("defence")
+    guard = result.protocol.get("defense")
     behind = f" behind {guard['use']} (the attacker sees: {guard['sees']})" if guard else ""
     click.echo(
         f"{result.protocol['classifier']}{behind}, {result.protocol['images']} images  (protocol {result.protocol['id']})"

@@ -12,7 +12,7 @@ import torch
 from gancore_training import digest_of
 from torch import Tensor, nn
 
-from gancore import Attack, Classifier, Defence, GancoreError
+from gancore import Attack, Classifier, Defense, GancoreError
 from gancore.tools import (
     DISCRIMINATOR,
     as_images,
@@ -24,13 +24,16 @@ from gancore.tools import (
     noise_for,
     to_unit,
 )
-from gancore_standard.defences import Classify, build_defence, defended, seen
+from gancore_standard.defenses import Classify, build_defense, defended, seen
 
 if TYPE_CHECKING:
     from gancore.tools import Registry, Run
 
 WHERE = "gancore attack"
 """Names the place for errors where no recipe does."""
+
+PURPOSE = "defence"
+"""Seeds the randomness of a defense, and so keeps its spelling: another would give other scores."""
 
 
 @attrs.frozen
@@ -176,12 +179,12 @@ def attack_batches(
     batches: Iterable[tuple[Tensor, Tensor]],
     attacks: Mapping[str, Attack],
     seed: int,
-    defence: Defence | None = None,
+    defense: Defense | None = None,
 ) -> tuple[float, dict[str, float], int]:
     """Return natural accuracy, accuracy under each attack, and the number of images.
 
     An image that is misclassified already stays so, and is left out of the attacks. Accuracy under an attack of epsilon 0 is
-    the natural one. With a defence all are those of the classifier behind it, whatever the attacker sees.
+    the natural one. With a defense all are those of the classifier behind it, whatever the attacker sees.
     """
     total = 0
     natural = 0
@@ -189,7 +192,7 @@ def attack_batches(
     for number, (images, labels) in enumerate(batches):
         total += len(labels)
         with torch.no_grad():
-            judge = defended(classify, defence, noise_for(images.device, seed, "defence", number))
+            judge = defended(classify, defense, noise_for(images.device, seed, PURPOSE, number))
             correct = judge(images).argmax(1) == labels
         natural += int(correct.sum())
         images, labels = images[correct], labels[correct]
@@ -200,10 +203,10 @@ def attack_batches(
                 right[name] += len(labels)
                 continue
             noise = noise_for(images.device, seed, "robustness", name, number)
-            view = seen(classify, defence, noise_for(images.device, seed, "defence", name, number))
+            view = seen(classify, defense, noise_for(images.device, seed, PURPOSE, name, number))
             fooled = attack.fool(images, labels, view, noise)
             with torch.no_grad():
-                judge = defended(classify, defence, noise_for(images.device, seed, "defence", name, number, "judged"))
+                judge = defended(classify, defense, noise_for(images.device, seed, PURPOSE, name, number, "judged"))
                 right[name] += int((judge(fooled).argmax(1) == labels).sum())
     if not total:
         raise GancoreError("robust accuracy needs at least one image; raise --samples, or choose another split.")
@@ -233,8 +236,8 @@ def robust_accuracy(
     split: str = "test",
     batch_size: int = 250,
     seed: int = 0,
-    defence: str | None = None,
-    defence_settings: Mapping[str, Any] | None = None,
+    defense: str | None = None,
+    defense_settings: Mapping[str, Any] | None = None,
 ) -> Robustness:
     """Attack a classifier of a run on real images.
 
@@ -247,23 +250,23 @@ def robust_accuracy(
         samples: Number of images, drawn evenly from the split; all of them where there are fewer.
         split: Of the recipe's image set.
         batch_size: Images at a time.
-        seed: Of the attack's random starts, and of a defence's randomness.
-        defence: Name of a defence component that stands in front of the classifier.
-        defence_settings: Its settings.
+        seed: Of the attack's random starts, and of a defense's randomness.
+        defense: Name of a defense component that stands in front of the classifier.
+        defense_settings: Its settings.
 
     Raises:
-        GancoreError: There is no such classifier, attack, defence or split, or a setting is wrong.
+        GancoreError: There is no such classifier, attack, defense or split, or a setting is wrong.
     """
     started = time.perf_counter()
     settings = dict(settings or {})
     attacks = {
         f"{e:g}": build_attack(run.plan.registry, attack, settings, run.parts.context(), e).to(run.device) for e in epsilons
     }
-    guard = None if defence is None else build_defence(run, defence, defence_settings or {}, where=WHERE)
+    guard = None if defense is None else build_defense(run, defense, defense_settings or {}, where=WHERE)
     with classifier_of(run, classifier) as (chosen, classify, modules):
         batches = list(_batches(run, split, samples, batch_size))
         natural, accuracy, number = attack_batches(classify, batches, attacks, seed, guard)
-        lipschitz = local_lipschitz(seen(classify, guard, noise_for(run.device, seed, "defence", "lipschitz")), batches)
+        lipschitz = local_lipschitz(seen(classify, guard, noise_for(run.device, seed, PURPOSE, "lipschitz")), batches)
         weights = "+".join(fingerprint(module) for module in modules)
     protocol: dict[str, Any] = {
         "attack": run.plan.registry.component("attack", attack, where=WHERE).full_name,
@@ -274,9 +277,9 @@ def robust_accuracy(
         "seed": seed,
         "precision": run.precision,
     }
-    if defence is not None and guard is not None:
-        full_name = run.plan.registry.component("defence", defence, where=WHERE).full_name
-        protocol["defence"] = {"use": full_name, "settings": dict(defence_settings or {}), "sees": guard.sees}
+    if defense is not None and guard is not None:
+        full_name = run.plan.registry.component("defense", defense, where=WHERE).full_name
+        protocol["defense"] = {"use": full_name, "settings": dict(defense_settings or {}), "sees": guard.sees}
     protocol = {"id": digest_of(protocol, 8), **protocol, "classifier": chosen, "weights": weights}
     return Robustness(natural, accuracy, lipschitz, protocol, time.perf_counter() - started)
 

@@ -30,7 +30,7 @@ OBSERVING = tuple(f"gancore_{what}" for what in ("run_started", "logged", "sampl
 """The hooks of a training, in its order."""
 
 VIEWS = ("bare", "substitute", "through")
-"""What an attacker may see of a defence."""
+"""What an attacker may see of a defense."""
 
 TOLERANCE = 1e-3
 """How far an accelerated run may come away: by another order of sums."""
@@ -163,15 +163,15 @@ def fools(attack: Any, device: torch.device = CPU) -> None:
     assert all(parameter.grad is None for parameter in classifier.parameters()), "fool leaves gradients in the classifier"
 
 
-def defends(defence: Any, device: torch.device = CPU) -> None:
-    """A defence gives images of the same shape and range, the same for the same noise, and what the attacker may see of it."""
-    assert defence.sees in VIEWS, f"sees is {defence.sees!r}, not one of {', '.join(VIEWS)}"
-    defence.eval().prepare(build_host(GAME, host_registry(), device))
+def defends(defense: Any, device: torch.device = CPU) -> None:
+    """A defense gives images of the same shape and range, the same for the same noise, and what the attacker may see of it."""
+    assert defense.sees in VIEWS, f"sees is {defense.sees!r}, not one of {', '.join(VIEWS)}"
+    defense.eval().prepare(build_host(GAME, host_registry(), device))
     images = torch.rand((NUMBER, 1, 8, 8), generator=noise_for(device, 0), device=device) * 2 - 1
     clean, random = images.clone(), torch.get_rng_state()
-    for name in ("defend", *(["substitute"] if defence.sees == "substitute" else [])):
+    for name in ("defend", *(["substitute"] if defense.sees == "substitute" else [])):
         leaf = images.clone().requires_grad_()
-        given, again = (getattr(defence, name)(leaf, noise_for(device, 0)) for _ in range(2))
+        given, again = (getattr(defense, name)(leaf, noise_for(device, 0)) for _ in range(2))
         assert given.shape == clean.shape, f"{name} gives the shape {tuple(given.shape)}, not {tuple(clean.shape)}"
         assert given.isfinite().all(), f"{name} gives what is not finite"
         assert torch.equal(given, again), f"{name} gives other images for the same noise"
@@ -180,8 +180,8 @@ def defends(defence: Any, device: torch.device = CPU) -> None:
         assert -1 - TOLERANCE <= low <= high <= 1 + TOLERANCE, (
             f"{name} gives values from {float(low):g} to {float(high):g}, not in [-1, 1]"
         )
-        if name == "substitute" or defence.sees == "through":
-            assert given.requires_grad, f"{name} passes no gradient, and the attacker sees {defence.sees!r}"
+        if name == "substitute" or defense.sees == "through":
+            assert given.requires_grad, f"{name} passes no gradient, and the attacker sees {defense.sees!r}"
     assert torch.equal(random, torch.get_rng_state()), "it draws from torch's own random stream; draw from `noise` alone"
 
 

@@ -129,7 +129,7 @@ def _cases_of(component: Tested) -> Iterator[Case]:
     elif kind == "attack" and loaded.gradient != "shared":
         yield component.alone("fools a classifier", lambda: alone.fools(component.built()))
         yield component.alone(f"{ELSEWHERE}, alone", lambda: alone.on_another_device(alone.fools, component.built()))
-    elif kind == "defence":
+    elif kind == "defense":
         yield component.alone("defends a classifier", lambda: alone.defends(component.built()))
         yield component.alone(ELSEWHERE, lambda: alone.on_another_device(alone.defends, component.built()))
     elif kind == "accelerator":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from gancore import GancoreError, Metric, Range
 from gancore_standard.budgets import budget
-from gancore_standard.defences import build_defence
+from gancore_standard.defenses import build_defense
 from gancore_standard.robustness import build_attack, classifier_of, robust_accuracy
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class RobustAccuracy(Metric):
         classifier: A classifier that the run trains, or a head of its discriminator with class logits; by default the first.
         samples: Images that are attacked, evenly spread over the split; all of them where there are fewer.
         split: Of the recipe's image set; by default that of the evaluation.
-        seed: Of the attack's random starts, and of a defence's randomness.
-        defence: Name of a defence component that stands in front of the classifier, e.g. ``standard/bit-depth``; the scores are
+        seed: Of the attack's random starts, and of a defense's randomness.
+        defense: Name of a defense component that stands in front of the classifier, e.g. ``standard/bit-depth``; the scores are
             those of the classifier behind it, and it says what the attacker sees.
-        defence_settings: Its settings, e.g. ``{bits = 2}``.
+        defense_settings: Its settings, e.g. ``{bits = 2}``.
 
     Raises:
         GancoreError: There is no budget, or one twice, or one that is not finite.
@@ -53,8 +53,8 @@ class RobustAccuracy(Metric):
         samples: Annotated[int, Range(1)] = 1000,
         split: Literal["train", "test"] | None = None,
         seed: Annotated[int, Range(0)] = 0,
-        defence: str | None = None,
-        defence_settings: dict[str, Any] | None = None,
+        defense: str | None = None,
+        defense_settings: dict[str, Any] | None = None,
     ) -> None:
         budgets = [budget(epsilon, "one of the epsilons") for epsilon in epsilons]
         self.names = {f"{epsilon:g}": f"accuracy_{epsilon:g}" for epsilon in budgets}
@@ -62,10 +62,10 @@ class RobustAccuracy(Metric):
             raise GancoreError(f"epsilons must be one or more finite budgets, each once, not {epsilons}.")
         if "epsilon" in (settings or {}):
             raise GancoreError("settings.epsilon would be overridden by each of the epsilons; leave it out.")
-        if defence_settings and defence is None:
-            raise GancoreError("defence_settings are those of a defence; name it by defence, or leave them out.")
-        self.defence = defence
-        self.defence_settings = defence_settings or {}
+        if defense_settings and defense is None:
+            raise GancoreError("defense_settings are those of a defense; name it by defense, or leave them out.")
+        self.defense = defense
+        self.defense_settings = defense_settings or {}
         self.attack = attack
         self.epsilons = budgets
         self.settings = settings or {}
@@ -85,8 +85,8 @@ class RobustAccuracy(Metric):
         """
         for epsilon in self.epsilons:
             build_attack(run.plan.registry, self.attack, self.settings, run.parts.context(), epsilon, where=WHERE)
-        if self.defence is not None:
-            build_defence(run, self.defence, self.defence_settings, where=WHERE)
+        if self.defense is not None:
+            build_defense(run, self.defense, self.defense_settings, where=WHERE)
         with classifier_of(run, self.classifier):
             pass
 
@@ -105,8 +105,8 @@ class RobustAccuracy(Metric):
             samples=self.samples,
             split=self.split or run.recipe.evaluation.split,
             seed=self.seed,
-            defence=self.defence,
-            defence_settings=self.defence_settings,
+            defense=self.defense,
+            defense_settings=self.defense_settings,
         )
         # Which weights were attacked is what is scored, not how.
         self._protocol = {key: value for key, value in result.protocol.items() if key not in ("id", "classifier", "weights")}
@@ -114,5 +114,5 @@ class RobustAccuracy(Metric):
         return {"natural": result.natural, **accuracies, "lipschitz": result.lipschitz}
 
     def protocol(self) -> dict[str, Any]:
-        """Return the attack with its settings but for the budget, the defence, images, seed and precision of the last score."""
+        """Return the attack with its settings but for the budget, the defense, images, seed and precision of the last score."""
         return self._protocol

@@ -1,4 +1,4 @@
-"""The defence: what a classifier gets is not the image but the nearest that a generator makes."""
+"""The defense: what a classifier gets is not the image but the nearest that a generator makes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Rate = Annotated[float, gancore.Range(0, open_low=True)]
 Momentum = Annotated[float, gancore.Range(0, 1, open_high=True)]
 
 
-class Reconstruction(gancore.Defence):
+class Reconstruction(gancore.Defense):
     """Gives the classifier the image that the run's generator makes nearest to what is there (Defense-GAN).
 
     A generator that has learned unperturbed images makes none with a perturbation. The classifier and its training stay as

@@ -1,4 +1,4 @@
-"""What the suite asks of defences fails for those that are broken, each in one way."""
+"""What the suite asks of defenses fails for those that are broken, each in one way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 import gancore
 
 
-class Sound(gancore.Defence):
+class Sound(gancore.Defense):
     """Halves images."""
 
     def defend(self, x: Tensor, noise: torch.Generator) -> Tensor:
@@ -72,15 +72,15 @@ class Unprepared(Sound):
         raise gancore.GancoreError("no generator here")
 
 
-def test_a_sound_defence_passes() -> None:
+def test_a_sound_defense_passes() -> None:
     alone.defends(Sound())
 
 
-def test_a_defence_without_gradient_passes_where_its_attacker_sees_another() -> None:
+def test_a_defense_without_gradient_passes_where_its_attacker_sees_another() -> None:
     for sees in ("bare", "substitute"):
-        defence = Blind()
-        defence.sees = sees  # type: ignore[assignment]
-        alone.defends(defence)
+        defense = Blind()
+        defense.sees = sees  # type: ignore[assignment]
+        alone.defends(defense)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_a_defence_without_gradient_passes_where_its_attacker_sees_another() -> 
         (BlindSubstitute, "substitute passes no gradient"),
     ],
 )
-def test_a_broken_defence_fails(cls: type[gancore.Defence], words: str) -> None:
+def test_a_broken_defense_fails(cls: type[gancore.Defense], words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         alone.defends(cls())
 
 
-def test_a_defence_that_refuses_its_run_fails() -> None:
+def test_a_defense_that_refuses_its_run_fails() -> None:
     with pytest.raises(gancore.GancoreError, match="no generator here"):
         alone.defends(Unprepared())

@@ -12,7 +12,7 @@ import gancore_standard
 import pytest
 import torch
 from gancore_defensegan.black_box import BlackBox
-from gancore_defensegan.defence import Reconstruction
+from gancore_defensegan.defense import Reconstruction
 from gancore_defensegan.reconstruction import Descent, reconstructed, starts
 from gancore_standard.robustness import build_attack, robust_accuracy
 from torch import Tensor, nn
@@ -139,7 +139,7 @@ def test_starts_are_normal_with_a_variance_of_one_over_their_width() -> None:
     assert torch.equal(z, starts(4000, 16, noise()))
 
 
-# -- the defence of a run ----------------------------------------------------------------------------------------------
+# -- the defense of a run ----------------------------------------------------------------------------------------------
 
 RECIPE: dict[str, Any] = {
     "run": {"iterations": 4, "batch_size": 8, "latent_dim": 4, "precision": "float32"},
@@ -170,15 +170,15 @@ def test_an_attack_on_a_defended_classifier(sees: str, attack: str) -> None:
             attack,
             [0.3],
             settings=settings,
-            defence="defensegan/reconstruction",
-            defence_settings={**TINY, "sees": sees},
+            defense="defensegan/reconstruction",
+            defense_settings={**TINY, "sees": sees},
             samples=16,
         )
         for _ in range(2)
     ]
     assert results[0].accuracy == results[1].accuracy
     assert 0 <= results[0].accuracy["0.3"] <= results[0].natural <= 1
-    assert results[0].protocol["defence"] == {
+    assert results[0].protocol["defense"] == {
         "use": "defensegan/reconstruction",
         "settings": {**TINY, "sees": sees},
         "sees": sees,
@@ -188,10 +188,10 @@ def test_an_attack_on_a_defended_classifier(sees: str, attack: str) -> None:
 
 def test_the_classifier_gets_images_of_the_generator() -> None:
     run = run_of()
-    defence = Reconstruction(steps=1, restarts=2)
-    defence.prepare(run)
+    defense = Reconstruction(steps=1, restarts=2)
+    defense.prepare(run)
     x = torch.rand(5, 1, 8, 8) * 2 - 1
-    images = defence.defend(x, noise())
+    images = defense.defend(x, noise())
     z = starts(10, 4, noise())
     generated = run.networks["generator"](z, run.latent(10, "reconstruction").label)
     for n in range(5):
@@ -221,7 +221,7 @@ def test_a_run_without_a_generator_or_with_one_that_translates_is_refused() -> N
 def test_bad_settings_are_refused_in_a_sentence(settings: dict[str, Any], piece: str) -> None:
     with pytest.raises(GancoreError) as caught:
         robust_accuracy(
-            run_of(), "fastrobgan/fgsm", [0.1], defence="defensegan/reconstruction", defence_settings=settings, samples=4
+            run_of(), "fastrobgan/fgsm", [0.1], defense="defensegan/reconstruction", defense_settings=settings, samples=4
         )
     assert piece in str(caught.value)
     assert "\n" not in str(caught.value)

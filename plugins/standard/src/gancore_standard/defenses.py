@@ -1,4 +1,4 @@
-"""Defences: what stands in front of a classifier that is attacked, and how it looks to the attacker."""
+"""Defenses: what stands in front of a classifier that is attacked, and how it looks to the attacker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from gancore import Defence, GancoreError, Range
+from gancore import Defense, GancoreError, Range
 from gancore.tools import check
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Classify = Callable[[Tensor], Tensor]
 Sees = Literal["bare", "substitute", "through"]
 
 
-class BitDepth(Defence):
+class BitDepth(Defense):
     """Rounds pixels to few levels, so that small perturbations are lost.
 
     Xu et al. 2018, "Feature Squeezing" (arXiv:1704.01155), section 3.1. Rounding has no gradient but 0, so an attacker who sees
@@ -42,36 +42,36 @@ class BitDepth(Defence):
         return rounded
 
 
-def build_defence(run: Run, name: str, settings: Mapping[str, Any], *, where: str) -> Defence:
-    """Return a defence of a run's classifier, prepared.
+def build_defense(run: Run, name: str, settings: Mapping[str, Any], *, where: str) -> Defense:
+    """Return a defense of a run's classifier, prepared.
 
     Args:
         run: The run.
-        name: Name of the defence component.
+        name: Name of the defense component.
         settings: Its settings.
         where: Names the place for errors.
 
     Raises:
-        GancoreError: There is no such defence, a setting is wrong, or it can't defend this run.
+        GancoreError: There is no such defense, a setting is wrong, or it can't defend this run.
     """
-    declared = run.plan.registry.component("defence", name, where=where)
+    declared = run.plan.registry.component("defense", name, where=where)
     cls = run.plan.registry.load(declared)
     where = f"{where} ({declared.full_name})"
     arguments = check(cls, dict(settings), where=where, context=dict(run.parts.context()))
     try:
-        defence: Defence = cls(**arguments)
-        defence.to(run.device).eval()
-        defence.prepare(run)
+        defense: Defense = cls(**arguments)
+        defense.to(run.device).eval()
+        defense.prepare(run)
     except GancoreError as error:
         raise GancoreError(f"{where}: {error}") from error
-    return defence
+    return defense
 
 
-def defended(classify: Classify, defence: Defence | None, noise: torch.Generator) -> Classify:
-    """Return a classifier behind a defence, if there is one: what is to be fooled."""
-    if defence is None:
+def defended(classify: Classify, defense: Defense | None, noise: torch.Generator) -> Classify:
+    """Return a classifier behind a defense, if there is one: what is to be fooled."""
+    if defense is None:
         return classify
-    guard = defence
+    guard = defense
 
     def judge(x: Tensor) -> Tensor:
         return classify(_checked(guard, x, guard.defend(x, noise)))
@@ -79,11 +79,11 @@ def defended(classify: Classify, defence: Defence | None, noise: torch.Generator
     return judge
 
 
-def seen(classify: Classify, defence: Defence | None, noise: torch.Generator) -> Classify:
-    """Return what the attacker sees of a classifier behind a defence, if there is one."""
-    if defence is None or defence.sees == "bare":
+def seen(classify: Classify, defense: Defense | None, noise: torch.Generator) -> Classify:
+    """Return what the attacker sees of a classifier behind a defense, if there is one."""
+    if defense is None or defense.sees == "bare":
         return classify
-    guard = defence
+    guard = defense
 
     def view(x: Tensor) -> Tensor:
         images = guard.substitute(x, noise) if guard.sees == "substitute" else guard.defend(x, noise)
@@ -97,9 +97,9 @@ def seen(classify: Classify, defence: Defence | None, noise: torch.Generator) ->
     return view
 
 
-def _checked(defence: Defence, x: Tensor, images: Tensor) -> Tensor:
+def _checked(defense: Defense, x: Tensor, images: Tensor) -> Tensor:
     if images.shape != x.shape:
         raise GancoreError(
-            f"{type(defence).__name__} makes images of shape {tuple(images.shape)} of {tuple(x.shape)}; it must keep the shape."
+            f"{type(defense).__name__} makes images of shape {tuple(images.shape)} of {tuple(x.shape)}; it must keep the shape."
         )
     return images

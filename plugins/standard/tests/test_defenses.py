@@ -1,4 +1,4 @@
-"""Defences: what the classifier gets, what the attacker sees, and that scores are those of the defended classifier."""
+"""Defenses: what the classifier gets, what the attacker sees, and that scores are those of the defended classifier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from gancore_standard.defences import BitDepth, build_defence, defended, seen
+from gancore_standard.defenses import BitDepth, build_defense, defended, seen
 from gancore_standard.metrics.robust_accuracy import RobustAccuracy
 from gancore_standard.robustness import attack_batches, robust_accuracy
 from torch import Tensor
@@ -32,8 +32,8 @@ CLASSIFIER: dict[str, Any] = {
 }
 
 
-class Quiet(gancore.Defence):
-    """Halves images and adds noise: a random defence that passes gradients.
+class Quiet(gancore.Defense):
+    """Halves images and adds noise: a random defense that passes gradients.
 
     Args:
         sees: What the attacker sees.
@@ -85,15 +85,15 @@ def trained(plugins: Registry | None = None) -> Run:
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    """The run of a classifier, beside a plugin with the defences of this file."""
+    """The run of a classifier, beside a plugin with the defenses of this file."""
 
     @gancore.hookimpl
-    def gancore_defences() -> Iterator[gancore.Component]:
+    def gancore_defenses() -> Iterator[gancore.Component]:
         for name, cls in {"quiet": Quiet, "blind": Blind, "cropping": Cropping}.items():
-            yield gancore.Component(name, f"{cls.__module__}:{cls.__name__}", "A defence of a test")
+            yield gancore.Component(name, f"{cls.__module__}:{cls.__name__}", "A defense of a test")
 
     module = ModuleType("guards")
-    module.gancore_defences = gancore_defences  # type: ignore[attr-defined]
+    module.gancore_defenses = gancore_defenses  # type: ignore[attr-defined]
     from importlib import import_module
 
     from gancore_testing import host
@@ -122,7 +122,7 @@ def test_bit_depth_leaves_so_many_levels(bits: int) -> None:
     assert squeezed[0, 0, 0, -1] == 1
 
 
-def test_the_default_substitute_has_the_values_of_the_defence_and_the_gradient_of_nothing() -> None:
+def test_the_default_substitute_has_the_values_of_the_defense_and_the_gradient_of_nothing() -> None:
     leaf = X.clone().requires_grad_()
     squeezed = BitDepth(bits=2).substitute(leaf, rng())
     assert torch.equal(squeezed.detach(), BitDepth(bits=2).defend(X, rng()))
@@ -142,7 +142,7 @@ def logits(x: Tensor) -> Tensor:
         ("through", lambda x: Quiet().defend(x, rng(7)), 0.5),
     ],
 )
-def test_the_attacker_sees_what_the_defence_says(sees: Any, expected: Callable[[Tensor], Tensor], slope: float) -> None:
+def test_the_attacker_sees_what_the_defense_says(sees: Any, expected: Callable[[Tensor], Tensor], slope: float) -> None:
     leaf = X.clone().requires_grad_()
     viewed = seen(logits, Quiet(sees=sees), rng(7))(leaf)
     torch.testing.assert_close(viewed.detach(), logits(expected(X)))
@@ -150,7 +150,7 @@ def test_the_attacker_sees_what_the_defence_says(sees: Any, expected: Callable[[
     torch.testing.assert_close(gradient, torch.full_like(X, slope))
 
 
-def test_without_a_defence_the_classifier_is_seen_and_judged_as_it_is() -> None:
+def test_without_a_defense_the_classifier_is_seen_and_judged_as_it_is() -> None:
     assert seen(logits, None, rng()) is logits
     assert defended(logits, None, rng()) is logits
 
@@ -171,14 +171,14 @@ class Push(gancore.Attack):
 
 
 @pytest.mark.parametrize("sees", ["bare", "substitute", "through"])
-def test_accuracies_are_those_behind_the_defence_whatever_the_attacker_sees(sees: Any) -> None:
-    defence, attack = Quiet(sees=sees, scale=0.0), Push()
-    # Behind the defence the sums are half of those before: images of sum above 2 are of class 1 bare, and of class 0 defended.
+def test_accuracies_are_those_behind_the_defense_whatever_the_attacker_sees(sees: Any) -> None:
+    defense, attack = Quiet(sees=sees, scale=0.0), Push()
+    # Behind the defense the sums are half of those before: images of sum above 2 are of class 1 bare, and of class 0 defended.
     classify = lambda x: torch.stack([x.sum((1, 2, 3)), torch.ones(len(x))], 1)  # noqa: E731
     images = torch.full((2, 1, 1, 1), 0.0)
     images[0], images[1] = 1.8, 3.0
     natural, accuracy, number = attack_batches(
-        classify, [(images, torch.zeros(2, dtype=torch.int64))], {"a": attack}, 0, defence
+        classify, [(images, torch.zeros(2, dtype=torch.int64))], {"a": attack}, 0, defense
     )
     assert (natural, accuracy["a"], number) == (0.5, 0.0, 2)
     (viewed,) = attack.seen
@@ -188,24 +188,24 @@ def test_accuracies_are_those_behind_the_defence_whatever_the_attacker_sees(sees
 def test_scores_of_a_defended_classifier_say_how_it_was_defended(run: Run) -> None:
     plain = robust_accuracy(run, "fastrobgan/fgsm", [0.0, 0.1], samples=120)
     guarded = robust_accuracy(
-        run, "fastrobgan/fgsm", [0.0, 0.1], samples=120, defence="bit-depth", defence_settings={"bits": 1}
+        run, "fastrobgan/fgsm", [0.0, 0.1], samples=120, defense="bit-depth", defense_settings={"bits": 1}
     )
-    assert guarded.protocol["defence"] == {"use": "standard/bit-depth", "settings": {"bits": 1}, "sees": "substitute"}
-    assert "defence" not in plain.protocol
+    assert guarded.protocol["defense"] == {"use": "standard/bit-depth", "settings": {"bits": 1}, "sees": "substitute"}
+    assert "defense" not in plain.protocol
     assert guarded.protocol["id"] != plain.protocol["id"]
     assert guarded.protocol["weights"] == plain.protocol["weights"]
     images, labels = run.plan.dataset.load("test")
     squeezed = BitDepth(bits=1).defend(to_unit(images), rng())
-    whole = robust_accuracy(run, "fastrobgan/fgsm", [0.0], samples=10_000, defence="bit-depth", defence_settings={"bits": 1})
+    whole = robust_accuracy(run, "fastrobgan/fgsm", [0.0], samples=10_000, defense="bit-depth", defense_settings={"bits": 1})
     network = run.networks["classifier"].eval()
     assert whole.natural == pytest.approx(float((network(squeezed).argmax(1) == labels).double().mean()))
     network.train()
     assert guarded.accuracy["0"] == guarded.natural
 
 
-def test_a_random_defence_scores_the_same_again(run: Run) -> None:
+def test_a_random_defense_scores_the_same_again(run: Run) -> None:
     scores = [
-        robust_accuracy(run, "fastrobgan/pgd", [0.1], samples=60, defence="quiet", defence_settings={"scale": 0.5}, seed=seed)
+        robust_accuracy(run, "fastrobgan/pgd", [0.1], samples=60, defense="quiet", defense_settings={"scale": 0.5}, seed=seed)
         for seed in (0, 0, 1)
     ]
     assert scores[0].accuracy == scores[1].accuracy
@@ -215,23 +215,23 @@ def test_a_random_defence_scores_the_same_again(run: Run) -> None:
 
 def test_the_metric_scores_the_defended_classifier(run: Run) -> None:
     metric = RobustAccuracy(
-        attack="fastrobgan/fgsm", epsilons=[0.1], samples=50, defence="bit-depth", defence_settings={"bits": 2}
+        attack="fastrobgan/fgsm", epsilons=[0.1], samples=50, defense="bit-depth", defense_settings={"bits": 2}
     )
     metric.prepare(run)
-    result = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=50, defence="bit-depth", defence_settings={"bits": 2})
+    result = robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=50, defense="bit-depth", defense_settings={"bits": 2})
     assert metric.score_run(run)["accuracy_0.1"] == result.accuracy["0.1"]
-    assert metric.protocol()["defence"] == result.protocol["defence"]
+    assert metric.protocol()["defense"] == result.protocol["defense"]
 
 
-def test_a_defence_is_prepared_with_the_run(run: Run) -> None:
-    defence = build_defence(run, "quiet", {}, where="x")
-    assert isinstance(defence, Quiet)
-    assert defence.runs == [run]
-    assert not defence.training
+def test_a_defense_is_prepared_with_the_run(run: Run) -> None:
+    defense = build_defense(run, "quiet", {}, where="x")
+    assert isinstance(defense, Quiet)
+    assert defense.runs == [run]
+    assert not defense.training
 
 
 @pytest.mark.parametrize(
-    ("defence", "settings", "words"),
+    ("defense", "settings", "words"),
     [
         ("bit-dept", {}, "did you mean 'bit-depth'|did you mean 'standard/bit-depth'"),
         ("bit-depth", {"bits": 9}, r"\(standard/bit-depth\).*bits"),
@@ -240,27 +240,27 @@ def test_a_defence_is_prepared_with_the_run(run: Run) -> None:
         ("cropping", {}, r"Cropping makes images of shape \(\d+, 1, 4, 4\) of \(\d+, 1, 8, 8\); it must keep the shape"),
     ],
 )
-def test_what_does_not_defend_is_refused(run: Run, defence: str, settings: dict[str, Any], words: str) -> None:
+def test_what_does_not_defend_is_refused(run: Run, defense: str, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(GancoreError, match=words) as raised:
-        robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=20, defence=defence, defence_settings=settings)
+        robust_accuracy(run, "fastrobgan/fgsm", [0.1], samples=20, defense=defense, defense_settings=settings)
     assert len(str(raised.value)) <= 400
 
 
-def test_a_blind_defence_is_attacked_through_its_substitute(run: Run) -> None:
+def test_a_blind_defense_is_attacked_through_its_substitute(run: Run) -> None:
     result = robust_accuracy(
-        run, "fastrobgan/fgsm", [0.3], samples=100, defence="blind", defence_settings={"sees": "substitute"}
+        run, "fastrobgan/fgsm", [0.3], samples=100, defense="blind", defense_settings={"sees": "substitute"}
     )
     assert result.accuracy["0.3"] < result.natural
 
 
-def test_settings_without_a_defence_are_refused() -> None:
-    with pytest.raises(GancoreError, match="name it by defence"):
-        RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1], defence_settings={"bits": 2})
+def test_settings_without_a_defense_are_refused() -> None:
+    with pytest.raises(GancoreError, match="name it by defense"):
+        RobustAccuracy(attack="fastrobgan/pgd", epsilons=[0.1], defense_settings={"bits": 2})
 
 
 def test_undefended_scores_are_those_of_before() -> None:
     first = robust_accuracy(trained(), "fastrobgan/pgd", [0.1], samples=60)
-    again = robust_accuracy(run_like(), "fastrobgan/pgd", [0.1], samples=60, defence=None)
+    again = robust_accuracy(run_like(), "fastrobgan/pgd", [0.1], samples=60, defense=None)
     assert (first.natural, first.accuracy, first.lipschitz) == (again.natural, again.accuracy, again.lipschitz)
 
 
