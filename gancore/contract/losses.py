@@ -60,7 +60,7 @@ class LossTerm(nn.Module):
       for statistics kept in buffers.
     - ``prepare(self, *, player, parameters)``, with either or both: runs once for each player in whose loss the term takes
       part, when the player is built, before a checkpoint is restored, e.g. to register buffers like its parameters; once
-      more where networks start from data (`Network.initialise`).
+      more where networks start from data (`Network.initialize`).
     - ``attacked(self, *, ...)``, ``attacked_fake(self, *, ...)``: one value per image (N,); what an attack on the real
       (generated) images that the discriminator or the classifier sees raises. Terms without it take no part in an attack.
     - ``monitor(self) -> dict[str, Tensor]``: small tensors to log, read only when a log line is written.

@@ -19,7 +19,11 @@ class Network(nn.Module):
     groups: ClassVar[bool] = False
     """Whether it takes, and a generator makes, groups of images (N, k, C, H, W) where `Sampler.group` draws them."""
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+    def __init_subclass__(cls) -> None:
+        if "initialise" in vars(cls):
+            raise TypeError(f"{cls.__name__}.initialise would never be called; it is spelled initialize")
+
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
         """Set parameters and buffers by the images (N, C, H, W) of the first batch, where the network is trained.
 
         Called once before the first step, in training mode and without gradient; for virtual batch norm and for

@@ -142,7 +142,7 @@ class Loop(nn.Module):
     def prepare(self, run: Run) -> None:
         """Register buffers whose shapes depend on the run, e.g. on its networks.
 
-        Called before a checkpoint is restored, and anew once networks have been initialised by data.
+        Called before a checkpoint is restored, and anew once networks have been initialized by data.
         """
 
     def iteration(self, run: Run) -> None:

@@ -80,14 +80,15 @@ class Parts:
                 self.averages[name] = MovingAverage(self.networks[GENERATOR], decay, ema.start, schedules.get(name))
 
     @torch.no_grad()
-    def initialise(self, run: Run) -> None:
+    def initialize(self, run: Run) -> None:
         """Let networks start from the images of the first batch; every process sees all of them."""
-        asking = [name for name in self.players if self.plan.networks[name].cls.initialise is not Network.initialise]
+        asking = [name for name in self.players if self.plan.networks[name].cls.initialize is not Network.initialize]
         if not asking:
             return
         real = torch.cat(collectives.gather_list(self.batches.draw(0)[0].real))
         for name in asking:
-            self.networks[name].initialise(real, noise_for(self.device, run.seed, "initialise", name))
+            # The purpose keeps its spelling: another would give other weights.
+            self.networks[name].initialize(real, noise_for(self.device, run.seed, "initialise", name))
         for average in self.averages.values() if GENERATOR in asking else ():
             average.network.load_state_dict(self.networks[GENERATOR].state_dict())
         # What terms and the loop keep of the networks is what they are now.
@@ -160,10 +161,9 @@ class Parts:
     def _heads(self) -> dict[str, nn.Module]:
         if DISCRIMINATOR not in self.networks:
             return {}
-        discriminator = self.networks[DISCRIMINATOR]
+        discriminator, heads = self.networks[DISCRIMINATOR], dict[str, nn.Module]()
         _check_batch_norm(discriminator, self.plan.networks[DISCRIMINATOR])
         width = {"features": discriminator.features, "spectral_norm": discriminator.spectral_norm}
-        heads: dict[str, nn.Module] = {}
         for label, planned in self.plan.heads.items():
             heads[label] = self.make(f"heads.{label}", planned, {**self.context(), **width}).train()
             self._load(heads[label], f"heads.{label}", planned)
@@ -202,17 +202,15 @@ class Normalized(Classifier):
         super().__init__()
         if len(mean) != len(std):
             raise GancoreError(f"{where}: input_mean has {len(mean)} channels and input_std {len(std)}; they must agree.")
-        self.network = network
-        self.features = network.features
-        self.classes = network.classes
+        self.network, self.features, self.classes = network, network.features, network.classes
         self.register_buffer("scale", 0.5 / torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("shift", ((0.5 - torch.tensor(mean)) / torch.tensor(std)).view(1, -1, 1, 1), persistent=False)
         self.scale: Tensor
         self.shift: Tensor
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
         """Let the classifier start from images as it sees them."""
-        self.network.initialise(real * self.scale + self.shift, noise)
+        self.network.initialize(real * self.scale + self.shift, noise)
 
     def embed(self, x: Tensor) -> Tensor:
         """Map images (N, C, H, W) in [-1, 1] to the classifier's features (N, F)."""

@@ -35,8 +35,7 @@ class Player:
         where: str = "the optimizer",
         terms: Sequence[nn.Module] = (),
     ) -> None:
-        self.name = name
-        self.network = network
+        self.name, self.network = name, network
         self.modules = [network, *heads]
         self.weights, own = (
             [p for module in modules for p in module.parameters() if p.requires_grad] for modules in (self.modules, terms)
@@ -45,8 +44,7 @@ class Player:
         if not self.parameters:
             raise GancoreError(f"{where} has nothing to do, for the {name} has no parameter to train.")
         self.optimizer = optimizer(self.parameters)
-        self.where = where
-        self.shared = distributed.world_size() > 1
+        self.where, self.shared = where, distributed.world_size() > 1
         groups = range(len(self.optimizer.param_groups))
         self.scheduled = [(group, *self._number(group, name), factor) for name, factor in schedules.items() for group in groups]
 

@@ -185,7 +185,7 @@ class Run:
     def step(self) -> None:
         """Run one iteration of the loop."""
         if self.iteration == 0:
-            self.parts.initialise(self)
+            self.parts.initialize(self)
         self.set_schedules()
         self.take_turns()
         self.iteration += 1

@@ -154,8 +154,8 @@ class Virtual(gancore.Generator):
         self.linear = nn.Linear(latent_dim, channels * image_size**2)
         self.register_buffer("mean", torch.zeros(channels * image_size**2))
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
-        SEEN.setdefault("initialised", []).append(real)
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
+        SEEN.setdefault("initialized", []).append(real)
         assert self.training
         reference = torch.randn(len(real), self.latent_dim, generator=noise)
         self.mean.copy_(self.linear(reference).mean(0))
@@ -359,11 +359,16 @@ def test_a_network_starts_from_the_first_batch_once() -> None:
     first = run_of(table).fresh()
     SEEN.clear()
     run.step()
-    assert [torch.equal(real, first.real) for real in SEEN["initialised"]] == [True]
+    assert [torch.equal(real, first.real) for real in SEEN["initialized"]] == [True]
     run.step()
-    assert len(SEEN["initialised"]) == 1
+    assert len(SEEN["initialized"]) == 1
     assert run.networks["generator"].mean.abs().max() > 0
     assert run.networks["discriminator"].scale.item() == pytest.approx(1 / first.real.std().item(), rel=0.05)
+
+
+def test_a_network_with_the_old_spelling_of_initialize_is_refused() -> None:
+    with pytest.raises(TypeError, match="initialise would never be called; it is spelled initialize"):
+        type("Virtual", (gancore.Generator,), {"initialise": None})
 
 
 def test_what_terms_prepared_is_of_the_networks_as_they_start() -> None:
@@ -376,11 +381,11 @@ def test_a_classifier_behind_its_normalization_starts_from_images_as_it_sees_the
     class Starting(gancore.Classifier):
         features, classes = 1, 1
 
-        def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+        def initialize(self, real: Tensor, noise: torch.Generator) -> None:
             SEEN["classifier"] = real
 
     network = Normalized(Starting(), [0.5], [0.25], where="test")
-    network.initialise(torch.full((1, 1, 1, 1), 0.5), torch.Generator())
+    network.initialize(torch.full((1, 1, 1, 1), 0.5), torch.Generator())
     # 0.5 in [-1, 1] is 0.75 in [0, 1], one standard deviation above the mean.
     assert SEEN["classifier"].item() == pytest.approx(1)
 

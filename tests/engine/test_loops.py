@@ -32,7 +32,7 @@ def test_slow_weights_are_those_that_data_have_set() -> None:
     standardizing = {"networks": {"discriminator": {"use": "probe/standardizing"}}}
     run, plain = run_of(LOOKAHEAD, standardizing), run_of(standardizing)
     steps(run, 1)
-    plain.parts.initialise(plain)
+    plain.parts.initialize(plain)
     slow = run.modules()["loop"].state_dict()
     for number, parameter in enumerate(plain.players["discriminator"].parameters):
         assert torch.equal(slow[f"discriminator_{number}"], parameter)

@@ -530,7 +530,7 @@ class Standardizing(TinyDiscriminator):
         self.register_buffer("center", torch.zeros(()))
         self.scale = nn.Parameter(torch.ones(()))
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
         self.center.copy_(real.mean() + 0.1 * torch.rand((), generator=noise))
         self.scale.copy_(1 / real.std())
 

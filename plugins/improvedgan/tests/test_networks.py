@@ -76,7 +76,7 @@ def test_the_discriminators_reference_batch_is_the_first_batch_and_no_activation
     network = VirtualDiscriminator(channels=1, image_size=16, batch_size=6, width=0.25)
     first, x = torch.randn(6, 1, 16, 16), torch.randn(3, 1, 16, 16)
     before = network(x)
-    network.initialise(first, torch.Generator())
+    network.initialize(first, torch.Generator())
     assert torch.equal(network.reference, first)
     assert not torch.allclose(network(x), before)
     rows: list[int] = []
@@ -125,7 +125,7 @@ def test_after_a_start_from_data_each_output_has_mean_0_and_deviation_1(network:
     images = torch.rand(64, 1, 12, 12)
     assert max(deviation for _, deviation in moments(network.eval(), images)) > 0.1
     with torch.no_grad():
-        network.initialise(images, torch.Generator().manual_seed(0))
+        network.initialize(images, torch.Generator().manual_seed(0))
     for mean, deviation in moments(network, images):
         assert mean < 1e-3
         assert deviation < 1e-3
@@ -140,7 +140,7 @@ def test_a_start_from_data_draws_from_its_noise_alone() -> None:
         network.load_state_dict(state)
         torch.manual_seed(default)
         with torch.no_grad():
-            network.initialise(images, torch.Generator().manual_seed(seed))
+            network.initialize(images, torch.Generator().manual_seed(seed))
         return [value.clone() for value in network.state_dict().values()]
 
     assert all(map(torch.equal, started(0, 0), started(0, 1)))

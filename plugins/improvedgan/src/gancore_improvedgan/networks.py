@@ -42,7 +42,7 @@ class _Layers(gancore.Discriminator):
 
     layers: nn.Sequential
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
         """Set gains and biases by images (N, C, H, W) in [-1, 1]; without dropout, with Gaussian noise from `noise`."""
         x = self.entering(real)
         for layer in self.layers:

@@ -147,7 +147,7 @@ class VirtualDiscriminator(gancore.Discriminator):
         self.features = maps[-1] * 16
         _dcgan_weights(self)
 
-    def initialise(self, real: Tensor, noise: torch.Generator) -> None:
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
         """Take the first batch's images (N, C, H, W) as the reference batch."""
         self.reference.copy_(real)
 

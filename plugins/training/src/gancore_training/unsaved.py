@@ -132,8 +132,8 @@ def _values(parts: Parts) -> Iterator[tuple[tuple[str, str], Any]]:
         # Not by its name, for a module may give its state other names.
         held = {tensor.data_ptr() for tensor in state.values()} if owner in saved else ()
         yield (owner, "the names of its buffers"), [*state]
-        # What a network is initialised by is no output that it leaves behind.
-        passing = isinstance(component, Head) or getattr(type(component), "initialise", None) is Network.initialise
+        # What a network is initialized by is no output that it leaves behind.
+        passing = isinstance(component, Head) or getattr(type(component), "initialize", None) is Network.initialize
         for prefix, module in component.named_modules():
             for name, value in _attributes(module, passing=passing):
                 if not (isinstance(value, Tensor) and value.data_ptr() in held):
