@@ -174,7 +174,7 @@ class _Chosen(Images):
 
 
 class Dataset:
-    """A set of labelled images. Building one reads no image; a missing folder raises `GancoreError` in `load`."""
+    """A set of labeled images. Building one reads no image; a missing folder raises `GancoreError` in `load`."""
 
     @property
     def info(self) -> DatasetInfo:

@@ -12,7 +12,7 @@ from gancore_training.evaluate import Evaluator
 
 from gancore import GancoreError, Latents
 from tests.compose.hosts import plan_of, run_of, same, steps
-from tests.probe.labelled import OCCURRING
+from tests.probe.labeled import OCCURRING
 
 FACES: dict[str, Any] = {
     "data": {"use": "probe/faces"},

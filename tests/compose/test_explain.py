@@ -41,10 +41,10 @@ def test_it_names_the_latent_the_optimizers_and_the_schedules() -> None:
 
 
 def test_it_names_sources_and_what_selects_from_them() -> None:
-    spy = {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}}
+    spy = {"sources": {"labeled": {}}, "losses": {"spy": {"use": "toy/spy"}}}
     text = explain(sources.plan_of(sources.CLASSIFIER, spy))
     assert "D(real + fake): one joined forward" not in text.split("Phase of the generator")[0]
-    assert "labelled_adversarial" in text
+    assert "labeled_adversarial" in text
     assert "the data, as its samplers leave them" in text
     avoided = {"sources": {"avoid": {"use": "toy/coded", "first": 9}}}
     text = explain(sources.plan_of(avoided, sources.take("few", [1], "avoid")))

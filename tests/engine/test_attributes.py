@@ -8,7 +8,7 @@ import pytest
 
 from gancore import GancoreError
 from tests.hosts import run_of, steps
-from tests.probe.labelled import OCCURRING
+from tests.probe.labeled import OCCURRING
 
 FACES: dict[str, Any] = {
     "data": {"use": "probe/faces"},

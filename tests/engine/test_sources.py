@@ -117,28 +117,28 @@ class Spy(gancore.LossTerm):
     def discriminator(
         self,
         *,
-        labelled: Tensor,
-        labelled_label: Tensor,
-        labelled_view: Tensor,
-        labelled_adversarial: Tensor,
-        labelled_features: Tensor,
-        labelled_classifier: Tensor,
-        labelled_classifier_features: Tensor,
+        labeled: Tensor,
+        labeled_label: Tensor,
+        labeled_view: Tensor,
+        labeled_adversarial: Tensor,
+        labeled_features: Tensor,
+        labeled_classifier: Tensor,
+        labeled_classifier_features: Tensor,
         real_adversarial: Tensor,
     ) -> Tensor:
         SEEN["discriminator"] = {name: value for name, value in locals().items() if name != "self"}
-        return labelled_adversarial.square().mean() + 0 * real_adversarial.mean()
+        return labeled_adversarial.square().mean() + 0 * real_adversarial.mean()
 
-    def generator(self, *, labelled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
-        SEEN["generator"] = {"labelled_adversarial": labelled_adversarial}
-        return (fake_adversarial - labelled_adversarial).square().mean()
+    def generator(self, *, labeled_adversarial: Tensor, fake_adversarial: Tensor) -> Tensor:
+        SEEN["generator"] = {"labeled_adversarial": labeled_adversarial}
+        return (fake_adversarial - labeled_adversarial).square().mean()
 
 
-class Labelled(gancore.LossTerm):
+class Labeled(gancore.LossTerm):
     """A classifier's loss on a source."""
 
-    def classifier(self, *, labelled_classifier: Tensor, labelled_label: Tensor) -> Tensor:
-        return F.cross_entropy(labelled_classifier, labelled_label)
+    def classifier(self, *, labeled_classifier: Tensor, labeled_label: Tensor) -> Tensor:
+        return F.cross_entropy(labeled_classifier, labeled_label)
 
 
 class Fool(gancore.LossTerm):
@@ -228,7 +228,7 @@ def gancore_samplers() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
-    yield from _declared(spy="Spy", labelled="Labelled", fool="Fool", both="Both")
+    yield from _declared(spy="Spy", labeled="Labeled", fool="Fool", both="Both")
 
 
 @gancore.hookimpl
@@ -430,7 +430,7 @@ BLEND = {"samplers": {"weave": {"use": "toy/weave", "partner": "avoid"}}}
 PENALTY = {"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
 FREE = {"attacks": {"free": {"use": "probe/free"}}, "loop": {"use": "probe/replay"}}
 SIGN = {"attacks": {"sign": {"use": "probe/sign"}}}
-THIRD = {"loop": {"use": "toy/third"}, "sources": {"labelled": {}}, "losses": {"classes": {"use": "toy/labelled"}}}
+THIRD = {"loop": {"use": "toy/third"}, "sources": {"labeled": {}}, "losses": {"classes": {"use": "toy/labeled"}}}
 ABILITIES: dict[str, list[dict[str, Any]]] = {
     "a source that nobody reads": [AVOID],
     "joined images": [AVOID, JOINED, PENALTY],
@@ -457,7 +457,7 @@ ABILITIES: dict[str, list[dict[str, Any]]] = {
         {"networks": {"classifier": {"use": "toy/dropping"}}},
     ],
     "on features of a classifier trained through D": [ON, THIRD, {"losses": {"classes": {"use": "toy/fool"}}}],
-    "a source as a side": [CLASSIFIER, {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}}],
+    "a source as a side": [CLASSIFIER, {"sources": {"labeled": {}}, "losses": {"spy": {"use": "toy/spy"}}}],
     "points": [AVOID, {"data": {"use": "toy/points"}}, BLEND],
 }
 each = pytest.mark.parametrize("tables", ABILITIES.values(), ids=ABILITIES)
@@ -500,10 +500,10 @@ def test_a_recipe_with_a_shared_source_is_the_same_after_a_trip_through_a_file()
 
 @pytest.mark.parametrize("head", ["standard/linear", "standard/projection"])
 def test_a_source_is_a_side_of_a_loss(head: str) -> None:
-    table = {"sources": {"labelled": {}}, "losses": {"spy": {"use": "toy/spy"}}, "heads": {"adversarial": {"use": head}}}
+    table = {"sources": {"labeled": {}}, "losses": {"spy": {"use": "toy/spy"}}, "heads": {"adversarial": {"use": head}}}
     run = run_of(table, CLASSIFIER)
     batch = run.fresh()
-    images, labels = batch.sides["labelled"]
+    images, labels = batch.sides["labeled"]
     discriminator, classifier = run.networks["discriminator"], run.networks["classifier"]
     with torch.no_grad():
         features = discriminator(images)
@@ -511,23 +511,23 @@ def test_a_source_is_a_side_of_a_loss(head: str) -> None:
         embedded = classifier.embed(images)
     run.phase("discriminator", batch)
     seen = SEEN["discriminator"]
-    assert torch.equal(seen["labelled"], images)
-    assert torch.equal(seen["labelled_view"], images)
-    assert torch.equal(seen["labelled_label"], labels)
-    torch.testing.assert_close(seen["labelled_features"], features, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(seen["labelled_adversarial"], logit, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(seen["labelled_classifier_features"], embedded, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(seen["labelled_classifier"], classifier.classify(embedded), rtol=1e-5, atol=1e-6)
-    assert seen["labelled_adversarial"].requires_grad
-    assert not seen["labelled_classifier"].requires_grad
+    assert torch.equal(seen["labeled"], images)
+    assert torch.equal(seen["labeled_view"], images)
+    assert torch.equal(seen["labeled_label"], labels)
+    torch.testing.assert_close(seen["labeled_features"], features, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labeled_adversarial"], logit, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labeled_classifier_features"], embedded, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(seen["labeled_classifier"], classifier.classify(embedded), rtol=1e-5, atol=1e-6)
+    assert seen["labeled_adversarial"].requires_grad
+    assert not seen["labeled_classifier"].requires_grad
     run.phase("generator", batch)
-    assert not SEEN["generator"]["labelled_adversarial"].requires_grad
+    assert not SEEN["generator"]["labeled_adversarial"].requires_grad
 
 
 def test_a_classifiers_loss_takes_logits_and_labels_of_a_source() -> None:
     run = run_of(CLASSIFIER, THIRD)
     batch = run.fresh()
-    images, labels = batch.sides["labelled"]
+    images, labels = batch.sides["labeled"]
     expected = F.cross_entropy(run.networks["classifier"](images), labels)
     run.phase("classifier", batch)
     assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-6)
@@ -535,9 +535,9 @@ def test_a_classifiers_loss_takes_logits_and_labels_of_a_source() -> None:
 
 
 def test_the_vocabulary_has_all_of_a_source() -> None:
-    names = vocabulary(plan_of(CLASSIFIER, {"sources": {"labelled": {}}}))
+    names = vocabulary(plan_of(CLASSIFIER, {"sources": {"labeled": {}}}))
     for what in ("", "_label", "_view", "_adversarial", "_features", "_activations", "_classifier", "_classifier_features"):
-        assert f"labelled{what}" in names
+        assert f"labeled{what}" in names
 
 
 # -- blends ------------------------------------------------------------------------------------------------------------
@@ -970,7 +970,7 @@ WRONG: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
     ),
     "a term of a source that is not there": (
         [CLASSIFIER, {"loop": THIRD["loop"], "losses": THIRD["losses"]}],
-        ["losses.classes", "'labelled_classifier'", "[sources.labelled]"],
+        ["losses.classes", "'labeled_classifier'", "[sources.labeled]"],
     ),
     **{
         f"a source called {label}": ([{"sources": {label: {}}}, CLASSIFIER], [f"sources.{label}", "rename that side"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import gancore
 
 PARTS = "tests.probe.parts"
-LABELLED = "tests.probe.labelled"
+LABELED = "tests.probe.labeled"
 GROUPED = "tests.probe.grouped"
 
 
@@ -26,9 +26,9 @@ def gancore_loss_terms() -> Iterator[gancore.Component]:
     yield gancore.Component("uncertain", f"{PARTS}:Uncertain", "A loss with a learned weight")
     yield gancore.Component("untouchable", f"{PARTS}:Untouchable", "A game that no attack can raise")
     yield gancore.Component("spread", f"{GROUPED}:Spread", "Looks at groups")
-    yield gancore.Component("attribute-loss", f"{LABELLED}:AttributeLoss", "Attributes of an image")
-    yield gancore.Component("class-loss", f"{LABELLED}:ClassLoss", "Reads labels")
-    yield gancore.Component("cause-loss", f"{LABELLED}:CauseLoss", "Loss of a causal latent's code")
+    yield gancore.Component("attribute-loss", f"{LABELED}:AttributeLoss", "Attributes of an image")
+    yield gancore.Component("class-loss", f"{LABELED}:ClassLoss", "Reads labels")
+    yield gancore.Component("cause-loss", f"{LABELED}:CauseLoss", "Loss of a causal latent's code")
 
 
 @gancore.hookimpl
@@ -37,8 +37,8 @@ def gancore_heads() -> Iterator[gancore.Component]:
         "comparing", "tests.probe.comparing:ComparingHead", "A logit that each image's distance from the others moves"
     )
     yield gancore.Component("normed", f"{PARTS}:NormedHead", "A logit of normalized features")
-    yield gancore.Component("attribute-head", f"{LABELLED}:AttributeHead", "A logit given attributes")
-    yield gancore.Component("attribute-logits", f"{LABELLED}:AttributeLogits", "Logits of attributes")
+    yield gancore.Component("attribute-head", f"{LABELED}:AttributeHead", "A logit given attributes")
+    yield gancore.Component("attribute-logits", f"{LABELED}:AttributeLogits", "Logits of attributes")
 
 
 @gancore.hookimpl
@@ -59,7 +59,7 @@ def gancore_latents() -> Iterator[gancore.Component]:
     yield gancore.Component("short", f"{PARTS}:Short", "Fewer latents than asked for")
     yield gancore.Component("scored", f"{PARTS}:Scored", "A code called like what metrics see")
     yield gancore.Component("clashing", f"{PARTS}:Clashing", "A code called like a network")
-    yield gancore.Component("causal", f"{LABELLED}:CausalLatent", "Attributes of a frozen causal model")
+    yield gancore.Component("causal", f"{LABELED}:CausalLatent", "Attributes of a frozen causal model")
 
 
 @gancore.hookimpl
@@ -98,13 +98,13 @@ def gancore_networks() -> Iterator[gancore.Component]:
     yield gancore.Component("standardizing", f"{PARTS}:Standardizing", "Starts from the first batch")
     yield gancore.Component("tiny-discriminator", f"{PARTS}:TinyDiscriminator", "Two linear layers with dropout")
     yield gancore.Component("undeclared", f"{PARTS}:Undeclared", "Made by a test")
-    yield gancore.Component("attribute-generator", f"{LABELLED}:AttributeGenerator", "Obeys attributes")
-    yield gancore.Component("causal-model", f"{LABELLED}:Causal", "Which attributes go together")
+    yield gancore.Component("attribute-generator", f"{LABELED}:AttributeGenerator", "Obeys attributes")
+    yield gancore.Component("causal-model", f"{LABELED}:Causal", "Which attributes go together")
 
 
 @gancore.hookimpl
 def gancore_datasets() -> Iterator[gancore.Component]:
-    yield gancore.Component("faces", f"{LABELLED}:Faces", "Images with attributes")
+    yield gancore.Component("faces", f"{LABELED}:Faces", "Images with attributes")
 
 
 @gancore.hookimpl
@@ -112,7 +112,7 @@ def gancore_metrics() -> Iterator[gancore.Component]:
     yield gancore.Component("doubled", f"{PARTS}:Doubled", "Reads a code of the latent")
     yield gancore.Component("learned", f"{PARTS}:Learned", "A classifier that learns from generated images")
     yield gancore.Component("whole", f"{PARTS}:Whole", "A score of the whole run")
-    yield gancore.Component("asked", f"{LABELLED}:Asked", "What a generator is asked for")
+    yield gancore.Component("asked", f"{LABELED}:Asked", "What a generator is asked for")
 
 
 @gancore.hookimpl

@@ -45,7 +45,7 @@ class Stage:
         return torch.tanh(self._linear("ge_g", self.vectors["z"]))
 
     def all(self) -> dict[str, Tensor]:
-        """Return what the classifier's loss asks for: labelled, unlabelled and generated images."""
+        """Return what the classifier's loss asks for: labeled, unlabeled and generated images."""
         return {
             "labelled_classifier": self.logits(self.vectors["x_lab"]),
             "labelled_label": self.vectors["y_lab"],
@@ -63,17 +63,17 @@ def test_the_classifiers_loss_agrees_with_the_authors_code_term_by_term(parity: 
     stage = Stage(parity("dsgan"))
     arguments, want = stage.all(), stage.vectors
     close(SemiSupervised(adversarial=1.0, entropy=0.1).classifier(**arguments), want["c_loss_lgan1_le0_1"])
-    labelled = SemiSupervised(adversarial=0.0).classifier(**arguments)
-    close(labelled, want["lab_loss"])
-    close(SemiSupervised().classifier(**arguments) - labelled, want["unl_loss"])
-    close(SemiSupervised(adversarial=3.0).classifier(**arguments) - labelled, 3 * want["unl_loss"])
-    close(SemiSupervised(adversarial=0.0, entropy=2.0).classifier(**arguments) - labelled, 2 * want["entropy"])
+    labeled = SemiSupervised(adversarial=0.0).classifier(**arguments)
+    close(labeled, want["lab_loss"])
+    close(SemiSupervised().classifier(**arguments) - labeled, want["unl_loss"])
+    close(SemiSupervised(adversarial=3.0).classifier(**arguments) - labeled, 3 * want["unl_loss"])
+    close(SemiSupervised(adversarial=0.0, entropy=2.0).classifier(**arguments) - labeled, 2 * want["entropy"])
     close(entropy(arguments["real_classifier"]), want["entropy"])
     # The two halves: with logits of -1e9 for the other side, that side costs nothing or does not depend on these.
     never = torch.full_like(arguments["fake_classifier"], -1e9)
-    close(SemiSupervised().classifier(**{**arguments, "fake_classifier": never}) - labelled, want["true_loss"])
+    close(SemiSupervised().classifier(**{**arguments, "fake_classifier": never}) - labeled, want["true_loss"])
     surely = torch.full_like(arguments["real_classifier"], 1e9)
-    close(SemiSupervised().classifier(**{**arguments, "real_classifier": surely}) - labelled, want["fake_loss"])
+    close(SemiSupervised().classifier(**{**arguments, "real_classifier": surely}) - labeled, want["fake_loss"])
 
 
 def test_pull_away_agrees_with_the_authors_code(parity: Load) -> None:
@@ -139,7 +139,7 @@ def drawn(seed: int = 0, rows: int = 7, classes: int = 5) -> dict[str, Tensor]:
 
 
 def test_the_further_class_has_the_logit_0() -> None:
-    """Equation 4, with an explicit class K + 1; the authors' code has half the weight of what is not labelled."""
+    """Equation 4, with an explicit class K + 1; the authors' code has half the weight of what is not labeled."""
     arguments = drawn()
 
     def with_further(name: str) -> np.ndarray:
@@ -149,12 +149,12 @@ def test_the_further_class_has_the_logit_0() -> None:
     known = logsumexp(with_further("real_classifier")[:, :-1], axis=1).mean()
     further = with_further("fake_classifier")[:, -1].mean()
     labels = arguments["labelled_label"].numpy()
-    labelled = -log_softmax(arguments["labelled_classifier"].numpy(), axis=1)[np.arange(len(labels)), labels].mean()
+    labeled = -log_softmax(arguments["labelled_classifier"].numpy(), axis=1)[np.arange(len(labels)), labels].mean()
     p = softmax(arguments["real_classifier"].numpy(), axis=1)
     for adversarial in (1.0, 2.0):
         for weight in (0.0, 0.3):
             loss = SemiSupervised(adversarial=adversarial, entropy=weight).classifier(**arguments)
-            expected = labelled - adversarial * (known + further) / 2 + weight * stats.entropy(p, axis=1).mean()
+            expected = labeled - adversarial * (known + further) / 2 + weight * stats.entropy(p, axis=1).mean()
             assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 

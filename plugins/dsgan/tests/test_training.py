@@ -210,18 +210,18 @@ def test_scores_that_the_run_can_not_give_are_refused(name: str, texts: tuple[st
         Evaluator(run_of(name, *SEMI, *CRITIC, *texts))
 
 
-def test_the_labelled_images_are_the_same_few_of_each_class_and_all_are_unlabelled() -> None:
+def test_the_labeled_images_are_the_same_few_of_each_class_and_all_are_unlabeled() -> None:
     name, texts = KINDS["critic"]
     run = run_of(name, *texts, "run.batch_size=100")
     batches = [run.fresh() for _ in range(20)]
-    labelled = {tuple(x.tolist()) for batch in batches for x in batch.sides["labelled"][0].flatten(1)}
-    assert len(labelled) == 100
+    labeled = {tuple(x.tolist()) for batch in batches for x in batch.sides["labelled"][0].flatten(1)}
+    assert len(labeled) == 100
     labels = torch.cat([batch.sides["labelled"][1] for batch in batches])
     assert torch.bincount(labels).tolist() == [200] * 10
-    unlabelled = {tuple(x.tolist()) for batch in batches for x in batch.real.flatten(1)}
-    assert len(unlabelled) > 1000
+    unlabeled = {tuple(x.tolist()) for batch in batches for x in batch.real.flatten(1)}
+    assert len(unlabeled) > 1000
     another = run_of(name, *texts, "run.batch_size=100", "run.seed=1").fresh()
-    assert {tuple(x.tolist()) for x in another.sides["labelled"][0].flatten(1)} != labelled
+    assert {tuple(x.tolist()) for x in another.sides["labelled"][0].flatten(1)} != labeled
 
 
 QUIET = ("networks.classifier.input_noise=0", "networks.classifier.noise=0")
@@ -260,9 +260,9 @@ def test_the_phases_of_an_iteration_are_those_of_the_authors_code() -> None:
     images, labels = batch.sides["labelled"]
     with torch.no_grad():
         fake = generator(batch.z, batch.fake_label)
-        unlabelled, generated = (torch.logsumexp(classifier(x), 1) for x in (batch.real, fake))
+        unlabeled, generated = (torch.logsumexp(classifier(x), 1) for x in (batch.real, fake))
         expected = F.cross_entropy(classifier(images), labels)
-        expected = expected + (F.softplus(-unlabelled).mean() + F.softplus(generated).mean()) / 2
+        expected = expected + (F.softplus(-unlabeled).mean() + F.softplus(generated).mean()) / 2
     before = [p.detach().clone() for p in run.players["generator"].parameters]
     run.phase("classifier", batch)
     assert run.losses["classifier/classes"].item() == pytest.approx(expected.item(), rel=1e-4)
@@ -506,7 +506,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...], list[str]]] = {
     ),
     "no partner": ("dsgan/mnist-semi", ("sources.partner=false",), ["samplers.difference", "add [sources.partner]"]),
     "nothing to avoid": ("dsgan/mnist-semi", ("sources.avoid=false",), ["samplers.difference", "add [sources.avoid]"]),
-    "labelled images that nobody names": (
+    "labeled images that nobody names": (
         "dsgan/mnist-semi",
         ("sources.labelled=false", "samplers.labels=false"),
         ["losses.classes", "'labelled_classifier'", "[sources.labelled]"],

@@ -71,25 +71,23 @@ def test_the_semi_supervised_loss_agrees_with_the_authors_code(vectors: dict[str
         "real_classes": vectors["ssl_unl"],
         "fake_classes": vectors["ssl_gen"],
     }
-    labelled = SemiSupervised(adversarial=0.0).discriminator(**arguments)
-    assert labelled.item() == pytest.approx(vectors["ssl_loss_lab"].item(), rel=1e-9)
+    labeled = SemiSupervised(adversarial=0.0).discriminator(**arguments)
+    assert labeled.item() == pytest.approx(vectors["ssl_loss_lab"].item(), rel=1e-9)
     for weight in (1.0, 3.0):
         whole = SemiSupervised(adversarial=weight).discriminator(**arguments)
-        assert (whole - labelled).item() == pytest.approx(weight * vectors["ssl_loss_unl"].item(), rel=1e-9)
+        assert (whole - labeled).item() == pytest.approx(weight * vectors["ssl_loss_unl"].item(), rel=1e-9)
     generator = SemiSupervised().generator(fake_classes=vectors["ssl_gen"])
     assert generator.item() == pytest.approx(vectors["ssl_gen_minibatch_loss"].item(), rel=1e-9)
 
 
 def test_the_further_class_has_the_logit_0() -> None:
-    """Section 5 with an explicit class K + 1; the authors' code halves what is not labelled."""
-    labelled, real, fake = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    """Section 5 with an explicit class K + 1; the authors' code halves what is not labeled."""
+    labeled, real, fake = torch.randn(3, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     log_p = [F.log_softmax(F.pad(logits, (0, 1)), 1) for logits in (real, fake)]
     known = torch.log1p(-log_p[0][:, -1].exp()).mean()
-    loss = SemiSupervised().discriminator(
-        labelled_classes=labelled, labelled_label=labels, real_classes=real, fake_classes=fake
-    )
-    expected = F.cross_entropy(labelled, labels) - known / 2 - log_p[1][:, -1].mean() / 2
+    loss = SemiSupervised().discriminator(labelled_classes=labeled, labelled_label=labels, real_classes=real, fake_classes=fake)
+    expected = F.cross_entropy(labeled, labels) - known / 2 - log_p[1][:, -1].mean() / 2
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
     torch.testing.assert_close(SemiSupervised().generator(fake_classes=fake), log_p[1][:, -1].mean(), rtol=1e-9, atol=0)
 

@@ -18,7 +18,7 @@ from tests.compose.hosts import run_of
 
 Load = Callable[[str], dict[str, Any]]
 
-LABELLED = {"labelled_classes": torch.zeros(1, 4, dtype=torch.float64), "labelled_label": torch.zeros(1, dtype=torch.int64)}
+LABELED = {"labelled_classes": torch.zeros(1, 4, dtype=torch.float64), "labelled_label": torch.zeros(1, dtype=torch.int64)}
 
 
 class Critic:
@@ -47,7 +47,7 @@ def test_the_semi_supervised_objective_agrees_with_the_authors_code(parity: Load
     vectors = parity("sobolev")
     network = Critic(vectors)
     tensors = both(vectors, network)
-    term = SemiSupervised(critic=critic, rho_fisher=float(vectors["rhoF"]), rho_sobolev=float(vectors["rhoS"]), labelled=0.0)
+    term = SemiSupervised(critic=critic, rho_fisher=float(vectors["rhoF"]), rho_sobolev=float(vectors["rhoS"]), supervised=0.0)
     term = term.double()
     term.fisher.value.fill_(float(vectors["lambdaF"]))
     term.sobolev.value.fill_(float(vectors["lambdaS"]))
@@ -57,7 +57,7 @@ def test_the_semi_supervised_objective_agrees_with_the_authors_code(parity: Load
 
     for side in ("real", "fake"):
         close(term.critic(tensors[f"{side}_classes"], tensors[f"{side}_adversarial"]), f"f_{side}")
-    loss, violations = term.discriminator(**tensors, **LABELLED)
+    loss, violations = term.discriminator(**tensors, **LABELED)
     close(-loss, "objD")
     close(violations["fisher"], "cF")
     close(violations["sobolev"], "cS")
@@ -74,14 +74,14 @@ def test_the_semi_supervised_objective_agrees_with_the_authors_code(parity: Load
     assert torch.equal(term.fisher.value, before)
 
 
-def test_the_labelled_images_enter_by_their_weight() -> None:
+def test_the_labeled_images_enter_by_their_weight() -> None:
     noise = torch.Generator().manual_seed(0)
     x = torch.randn(5, 3, generator=noise).requires_grad_()
     side = {"view": x, "classes": x @ torch.randn(3, 4, generator=noise), "adversarial": x.sum(1)}
     tensors = {f"{name}_{key}": value for name in ("real", "fake") for key, value in side.items()}
     logits, label = torch.randn(2, 4, generator=noise), torch.tensor([1, 3])
     losses = [
-        SemiSupervised(labelled=weight).discriminator(**tensors, labelled_classes=logits, labelled_label=label)[0]
+        SemiSupervised(supervised=weight).discriminator(**tensors, labelled_classes=logits, labelled_label=label)[0]
         for weight in (0.0, 1.5)
     ]
     expected = -1.5 * logits.log_softmax(1)[torch.arange(2), label].mean()

@@ -24,7 +24,7 @@ def test_a_recipe_trains_and_resumes_to_the_last_bit(name: str) -> None:
 
 
 def test_the_baseline_learns_from_labels_alone() -> None:
-    """Its discriminator's only loss is the cross entropy of the labelled images, by the very weights of the other's start."""
+    """Its discriminator's only loss is the cross entropy of the labeled images, by the very weights of the other's start."""
     run, other = run_of("sobolevgan/digits-labels"), run_of("sobolevgan/digits")
     starts = zip(run.players["discriminator"].parameters, other.players["discriminator"].parameters, strict=True)
     assert all(torch.equal(a, b) for a, b in starts)

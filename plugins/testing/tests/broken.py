@@ -70,7 +70,7 @@ def gancore_loops() -> Iterator[gancore.Component]:
 @gancore.hookimpl
 def gancore_networks() -> Iterator[gancore.Component]:
     yield from _declared(bright="Bright", comparing="Comparing", peeking_discriminator="PeekingDiscriminator")
-    yield from _declared(mislabelled="Mislabelled", float_only="FloatOnly", picky="Picky", encoder="Encoder")
+    yield from _declared(mislabeled="Mislabeled", float_only="FloatOnly", picky="Picky", encoder="Encoder")
     yield from _declared(dropping="Dropping", declared="Declared")
 
 
@@ -342,7 +342,7 @@ class Dropping(components.TinyDiscriminator):
         return dropped
 
 
-class Mislabelled(components.TinyClassifier):
+class Mislabeled(components.TinyClassifier):
     """Says that its features are wider than they are."""
 
     def __init__(self, *, channels: int, image_size: int, classes: int) -> None:

@@ -73,7 +73,7 @@ BROKEN = [
     ("bright", "gives what its base class says", r"outside of \[-1, 1\]"),
     ("comparing", "in evaluation its rows do not depend on each other", "depends on the others"),
     ("peeking-discriminator", "in training its rows do not depend on each other", "declare batch_statistics = True"),
-    ("mislabelled", "gives what its base class says", r"shape \(6, 8\), not \(6, 9\)"),
+    ("mislabeled", "gives what its base class says", r"shape \(6, 8\), not \(6, 9\)"),
     ("float-only", HALF, "not finite"),
     ("picky", TRAINS, "none of the images that the host offers .it is for images of 7 pixels"),
     ("surprising", "gives what its info says", "another each time"),

@@ -20,7 +20,7 @@ from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from tests.engine.test_attributes import AS_THE_DATA, CAUSAL, FACES
 from tests.hosts import CPU, GAME, plan_of, registry, run_of, same, steps
-from tests.probe.labelled import OCCURRING
+from tests.probe.labeled import OCCURRING
 
 
 def test_only_combinations_that_occur_are_trained_sampled_and_scored() -> None:
@@ -55,7 +55,7 @@ def test_a_run_on_attributes_is_resumed_and_sampled_without_its_images(tmp_path:
     _, header = read_tensors(checkpoints(tmp_path / "run")[-1], sealed=True)
     assert header["labels"] == {"0,0,1": 50, "0,1,0": 40, "1,0,0": 5, "1,0,1": 1}
     assert environment["class_counts"] == environment["class_names"] == []
-    monkeypatch.setattr("tests.probe.labelled.Faces.load", lambda *_: pytest.fail("the images were read"))
+    monkeypatch.setattr("tests.probe.labeled.Faces.load", lambda *_: pytest.fail("the images were read"))
     opened = open_run(tmp_path / "run", registry(), CPU)
     assert same(run, opened) == []
     assert torch.equal(sample(opened, 9)[0], sample(run, 9)[0])

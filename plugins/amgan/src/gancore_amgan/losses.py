@@ -68,7 +68,7 @@ class CatGAN(gancore.LossTerm):
     Here h is the entropy in nats, and the mean within it is over the batches of all processes.
 
     Args:
-        supervised: Weight of the labels' cross entropy; 0 learns classes of its own from unlabelled images.
+        supervised: Weight of the labels' cross entropy; 0 learns classes of its own from unlabeled images.
     """
 
     mean_over_images = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class SemiSupervised(gancore.Loop):
     """Critic and generator in every so-manieth iteration, then the classifier in every one (the authors' code).
 
-    The classifier's turn draws a batch of its own: `labelled` and unlabelled images, and latents.
+    The classifier's turn draws a batch of its own: `labelled` and unlabeled images, and latents.
 
     Args:
         critic_steps: Steps of the discriminator before one of the generator; 0 for a recipe whose generator has no critic

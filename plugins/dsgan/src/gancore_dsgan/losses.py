@@ -21,18 +21,18 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 class SemiSupervised(gancore.LossTerm):
-    """Cross entropy of labelled images, with generated images as a further class K + 1 (Dai et al. 2017; DSGAN, Eq. 4).
+    """Cross entropy of labeled images, with generated images as a further class K + 1 (Dai et al. 2017; DSGAN, Eq. 4).
 
     The further class's logit is 0, so that with l the log-sum-exp of the K logits, log P(y <= K | x) = l - softplus(l) and
     log P(K + 1 | x) = -softplus(l). As in the authors' code::
 
-        CE(labelled) + adversarial [-1/2 E l(x_u) + 1/2 E softplus(l(x_u)) + 1/2 E softplus(l(x_g))] + entropy E H(x_u)
+        CE(labeled) + adversarial [-1/2 E l(x_u) + 1/2 E softplus(l(x_u)) + 1/2 E softplus(l(x_g))] + entropy E H(x_u)
 
     Eq. 4 has weight 1 in place of 1/2.
 
     Args:
-        adversarial: Weight of telling unlabelled from generated images; the authors' default is not known, Eq. 4 has 1.
-        entropy: Weight of the entropy of unlabelled images' classes.
+        adversarial: Weight of telling unlabeled from generated images; the authors' default is not known, Eq. 4 has 1.
+        entropy: Weight of the entropy of unlabeled images' classes.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class SemiSupervised(gancore.LossTerm):
         """Return the scalar loss.
 
         Args:
-            labelled_classifier: Logits (N, K) of labelled images.
+            labelled_classifier: Logits (N, K) of labeled images.
             labelled_label: Their classes (N,) int64.
-            real_classifier: Logits (N, K) of unlabelled images.
+            real_classifier: Logits (N, K) of unlabeled images.
             fake_classifier: Logits (N, K) of generated images.
         """
         real, fake = torch.logsumexp(real_classifier, 1), torch.logsumexp(fake_classifier, 1)
@@ -76,7 +76,7 @@ class PullAway(gancore.LossTerm):
 
 
 class FeatureMatching(gancore.LossTerm):
-    """The mean features of generated images equal those of unlabelled ones (Salimans et al. 2016, arXiv:1606.03498).
+    """The mean features of generated images equal those of unlabeled ones (Salimans et al. 2016, arXiv:1606.03498).
 
     The generator's loss of badGAN (Dai et al. 2017), without a critic: the mean absolute difference over the features.
 

@@ -18,7 +18,7 @@ class Wide(gancore.Sampler):
     Args:
         wide: What it is: the data as they are; the data with normal or uniform noise; or, for each image x of the data, a
             blend b x' + (1 - b) x with an image x' of the source `partner`, b ~ U(0, beta), in the space that the
-            discriminator sees (Eq. 8; the authors' code draws b so, and the paper's x' is a labelled image).
+            discriminator sees (Eq. 8; the authors' code draws b so, and the paper's x' is a labeled image).
         scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
         beta: Largest share b of the partner in a blend, in [0, 1].
         partner: Label of the source that gives x' of a blend.

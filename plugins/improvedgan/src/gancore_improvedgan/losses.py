@@ -80,14 +80,14 @@ class SemiSupervised(gancore.LossTerm):
     The further class's logit is 0, so that D(x) = Z(x) / (Z(x) + 1) with log Z(x) = l(x), the log-sum-exp of the K logits.
     As in the authors' code, which halves the paper's unsupervised loss::
 
-        L_D = CE(labelled) + adversarial [-1/2 E l(x) + 1/2 E softplus(l(x)) + 1/2 E softplus(l(G(z)))]
+        L_D = CE(labeled) + adversarial [-1/2 E l(x) + 1/2 E softplus(l(x)) + 1/2 E softplus(l(G(z)))]
         L_G = -E softplus(l(G(z)))
 
     L_G is for minibatch discrimination; feature matching has another in its place, so that a recipe with it names this term's
     ``players = ["discriminator"]``.
 
     Args:
-        adversarial: Weight of what is not labelled; 0 learns from labels alone.
+        adversarial: Weight of what is not labeled; 0 learns from labels alone.
     """
 
     def __init__(self, *, adversarial: Annotated[float, gancore.Range(0)] = 1.0) -> None:
@@ -100,9 +100,9 @@ class SemiSupervised(gancore.LossTerm):
         """Return the scalar L_D.
 
         Args:
-            labelled_classes: Logits (N, K) of labelled images.
+            labelled_classes: Logits (N, K) of labeled images.
             labelled_label: Their classes (N,) int64.
-            real_classes: Logits (N, K) of unlabelled images.
+            real_classes: Logits (N, K) of unlabeled images.
             fake_classes: Logits (N, K) of generated images.
         """
         real, fake = torch.logsumexp(real_classes, 1), torch.logsumexp(fake_classes, 1)

@@ -100,7 +100,7 @@ class VirtualGenerator(gancore.Generator):
         self.classes = classes if conditional else 0
         latents = torch.randn(reference, latent_dim) if latent == "normal" else 2 * torch.rand(reference, latent_dim) - 1
         self.reference: Tensor
-        self.register_buffer("reference", self._labelled(latents, torch.arange(reference) % max(1, classes)))
+        self.register_buffer("reference", self._with_label(latents, torch.arange(reference) % max(1, classes)))
         maps = _doubled_maps(image_size, width)[::-1]
         layers: list[nn.Module] = [
             nn.Linear(latent_dim + self.classes, maps[0] * 16, bias=False),
@@ -113,9 +113,9 @@ class VirtualGenerator(gancore.Generator):
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Map latents (N, latent_dim) and labels (N,) to images (N, C, H, W) in [-1, 1]."""
-        return _through(self.layers, self.reference.to(z.dtype), self._labelled(z, label))
+        return _through(self.layers, self.reference.to(z.dtype), self._with_label(z, label))
 
-    def _labelled(self, z: Tensor, label: Tensor | None) -> Tensor:
+    def _with_label(self, z: Tensor, label: Tensor | None) -> Tensor:
         if not self.classes or label is None:
             return z
         return torch.cat([z, F.one_hot(label, self.classes).to(z.dtype)], 1)

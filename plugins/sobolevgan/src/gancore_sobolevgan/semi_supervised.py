@@ -20,14 +20,14 @@ class SemiSupervised(gancore.LossTerm):
 
         Fisher: E_real f^2 / 2 + E_fake f^2 / 2 = 1        Sobolev: E_real ||grad v||^2 / 2 + E_fake ||grad v||^2 / 2 = 1
 
-    and lowers `labelled` * CE of the labelled images; G raises E f(G(z)). Images of the data are the unlabelled ones. An attack
+    and lowers `supervised` * CE of the labeled images; G raises E f(G(z)). Images of the data are the unlabeled ones. An attack
     on real images lowers f.
 
     Args:
         critic: What of the classes stands in f: the expected logit, or the expected log-probability.
         rho_fisher: rho of the Fisher constraint, in lambda c + rho / 2 c^2 and in the step rho c of lambda.
         rho_sobolev: The same of the Sobolev constraint.
-        labelled: Weight of the labelled images' cross entropy.
+        supervised: Weight of the labeled images' cross entropy.
     """
 
     differentiates: ClassVar[frozenset[str]] = frozenset({"real_view", "fake_view"})
@@ -40,13 +40,13 @@ class SemiSupervised(gancore.LossTerm):
         critic: Literal["logits", "log-probabilities"] = "logits",
         rho_fisher: Rho = 5e-8,
         rho_sobolev: Rho = 2e-8,
-        labelled: Annotated[float, gancore.Range(0)] = 1.5,
+        supervised: Annotated[float, gancore.Range(0)] = 1.5,
     ) -> None:
         super().__init__()
         self.plain = critic == "logits"
         self.fisher = Multiplier(rho_fisher)
         self.sobolev = Multiplier(rho_sobolev)
-        self.labelled = labelled
+        self.supervised = supervised
 
     def critic(self, classes: Tensor, adversarial: Tensor) -> Tensor:
         """Return f (N,) of class logits (N, K) and logits (N,), which are high for real images."""
@@ -70,7 +70,7 @@ class SemiSupervised(gancore.LossTerm):
         fisher = both_halves(real.square(), fake.square())
         sobolev = both_halves(squared_gradient(real_adversarial, real_view), squared_gradient(fake_adversarial, fake_view))
         loss = fake.mean() - real.mean() + self.fisher(fisher) + self.sobolev(sobolev)
-        loss = loss + self.labelled * F.cross_entropy(labelled_classes, labelled_label)
+        loss = loss + self.supervised * F.cross_entropy(labelled_classes, labelled_label)
         return loss, {"fisher": fisher, "sobolev": sobolev}
 
     def generator(self, *, fake_classes: Tensor, fake_adversarial: Tensor) -> Tensor:
