@@ -127,6 +127,20 @@ def test_historical_averaging_is_the_distance_to_the_mean_of_all_past_parameters
     torch.testing.assert_close(gradients, 2 * (past[-1] - mean), rtol=1e-5, atol=1e-6)
 
 
+def test_the_past_begins_where_the_loss_does() -> None:
+    parameters = [torch.randn(3, 2, dtype=torch.float64).requires_grad_()]
+    term = HistoricalAveraging()
+    term.prepare(player="generator", parameters=parameters)
+    with torch.no_grad():
+        parameters[0] += 5
+    assert term.generator(parameters=parameters).item() == pytest.approx(0, abs=1e-9)
+    with torch.no_grad():
+        parameters[0] += 2
+        term.observe(player="generator", parameters=parameters)
+    # The mean is halfway between the two, 1 away from each of six numbers.
+    assert term.generator(parameters=parameters).item() == pytest.approx(6)
+
+
 def test_the_means_of_both_players_are_apart() -> None:
     term, parameters, _ = walked(3)
     other = [torch.zeros(2, requires_grad=True)]

@@ -53,6 +53,16 @@ def test_historical_averaging_changes_nothing_in_the_first_turns_and_then_pulls_
     assert distance(10.0) < 0.9 * distance(1e-9)
 
 
+def test_historical_averaging_from_a_later_iteration_on_knows_nothing_of_those_before() -> None:
+    run = run_of("digits", "losses.history.start=2", layers=("improvedgan/historical-averaging",))
+    weights, seen = run.players["generator"].weights[0], []
+    for _ in range(4):
+        seen.append(weights.detach().clone())
+        steps(run, 1)
+    mean = torch.stack([*seen[2:], weights.detach()]).mean(0)
+    torch.testing.assert_close(run.terms["history"].get_buffer("generator_0"), mean)
+
+
 def test_the_discriminator_learns_classes_from_what_has_no_labels_too() -> None:
     def accuracy(*texts: str) -> float:
         faster = [f"optimizers.{player}.schedule.use=constant" for player in ("generator", "discriminator")]

@@ -38,8 +38,9 @@ class FeatureMatching(gancore.LossTerm):
 class HistoricalAveraging(gancore.LossTerm):
     """Keeps each player's parameters near the mean of what they have been (section 3.3).
 
-    The loss is ||theta - (1/t) sum_i theta[i]||^2, where theta[i] are the parameters in the player's i-th turn, the present one
-    included; no gradient flows through the mean. The paper gives no weight, and the authors' code does not have it.
+    The loss is ||theta - (1/t) sum_i theta[i]||^2, where theta[i] are the parameters in the player's i-th turn that the loss
+    takes part in, the present one included; no gradient flows through the mean. So the past begins where the loss does
+    (``start``). The paper gives no weight, and the authors' code does not have it.
     """
 
     def __init__(self) -> None:
@@ -62,11 +63,18 @@ class HistoricalAveraging(gancore.LossTerm):
 
     def observe(self, *, player: str, parameters: list[Tensor]) -> None:
         """Take the parameters after a step into their mean."""
-        turns = self.turns[int(player == "generator")].add_(1)
+        turns = self._turns(player).add_(1)
         for mean, parameter in self._pairs(player, parameters):
             mean.lerp_(parameter.float(), 1 / (turns + 1))
 
+    def _turns(self, player: str) -> Tensor:
+        return self.turns[int(player == "generator")]
+
     def _distance(self, player: str, parameters: list[Tensor]) -> Tensor:
+        first = (self._turns(player) == 0).float()
+        with torch.no_grad():
+            for mean, parameter in self._pairs(player, parameters):
+                mean.lerp_(parameter.float(), first)
         return torch.stack([(parameter - mean).square().sum() for mean, parameter in self._pairs(player, parameters)]).sum()
 
     def _pairs(self, player: str, parameters: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
