@@ -146,11 +146,30 @@ def test_each_function_learns_by_its_own_output_alone() -> None:
 
 def test_weights_for_other_causes_are_refused() -> None:
     state = Controller(graph=GRAPH).state_dict()
+    assert {name.rpartition(".")[0].rpartition(".")[0] for name in state} == {
+        "functions.male of nothing",
+        "functions.smiling of male",
+        "functions.mustache of male",
+    }
     with pytest.raises(RuntimeError, match="mustache of smiling"):
         Controller(graph=["male", "smiling <- male", "mustache <- smiling"]).load_state_dict(state)
 
 
 # -- observing, conditioning, intervening ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [["a.b", "a_b"], ["a.b", "a%2Eb"], ["c", "b of c", "a <- b of c", "a of b <- c"], ["Fräulein Müller", "fräulein müller"]],
+)
+def test_attributes_of_like_names_are_apart(graph: list[str]) -> None:
+    controller = Controller(graph=graph, width=1, layers=1)
+    assert len(controller.functions) == len(graph)
+    again = Controller(graph=graph, width=1, layers=1)
+    again.load_state_dict(controller.state_dict())
+    z = torch.rand(5, len(graph), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(again.chances(z), controller.chances(z))
+    assert len({tuple(column.tolist()) for column in controller.chances(torch.zeros(5, len(graph))).T}) == len(graph)
 
 
 def test_samples_are_those_of_the_causal_model() -> None:

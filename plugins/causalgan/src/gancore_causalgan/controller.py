@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Annotated
@@ -76,7 +77,7 @@ class Controller(gancore.Generator):
         )
 
     def _key(self, name: str) -> str:
-        return f"{name} of {' and '.join(self.graph[name]) or 'nothing'}".replace(".", "_")
+        return f"{_escaped(name)} of {' and '.join(map(_escaped, self.graph[name])) or 'nothing'}"
 
     def chances(self, z: Tensor, do: Mapping[str, int] | None = None) -> Tensor:
         """Return what each F_i gives, (N, A) in (0, 1), and for an attribute that is set from outside, that.
@@ -106,6 +107,11 @@ class Controller(gancore.Generator):
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """Map noise (N, latent_dim) to points (N, A, 1, 1) in [-1, 1], near -1 for an attribute that is not there."""
         return (2 * self.chances(z) - 1)[:, :, None, None]
+
+
+def _escaped(name: str) -> str:
+    """Return a name without dots, which no module's may have, and without the words that stand between names; no two agree."""
+    return re.sub(r"[%.]| (?=(?:of|and)\b)", lambda match: f"%{ord(match[0]):02X}", name)
 
 
 def _function(width: int, causes: int, layers: int) -> nn.Sequential:
