@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,41 @@ def test_a_killed_process_leaves_what_others_go_on_with(source: Path, tmp_path: 
     assert {path: path.stat().st_ino for path in left} == left  # What was whole has not been written again.
 
 
+@pytest.fixture
+def another_host(tmp_path: Path) -> Iterator[Path]:
+    """A process that takes itself for another host and is at the second shard, which it never writes."""
+    shard = tmp_path / "store" / "train-00001-of-00004.safetensors"
+    lines = (
+        "import sys, time, gancore_store.preparing as preparing, gancore_training.lock as lock",
+        "lock.place = lambda: 'another host'",
+        "with preparing.holding(preparing._claim(preparing.Path(sys.argv[1]))):",
+        "    print(flush=True)",
+        "    time.sleep(60)",
+    )
+    with subprocess.Popen([sys.executable, "-c", "\n".join(lines), str(shard)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield shard
+        process.kill()
+
+
+def test_a_shard_that_another_host_writes_is_left_to_it_until_it_is_dead(
+    another_host: Path, source: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[list[str]] = []
+
+    def sleep(seconds: float) -> None:
+        """Instead of waiting, see what is there, and let the other host be silent for long."""
+        slept.append(sorted(path.name for path in another_host.parent.glob("*.safetensors")))
+        os.utime(another_host.with_name(f".{another_host.stem}.claim") / "in-use", (0, 0))
+
+    monkeypatch.setattr(preparing.time, "sleep", sleep)
+    prepared(source, tmp_path / "store")
+    assert [another_host.name in names for names in slept] == [False]
+    assert sorted(slept[0] + [another_host.name]) == [name for name in undisturbed if name.endswith(".safetensors")]
+    assert content(tmp_path / "store") == undisturbed
+
+
 FILLED = """
 import os, resource, subprocess, sys
 from pathlib import Path
@@ -198,7 +234,7 @@ from gancore.cli.main import main
 preparing.SHARD = {shard}
 out = Path(sys.argv[sys.argv.index("--out") + 1])
 out.mkdir()
-mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(out)]
+mount = ["mount", "-t", "tmpfs", "-o", "size=20k", "none", str(out)]
 mounted = subprocess.run(mount, capture_output=True).returncode == 0
 if not mounted:  # no full disk can be had, but a file that may not grow
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))

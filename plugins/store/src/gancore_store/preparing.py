@@ -5,22 +5,22 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 from gancore_standard.tools import DECODING, Pixels
+from gancore_training import InUse, holding
 from PIL import Image
 from torch import Tensor
 
 from gancore import Dataset, GancoreError, Images, Rows
-from gancore.tools import digest, load_split, locked, raw_bytes, write_text, writing
+from gancore.tools import digest, load_split, raw_bytes, write_text, writing
 from gancore_store.prepared import BEGUN, FORMAT, WHOLE, described
 from gancore_store.shards import REMEDY, is_sound, open_shard, shard_path, write_shard
 
@@ -216,19 +216,19 @@ def _write_here(shard: tuple[str, int]) -> bool:
 def _write_one(job: Job, split: str, number: int) -> bool:
     """Write a shard, unless it is there or another process is at it; return whether this one has."""
     path = job.path(split, number)
-    lock = path.with_name(f".{path.stem}.lock")
-    with writing(lock, REMEDY):
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not locked(handle) or path.exists():
-            return False
-        part = job.splits[split]
-        places = range(number * part.each, min((number + 1) * part.each, len(part.labels)))
-        labels = part.labels[places.start : places.stop].contiguous()
-        write_shard(path, _encoded(part.images, job.encoding, places), labels)
-        return True
-    finally:
-        os.close(handle)
+    with suppress(InUse), holding(_claim(path)):
+        if not path.exists():
+            part = job.splits[split]
+            places = range(number * part.each, min((number + 1) * part.each, len(part.labels)))
+            labels = part.labels[places.start : places.stop].contiguous()
+            write_shard(path, _encoded(part.images, job.encoding, places), labels)
+            return True
+    return False
+
+
+def _claim(path: Path) -> Path:
+    """Return the folder that whoever writes a shard holds meanwhile, of all processes on all hosts."""
+    return path.with_name(f".{path.stem}.claim")
 
 
 def _encoded(images: Rows, encoding: str, places: range) -> list[bytes]:
@@ -271,8 +271,12 @@ def finish(job: Job, about: dict[str, Any]) -> None:
     write_text(job.store / WHOLE, json.dumps(about, indent=1, ensure_ascii=False))
     with writing(job.store, REMEDY):
         (job.store / BEGUN).unlink(missing_ok=True)
-        for lock in job.store.glob(".*.lock"):
-            lock.unlink(missing_ok=True)
+    for left in job.store.glob(".*.claim"):
+        # Of a process that was killed; what one that lives holds is its own to remove.
+        with suppress(InUse, OSError):
+            with holding(left):
+                pass
+            left.rmdir()
 
 
 def mend(job: Job) -> int:
