@@ -173,9 +173,7 @@ def test_a_failure_of_another_recipe_counts_no_more_and_damage_to_it_harms_nobod
     with pytest.raises(GancoreError, match="All 4 runs failed"):
         ablated(tmp_path, DIVERGING)
     assert json.loads((tmp_path / "whole-1.failed.json").read_text())["failed"].startswith("test, seed 1: the loss")
-    # What failed before its first checkpoint has nothing to lose, so it is begun anew by the recipe that is sound.
-    for path in tmp_path.glob("*-[01]/recipe.toml"):
-        path.write_text(path.read_text().replace("1e+38", "0.001"))
+    # What failed before anything was trained has nothing to lose, so its folders are free for the recipe that is sound.
     table = ablated(tmp_path, {"optimizers": {"discriminator": {"use": "sgd", "lr": 0.001}}})
     assert not any(note.startswith("failed") for note in table.notes)
     assert list(tmp_path.glob("*.failed.json")) == []

@@ -297,6 +297,24 @@ def test_a_folder_that_holds_a_run_is_never_overwritten(run: Callable[..., Resul
     assert _content(trained) == before
 
 
+def test_a_run_that_failed_in_its_first_iteration_leaves_its_folder_to_another(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    wild = ("--set", "optimizers.generator.lr=1e38", "--set", "optimizers.discriminator.lr=1e38")
+    refused(run("train", "tiny.toml", "--out", "run", *wild), "at iteration 1; no checkpoint was written yet")
+    assert (tmp_path / "run" / "recipe.toml").exists()
+    assert run("train", "tiny.toml", "--out", "run", "--set", "run.seed=5").exit_code == 0
+    assert "seed = 5" in (tmp_path / "run" / "recipe.toml").read_text()
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "samples/00000001.png", "checkpoints/00000001.safetensors"])
+def test_what_a_run_has_written_is_left(run: Callable[..., Result], trained: Path, name: str) -> None:
+    for path in [*trained.glob("*/*"), trained / "log.jsonl"]:
+        path.unlink()
+    (trained / name).write_text("")
+    refused(run("train", "tiny.toml", "--out", "run"), "run already holds a run; go on with --resume")
+
+
 def test_folders_that_can_not_take_a_run(run: Callable[..., Result], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()

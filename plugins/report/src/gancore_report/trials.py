@@ -103,7 +103,7 @@ def finished(trial: Trial, plan: Plan) -> bool:
     """Return whether a run is trained, scored and exported; refuse a folder that holds something else."""
     folder, path = trial.folder, trial.folder.path
     # Whoever holds it may be about to begin it, or to end it.
-    if holder(path) or not folder.begun():
+    if holder(path) or not folder.trained():
         return False
     if toml.dumps(toml.read(folder.recipe)) != toml.dumps(trial.recipe.table):
         raise GancoreError(f"{path} was trained by another recipe, or other settings; choose another --out.")

@@ -78,6 +78,18 @@ class RunFolder:
             raise GancoreError(f"{self.path} holds other files and no run; choose another --out.")
         return not empty
 
+    def trained(self) -> bool:
+        """Return whether a run lies here that has anything to lose: a line of its log, a picture, a checkpoint.
+
+        One that failed in its first iteration has not, so that its folder is free for any recipe.
+
+        Raises:
+            GancoreError: As `begun`.
+        """
+        lines = (self.log, self.scores, self.attacks)
+        files = (path for folder in (self.samples, self.weights, self.path / "checkpoints") for path in folder.glob("*"))
+        return self.begun() and (any(path.exists() for path in lines) or any(files))
+
     def check(self, plan: Plan, *, resume: bool, changed: bool = False) -> None:
         """Refuse a folder that holds something else than the run to go on with.
 
@@ -89,7 +101,7 @@ class RunFolder:
         Raises:
             GancoreError: It holds other files, a run that was not asked to be resumed, or one of another recipe.
         """
-        if not self.begun():
+        if not self.trained():
             return
         if not resume:
             raise GancoreError(f"{self.path} already holds a run; go on with --resume, or choose another --out.")
