@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +86,25 @@ def test_a_worker_that_dies_is_told() -> None:
     with pytest.raises(GancoreError, match=r"A process that reads images has ended .* set run.workers lower, or to 0\.") as it:
         reader(1)
     assert len(str(it.value)) <= 400
+
+
+FAILING = """
+import sys
+import torch
+from test_ahead import CPU, Numbered, places
+
+reader = Numbered(**{sys.argv[1]: 47}).reader(places, CPU, 2)
+for draw in range(9):
+    reader(draw)
+"""
+
+
+@pytest.mark.parametrize(("fault", "said"), [("broken", "The image 47.png can't"), ("deadly", "A process that reads images")])
+def test_a_program_that_ends_by_an_image_ends_its_workers(fault: str, said: str) -> None:
+    words = [sys.executable, "-c", FAILING, fault]
+    ended = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert said in ended.stderr.splitlines()[-1]
 
 
 def test_the_processes_of_a_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:

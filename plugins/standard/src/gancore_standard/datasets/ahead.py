@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import types
 import warnings
 import weakref
@@ -86,8 +87,23 @@ class Ahead:
         self._next = draw + 1
         try:
             return next(self._batches)
+        except BaseException as error:
+            _let_go(error)
+            raise
         finally:
             self.waited += time.perf_counter() - started
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget what the calls that have failed held: the workers.
+
+    They would live as long as the error does; and where that is to the program's end, Python waits for them there, and they for
+    it.
+    """
+    failed: BaseException | None = error
+    while failed is not None:
+        traceback.clear_frames(failed.__traceback__)
+        failed = failed.__cause__ or failed.__context__
 
 
 def _read(
@@ -113,7 +129,7 @@ def _read(
     while True:
         try:
             batch = next(batches)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, EOFError) as error:  # the latter where one dies while it hands over a batch
             raise GancoreError(
                 f"A process that reads images has ended ({first_line(error)[:150]}); give it more memory, also in "
                 "/dev/shm, or set run.workers lower, or to 0."
