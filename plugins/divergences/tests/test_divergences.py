@@ -99,6 +99,35 @@ def test_of_a_set_that_is_read_by_index_no_more_is_read_than_looked_at() -> None
     assert len(images.read_places) <= 20 + 3 * 15
 
 
+class Virtual(MLPDiscriminator):
+    """A critic that is relative to a batch, as virtual batch norm is, and is none before it has one."""
+
+    def __init__(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        super().__init__(channels=2, image_size=1, hidden=4, depth=1)
+        self.register_buffer("reference", torch.full((6, 2, 1, 1), torch.nan))
+
+    def initialize(self, real: Tensor, noise: torch.Generator) -> None:
+        assert self.training
+        self.get_buffer("reference").copy_(real)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - self.get_buffer("reference").mean(0))
+
+
+def test_a_critic_that_starts_from_data_starts_from_a_batch_of_the_recipe() -> None:
+    run: Any = Shifted(0.1)
+    run.recipe = SimpleNamespace(evaluation=run.recipe.evaluation, run=SimpleNamespace(batch_size=6))
+    critics: list[Virtual] = []
+    run.build = lambda *_, seed: critics.append(Virtual(seed)) or critics[-1]
+    scores = [Divergences(critic_steps=2, critic_batch_size=5).score_run(run) for _ in range(2)]
+    assert scores[0] == scores[1]
+    images = {tuple(point.flatten().tolist()) for point in Plane().load("train")[0]}
+    references = [critic.get_buffer("reference") for critic in critics]
+    assert all(tuple(point.flatten().tolist()) in images for reference in references for point in reference)
+    assert not references[0].equal(references[1])
+
+
 class Plane(gancore.Dataset):
     """Standard normal points."""
 

@@ -30,7 +30,8 @@ class Divergences(gancore.Metric):
 
     Args:
         divergences: Which.
-        critic: A discriminator, whose features a linear layer makes one number of.
+        critic: A discriminator, whose features a linear layer makes one number of. One that starts from data, for its virtual
+            batch norm for example, is given as many images of the training half as a batch of the recipe has.
         critic_settings: Its settings.
         critic_steps: Steps of its training.
         critic_batch_size: Images of either side in a step.
@@ -112,7 +113,7 @@ class Divergences(gancore.Metric):
             raise gancore.GancoreError(f"{WHERE}: the critic of {name} diverges at lr = {self.lr:g}; set a smaller lr.")
         return value
 
-    def _build(self, run: gancore.Run, name: str) -> nn.Module:
+    def _build(self, run: gancore.Run, name: str) -> nn.Sequential:
         trunk = run.build("network", self.critic, self.critic_settings, seed=derive(run.seed, "critic", name))
         if not isinstance(trunk, gancore.Discriminator):
             raise gancore.GancoreError(f"{WHERE}: {self.critic} is no discriminator; name one by the setting critic.")
@@ -120,10 +121,11 @@ class Divergences(gancore.Metric):
             head = nn.Linear(trunk.features, 1).to(run.device)
         return nn.Sequential(trunk, head, nn.Flatten(0))
 
-    def _train(self, run: gancore.Run, name: str, critic: nn.Module, train: gancore.Rows) -> None:
+    def _train(self, run: gancore.Run, name: str, critic: nn.Sequential, train: gancore.Rows) -> None:
         optimizer = torch.optim.Adam(critic.parameters(), lr=self.lr, betas=(0.5, 0.999))
         order = shuffled_epochs(len(train), self.steps, self.batch_size, noise_for("cpu", run.seed, "divergences", name))
         critic.train()
+        self._initialize(run, name, critic[0], train)
         for step, chosen in enumerate(order):
             real, fake = to_unit(train[chosen]).to(run.device), self._generated(run, self.batch_size, name, step)
             loss = -OBJECTIVES[name](critic(real), critic(fake))
@@ -132,6 +134,17 @@ class Divergences(gancore.Metric):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+    @torch.no_grad()
+    def _initialize(self, run: gancore.Run, name: str, trunk: nn.Module, train: gancore.Rows) -> None:
+        """Let a critic start from real images where it starts from any."""
+        if isinstance(trunk, gancore.Network) and type(trunk).initialize is not gancore.Network.initialize:
+            first = shuffled_epochs(
+                len(train), 1, run.recipe.run.batch_size, noise_for("cpu", run.seed, "divergences", name, "initialize")
+            )[0]
+            trunk.initialize(
+                to_unit(train[first]).to(run.device), noise_for(run.device, run.seed, "critic", name, "initialize")
+            )
 
     def _generated(self, run: gancore.Run, number: int, *purpose: str | int) -> Tensor:
         """Return so many generated images (N, C, H, W); those of a group one by one."""
