@@ -27,114 +27,13 @@ from gancore.parallel import distributed
 from gancore.recipe.layers import merge
 from gancore.recipe.recipe import check_table
 from tests.compose.hosts import CBGAN, CPU, GAME, plan_of, registry, run_of, same
-from tests.compose.test_by_hand import RECIPE
+from tests.compose.iterations import KINDS, SNDCGAN, Told, check_like_always
 from tests.recorder import Recorder
-
-SNDCGAN: dict[str, Any] = {
-    "run": {"iterations": 20, "batch_size": 8, "latent_dim": 8, "precision": "float32"},
-    "data": {"use": "standard/digits"},
-    "networks": {
-        "generator": {"use": "standard/sndcgan-generator", "width": 0.125},
-        "discriminator": {"use": "standard/sndcgan-discriminator", "width": 0.125},
-    },
-    "heads": {"adversarial": {"use": "standard/linear"}},
-    "losses": {"adversarial": {"use": "standard/hinge"}},
-    "optimizers": {player: {"schedule": {"use": "linear"}} for player in ("generator", "discriminator")},
-    "ema": {"decay": 0.9, "start": 5},
-}
-KINDS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], int]] = {
-    "sndcgan, a falling rate, an average from iteration 5 on": (SNDCGAN, [], 2),
-    "class balance": (GAME, [CBGAN], 1),
-    "free replay": (
-        SNDCGAN,
-        [{"attacks": {"free": {"use": "fastrobgan/free"}}, "loop": {"use": "fastrobgan/free-replay", "replays": 3}}],
-        2,
-    ),
-    "gradient penalty": (GAME, [{"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}], 1),
-    "augmentation": (GAME, [{"data": {"flip": True, "crop_padding": 2}}], 1),
-    "augmentation, several steps of the discriminator": (
-        GAME,
-        [{"data": {"flip": True, "crop_padding": 2}, "loop": {"use": "standard/alternating", "discriminator_steps": 2}}],
-        1,
-    ),
-    "long tail, classes alike": (
-        GAME,
-        [
-            {
-                "samplers": {
-                    "long_tail": {"use": "standard/long-tail", "ratio": 20.0},
-                    "balanced": {"use": "standard/class-balanced"},
-                }
-            }
-        ],
-        1,
-    ),
-    "a term now and then": (
-        GAME,
-        [{"losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0, "start": 3, "every": 2}}}],
-        2,
-    ),
-    "attack with noise": (GAME, [{"attacks": {"sign": {"use": "probe/sign"}}}], 1),
-    "difference seeking and a source": (
-        SNDCGAN,
-        [{"samplers": {"difference": {"use": "dsgan/difference", "alpha": 0.25, "wide": "normal"}}, "sources": {"avoid": {}}}],
-        2,
-    ),
-    "sgd with momentum and steps": (
-        GAME,
-        [{"optimizers": {"generator": {"use": "sgd", "momentum": 0.9, "schedule": {"use": "steps", "at": [4, 6]}}}}],
-        1,
-    ),
-    "a weight that falls": (GAME, [{"losses": {"adversarial": {"weight": 2.0, "schedule": {"use": "linear"}}}}], 1),
-    "bfloat16, uniform latents": (GAME, [{"run": {"precision": "bfloat16"}, "latent": {"use": "standard/uniform"}}], 1),
-    "all of the by-hand example": (RECIPE, [], 1),
-    "a perturbation against a classifier": (
-        {key: GAME[key] for key in ("run", "data")},
-        [
-            {
-                "networks": {"generator": {"use": "probe/tiny-generator"}, "classifier": {"use": "host/classifier"}},
-                "losses": {"fooling": {"use": "uap/fooling"}},
-                "loop": {"use": "uap/crafting", "skip_gradient": 0.5},
-            }
-        ],
-        1,
-    ),
-    "supervised, class weights from iteration 9 on": (
-        {key: GAME[key] for key in ("run", "data")},
-        [
-            {
-                "networks": {"classifier": {"use": "host/classifier"}},
-                "samplers": {"long_tail": {"use": "standard/long-tail", "ratio": 20.0}},
-                "losses": {"loss": {"use": "standard/cross-entropy", "drw_start": 9}},
-                "loop": {"use": "standard/supervised"},
-            }
-        ],
-        1,
-    ),
-}
-
-
-class Told(list[str]):
-    """What was told."""
-
-    def __call__(self, text: str) -> None:
-        self.append(text)
 
 
 def graphed(run: Run, *, warm: int = 2) -> tuple[Iterations, Recorder, Told]:
     recorder, told = Recorder(), Told()
     return Iterations(run, recorder, told, warm=warm), recorder, told
-
-
-def check_like_always(eager: Run, run: Run, iterations: Iterations, number: int) -> None:
-    for _ in range(number):
-        eager.step()
-        iterations.step()
-        assert same(eager, run) == []
-        assert eager.counters() == run.counters()
-        assert eager.turn == run.turn
-        assert list(eager.losses) == list(run.losses)
-        assert all(torch.equal(eager.losses[name], run.losses[name]) for name in eager.losses)
 
 
 @pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)

@@ -30,15 +30,15 @@ def test_a_call_that_not_every_iteration_has_is_the_hosts() -> None:
 def test_calls_are_those_of_python() -> None:
     run = run_of(CBGAN)
     steps(run, 3)
-    plain = calls_of(run)
-    assert calls_of(run) == plain
+    plain = calls_of(run.step)
+    assert calls_of(run.step) == plain
 
     def hook(*_: object) -> None:
         for _ in range(100):
             len("")
 
     run.networks["classifier"].register_forward_hook(hook)
-    assert plain + 101 <= calls_of(run) < plain + 150
+    assert plain + 101 <= calls_of(run.step) < plain + 150
     assert sys.getprofile() is None
 
 

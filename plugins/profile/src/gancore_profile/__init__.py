@@ -14,6 +14,8 @@ def gancore_accelerators() -> Iterator[Component]:
     """Yield the ways to run an iteration faster."""
     yield Component("compile", "gancore_profile.compiling:compile_networks", "Networks through torch.compile")
     yield Component("cuda-graphs", "gancore_profile.cuda_graphs:replay_iterations", "Iterations replayed as CUDA graphs")
+    summary = "Operators of an iteration on a CPU, called again"
+    yield Component("cpu-graphs", "gancore_profile.cpu_graphs:replay_iterations_on_cpu", summary)
 
 
 @hookimpl

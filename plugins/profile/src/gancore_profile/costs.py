@@ -98,6 +98,7 @@ class Profile:
         operators: The costliest operators, longest first.
         synchronizations: What made the host wait inside an iteration.
         untrained: Places of the components that other recipes train; what their weights are takes no time.
+        host_without_graphs: The host's own time where no graph is replayed, if `seconds` and `host` are of replays; or None.
     """
 
     recipe: str
@@ -117,6 +118,7 @@ class Profile:
     operators: tuple[Operator, ...]
     synchronizations: tuple[Synchronization, ...]
     untrained: tuple[str, ...] = ()
+    host_without_graphs: HostTime | None = None
 
     @property
     def images_per_second(self) -> float:

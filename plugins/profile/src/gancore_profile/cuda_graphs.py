@@ -19,6 +19,9 @@ from gancore_profile.snapshots import Snapshot, check_equal
 WARM = 3
 """Iterations of a kind that run as always before one is captured: libraries choose their kernels, optimizers make state."""
 
+SETTLED = WARM + 2
+"""Iterations of a kind after which it is replayed: one more is captured, and one proves it."""
+
 RATES_ON_DEVICE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 """Optimizers that read a learning rate from a tensor on the device."""
 
@@ -101,6 +104,7 @@ class Iterations:
         self.run = run
         self.backend = backend
         self.tell = tell
+        self._always = run.step
         self.warm = WARM if warm is None else warm
         self.off: str | None = None
         self._graphs: dict[Kind, _Replay] = {}
@@ -121,7 +125,7 @@ class Iterations:
         """
         run = self.run
         if self.off is not None:
-            run.step()
+            self._always()
             return
         kind = run.plan.active(run.iteration), run.average is not None and run.average.started(run.iteration)
         if kind in self._proven:
@@ -129,13 +133,13 @@ class Iterations:
             return
         self._seen[kind] = self._seen.get(kind, 0) + 1
         if self._seen[kind] <= self.warm:
-            self.backend.warm(run.step)
+            self.backend.warm(self._always)
         elif self._try(kind):
             self._proven.add(kind)
             if len(self._proven) == 1:
                 self.tell("on")
         else:
-            run.step()
+            self._always()
 
     def _replay(self, kind: Kind) -> None:
         try:
@@ -143,7 +147,7 @@ class Iterations:
         except NotRepeatable as error:
             # Nothing has been replayed yet, so nothing has to be put back.
             self._give_up(str(error))
-            self.run.step()
+            self._always()
 
     def _try(self, kind: Kind) -> bool:
         """Capture the present iteration, or, where one is captured, run it by a proven replay; say whether it has been run."""
@@ -218,7 +222,7 @@ class Iterations:
         expected = [before]
         # Twice on a GPU: what an iteration leaves to chance (a bias whose gradient is nothing but rounding) shows between them.
         for _ in range(1 if self.run.device.type == "cpu" else 2):
-            self.backend.warm(self.run.step)
+            self.backend.warm(self._always)
             expected.append(Snapshot(self.run))
             before.restore()
         replay()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -54,21 +54,28 @@ def arithmetic(iterations: Sequence[Calls], launch: float) -> float:
     return total
 
 
-def host_time(run: Run, iterations: int) -> HostTime:
-    """Measure a run, which takes a little more than twice as many iterations; in every second one operators are timed."""
+def host_time(run: Run, iterations: int, step: Callable[[], None] | None = None) -> HostTime:
+    """Measure a run, which takes a little more than twice as many iterations; in every second one operators are timed.
+
+    Args:
+        run: The run.
+        iterations: How many.
+        step: What runs an iteration; `run.step` by default.
+    """
+    step = step or run.step
     own, timed = [], []
     for _ in range(iterations):
-        own.append(_own_seconds(run))
+        own.append(_own_seconds(run, step))
         with _Timed() as operators:
-            run.step()
+            step()
         timed.append(operators.calls)
     launch = _launch()
     computed = 0.0 if run.device.type == "cuda" else arithmetic(timed, launch)
     number = statistics.median_low(sum(map(len, calls.values())) for calls in timed)
-    return HostTime(max(0.0, statistics.median(own) - computed), computed, launch, number, calls_of(run))
+    return HostTime(max(0.0, statistics.median(own) - computed), computed, launch, number, calls_of(step))
 
 
-def calls_of(run: Run) -> int:
+def calls_of(step: Callable[[], None]) -> int:
     """Return how many functions Python calls in an iteration, its own and those of libraries."""
     number = 0
 
@@ -79,21 +86,21 @@ def calls_of(run: Run) -> int:
     before = sys.getprofile()
     sys.setprofile(hear)
     try:
-        run.step()
+        step()
     finally:
         sys.setprofile(before)
     return number
 
 
-def _own_seconds(run: Run) -> float:
+def _own_seconds(run: Run, step: Callable[[], None]) -> float:
     if run.device.type == "cuda":
         synchronize(run.device)
         started = time.perf_counter()
-        run.step()
+        step()
         return time.perf_counter() - started
     # Not the time of day: what others do on this processor is no cost of the iteration.
     started = time.thread_time()
-    run.step()
+    step()
     return time.thread_time() - started
 
 

@@ -110,6 +110,10 @@ def _host(profile: Profile) -> Iterator[str]:
         yield f"  (CPU time less {1000 * host.arithmetic:.2f} ms of arithmetic: {beyond})"
     else:
         yield "  (until everything is launched)"
+    plain = profile.host_without_graphs
+    if plain is not None:
+        yield f"  without graphs: {1000 * plain.seconds:.2f} ms, with {plain.calls} calls and {plain.operators} operators"
+        yield "  (the rows above are of iterations without graphs)"
 
 
 def _seconds(rows: Sequence[Row]) -> float:

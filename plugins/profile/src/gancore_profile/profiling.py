@@ -24,6 +24,7 @@ from torch.nn.utils import parametrize
 from gancore.tools import Run, processor
 from gancore_profile.allocations import Allocations
 from gancore_profile.costs import DRAWING, LOOP, REST, Memory, Operator, Profile, Row, Synchronization
+from gancore_profile.cuda_graphs import SETTLED
 from gancore_profile.flops import FlopCounter
 from gancore_profile.host_time import host_time
 from gancore_profile.ledger import Ledger
@@ -34,17 +35,20 @@ WARM_UP = 2
 OBSERVED, OPERATORS = 3, 8
 
 
-def profile(run: Run, iterations: int = 10) -> Profile:
+def profile(run: Run, iterations: int = 10, replayed: Callable[[], None] | None = None) -> Profile:
     """Measure a run, from where it is; it goes on as if nobody had looked.
 
     Args:
-        run: The run, which takes a little more than four times as many iterations; networks that other recipes train may have
+        run: The run, which takes some five times as many iterations; networks that other recipes train may have
             any weights.
         iterations: Iterations of each timed pass.
+        replayed: What runs an iteration by a graph, whose time and whose host's time are wanted. Nobody sees single components
+            in a replay, so all else is of iterations that run as always.
     """
-    for _ in range(WARM_UP):
-        run.step()
-    seconds = statistics.median(_undisturbed(run, iterations))
+    step = replayed or run.step
+    for _ in range(WARM_UP if replayed is None else SETTLED):
+        step()
+    seconds = statistics.median(_undisturbed(run, iterations, step))
     rate = matrix_rate(run.device, torch.bfloat16 if run.precision == "bfloat16" else torch.float32)
     spent, calls = _timed(run, iterations)
     # Iterations differ only where a term has its turn now and then.
@@ -60,7 +64,8 @@ def profile(run: Run, iterations: int = 10) -> Profile:
         iterations=iterations,
         batch_size=run.recipe.run.batch_size,
         seconds=seconds,
-        host=host_time(run, iterations),
+        host=host_time(run, iterations, step),
+        host_without_graphs=None if replayed is None else host_time(run, iterations),
         seconds_with_spans=sum(spent.values()),
         matrix_rate=rate,
         memory=_memory(run),
@@ -71,19 +76,19 @@ def profile(run: Run, iterations: int = 10) -> Profile:
     )
 
 
-def _undisturbed(run: Run, iterations: int) -> list[float]:
+def _undisturbed(run: Run, iterations: int, step: Callable[[], None]) -> list[float]:
     """Return the seconds of each iteration; on a GPU by its own clock, which stops nothing."""
     if run.device.type != "cuda":
         taken = []
         for _ in range(iterations):
             started = time.perf_counter()
-            run.step()
+            step()
             taken.append(time.perf_counter() - started)
         return taken
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(iterations + 1)]
     marks[0].record()
     for mark in marks[1:]:
-        run.step()
+        step()
         mark.record()
     synchronize(run.device)
     return [a.elapsed_time(b) / 1000 for a, b in pairwise(marks)]

@@ -47,13 +47,13 @@ class Snapshot:
     def __init__(self, run: Run) -> None:
         self.run = run
         # The tensors are held, so that no other one can come to lie at the same place.
-        self.tensors = _tensors(run)
+        self.tensors = state_tensors(run)
         self.values = {name: tensor.clone() for name, tensor in self.tensors.items()}
         self.plain = {
             (owner, name): (space, name, value, _content(value))
             for owner, space in _attributes(run).items()
             for name, value in space.items()
-            if name not in OF_TORCH and isinstance(value, int | float | str | list | deque | dict | set | None)
+            if name not in OF_TORCH and isinstance(value, int | float | str | list | deque | dict | set | Tensor | None)
         }
         self.losses = dict(run.losses)
         self.counters = run.counters()
@@ -62,7 +62,12 @@ class Snapshot:
     def restore(self) -> None:
         """Put the run back to it."""
         run = self.run
-        for name, tensor in _tensors(run).items():
+        for space, name, value, content in self.plain.values():
+            if isinstance(value, list | deque | dict | set):
+                value.clear()
+                (value.extend if isinstance(value, list | deque) else value.update)(content)
+            space[name] = value
+        for name, tensor in state_tensors(run).items():
             # What has not changed is not written: that a tensor is written to says that its owner keeps something there.
             if name in self.values and not torch.equal(tensor, self.values[name]):
                 tensor.copy_(self.values[name])
@@ -70,11 +75,6 @@ class Snapshot:
             for number, parameter in enumerate(player.parameters):
                 if not any(name.startswith(f"optimizer.{player.name}/{number}.") for name in self.values):
                     player.optimizer.state.pop(parameter, None)
-        for space, name, value, content in self.plain.values():
-            if isinstance(value, list | deque | dict | set):
-                value.clear()
-                (value.extend if isinstance(value, list | deque) else value.update)(content)
-            space[name] = value
         run.losses = dict(self.losses)
         run.turn = self.turn
         for name, number in self.counters.items():
@@ -126,7 +126,7 @@ def check_equal(replayed: Snapshot, wanted: Snapshot, again: Snapshot, before: S
 
 def rounding_alone(run: Run) -> frozenset[str]:
     """Return the tensors whose values are no more than rounding: parameters whose gradients are, their moments and averages."""
-    values = _tensors(run)
+    values = state_tensors(run)
     named = {tensor.data_ptr(): name for name, tensor in values.items() if name.startswith(("network.", "head."))}
     noise: set[str] = set()
     for player in run.players.values():
@@ -151,12 +151,14 @@ def _owners(run: Run) -> dict[str, nn.Module]:
     return {**named, **{name: module for name, module in run.modules().items() if name not in named}}
 
 
-def _tensors(run: Run) -> dict[str, Tensor]:
+def state_tensors(run: Run) -> dict[str, Tensor]:
     """Return every tensor that an iteration may change."""
     tensors: dict[str, Tensor] = {}
     for owner, module in _owners(run).items():
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             tensors[f"{owner}/{name}"] = tensor.detach()
+    for owner, space in _attributes(run).items():
+        tensors.update({f"{owner}/{name}": value.detach() for name, value in space.items() if isinstance(value, Tensor)})
     for player in run.players.values():
         for number, parameter in enumerate(player.parameters):
             for name, value in player.optimizer.state.get(parameter, {}).items():

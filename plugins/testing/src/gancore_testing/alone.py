@@ -26,6 +26,9 @@ from gancore_testing.hosting import GAME, LABEL, Table, build_host, host_registr
 
 NUMBER: int = GAME["run"]["batch_size"]
 STEPS = 4
+SETTLED = 8
+"""Iterations in which an accelerator tells what it does: some are looked at before others run in another way."""
+
 OBSERVING = tuple(f"gancore_{what}" for what in ("run_started", "logged", "sampled", "evaluated", "checkpointed", "run_ended"))
 """The hooks of a training, in its order."""
 
@@ -214,9 +217,9 @@ def accelerates(accelerator: Any) -> None:
         warnings.simplefilter("ignore", DeprecationWarning)
         step = accelerator(fast, fast.step, told.append)
         assert callable(step), f"it returns {step!r}, not a function that runs an iteration"
-        for _ in range(STEPS):
+        for _ in range(SETTLED):
             step()
-    steps(plain, STEPS)
+    steps(plain, SETTLED)
     assert told, "it tells nothing; it must tell `on`, or `off: ` and why"
     wrong = [text for text in told if not text.startswith(("on", "off: "))]
     assert not wrong, f"it tells {wrong}; it must tell `on`, or `off: ` and why"

@@ -1,0 +1,407 @@
+"""Recorded operators that are called again compute what iterations do, to the last bit; what can't be recorded is told."""
+
+from __future__ import annotations
+
+import json
+import random
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gancore_profile import cuda_graphs
+from gancore_profile.allocations import Allocations
+from gancore_profile.cpu_graphs import Cpu, replay_iterations_on_cpu
+from gancore_profile.cuda_graphs import Iterations
+from gancore_profile.programs import Call, Slot, needed, program
+from gancore_profile.recorded_operators import Recording
+from gancore_profile.recording import NotRepeatable
+from gancore_standard.loops import Alternating
+from gancore_training import TrainingRun
+from gancore_training.trainer import train
+from torch import Tensor
+
+from gancore.engine.run import Run
+from gancore.recipe.layers import merge
+from gancore.recipe.recipe import check_table
+from tests.compose.hosts import CBGAN, CPU, registry, run_of, same
+from tests.compose.iterations import KINDS, SNDCGAN, Told, check_like_always
+
+aten = torch.ops.aten
+
+
+class Counted(Cpu):
+    """Counts its captures and their replays."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.captures = self.replays = 0
+
+    def capture(self, work: Callable[[], None], generators: Sequence[torch.Generator]) -> Callable[[], None]:
+        replay = super().capture(work, generators)
+        self.captures += 1
+
+        def counted() -> None:
+            replay()
+            self.replays += 1
+
+        return counted
+
+
+def graphed(run: Run) -> tuple[Iterations, Counted, Told]:
+    backend, told = Counted(run), Told()
+    return Iterations(run, backend, told, warm=2), backend, told
+
+
+def gradients(run: Run) -> list[Tensor | None]:
+    return [parameter.grad for player in run.players.values() for parameter in player.parameters]
+
+
+def check_same_gradients(eager: Run, run: Run) -> None:
+    for one, two in zip(gradients(eager), gradients(run), strict=True):
+        assert (one is None) == (two is None)
+        assert one is None or two is None or torch.equal(one, two)
+
+
+@pytest.mark.parametrize(("base", "tables", "graphs"), KINDS.values(), ids=KINDS)
+def test_replayed_iterations_equal_computed_ones_to_the_last_bit(
+    base: dict[str, Any], tables: list[dict[str, Any]], graphs: int
+) -> None:
+    eager, run = run_of(*tables, base=base), run_of(*tables, base=base)
+    iterations, backend, told = graphed(run)
+    check_like_always(eager, run, iterations, 12)
+    check_same_gradients(eager, run)
+    assert told == ["on"]
+    assert backend.captures == graphs
+    # Of each kind two run as always, then the captured one, too.
+    assert backend.replays == 12 - 3 * graphs
+
+
+def test_two_threads_and_autocast_compute_the_same() -> None:
+    table = {"run": {"precision": "bfloat16"}, "losses": {"penalty": {"use": "standard/gradient-penalty", "weight": 10.0}}}
+    eager, run = run_of(table), run_of(table)
+    iterations, backend, told = graphed(run)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        check_like_always(eager, run, iterations, 6)
+    finally:
+        torch.set_num_threads(before)
+    assert told == ["on"]
+    assert backend.replays == 3
+
+
+def test_gradients_of_pieces_of_a_batch_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iteration(_self: Any, run: Run) -> None:
+        batch = run.fresh()
+        run.phase("discriminator", batch, pieces=2)
+        run.phase("generator", run.renew(batch), pieces=2)
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    eager, run = run_of(), run_of()
+    iterations, backend, told = graphed(run)
+    check_like_always(eager, run, iterations, 6)
+    check_same_gradients(eager, run)
+    assert told == ["on"]
+    assert backend.replays == 3
+
+
+def test_a_replay_needs_no_more_memory() -> None:
+    eager, run = run_of(base=SNDCGAN), run_of(base=SNDCGAN)
+    iterations, _, _ = graphed(run)
+    peaks = []
+    for step in (eager.step, iterations.step):
+        # The average begins at the sixth iteration, a kind of its own.
+        for _ in range(12):
+            step()
+        with Allocations() as counted:
+            step()
+        peaks.append(counted.peak)
+    assert 0 < peaks[1] <= 1.05 * peaks[0]
+
+
+# -- what runs as always -----------------------------------------------------------------------------------------------
+
+
+def check_off(run: Run, eager: Run, reason: str, *, number: int = 6) -> None:
+    iterations, _, told = graphed(run)
+    check_like_always(eager, run, iterations, number)
+    assert len(told) == 1
+    assert told[0].startswith("off: ")
+    assert reason in told[0]
+    assert "\n" not in told[0]
+
+
+def numbers(loss: Tensor) -> Tensor:
+    return loss + torch.from_dlpack(np.full((), 0.5, dtype=np.float32))
+
+
+OWN = torch.Generator().manual_seed(5)
+
+LOOKS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "item": (lambda loss: loss * 2 if loss.item() > 0.5 else loss, "makes the host wait"),
+    "if": (lambda loss: loss * 2 if loss > 0.5 else loss, "makes the host wait"),
+    "a mask": (lambda loss: loss + loss[loss > 0.5].sum(), "mask"),
+    "tolist": (lambda loss: loss * (1 + (loss.detach().tolist() > 0.5)), "Tensor.tolist hands values to Python"),
+    "numpy": (lambda loss: loss * (1 + bool(loss.detach().numpy() > 0.5)), "Tensor.numpy hands values to Python"),
+    "tensors of numpy": (numbers, "makes a tensor without torch"),
+    "python's random": (lambda loss: loss * (1 + 0 * random.random()), "the random streams of Python or NumPy"),
+    "numpy's random": (lambda loss: loss * (1 + 0 * np.random.rand()), "the random streams of Python or NumPy"),
+    "dropout": (lambda loss: loss * torch.nn.functional.dropout(torch.ones(8), 0.5).mean(), "default generator"),
+    "a stream": (lambda loss: loss + 0 * torch.rand((), generator=OWN), "a generator of its own"),
+    "a shape": (lambda loss: loss + torch.ones(1, 2).squeeze_(0).mean(), "changes the shape of a tensor that is there"),
+}
+
+
+def patched(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any, Tensor], Tensor]) -> tuple[Run, Run]:
+    """Return two runs in which something happens to the adversarial term's loss of the generator."""
+    one, two = run_of(), run_of()
+    for run in (one, two):
+        term = run.terms["adversarial"]
+
+        def generator(*, _term: Any = term, _original: Any = term.generator, **tensors: Tensor) -> Tensor:
+            return change(_term, _original(**tensors))
+
+        monkeypatch.setattr(term, "generator", generator, raising=False)
+    return one, two
+
+
+@pytest.mark.parametrize(("looks", "reason"), LOOKS.values(), ids=LOOKS)
+def test_what_python_or_chance_decides_is_not_recorded(
+    looks: Callable[[Tensor], Tensor], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_off(*patched(monkeypatch, lambda _term, loss: looks(loss)), reason)
+
+
+def counting(term: Any, loss: Tensor) -> Tensor:
+    term.calls = getattr(term, "calls", 0) + 1
+    return loss * term.calls
+
+
+def remembering(term: Any, loss: Tensor) -> Tensor:
+    before = term.__dict__.get("before", torch.zeros(()))
+    term.before = loss.detach()
+    return loss + before
+
+
+def adding(term: Any, loss: Tensor) -> Tensor:
+    term.__dict__.setdefault("total", torch.zeros(())).add_(loss.detach())
+    return loss + term.total
+
+
+def replacing(term: Any, loss: Tensor) -> Tensor:
+    if not hasattr(term, "scale"):
+        term.register_buffer("scale", torch.ones(()))
+    term.scale = term.scale * 0.9
+    return loss * term.scale
+
+
+STATE: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "a number": (counting, "loss.adversarial changes calls, which is no tensor"),
+    "a tensor that is no buffer": (remembering, "an iteration replaces the tensor loss.adversarial/before"),
+    "a buffer that is replaced": (replacing, "an iteration replaces the tensor loss.adversarial/scale"),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), STATE.values(), ids=STATE)
+def test_state_that_is_no_tensor_in_its_place_is_not_recorded(
+    change: Callable[[Any, Tensor], Tensor], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_off(*patched(monkeypatch, change), reason)
+
+
+def test_a_tensor_that_is_no_buffer_but_changes_in_its_place_is_state_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, eager = patched(monkeypatch, adding)
+    iterations, backend, told = graphed(run)
+    check_like_always(eager, run, iterations, 6)
+    assert told == ["on"]
+    assert backend.replays == 3
+    assert torch.equal(run.terms["adversarial"].total, eager.terms["adversarial"].total)
+
+
+def test_what_is_kept_outside_of_the_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[int, Tensor] = {}
+
+    def change(term: Any, loss: Tensor) -> Tensor:
+        kept[id(term)] = loss.detach() * 2
+        return loss
+
+    check_off(*patched(monkeypatch, change), "keeps a tensor from one iteration to the next where no checkpoint looks")
+
+
+def test_what_is_changed_outside_of_the_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals: dict[int, Tensor] = {}
+
+    def change(term: Any, loss: Tensor) -> Tensor:
+        totals.setdefault(id(term), torch.zeros(())).add_(loss.detach())
+        return loss
+
+    check_off(*patched(monkeypatch, change), "aten::add_.Tensor changes a tensor that is no part of the run's state")
+
+
+def test_a_parameter_that_lies_elsewhere_ends_the_replays() -> None:
+    eager, run = run_of(), run_of()
+    iterations, backend, told = graphed(run)
+    check_like_always(eager, run, iterations, 6)
+    for each in (eager, run):
+        parameter = each.players["generator"].parameters[0]
+        parameter.data = parameter.data.clone() * 2
+    check_like_always(eager, run, iterations, 3)
+    assert told == ["on", "off: a parameter lies where it has not been recorded"]
+    assert backend.replays == 3
+
+
+def test_an_accelerator_before_it_keeps_the_iterations() -> None:
+    run, told = run_of(), Told()
+
+    def other() -> None:
+        run.step()
+
+    assert replay_iterations_on_cpu(run, other, told) is other
+    assert told == ["off: an accelerator before it runs the iterations in its own way"]
+
+
+def test_it_says_where_a_run_is_on_no_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    run, told = run_of(), Told()
+    monkeypatch.setattr(run, "device", torch.device("cuda"))
+    assert replay_iterations_on_cpu(run, run.step, told) == run.step
+    assert told == ["off: the run is on CUDA"]
+
+
+# -- trainings ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_with_graphs_writes_what_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A class balanced by a third network, pictures and checkpoints between the replays, and an end in the middle.
+    table = merge(merge(SNDCGAN, CBGAN), {"run": {"iterations": 14, "sample_every": 5, "checkpoint_every": 4, "log_every": 1}})
+    monkeypatch.setattr(cuda_graphs, "WARM", 1)
+
+    def trained(name: str, accelerate: list[str], **more: Any) -> TrainingRun:
+        recipe = check_table(merge(table, {"run": {"accelerate": accelerate}}), registry(), name="test")
+        return train(recipe, registry(), tmp_path / name, device=CPU, **more)
+
+    eager, run = trained("eager", []), trained("graphed", ["cpu-graphs"])
+    assert same(eager, run) == []
+    checkpoints = tmp_path / "graphed" / "checkpoints"
+    assert json.loads((tmp_path / "graphed" / "environment.json").read_text())["accelerators"] == {"profile/cpu-graphs": "on"}
+    (checkpoints / "00000014.safetensors").unlink()
+    assert same(eager, trained("graphed", ["cpu-graphs"], resume=True)) == []
+    # And what one run has begun the other goes on with, either way.
+    for name, accelerate in (("graphed", []), ("eager", ["cpu-graphs"])):
+        (tmp_path / name / "checkpoints" / "00000014.safetensors").unlink()
+        assert same(eager, trained(name, accelerate, resume=True)) == []
+    logs = [
+        [entry["losses"] for entry in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())]
+        for name in ("eager", "graphed")
+    ]
+    assert logs[0] == logs[1]
+
+
+# -- programs ----------------------------------------------------------------------------------------------------------
+
+
+def recorded(work: Callable[[], Tensor]) -> tuple[list[Call], Slot]:
+    """Return the calls of some work and the slot of what it returns."""
+    recording = Recording([])
+    with recording:
+        result = work()
+    slot = recording.slot(result)
+    assert slot is not None
+    return recording.calls, slot
+
+
+def names(calls: Sequence[Call]) -> list[str]:
+    return [call.operator.name() for call in calls]  # type: ignore[attr-defined]
+
+
+def test_what_nothing_depends_on_is_left_out() -> None:
+    x = torch.arange(4.0)
+
+    def work() -> Tensor:
+        x.view(2, 2).t()
+        (x + 1).mul_(3)
+        y = x * 2
+        y.detach().view(2, 2).add_(1)
+        (y * 5).sum()
+        return y
+
+    calls, slot = recorded(work)
+    assert names(needed(calls, [slot])) == ["aten::mul.Tensor", "aten::view", "aten::add_.Tensor"]
+    x += 1
+    assert program(calls, [slot])()[0].tolist() == [3, 5, 7, 9]
+
+
+def test_what_was_there_before_is_changed_anew() -> None:
+    x, total = torch.ones(3), torch.zeros(2)
+
+    def work() -> Tensor:
+        total[1] += x.sum()
+        return x + torch.tensor([1.0, 2.0, 3.0]).mul_(2)
+
+    calls, slot = recorded(work)
+    run = program(calls, [slot])
+    assert total.tolist() == [0, 3]
+    for number in (2, 3):
+        assert run()[0].tolist() == [3, 5, 7]
+        assert total.tolist() == [0, 3 * number]
+
+
+def test_each_of_several_results_has_its_place() -> None:
+    x = torch.arange(6.0)
+
+    def work() -> Tensor:
+        first, _, third = torch.stack([x, -x]).split(2, dim=1)
+        values, places = torch.cat([first, third]).max(dim=1)
+        return values + places
+
+    calls, slot = recorded(work)
+    expected = work()
+    assert torch.equal(program(calls, [slot])()[0], expected)
+    x *= -2
+    assert torch.equal(program(calls, [slot])()[0], work())
+
+
+def test_a_tensor_is_let_go_after_its_last_use() -> None:
+    alive: list[weakref.ref[Tensor]] = []
+
+    def make(x: Tensor) -> Tensor:
+        alive.append(weakref.ref(y := x + 1))
+        return y
+
+    def look(x: Tensor) -> Tensor:
+        assert [each() is not None for each in alive] == [False, True]
+        return x + 1
+
+    x, slots = torch.ones(3), [Slot(number, number) for number in range(3)]
+    calls = [
+        Call(make, (x,), {}, slots[0], ()),
+        Call(make, (slots[0],), {}, slots[1], (slots[0],)),
+        Call(look, (slots[1],), {}, slots[2], (slots[1],)),
+    ]
+    assert program(calls, [slots[2]])()[0].tolist() == [4, 4, 4]
+
+
+def test_a_tensor_of_a_kind_of_its_own_is_refused() -> None:
+    class Own(Tensor):
+        @classmethod
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    own = Tensor._make_subclass(Own, torch.ones(2))
+    with pytest.raises(NotRepeatable, match="a component computes with Own"), Recording([]):
+        own + 1
+
+
+def test_memory_may_be_looked_at_as_another_type() -> None:
+    values = torch.arange(4.0)
+
+    def work() -> Tensor:
+        twice = values * 2
+        return twice.view(torch.int32) + 1
+
+    calls, slot = recorded(work)
+    values += 1
+    assert torch.equal(program(calls, [slot])()[0], work())
