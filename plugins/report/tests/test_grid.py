@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from gancore_report.executors import local
 from gancore_report.states import Unfinished, summary
 from gancore_training import Progress, checkpoint, entries, lock
 from gancore_training.lock import holding
+from PIL import Image
 
 import gancore
 from gancore import GancoreError
@@ -83,7 +85,6 @@ def same(one: Path, other: Path) -> bool:
 def take_part(host: str, out: Path, dies: bool) -> None:
     """Take part as a process of a host of its own, and die in the midst of a run perhaps."""
     torch.set_num_threads(1)
-    lock.STALE, lock.BEAT = 4.0, 0.2
     lock.place = lambda: host  # type: ignore[assignment]
     platform.node = lambda: host
     if dies:
@@ -105,6 +106,8 @@ def test_two_at_a_time_of_which_one_dies_and_a_third_later_make_the_table_of_one
     several = multiprocessing.get_context("fork")
     out, alone = tmp_path / "out", tmp_path / "alone"
     out.mkdir()
+    # First, so that what the others import is there when they begin.
+    ablated(alone)
     both = [several.Process(target=take_part, args=(f"host{k}", out, k == 0)) for k in range(2)]
     for process in both:
         process.start()
@@ -118,13 +121,14 @@ def test_two_at_a_time_of_which_one_dies_and_a_third_later_make_the_table_of_one
     assert "iteration 4 of 6, process" in told[2]
     assert " on host0, since " in told[2]
     assert not (out / "ablation.md").exists()
+    # Until the dead one has shown no sign of life for long.
+    (claim,) = out.glob("*/in-use")
+    os.utime(claim, (0, 0))
     third = several.Process(target=take_part, args=("host2", out, False))
-    time.sleep(4.5)
     third.start()
     third.join()
     assert third.exitcode == 0
     assert not (out / "host2.told").exists()
-    ablated(alone)
     assert (out / "ablation.md").read_text() == (alone / "ablation.md").read_text()
     assert same(alone, out)
     for run in alone.glob("*-[01]"):
@@ -305,18 +309,38 @@ def until(what: Callable[[], Any], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+def asking(words: list[str], told: Path) -> None:
+    """Be a process that runs a command, and keep what it says."""
+    with told.open("w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        main(words)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> dict[str, Any]:
+    """A table of an image set that processes begin with sooner than with one of scikit-learn."""
+    for at in range(12):
+        file = tmp_path / "pictures" / ("train" if at % 3 else "test") / "ab"[at % 2] / f"{at}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * at).save(file)
+    return {"use": "standard/image-folder", "path": str(tmp_path / "pictures"), "image_size": 8}
+
+
 def test_processes_of_this_machine_are_stopped_go_on_and_make_the_table_of_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, pictures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.toml").write_text(toml.dumps(merge(GAME, {"run": {"iterations": 120, "checkpoint_every": 0}})))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", "gancore", "ablate", "tiny.toml", "--seeds", "1", "--out", "out", "--on", "local:2"]
-    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        until(lambda: sum(len(entries(path)) > 5 for path in tmp_path.glob("out/*/log.jsonl")) or first.poll() is not None)
-        first.terminate()
-        said, errors = first.communicate(timeout=120)
-    assert first.returncode == 130, errors
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    table = {**GAME, "run": {**GAME["run"], "iterations": 120, "checkpoint_every": 0}, "data": pictures}
+    (tmp_path / "tiny.toml").write_text(toml.dumps(table))
+    words = ["ablate", "tiny.toml", "--seeds", "1", "--out", "out", "--on", "local:2"]
+    first = multiprocessing.get_context("fork").Process(target=asking, args=(words, tmp_path / "told"))
+    first.start()
+    until(lambda: sum(len(entries(path)) > 5 for path in tmp_path.glob("out/*/log.jsonl")) or not first.is_alive())
+    first.terminate()
+    first.join()
+    said = (tmp_path / "told").read_text()
+    assert first.exitcode == 130, said
     assert said.splitlines()[0] == "2 processes train into out"
     assert any(line.startswith(("[1] run ", "[2] run ")) for line in said.splitlines())
     assert said.splitlines()[-1] == (
@@ -325,8 +349,8 @@ def test_processes_of_this_machine_are_stopped_go_on_and_make_the_table_of_one(
     saved = [int(path.stem) for path in tmp_path.glob("out/*/checkpoints/*.safetensors")]
     # One was in the middle; the other may have just begun then, or have ended.
     assert any(5 < number < 120 for number in saved), saved
-    second = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stdout + second.stderr
+    second = CliRunner().invoke(main, words)
+    assert second.exit_code == 0, second.output
     assert "going on after" in second.stdout
     alone = ablate(
         check_table(toml.read(tmp_path / "tiny.toml"), registry(), name="tiny.toml"),

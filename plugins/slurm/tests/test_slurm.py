@@ -16,8 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 from gancore_slurm import jobs, work
 from gancore_slurm.work import Work
-from gancore_training import checkpoint
+from gancore_training import checkpoint, entries
 from gancore_training.lock import holder
+from PIL import Image
 
 from gancore.cli.main import main
 from gancore.files.tensors import read_tensors
@@ -37,7 +38,9 @@ log_every = 1
 sample_every = 0
 checkpoint_every = 0
 [data]
-use = "standard/digits"
+use = "standard/image-folder"
+path = "./pictures"
+image_size = 8
 [networks.generator]
 use = "standard/mlp-generator"
 hidden = 8
@@ -67,9 +70,11 @@ batch_size = 8
 ANNOTATOR = """
 [run]
 iterations = 1
-batch_size = 16
+batch_size = 4
 [data]
-use = "standard/digits"
+use = "standard/image-folder"
+path = "./pictures"
+image_size = 8
 [loop]
 use = "standard/supervised"
 [networks.classifier]
@@ -93,6 +98,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder to work in, where jobs run this code; whatever still runs is ended."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "annotator.toml").write_text(ANNOTATOR)
+    # Jobs begin with them sooner than with a data set of scikit-learn.
+    for at in range(12):
+        file = tmp_path / "pictures" / ("train" if at % 3 else "test") / "ab"[at % 2] / f"{at}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 20 * at).save(file)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
@@ -131,16 +141,21 @@ def test_jobs_are_submitted_at_once_asked_after_warned_and_queue_again(place: Pa
     told = place / "out" / "jobs" / f"{job['id']}_0_log.err"
     children = Path(f"/proc/{job['id']}/task/{job['id']}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGUSR2)
-    until(lambda: "Requeued job" in told.with_suffix(".out").read_text() + told.read_text())
-    saved = checkpoint.checkpoints(first)
-    assert 0 < int(saved[-1].stem) < 3000
+    until(lambda: queued_again(told) == 1)
+    saved = int(checkpoint.checkpoints(first)[-1].stem)
+    assert 0 < saved < 3000
     until(lambda: "going on after" in told.read_text())
     # So does SIGTERM.
-    times = told.read_text().count("going on after")
     children = until(lambda: Path(f"/proc/{job['id']}/task/{job['id']}/children").read_text().split())
-    until(lambda: holder(first))
+    until(lambda: holder(first) and entries(first / "log.jsonl")[-1]["iteration"] > saved)
     os.kill(int(children[0]), signal.SIGTERM)
-    until(lambda: told.read_text().count("going on after") > times)
+    until(lambda: queued_again(told) == 2)
+    assert saved < int(checkpoint.checkpoints(first)[-1].stem) < 3000
+
+
+def queued_again(told: Path) -> int:
+    """How often a job says that it has queued again."""
+    return (told.with_suffix(".out").read_text() + told.read_text()).count("Requeued job")
 
 
 def test_a_grid_by_jobs_is_that_of_one_process(place: Path) -> None:

@@ -159,6 +159,8 @@ def _said(processes: Sequence[subprocess.Popen[str]]) -> Iterator[str]:
     def read(place: int, process: subprocess.Popen[str]) -> None:
         for line in process.stderr or ():
             lines.put(f"[{place}] {plain(line.rstrip())}")
+        if process.stderr:
+            process.stderr.close()
         lines.put(None)
 
     for place, process in enumerate(processes, 1):
