@@ -9,7 +9,7 @@ looked up in the step's vocabulary (`gancore.plan.vocabulary`), as pytest looks 
 ``real``, ``real_label``        images of the data, (N, C, H, W) float32 in [-1, 1], and labels (N,) int64
 ``fake``                        the generator's images as they are, (N, C, H, W) in [-1, 1]
 ``<side>``, ``<side>_label``    images and labels of a further side: a source, ``[sources.<side>]`` in the recipe, or one
-                                that a sampler adds; what is written with ``real_`` below goes for ``<side>_`` too
+                                that a sampler or the loop adds; what is written with ``real_`` below goes for ``<side>_`` too
 ``real_view``, ``fake_view``    what the discriminator sees: after samplers, attacks and augmentation, in that order; where
                                 it stands on a classifier's features (``on``), those, as (N, F, 1, 1)
 ``real_<head>``, ``fake_<head>``  the discriminator's heads on the views, float32; ``<head>`` is the head's recipe label

@@ -130,6 +130,9 @@ class Loop(nn.Module):
 
     players: Sequence[str] = ("generator", "discriminator")
 
+    adds: ClassVar[Sequence[str]] = ()
+    """Labels of sides that `iteration` adds to the batches of its phases; a term may ask for them as for those of sources."""
+
     reads_networks: ClassVar[bool] = False
     """Whether `iteration` uses networks that are not trained and that no loss term names, so that they decide the weights."""
 

@@ -216,17 +216,15 @@ class Batches:
         Raises:
             GancoreError: A sampler makes what it does not declare, or what several processes can't share.
         """
-        whole = self.plan.recipe.run.batch_size
-        rows = self.rows
         drawn = Drawn(
-            *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), rows),
+            *self.stream.batch(number, noise_for(self.device, self.seed, "augmentation", number, 0), self.rows),
             sides={
-                label: stream.batch(number, noise_for(self.device, self.seed, "augmentation", label, number, 0), rows)
+                label: stream.batch(number, noise_for(self.device, self.seed, "augmentation", label, number, 0), self.rows)
                 for label, stream in self.sources.items()
             },
         )
         if not self.changing:
-            return drawn, whole
+            return drawn, self.plan.recipe.run.batch_size
         for label, sampler in self.changing.items():
             drawn = sampler.draw(drawn, noise_for(self.device, self.seed, "sampler", label, number, 0))
         self._check_declared(drawn)

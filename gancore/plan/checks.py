@@ -163,8 +163,11 @@ def _optimizer(optimizer: Planned[Any, None], scheduled: Iterable[str]) -> Itera
 
 
 def _samplers(plan: Plan) -> Iterator[str]:
-    """What samplers do to drawn batches is about sides and sources of this recipe."""
+    """What samplers do to drawn batches is about sides and sources of this recipe, whose labels mean nothing else."""
     sides = ["real", *plan.sources]
+    for side in plan.loop.cls.adds:
+        yield from _side(side, plan.loop.where, (*plan.networks, *plan.heads, *sides))
+        sides.append(side)
     for label, acting in plan.acting.items():
         where = plan.samplers[label].where
         for side in acting.adds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -77,10 +76,12 @@ def make_plan(recipe: Recipe, registry: Registry, known: tuple[DatasetInfo, list
     entries = {player: tables.get(player) or default_optimizer(recipe.name, player, registry) for player in players}
     optimizers = {player: planned(entry, registry) for player, entry in entries.items()}
     plan = attrs.evolve(plan, players=players, optimizers=optimizers)
-    _refuse(checks.of_components(plan))
+    for problem in checks.of_components(plan):
+        raise GancoreError(problem)
     terms = {label: with_needs(term, plan) for label, term in group("losses").items()}
     plan = attrs.evolve(plan, terms={label: term for label, term in terms.items() if term.keys.weight != 0})
-    _refuse(checks.of_whole(plan))
+    for problem in checks.of_whole(plan):
+        raise GancoreError(problem)
     return plan
 
 
@@ -88,8 +89,3 @@ def planned(entry: Entry, registry: Registry) -> Planned[Any, Any]:
     """Return a component of a recipe, imported, with its settings converted."""
     cls = registry.load(entry.declared)
     return Planned(entry, cls, check(cls, entry.settings, where=entry.where), entry.keys)
-
-
-def _refuse(problems: Iterable[str]) -> None:
-    for problem in problems:
-        raise GancoreError(problem)

@@ -206,8 +206,8 @@ class Plan:
 
     @property
     def further(self) -> tuple[str, ...]:
-        """Sides of images that are neither the data's nor generated: those of sources, and what samplers add."""
-        return (*self.sources, *(side for sampler in self.acting.values() for side in sampler.adds))
+        """Sides of images that are neither the data's nor generated: those of sources, and what samplers and the loop add."""
+        return (*self.sources, *(side for sampler in self.acting.values() for side in sampler.adds), *self.loop.cls.adds)
 
     @property
     def joined(self) -> dict[str, str]:

@@ -165,6 +165,28 @@ class Third(gancore.Loop):
             run.phase(player, run.fresh())
 
 
+class Naming(Third):
+    """Adds the real images with the labels that the classifier gives them."""
+
+    adds = ("named",)
+
+    def iteration(self, run: Run) -> None:
+        batch = run.fresh()
+        with torch.no_grad():
+            labels = run.networks["classifier"](batch.real).argmax(1)
+        batch = attrs.evolve(batch, sides={**batch.sides, "named": (batch.real, labels)})
+        for player in self.players:
+            run.phase(player, run.renew(batch))
+
+
+class Named(gancore.LossTerm):
+    """Remembers what the side is."""
+
+    def discriminator(self, *, named: Tensor, named_label: Tensor, named_adversarial: Tensor) -> Tensor:
+        SEEN["named"] = {"images": named, "labels": named_label}
+        return named_adversarial.square().mean()
+
+
 class Dropping(gancore.Classifier):
     """A classifier whose features are noisy while it trains."""
 
@@ -228,12 +250,12 @@ def gancore_samplers() -> Iterator[gancore.Component]:
 
 @gancore.hookimpl
 def gancore_loss_terms() -> Iterator[gancore.Component]:
-    yield from _declared(spy="Spy", labeled="Labeled", fool="Fool", both="Both")
+    yield from _declared(spy="Spy", labeled="Labeled", fool="Fool", both="Both", named="Named")
 
 
 @gancore.hookimpl
 def gancore_loops() -> Iterator[gancore.Component]:
-    yield from _declared(third="Third")
+    yield from _declared(third="Third", naming="Naming")
 
 
 @gancore.hookimpl
@@ -674,6 +696,23 @@ def test_a_side_that_a_sampler_adds_is_seen_as_it_is() -> None:
     assert run.losses["discriminator/woven"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+NAMED: dict[str, Any] = {**CLASSIFIER, **THIRD, "losses": {"named": {"use": "toy/named"}, **THIRD["losses"]}}
+
+
+def test_a_side_that_a_loop_adds_is_seen_with_the_labels_that_it_gives() -> None:
+    run, twin = (run_of(NAMED, {"loop": {"use": "toy/naming"}}) for _ in range(2))
+    steps(run, 1)
+    batch = twin.fresh()
+    assert torch.equal(SEEN["named"]["images"], batch.real)
+    with torch.no_grad():
+        labels = twin.networks["classifier"](batch.real).argmax(1)
+    assert torch.equal(SEEN["named"]["labels"], labels)
+    # They are none of the data's, and another update rule has no such side.
+    assert not torch.equal(labels, batch.real_label)
+    with pytest.raises(GancoreError, match="asks for 'named' in its discriminator, which nothing in this recipe provides"):
+        plan_of(NAMED)
+
+
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
@@ -685,6 +724,7 @@ def test_a_side_that_a_sampler_adds_is_seen_as_it_is() -> None:
         ),
         ({"losses": {"adversarial": {"reads": {"faek": "avoid"}}}}, "reads replaces 'faek', which no parameter of it names"),
         ({"samplers": {"weave": {"use": "toy/weave", "added": True}}, "sources": {"woven": {}}}, "the label 'woven' is taken"),
+        ({**NAMED, "loop": {"use": "toy/naming"}, "sources": {"named": {}}}, "the label 'named' is taken"),
     ],
 )
 def test_sides_that_are_not_there_are_refused(table: dict[str, Any], sentence: str) -> None:
