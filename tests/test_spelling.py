@@ -21,7 +21,9 @@ BRITISH = re.compile(
       is(?:e[drs]?|ers|ing|ations?|able)(?![a-z])
     """
 )
-KEPT = re.compile(r"""(?<=["`.])labelled(?=["`.=\]]) | (?<!\w)labelled(?=_(?:classes|classifier|label)(?!\w))""", re.VERBOSE)
+KEPT = re.compile(
+    r"""(?x) (?<=["`.])labelled(?=["`.=\]]) | (?<!\w)labelled(?=_(?:adversarial|classes|classifier|label)(?!\w))"""
+)
 """The source of images with labels: what a source is called seeds its draws, so that another name would give other results."""
 
 QUOTED = {

@@ -14,6 +14,8 @@ from tests.compose.hosts import plan_of
 
 def test_schedules_are_what_their_papers_say() -> None:
     assert exponential(base=0.5, period=80_000)(160_000) == pytest.approx(0.25)
+    later = exponential(base=0.5, period=10, start=100)
+    assert [later(0), later(100), later(120)] == pytest.approx([1, 1, 0.25])
     assert [linear(iterations=10)(i) for i in (0, 5, 10)] == [1.0, 0.5, 0.0]
     assert linear(iterations=10, start=5)(5) == 1.0
     assert cosine(iterations=10)(10) == pytest.approx(0.0)

@@ -28,15 +28,19 @@ def linear(
 
 
 def exponential(
-    *, base: Annotated[float, Range(0, 1, open_low=True)] = 0.5, period: Annotated[float, Range(0, open_low=True)]
+    *,
+    base: Annotated[float, Range(0, 1, open_low=True)] = 0.5,
+    period: Annotated[float, Range(0, open_low=True)],
+    start: Annotated[int, Range(0)] = 0,
 ) -> Factor:
     """Fall exponentially: ``base ** (iteration / period)`` (the annealing of Fast-RobGAN, arXiv:2008.03364, Eq. 4.1).
 
     Args:
         base: Value after a period.
         period: Iterations.
+        start: Where the fall begins, from which on iterations count.
     """
-    return lambda iteration: base ** (iteration / period)
+    return lambda iteration: base ** (max(0, iteration - start) / period)
 
 
 def cosine(*, iterations: Annotated[int, Range(1)], warmup: Annotated[int, Range(0)] = 0) -> Factor:

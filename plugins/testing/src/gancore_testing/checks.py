@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -42,12 +43,12 @@ def not_finite(run: Run) -> list[str]:
 def gradients_elsewhere(run: Run) -> list[str]:
     """Take each player's turn alone and return the parameters of others that got a gradient."""
     run.turn = 0
-    batch = run.fresh()
+    batch, batches = run.fresh(), _batches(run)
     reached = []
     for player in run.players:
         for other in run.players.values():
             other.zero_grad()
-        run.phase(player, batch)
+        run.phase(player, batches.get(player, batch))
         modules = {name: module for name, module in run.modules().items() if not name.startswith(("ema", "loss"))}
         modules |= {f"network.{name}": network for name, network in run.networks.items()}
         own = {id(parameter) for parameter in run.players[player].parameters}
@@ -60,6 +61,15 @@ def gradients_elsewhere(run: Run) -> list[str]:
         if not any(parameter.grad is not None for parameter in run.players[player].parameters):
             reached.append(f"nothing of the {player} itself")
     return reached
+
+
+def _batches(run: Run) -> dict[str, Any]:
+    """Return the batch of each player whose turn a loop takes, for the sides that the loop adds; none where it adds none."""
+    batches: dict[str, Any] = {}
+    if run.plan.loop.cls.adds:
+        with patch.object(run, "phase", lambda player, batch, _pieces=1: batches.setdefault(player, batch)):
+            run.parts.loop.iteration(run)
+    return batches
 
 
 def bitwise_difference(one: Run, two: Run) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ def shapes(role: str, table: Table, registry: Registry) -> None:
     if isinstance(network, Generator):
         _generates(run, network, images)
     elif isinstance(network, Discriminator):
-        _is("forward", network(images), (NUMBER, network.features))
+        _is("forward", _forward(run, network, images)(slice(NUMBER)), (NUMBER, network.features))
         layers = network.hidden_layers()
         assert all(isinstance(layer, nn.Module) for layer in layers), f"hidden_layers gives {layers}, not modules"
     else:
@@ -121,6 +122,9 @@ def _images(run: Run) -> Tensor:
 
 def _forward(run: Run, network: Any, images: Tensor) -> Rows:
     """Return what a network gives for rows of a batch, as core asks for it."""
+    if isinstance(network, Discriminator) and "label" in inspect.signature(network.forward).parameters:
+        labels = torch.arange(NUMBER) % run.plan.info.classes
+        return lambda rows: network(images[rows], labels[rows])
     if not isinstance(network, Generator):
         return lambda rows: network(images[rows])
     latents = run.latent(NUMBER, "conformance")
