@@ -19,6 +19,7 @@ import click
 import torch
 from gancore_cpu.gradients import FOLDED_ROW
 from gancore_cpu.weight_gradients import Geometry, by_fold, by_product
+from gancore_training import keep_freed_memory
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -102,6 +103,7 @@ def row(shape: tuple[int, ...], transposed: bool, batch: int, dtype: torch.dtype
 def main(batch: int, precision: str, threads: int, repetitions: int, out: Path) -> None:
     """Measure, and print a table."""
     torch.set_num_threads(threads)
+    keep_freed_memory()  # as the command line does
     dtype = getattr(torch, precision)
     print(", ".join(f"{key} {value}" for key, value in machine().items() if value), f"\n{precision}, batch {batch}\n")
     shapes = [*((shape, False) for shape in SHAPES), *(((*shape, 4, 2), True) for shape in DOUBLINGS)]

@@ -11,6 +11,7 @@ import torch
 from gancore_cpu import gradients, override
 from gancore_cpu.gradients import Arguments
 from gancore_cpu.override import can_override, overridden
+from gancore_cpu.weight_gradients import Geometry
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,6 +64,7 @@ SMALL_MAPS = {
     "3 x 3 on 4 x 4": Convolution(16, 96, 64, 4, 3),
     "halving to 4 x 4": Convolution(16, 64, 80, 8, 4, 2),
     "doubling of 4 x 4": Convolution(16, 64, 96, 4, 4, 2, transposed=True),
+    "doubling of 8 x 8": Convolution(4, 64, 256, 8, 4, 2, transposed=True),
 }
 """Convolutions whose weight gradient is computed in another way, by either."""
 
@@ -107,6 +109,39 @@ UNTOUCHED = {
     "few channels": (Convolution(16, 64, 3, 4, 3), LOW),
     "long rows": (Convolution(16, 64, 64, 16, 3), LOW),
 }
+
+
+TAKEN = {
+    (Convolution(64, 512, 256, 4, 3)): "product",
+    (Convolution(64, 256, 256, 8, 4, 2)): "product",
+    (Convolution(7, 64, 64, 4, 3)): "product",
+    (Convolution(64, 256, 128, 8, 3)): "off",  # windows of 3 x 3 hold each pixel nine times
+    (Convolution(64, 256, 256, 16, 4, 2)): "product",
+    (Convolution(64, 128, 128, 16, 4, 2)): "off",  # too few channels for rows of eight
+    (Convolution(64, 256, 256, 32, 4, 2)): "off",
+    (Convolution(64, 128, 256, 8, 4, 2, transposed=True)): "product",
+    (Convolution(64, 64, 128, 16, 4, 2, transposed=True)): "off",
+    (Convolution(64, 256, 256, 4, 9, padding=4)): "off",  # windows would be copies of each pixel 81 times
+    (Convolution(64, 64, 32, 4, 3)): "off",
+    (Convolution(64, 64, 64, 4, 1, padding=0)): "off",
+}
+"""What a processor with AVX-512 and bfloat16 takes for a convolution, as far as it was measured."""
+
+
+@pytest.mark.parametrize(("one", "expected"), TAKEN.items())
+def test_a_product_is_taken_for_shapes_that_gain(one: Convolution, expected: str) -> None:
+    image = torch.empty(one.number, one.into, one.size, one.size, device="meta")
+    shape = (one.into, one.out) if one.transposed else (one.out, one.into)
+    maps = one(image, torch.empty(*shape, one.kernel, one.kernel, device="meta"))
+    small, large = (image, maps) if one.transposed else (maps, image)
+    geometry = Geometry((one.kernel,) * 2, (one.stride,) * 2, (one.padding,) * 2)
+    assert gradients.way_of_weight(small.shape, large.shape, geometry, "product") == expected
+    assert gradients.way_of_weight(small.shape, large.shape, geometry, "off") == "off"
+
+
+def test_tall_maps_are_the_librarys() -> None:
+    geometry = Geometry((3, 3), (1, 1), (1, 1))
+    assert gradients.way_of_weight((8, 64, 64, 4), (8, 64, 64, 4), geometry, "product") == "off"
 
 
 @pytest.fixture
@@ -160,6 +195,69 @@ def test_a_batch_that_can_not_be_folded_is_the_librarys(calls: list[Arguments]) 
         ours = one.gradients(*one.operands())
     assert all(torch.equal(a, b) for a, b in zip(ours, plain, strict=True))
     assert len(calls) == 1
+
+
+def test_a_product_takes_any_batch_and_layout(calls: list[Arguments]) -> None:
+    one = Convolution(7, 96, 64, 4, 3)
+    grad, images, weight = one.operands()
+    truth = one.gradients(grad.double(), images.double(), weight.double())[1]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        with overridden("product"):
+            ours = one.gradients(*(each.contiguous(memory_format=layout) for each in (grad, images, weight)))[1]
+        assert float((ours.double() - truth).norm() / truth.norm()) < ROUNDING
+    with overridden("product"):
+        # A gradient that was expanded, as a sum's is, and every second image of a batch.
+        views = one.gradients(grad[:1, :, :1, :1].expand_as(grad), images.repeat(2, 1, 1, 1)[::2], weight)[1]
+        dense = one.gradients(grad[:1, :, :1, :1].repeat(7, 1, 4, 4), images.repeat(2, 1, 1, 1)[::2].clone(), weight)[1]
+    assert torch.equal(views, dense)
+    assert all(not of.output_mask[1] for of in calls)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_autocast_hands_over_what_it_has_cast_and_float32_stays_the_librarys(way: Any, calls: list[Arguments]) -> None:
+    one = SMALL_MAPS["3 x 3 on 4 x 4"]
+    _, images, weight = one.operands(torch.float32)
+    module = torch.nn.Conv2d(64, 96, 3, padding=1)
+    module.weight.data.copy_(weight)
+
+    def gradient() -> Tensor:
+        module.zero_grad()
+        with torch.autocast("cpu", LOW):
+            loss = module(images).square().mean()
+        loss.backward()
+        assert module.weight.grad is not None
+        return module.weight.grad.clone()
+
+    plain = gradient()
+    with overridden(way):
+        ours = gradient()
+        assert all(of.output_mask[1] == (way == "fold") for of in calls)
+        calls.clear()
+        module(images).square().mean().backward()
+        assert [tuple(of.output_mask) for of in calls] == [(False, True, True)]
+    assert not torch.equal(ours, plain)
+    assert float((ours - plain).norm() / plain.norm()) < ROUNDING
+
+
+def test_parameters_in_bfloat16_are_computed_in_the_way_too(calls: list[Arguments]) -> None:
+    module = torch.nn.Conv2d(64, 64, 3, padding=1).to(LOW)
+    with overridden("product"):
+        module(torch.randn(4, 64, 4, 4, dtype=LOW)).sum().backward()
+    assert calls == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("one", SMALL_MAPS.values(), ids=SMALL_MAPS)
+def test_deterministic_algorithms_have_the_same_bits(way: Any, one: Convolution) -> None:
+    operands = one.operands()
+    with overridden(way):
+        plain = one.gradients(*operands)
+        torch.use_deterministic_algorithms(True)
+        try:
+            strict = one.gradients(*operands)
+        finally:
+            torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(strict, plain, strict=True))
 
 
 def test_only_the_gradients_that_are_asked_for_are_computed(calls: list[Arguments]) -> None:

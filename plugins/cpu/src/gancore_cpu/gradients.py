@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from gancore_cpu.processor import Way
 from gancore_cpu.weight_gradients import Geometry, by_fold, by_product
@@ -20,8 +21,14 @@ FULL_ROW = 16
 FOLDED_ROW = 32
 """Pixels that images side by side come to: all that a tile of AMX holds, in bfloat16."""
 
-PRODUCT_ROW = 4
-"""Pixels of the longest row for which one product of matrices is the faster way without AMX; its windows cost memory."""
+PRODUCT_SIDE = 4
+"""Pixels a side of the largest maps for which one product of matrices is the faster way without AMX, whatever the windows."""
+
+WIDE_SIDE, WIDE_CHANNELS, WIDE_OVERLAP = 8, 256, 4
+"""The same of maps with so many channels, where windows hold no pixel more often than this: as 4 x 4 ones with stride 2 do."""
+
+MOST_OVERLAP = 49
+"""How often the windows of a product may hold a pixel (7 x 7, stride 1): they are copied, and more was not measured."""
 
 LEAST_CHANNELS = 64
 """Fewer channels leave little to compute, and the copies cost more than they save."""
@@ -85,7 +92,7 @@ def gradients(arguments: Arguments, way: Way, library: Library) -> Gradients:
         way: How to compute weight gradients.
         library: Computes what it did without this.
     """
-    if way == "off" or not _is_ours(arguments):
+    if way == "off" or not is_plain(arguments):
         return library(arguments)
     to_input, to_weight, to_bias = arguments.output_mask
     ours = _weight_gradient(arguments, way, library) if to_weight else None
@@ -97,10 +104,12 @@ def gradients(arguments: Arguments, way: Way, library: Library) -> Gradients:
     return theirs[0], theirs[1] if ours is None else ours, bias
 
 
-def _is_ours(arguments: Arguments) -> bool:
-    """Return whether a convolution is one that was measured: bfloat16 images on a CPU, whole windows, one group."""
+def is_plain(arguments: Arguments) -> bool:
+    """Return whether a convolution is of a kind that was measured: bfloat16 images on a CPU, whole windows, one group."""
     tensors = (arguments.grad_output, arguments.input, arguments.weight)
-    plain = all(type(each) is Tensor and each.dtype == torch.bfloat16 and each.layout == torch.strided for each in tensors)
+    plain = all(
+        type(each) in (Tensor, Parameter) and each.dtype == torch.bfloat16 and each.layout == torch.strided for each in tensors
+    )
     whole = arguments.groups == 1 and all(step == 1 for step in arguments.dilation)
     images = arguments.weight.dim() == 4 and len(arguments.stride) == len(arguments.padding) == 2
     return plain and whole and images and all(each.numel() for each in tensors)
@@ -109,12 +118,10 @@ def _is_ours(arguments: Arguments) -> bool:
 def _weight_gradient(arguments: Arguments, way: Way, library: Library) -> Tensor | None:
     """Return the gradient of the weight, or None where the library is as fast."""
     small, large, geometry = arguments.small, arguments.large, arguments.geometry
-    if geometry.kernel == (1, 1) or min(arguments.weight.shape[:2]) < LEAST_CHANNELS:
-        return None
-    if way == "product":
-        return by_product(small, large, geometry) if small.shape[3] <= PRODUCT_ROW else None
-    images = images_in_a_row(small.shape[0], small.shape[3])
-    if images == 1:
+    taken = way_of_weight(small.shape, large.shape, geometry, way)
+    if taken == "product":
+        return by_product(small, large, geometry)
+    if taken == "off":
         return None
 
     def convolution(folded_small: Tensor, folded_large: Tensor) -> Tensor:
@@ -123,7 +130,28 @@ def _weight_gradient(arguments: Arguments, way: Way, library: Library) -> Tensor
         assert weight is not None
         return weight
 
-    return by_fold(small, large, geometry, images, convolution)
+    return by_fold(small, large, geometry, images_in_a_row(small.shape[0], small.shape[3]), convolution)
+
+
+def way_of_weight(small: Sequence[int], large: Sequence[int], geometry: Geometry, way: Way) -> Way:
+    """Return how the weight gradient of one convolution is computed, by its shapes alone; ``off`` is by the library.
+
+    Args:
+        small: Shape of the smaller maps (N, K, h, w).
+        large: Shape of the larger maps (N, C, H, W).
+        geometry: The convolution's.
+        way: The run's.
+    """
+    number, channels, rows, columns = small
+    if way == "off" or geometry.kernel == (1, 1) or min(channels, large[1]) < LEAST_CHANNELS:
+        return "off"
+    if way == "fold":
+        return "fold" if images_in_a_row(number, columns) > 1 else "off"
+    (a, b), (down, right), _ = geometry
+    overlap = a * b / (down * right)
+    wide = channels >= WIDE_CHANNELS and overlap <= WIDE_OVERLAP
+    fits = max(rows, columns) <= (WIDE_SIDE if wide else PRODUCT_SIDE) and overlap <= MOST_OVERLAP
+    return "product" if fits else "off"
 
 
 def images_in_a_row(number: int, columns: int) -> int:

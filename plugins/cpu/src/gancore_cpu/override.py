@@ -1,15 +1,16 @@
-"""Gradients of convolutions in another way, for as long as a step runs: a kernel of torch's dispatcher, below autograd.
+"""Gradients of convolutions in another way, for as long as a step runs: kernels of torch's dispatcher, below autograd.
 
-Autograd calls ``aten::convolution_backward`` for a convolution's gradients and differentiates that by a formula of its own, so
-a kernel in its place changes neither networks nor second derivatives. It is registered while a step runs and taken away after
-it, and acts only in the thread that runs the step, which is where autograd runs nodes of a CPU.
+Autograd calls ``aten::convolution_backward`` for a convolution's gradients and differentiates that by
+``aten::_convolution_double_backward``, so kernels in their place change no network, and whatever is differentiated once more
+goes by torch's own formula. They are registered while a step runs and taken away after it, and act only in the thread that
+runs the step, which is where autograd runs nodes of a CPU.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,8 +18,7 @@ from torch import library as registration
 
 from gancore_cpu.gradients import Arguments, Gradients, gradients
 from gancore_cpu.processor import Way
-
-OPERATOR = "convolution_backward"
+from gancore_cpu.second_order import SecondOrder, second_order
 
 
 class _Here(threading.local):
@@ -30,12 +30,22 @@ class _Here(threading.local):
 _here = _Here()
 _lock = threading.Lock()
 _registrations: list[Any] = []
-"""The library that holds the kernel, once for every step that runs: it goes with the last of them."""
+"""The library that holds the kernels, once for every step that runs: they go with the last of them."""
 
 
 def can_override() -> bool:
     """Return whether this torch has what a kernel needs to stand in another's place and call it."""
-    return hasattr(registration, "get_kernel") and hasattr(registration.Library, "_destroy")
+    try:
+        _kernels()
+    except (AttributeError, RuntimeError):
+        return False
+    return hasattr(registration.Library, "_destroy")
+
+
+def _kernels() -> tuple[Any, Any]:
+    """Return torch's own kernels, of gradients and of their gradients."""
+    of_gradients = registration.get_kernel(torch.ops.aten.convolution_backward.default, "CPU")
+    return of_gradients, registration.get_kernel(torch.ops.aten._convolution_double_backward.default, "AutogradCPU")
 
 
 @contextlib.contextmanager
@@ -60,7 +70,7 @@ def overridden(way: Way) -> Iterator[None]:
 
 def _register() -> None:
     with _lock:
-        _registrations.append(_registrations[-1] if _registrations else _library(_kernel()))
+        _registrations.append(_registrations[-1] if _registrations else _library())
 
 
 def _unregister() -> None:
@@ -70,21 +80,17 @@ def _unregister() -> None:
             library._destroy()
 
 
-def _kernel() -> Callable[..., Gradients]:
-    """Return the kernel; it holds the one that it stands in the place of."""
-    original = registration.get_kernel(torch.ops.aten.convolution_backward.default, "CPU")
+def _library() -> Any:
+    """Return the registration of the kernels; each holds the one that it stands in the place of."""
+    of_gradients, of_second_order = _kernels()
 
-    def kernel(keys: Any, *arguments: Any) -> Gradients:
-        def library(of: Arguments) -> Gradients:
-            theirs: Gradients = original.call_boxed(keys, *of)
-            return theirs
+    def backward(keys: Any, *arguments: Any) -> Gradients:
+        return gradients(Arguments(*arguments), _here.way, lambda of: of_gradients.call_boxed(keys, *of))
 
-        return gradients(Arguments(*arguments), _here.way, library)
+    def double_backward(keys: Any, *arguments: Any) -> Gradients:
+        return second_order(SecondOrder(*arguments), _here.way, lambda of: of_second_order.call_boxed(keys, *of))
 
-    return kernel
-
-
-def _library(kernel: Callable[..., Gradients]) -> Any:
     library = registration.Library("aten", "IMPL")
-    library.impl(OPERATOR, kernel, "CPU", with_keyset=True)
+    library.impl("convolution_backward", backward, "CPU", with_keyset=True)
+    library.impl("_convolution_double_backward", double_backward, "AutogradCPU", with_keyset=True)
     return library
