@@ -20,8 +20,8 @@ import torch
 from gancore_training import TrainingRun, keep_freed_memory
 
 from benchmarks import hosts
-from benchmarks.step_cost import measure
 from benchmarks.tables import machine, markdown, write_json
+from benchmarks.turns import clock_of, take_turns, timed
 from gancore.engine import choose_device
 from gancore.plan import make_plan
 from gancore.recipe import check_table, merge
@@ -103,7 +103,8 @@ def main(width: float, batch: int, iterations: int, precision: str, device: str,
         recipe = check_table(merge(table(width, batch, precision), over), registry, name=name)
         runs[name] = TrainingRun(make_plan(recipe, registry), target)
     passes = {name: counted(run) for name, run in runs.items()}
-    times = measure({name: run.step for name, run in runs.items()}, iterations, target)
+    clock = clock_of(cpu_time=False)
+    times = take_turns({name: timed(run.step, target, clock) for name, run in runs.items()}, iterations)
     rows = []
     for name, taken in times.items():
         seen = [f"{passes[name][way] / batch:g}" for way in ("forward", "backward")]

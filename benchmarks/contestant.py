@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import attrs
 import torch
 from torch import Tensor
-
-from benchmarks.textbook import Step
 
 
 @attrs.frozen
@@ -23,6 +21,8 @@ class Conditions:
         discriminator_steps: Discriminator steps per generator step.
         device: Where to compute.
         scratch: A folder for what trainers write.
+        accelerators: Names of gancore's accelerators, for its rows that have some.
+        cpu_time: Whether to time by the processor.
     """
 
     network: str
@@ -31,6 +31,8 @@ class Conditions:
     discriminator_steps: int
     device: torch.device
     scratch: Path
+    accelerators: tuple[str, ...] = ()
+    cpu_time: bool = False
 
 
 @attrs.frozen
@@ -43,7 +45,7 @@ class Contestant:
         discriminator: Number of the discriminator's.
     """
 
-    step: Step
+    step: Callable[[], object]
     generator: int
     discriminator: int
 

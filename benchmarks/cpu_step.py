@@ -5,13 +5,13 @@
 Images are noise of CIFAR-10's size. Both runs of a pair have the same networks, seed and allocator in one process; who goes
 first changes from pair to pair. Times are of the processor (`time.process_time`), so that others on the machine count little;
 with several threads they hold the time that a thread waits for another. ``--wall`` takes the clock's instead. The share of the
-matrix rate is the FLOP of an iteration over its time, against a product of matrices on this machine, timed first.
+matrix rate is the FLOP of an iteration over its time, against the better of a product of matrices and a convolution of its
+precision, timed first and last.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ import gancore_r3gan
 import gancore_standard
 import torch
 from gancore_cpu.convolutions import accelerate_convolutions
-from gancore_profile.flops import FlopCounter
 from gancore_training import TrainingRun, keep_freed_memory
 
 from benchmarks import hosts
 from benchmarks.tables import machine, markdown, write_json
+from benchmarks.turns import clock_of, flop_of, matrix_rates, share_of, take_turns, timed
 from gancore.plan import make_plan
 from gancore.recipe import check_table
 from gancore.registry import Registry
@@ -63,36 +63,11 @@ def steps(table: dict[str, Any]) -> tuple[Callable[[], None], Callable[[], None]
     return plain.step, accelerate_convolutions(fast, fast.step, told.append), told[-1]
 
 
-def measure(
-    plain: Callable[[], None], fast: Callable[[], None], pairs: int, clock: Callable[[], float]
-) -> tuple[list[float], list[float]]:
-    """Return the seconds of each iteration of the two."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(pairs + 2):
-        for which in (0, 1) if number % 2 else (1, 0):
-            started = clock()
-            (plain, fast)[which]()
-            if number >= 2:
-                times[which].append(clock() - started)
-    return times
-
-
-def product_rate(clock: Callable[[], float]) -> float:
-    """Return FLOP/s of a bfloat16 product of matrices of 1,024, the best of thirty."""
-    square = torch.randn(1024, 1024, dtype=torch.bfloat16)
-    taken = []
-    for _ in range(30):
-        started = clock()
-        square @ square
-        taken.append(clock() - started)
-    return 2 * 1024**3 / min(taken)
-
-
 @click.command()
 @click.option("--game", "games", type=click.Choice([*GAMES]), multiple=True, default=[*GAMES], show_default=True)
 @click.option("--batch", "batches", type=int, multiple=True, default=[64], show_default=True)
 @click.option("--precision", "precisions", multiple=True, default=["bfloat16", "float32"], show_default=True)
-@click.option("--pairs", default=20, show_default=True, help="Of iterations, after 2 of warm-up.")
+@click.option("--pairs", default=20, show_default=True, help="Of iterations, after 3 of warm-up.")
 @click.option("--threads", default=1, show_default=True)
 @click.option("--wall", is_flag=True, help="Time by the clock.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/cpu_step.json"), show_default=True)
@@ -107,28 +82,27 @@ def main(
 ) -> None:
     """Measure, and print a table."""
     torch.set_num_threads(threads)
-    clock = time.perf_counter if wall else time.process_time
+    clock, device = clock_of(cpu_time=not wall), torch.device("cpu")
     print(", ".join(f"{key} {value}" for key, value in machine().items() if value), "\n", flush=True)
-    rate = product_rate(clock)
-    rows, kept = [], {}
+    rates = matrix_rates(clock)
+    rows, results = [], {}
     for game, batch, precision in ((g, b, p) for g in games for b in batches for p in precisions):
         plain, fast, told = steps(recipe(game, batch, precision))
-        with FlopCounter() as counter:
-            plain()
-        fast()
-        without, with_it = measure(plain, fast, pairs, clock)
-        ratio = statistics.median(a / b for a, b in zip(without, with_it, strict=True))
-        before, after = statistics.median(without), statistics.median(with_it)
-        shares = [f"{100 * counter.total / each / rate:.0f} %" for each in (before, after)]
-        shares = shares if precision == "bfloat16" else ["", ""]
-        rows.append([game, str(batch), precision, f"{1000 * before:.0f}", f"{1000 * after:.0f}", f"{ratio:.2f}", *shares])
-        kept[f"{game}, {batch}, {precision}"] = {"without": without, "with": with_it, "ratio": ratio, "told": told}
+        work = flop_of(plain)
+        times = take_turns({"without": timed(plain, device, clock), "with": timed(fast, device, clock)}, pairs)
+        ratio = statistics.median(a / b for a, b in zip(times["without"], times["with"], strict=True))
+        medians = [statistics.median(each) for each in times.values()]
+        shares = [share_of(work / each, rates[precision]) for each in medians]
+        rows.append([game, str(batch), precision, *(f"{1000 * each:.0f}" for each in medians), f"{ratio:.2f}", *shares])
+        results[f"{game}, {batch}, {precision}"] = {**times, "ratio": ratio, "flop": work, "told": told}
         print(" | ".join(rows[-1]), told, flush=True)
-    rate = max(rate, product_rate(clock))
+    again = matrix_rates(clock)
     header = ["game", "batch", "precision", "ms without", "ms with", "ratio (median over pairs)", "share without", "share with"]
     print("\n" + markdown(header, rows))
-    print(f"\nmatrix rate: {rate / 1e9:.0f} GFLOP/s, {threads} thread{'s' * (threads != 1)}")
-    write_json(out, {"pairs": pairs, "threads": threads, "wall": wall, "rate": rate, "games": kept})
+    for precision, rate in rates.items():
+        print(f"\nmatrix rate, {precision}: {rate / 1e9:.0f} GFLOP/s before, {again[precision] / 1e9:.0f} after", end="")
+    print(f", {threads} thread{'s' * (threads != 1)}")
+    write_json(out, {"pairs": pairs, "threads": threads, "wall": wall, "rates": [rates, again], "games": results})
 
 
 if __name__ == "__main__":

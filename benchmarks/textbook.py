@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-Step = Callable[[], None]
+from benchmarks.turns import Step
+
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """Maps D, real and fake images to a player's loss."""
 

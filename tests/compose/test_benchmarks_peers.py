@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import threading
 from pathlib import Path
 
+import attrs
 import click
 import pytest
 import torch
@@ -59,9 +61,11 @@ def test_a_contestants_process_steps_until_the_pipe_is_closed(tmp_path: Path) ->
     pipe, theirs = multiprocessing.Pipe()
     server = threading.Thread(target=peers._serve, args=(theirs, peers.TEXTBOOK, given, torch.get_num_threads()))
     server.start()
-    assert pipe.recv() == (here.generator, here.discriminator)
+    generator, discriminator, work = pipe.recv()
+    assert (generator, discriminator) == (here.generator, here.discriminator)
+    assert work > 0
     pipe.send(True)
-    assert pipe.recv() is True
+    assert pipe.recv() > 0
     pipe.close()
     server.join(timeout=10)
     assert not server.is_alive()
@@ -69,8 +73,24 @@ def test_a_contestants_process_steps_until_the_pipe_is_closed(tmp_path: Path) ->
 
 def test_images_are_those_that_the_discriminator_sees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = (peers.FLOAT32, peers.BFLOAT16)
-    peers.show({name: [0.5, 0.25, 1.0] for name in names}, conditions("sndcgan", tmp_path, discriminator_steps=5))
-    assert f"| {peers.FLOAT32} | 500.0 | 40 | 1.00 | 1.00 |" in capsys.readouterr().out
+    times, work = {name: [0.5, 0.25, 1.0] for name in names}, dict.fromkeys(names, 10**9)
+    peers.show(times, conditions("sndcgan", tmp_path, discriminator_steps=5), work, {"float32": 8e9})
+    told = capsys.readouterr().out
+    assert f"| {peers.FLOAT32} | 500.0 | 40 | 1.0 | 25 % | 1.00 | 1.00 |" in told
+    # Of a precision whose rate is not known no share is told.
+    assert f"| {peers.BFLOAT16} | 500.0 | 40 | 1.0 |  | 1.00 | 1.00 |" in told
+
+
+def test_gancore_takes_part_once_more_as_accelerators_run_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = attrs.evolve(conditions("sndcgan", tmp_path), accelerators=("cpu/convolutions",))
+    names = [peers.FLOAT32, *peers.ACCELERATED]
+    times, work = peers.compare(names, chosen, 1, one_process=True)
+    assert [*times] == names
+    # What the accelerator computes in another way is the same work.
+    assert len(set(work.values())) == 1
+    told = capsys.readouterr().out
+    assert "float32: cpu/convolutions is off" in told
+    assert re.search(r"bfloat16: cpu/convolutions is (on|off)", told)
 
 
 def test_missing_peers_are_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
