@@ -42,7 +42,7 @@ def test_the_matrix_rate_is_the_better_of_both_kinds_of_work(monkeypatch: pytest
     product, convolution = 2 * 1024**3, 2 * 32 * 16 * 16 * 128 * 128 * 9
     for seconds in ((0.5, 0.01), (0.01, 0.5)):
         answers = iter(seconds)
-        monkeypatch.setattr(turns, "_best", lambda work, clock, answers=answers: next(answers))
+        monkeypatch.setattr(turns, "_best", lambda *_, answers=answers: next(answers))
         assert turns.matrix_rate(torch.float32, lambda: 0.0) == max(product / seconds[0], convolution / seconds[1])
 
 
