@@ -19,6 +19,7 @@ from gancore_training import Progress, outer_loop, train
 from PIL import Image
 from torch import Tensor
 
+from gancore import GancoreError
 from gancore.cli.main import main
 from gancore.files import toml
 from gancore.files.tensors import read_tensors
@@ -172,6 +173,20 @@ def test_a_killed_training_goes_on_to_the_same_bits(folder: Path, from_array: An
     result = CliRunner().invoke(main, [*command[1:], "--set", "run.workers=1", "--resume"])
     assert result.exit_code == 0, result.output
     assert_same(outcome(folder, "killed"), from_array)
+
+
+def test_a_class_that_is_gone_is_told_and_can_be_brought_back(folder: Path, from_array: Any) -> None:
+    shutil.copytree(folder / "set", folder / "moving")
+    path = {"path": str(folder / "moving")}
+    settings = merge(settled("nothing", workers=0), {"data": path, "sources": {"other": path}})
+    train_here(folder, "gone", merge(settings, {"run": {"iterations": 2}}))
+    (folder / "moving" / "c").rename(folder / "c")
+    recipe = check_table(merge(toml.read(folder / "recipe.toml"), settings), registry(), name="gone")
+    with pytest.raises(GancoreError, match=r"the data have 2 classes, and not the 3 that .*; bring those back, or choose"):
+        train(recipe, registry(), out=folder / "gone", device=torch.device("cpu"), resume=True)
+    (folder / "c").rename(folder / "moving" / "c")
+    train(recipe, registry(), out=folder / "gone", device=torch.device("cpu"), resume=True)
+    assert_same(outcome(folder, "gone"), from_array)
 
 
 if __name__ == "__main__":

@@ -123,6 +123,13 @@ def load(
     if run.recipe.run.precision == "auto" and header["precision"] != run.precision:
         # What was chosen when the run began holds to its end, wherever it goes on.
         run.precision, run.precision_why = header["precision"], "as in the checkpoint"
+    before, now = known(header, path)[0], run.plan.info
+    for what, number, wanted in (("classes", now.classes, before.classes), ("attributes", now.attributes, before.attributes)):
+        if number != wanted:
+            raise GancoreError(
+                f"the data have {number} {what}, and not the {wanted} that {path} was trained on; bring those back, or choose "
+                "another --out."
+            )
     # Those of an accelerator that the recipe no longer names are forgotten with it.
     run.choices = {name: text for name, _ in run.plan.accelerators if (text := header.get("choices", {}).get(name)) is not None}
     scored = {f"networks.{label}" for label in only_scored(run.plan)}
