@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import torch
 from click.testing import CliRunner, Result
 from gancore_standard.datasets import ImageFolder
 from gancore_store.prepared import Prepared, StoredImages
+from gancore_store.shards import write_shard
+from gancore_training import holding
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -69,6 +73,15 @@ def prepared(source: Path | str, out: Path, *words: str) -> Path:
     result = prepare(source, out, *words)
     assert result.exit_code == 0, result.output
     return out
+
+
+def two_classes(where: Path) -> Path:
+    """Return a folder of two pictures of 8 px, without any to test on."""
+    root = where / "set" / "train"
+    for name, color in (("a", "red"), ("b", "blue")):
+        (root / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8), color).save(root / name / "0.png")
+    return root
 
 
 def content(store: Path) -> dict[str, bytes]:
@@ -197,7 +210,7 @@ def another_host(tmp_path: Path) -> Iterator[Path]:
     lines = (
         "import sys, time, gancore_store.preparing as preparing, gancore_training.lock as lock",
         "lock.place = lambda: 'another host'",
-        "with preparing.holding(preparing._claim(preparing.Path(sys.argv[1]))):",
+        "with holding(preparing._claim(preparing.Path(sys.argv[1]))):",
         "    print(flush=True)",
         "    time.sleep(60)",
     )
@@ -218,7 +231,7 @@ def test_a_shard_that_another_host_writes_is_left_to_it_until_it_is_dead(
         slept.append(sorted(path.name for path in another_host.parent.glob("*.safetensors")))
         os.utime(another_host.with_name(f".{another_host.stem}.claim") / "in-use", (0, 0))
 
-    monkeypatch.setattr(preparing.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     prepared(source, tmp_path / "store")
     assert [another_host.name in names for names in slept] == [False]
     assert sorted(slept[0] + [another_host.name]) == [name for name in undisturbed if name.endswith(".safetensors")]
@@ -385,3 +398,122 @@ def test_a_damaged_description_is_a_sentence(source: Path, tmp_path: Path, text:
 def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(GancoreError, match=r"There is no store .*nowhere; correct \[data\] path"):
         Prepared(path=str(tmp_path / "nowhere")).load("train")
+
+
+# -- what a hostile hand does -------------------------------------------------------------------------------------------
+
+
+WRONG: list[Any] = [None, 0, -1, 1, 2, 10**30, 1.5, True, "x", "", [], {}]
+
+
+def values_of(table: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    for key in table if isinstance(table, dict) else range(len(table)) if isinstance(table, list) else ():
+        yield (*above, key)
+        yield from values_of(table[key], (*above, key))
+
+
+@pytest.mark.parametrize("encoding", ["pixels", "files"])
+def test_whatever_stands_in_a_description_is_read_or_is_a_sentence(source: Path, tmp_path: Path, encoding: str) -> None:
+    store = prepared(source, tmp_path / "store", "--encoding", encoding)
+    text, refused = (store / "store.json").read_text(), 0
+    for place in values_of(json.loads(text)):
+        for value in WRONG:
+            about = json.loads(text)
+            table = about
+            for key in place[:-1]:
+                table = table[key]
+            table[place[-1]] = value
+            (store / "store.json").write_text(json.dumps(about))
+            try:
+                load_split(Prepared(path=str(store)), "train")
+            except GancoreError as error:
+                refused += len(str(error)) <= 400
+    assert refused > 200
+
+
+@pytest.mark.parametrize("encoding", ["pixels", "files"])
+def test_tables_of_a_shard_that_make_no_sense_are_damage(source: Path, tmp_path: Path, encoding: str) -> None:
+    store = prepared(source, tmp_path / "store", "--encoding", encoding)
+    path = sorted(store.glob("train-*"))[0]
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    images = len(load_file(path)["ends"])
+    # The end of an image, so that its size is none, or would take all memory; and a label that no class has.
+    for at, byte in ((start, 1), (start + 8, 255), (start + 6, 127), (start + 8 * images, 2), (start + 8 * images + 7, 255)):
+        path.write_bytes(content[:at] + bytes([content[at] ^ byte]) + content[at + 1 :])
+        with pytest.raises(GancoreError, match=r"is damaged .*; prepare the store again"):
+            Prepared(path=str(store)).load("train")[0][:]
+
+
+def test_a_store_is_never_put_among_the_classes_of_its_source(tmp_path: Path) -> None:
+    root = two_classes(tmp_path)
+    for out in (root, root / "store", root / "a" / "store"):
+        before = sorted(root.rglob("*"))
+        result = prepare(root, out)
+        assert result.exit_code == 2
+        assert "where it would be taken for a class of images" in " ".join(result.output.split())
+        assert sorted(root.rglob("*")) == before
+    prepared(root, root / ".store")
+
+
+def test_who_begins_waits_for_who_is_about_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other has looked whether there is a description, and has not written its own yet."""
+    root, store = two_classes(tmp_path), tmp_path / "store"
+    store.mkdir()
+    with ExitStack() as other:
+        other.enter_context(holding(store / ".begin.claim"))
+
+        def write_and_go(_: float) -> None:
+            (store / "begun.json").write_text(json.dumps({"encoding": "webp", "splits": {}}))
+            other.close()
+
+        monkeypatch.setattr(time, "sleep", write_and_go)
+        result = prepare(root, store)
+    assert result.exit_code == 2
+    assert "was begun with another" in result.output
+
+
+def test_shards_of_which_nobody_says_any_more_what_they_hold_are_kept_where_they_fit(tmp_path: Path) -> None:
+    root, store = two_classes(tmp_path), tmp_path / "store"
+    prepared(root, store)
+    (path,) = store.glob("train-*")
+    times = path.stat().st_mtime_ns
+    for words, same in ([], True), (["--encoding", "webp"], False), (["--encoding", "webp", "--set", "background=black"], True):
+        (store / "store.json").unlink()
+        prepared(root, store, *words)
+        assert (path.stat().st_mtime_ns == times) is same
+        times = path.stat().st_mtime_ns
+    images, labels = load_split(Prepared(path=str(store)), "train")
+    folder = ImageFolder(path=str(root), image_size=8, test_fraction=0, background="black")
+    assert torch.equal(images[:], load_split(folder, "train")[0][:])
+    assert labels.tolist() == [0, 1]
+
+
+def test_a_source_that_changes_meanwhile_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = two_classes(tmp_path)
+
+    def write_and_change(*words: Any) -> None:
+        write_shard(*words)
+        Image.new("RGB", (9, 8)).save(root / "a" / "0.png")
+
+    monkeypatch.setattr(preparing, "write_shard", write_and_change)
+    result = prepare(root, tmp_path / "store")
+    assert result.exit_code == 2
+    assert "has changed while it was prepared" in " ".join(result.output.split())
+    assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_classes_of_any_name_are_stored(tmp_path: Path) -> None:
+    root = two_classes(tmp_path)
+    (root / "a").rename(root / os.fsdecode(b"\xff\xfe \n"))
+    names = Prepared(path=str(prepared(root, tmp_path / "store"))).info.class_names
+    assert names == ImageFolder(path=str(root)).info.class_names
+
+
+def test_a_source_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "file.png").write_bytes(b"")
+    for source in (tmp_path / "nowhere", tmp_path / "file.png"):
+        result = prepare(source, tmp_path / "store")
+        assert result.exit_code == 2
+        assert "is no folder of images, and no data set" in " ".join(result.output.split())
+    assert "which needs the plugin 'strange'" in " ".join(prepare("strange/set", tmp_path / "store").output.split())

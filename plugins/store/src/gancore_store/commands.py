@@ -49,7 +49,7 @@ def prepare(
     """
     from gancore_standard.tools import workers_here
 
-    from gancore_store.preparing import Job, begin, finish, mend, splits_of, write
+    from gancore_store.preparing import Job, begin, finish, mend, refuse_changed, splits_of, write
 
     dataset, name = _dataset(source, size, assignments)
     splits, no_test = splits_of(dataset, encoding)
@@ -66,6 +66,7 @@ def prepare(
     if not whole:
         click.echo(f"Part {part[0]} of {part[1]} is written; {len(job.missing())} shards of {out} are left to the others.")
         return
+    refuse_changed(job, dataset)
     finish(job, about)
     numbers = ", ".join(f"{len(split.labels)} images to {split_name}" for split_name, split in splits.items())
     click.echo(f"{out} is whole: {numbers}.")
@@ -76,12 +77,22 @@ def prepare(
 
 def _dataset(source: str, size: int | None, assignments: tuple[str, ...]) -> tuple[Any, str]:
     """Return the image set that a folder or a name stands for, and its full name."""
+    from gancore_standard.tools import expand_user
+
     from gancore.tools import assigned, check, registry, settings_of
 
     components = registry()
-    is_folder = Path(source).expanduser().is_dir()
+    path = expand_user(source)
+    is_folder = path.is_dir()
     where = f"gancore prepare {source}"
-    declared = components.component("dataset", "standard/image-folder" if is_folder else source, where=where)
+    try:
+        declared = components.component("dataset", "standard/image-folder" if is_folder else source, where=where)
+    except GancoreError as error:
+        if is_folder or not (path.exists() or path.is_absolute() or (len(path.parts) > 1 and path.parent.is_dir())):
+            raise
+        raise GancoreError(
+            f"{source} is no folder of images, and no data set of `gancore components dataset`; correct SRC."
+        ) from error
     cls = components.load(declared)
     settings = assigned({}, assignments)
     known = settings_of(cls)

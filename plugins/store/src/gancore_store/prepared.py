@@ -14,12 +14,15 @@ from gancore_training import digest_of
 from torch import Tensor
 
 from gancore import Dataset, DatasetInfo, GancoreError, Rows
-from gancore_store.shards import damaged, open_shard, read_at, shard_path
+from gancore_store.shards import Shard, damaged, open_shard, read_at, shard_path
 
 FORMAT = 1
 
 BEGUN, WHOLE = "begun.json", "store.json"
 """What a store is to be, while it is written; and what it is."""
+
+LARGEST = 4096
+"""Pixels a side of the largest images that a store holds."""
 
 Described = dict[str, Any]
 
@@ -42,28 +45,47 @@ def described(store: Path) -> Described:
         raise GancoreError(f"{store / WHOLE} can't be read ({error.strerror}).") from error
     try:
         about = dict(json.loads(text))
-        _check(about)
+        if about["format"] == FORMAT:
+            _check(about)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise GancoreError(
             f"{store / WHOLE} is damaged; delete it and prepare the store again, which keeps its shards."
         ) from error
     if about["format"] != FORMAT:
         raise GancoreError(
-            f"The store {store} has format {about['format']}, and this version reads {FORMAT}; prepare it again."
+            f"The store {store} has format {str(about['format'])[:20]}, and this version reads {FORMAT}; prepare it again."
         )
     return about
 
 
 def _check(about: Described) -> None:
     """Raise where what a store says of itself can't be used."""
-    for name in ("format", "channels", "image_size", "classes", "attributes"):
-        int(about[name])
-    if about["encoding"] not in ("pixels", "files", "webp", "jpeg95") or about["channels"] not in (1, 3):
+    numbers = [about[name] for name in ("format", "decoding", "channels", "image_size", "classes", "attributes")]
+    texts = [about[name] for name in ("source", "encoding", "background")] + list(about["class_names"])
+    if any(type(each) is not int for each in numbers) or any(type(each) is not str for each in texts):
+        raise TypeError(numbers)
+    if about["encoding"] not in ("pixels", "files", "webp", "jpeg95") or about["background"] not in ("white", "gray", "black"):
         raise ValueError(about["encoding"])
-    [str(name) for name in about["class_names"]]
+    if about["channels"] not in (1, 3) or not 1 <= about["image_size"] <= LARGEST or min(numbers) < 0:
+        raise ValueError(numbers)
     for split in about["splits"].values():
-        if not (int(split["images"]) > 0 and int(split["each"]) > 0 and all(isinstance(one, str) for one in split["shards"])):
+        images, each, shards = split["images"], split["each"], list(split["shards"])
+        if not (type(images) is type(each) is int and images > 0 and each > 0 and len(shards) == -(-images // each)):
             raise ValueError(split)
+        if any(type(digest) is not str for digest in shards):
+            raise TypeError(split)
+
+
+def _check_shard(shard: Shard, number: int, about: Described, pixels: int) -> None:
+    """Refuse a shard whose tables can't be those of `number` images of a store, of so many bytes of pixels each."""
+    attributes = [about["attributes"]] if about["attributes"] else []
+    if list(shard.ends.shape) != [number] or list(shard.labels.shape) != [number, *attributes]:
+        raise damaged(shard.path, "its images are of another number than the store says")
+    if not 0 <= int(shard.labels.min()) <= int(shard.labels.max()) < (2 if attributes else about["classes"]):
+        raise damaged(shard.path, "its labels are none of the store's")
+    sizes = shard.ends.diff(prepend=shard.ends.new_zeros(1))
+    if int(sizes.min()) < 1 or (about["encoding"] == "pixels" and not bool((sizes == pixels).all())):
+        raise damaged(shard.path, "its images are of another size than the store says")
 
 
 class Prepared(Dataset):
@@ -131,22 +153,19 @@ class StoredImages(Pictures):
         for shard, sha256 in zip(shards, told["shards"], strict=True):
             if shard.sha256 != sha256:
                 raise damaged(shard.path, "it is of another store")
-        self.encoding, self.background, self.each = about["encoding"], about["background"], int(told["each"])
+        self.encoding, self.background, self.each = about["encoding"], about["background"], told["each"]
+        size = about["image_size"]
+        self.shape = torch.Size((told["images"], about["channels"], size, size))
+        for shard in shards:
+            left = self.shape[0] - self.each * (count - 1)
+            _check_shard(shard, left if shard is shards[-1] else self.each, about, self.shape[1:].numel())
         self._paths = [str(shard.path) for shard in shards]
         self._starts = [shard.start for shard in shards]
         # In its shard.
         self._ends = torch.cat([shard.ends for shard in shards])
         self.labels = torch.cat([shard.labels for shard in shards])
-        size = about["image_size"]
-        self.shape = torch.Size((int(told["images"]), about["channels"], size, size))
         self.fingerprint = digest_of([about["encoding"], told["shards"], list(self.shape), about["decoding"]], 32)
         self._handles: dict[int, int] = {}
-        pixels = self.shape[1:].numel() if self.encoding == "pixels" else 0
-        sizes = [len(shard.ends) for shard in shards]
-        if sum(sizes) != self.shape[0] or any(size != self.each for size in sizes[:-1]):
-            raise damaged(shards[0].path, "its images are of another number than the store says")
-        if pixels and any(int(shard.ends[-1]) != pixels * len(shard.ends) for shard in shards):
-            raise damaged(shards[0].path, "its images are of another size than the store says")
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process needs, which opens the files for itself."""
@@ -180,5 +199,8 @@ class StoredImages(Pictures):
         content = self.content(place)
         if self.encoding == "pixels":
             return np.frombuffer(content, np.uint8).reshape(self.shape[1:])
-        name = f"{place} of {self._paths[place // self.each]}"
-        return decode(content, self.shape[-1], self.shape[1], name=name, background=self.background)
+        shard = Path(self._paths[place // self.each])
+        try:
+            return decode(content, self.shape[-1], self.shape[1], name=str(place), background=self.background)
+        except GancoreError as error:
+            raise damaged(shard, f"its image {place % self.each} can't be read") from error

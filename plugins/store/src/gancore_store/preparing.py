@@ -75,6 +75,15 @@ class Job:
         """Return the file of a shard."""
         return shard_path(self.store, split, number, self.splits[split].shards)
 
+    def places(self, split: str, number: int) -> range:
+        """Return which images of a split lie in a shard."""
+        each = self.splits[split].each
+        return range(number * each, min((number + 1) * each, len(self.splits[split].labels)))
+
+    def labels(self, split: str, places: range) -> Tensor:
+        """Return the labels of images of a split."""
+        return self.splits[split].labels[places.start : places.stop].contiguous()
+
     @property
     def shards(self) -> list[tuple[str, int]]:
         """Every shard, by split and number."""
@@ -122,18 +131,56 @@ def begin(job: Job, dataset: Dataset, source: str) -> dict[str, Any]:
             for name, split in job.splits.items()
         },
     }
+    for split in job.splits.values():
+        _refuse_place(job.store, getattr(split.images, "place", None))
     with writing(job.store, REMEDY):
         job.store.mkdir(parents=True, exist_ok=True)
         others = next((path for path in job.store.iterdir() if not _is_ours(path.name)), None)
     if others is not None:
         raise GancoreError(f"{job.store} holds {others.name}, which is no store's; choose another --out.")
-    text = json.dumps(about, indent=1, ensure_ascii=False)
-    path = job.store / (WHOLE if (job.store / WHOLE).exists() else BEGUN)
-    if path.exists():
-        _refuse_another(job.store, about, path)
-    else:
-        write_text(path, text)
+    with _alone(job.store):
+        path = job.store / (WHOLE if (job.store / WHOLE).exists() else BEGUN)
+        if path.exists():
+            _refuse_another(job.store, about, path)
+        else:
+            _drop_others(job)
+            write_text(path, json.dumps(about, indent=1))
     return about
+
+
+def _refuse_place(store: Path, place: object) -> None:
+    """Refuse a store among the class folders of its source, where it would be taken for one of them."""
+    if isinstance(place, Path) and store.resolve().is_relative_to(place.resolve()):
+        below = store.resolve().relative_to(place.resolve())
+        if not any(name.startswith(".") for name in below.parts):
+            raise GancoreError(f"{store} lies in {place}, where it would be taken for a class of images; choose another --out.")
+
+
+@contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Have one process at a time decide what a store is to be."""
+    while True:
+        with suppress(InUse), holding(store / ".begin.claim"):
+            yield
+            return
+        time.sleep(0.1)
+
+
+def _drop_others(job: Job) -> None:
+    """Remove shards of which nobody says any more what they hold, unless their first image and labels are the job's."""
+    for split, number in job.shards:
+        path = job.path(split, number)
+        with suppress(FileNotFoundError):
+            try:
+                shard, places = open_shard(path), job.places(split, number)
+                first = _encoded(job.splits[split].images, job.encoding, places[:1])[0]
+                with path.open("rb") as file:
+                    file.seek(shard.start)
+                    same = file.read(int(shard.ends[0])) == first
+            except GancoreError:
+                same = False
+            if not same or not torch.equal(shard.labels, job.labels(split, places)):
+                path.unlink()
 
 
 def _is_ours(name: str) -> bool:
@@ -218,10 +265,8 @@ def _write_one(job: Job, split: str, number: int) -> bool:
     path = job.path(split, number)
     with suppress(InUse), holding(_claim(path)):
         if not path.exists():
-            part = job.splits[split]
-            places = range(number * part.each, min((number + 1) * part.each, len(part.labels)))
-            labels = part.labels[places.start : places.stop].contiguous()
-            write_shard(path, _encoded(part.images, job.encoding, places), labels)
+            places = job.places(split, number)
+            write_shard(path, _encoded(job.splits[split].images, job.encoding, places), job.labels(split, places))
             return True
     return False
 
@@ -259,6 +304,21 @@ def _as(encoding: str, pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
+def refuse_changed(job: Job, dataset: Dataset) -> None:
+    """Refuse to call a store whole whose source has changed while it was written, so that it may hold some of both.
+
+    Raises:
+        GancoreError: It has.
+    """
+    for name, split in job.splits.items():
+        if isinstance(split.images, Images):
+            images, labels = load_split(dataset, name)
+            if _fingerprint(Split(images, labels, split.each)) != _fingerprint(split):
+                raise GancoreError(
+                    f"The source of {job.store} has changed while it was prepared; delete {job.store}, and prepare it again."
+                )
+
+
 def finish(job: Job, about: dict[str, Any]) -> None:
     """Say that a store is whole, with a digest of each shard.
 
@@ -268,7 +328,7 @@ def finish(job: Job, about: dict[str, Any]) -> None:
     for name, split in job.splits.items():
         digests = [open_shard(job.path(name, number)).sha256 for number in range(split.shards)]
         about["splits"][name]["shards"] = digests
-    write_text(job.store / WHOLE, json.dumps(about, indent=1, ensure_ascii=False))
+    write_text(job.store / WHOLE, json.dumps(about, indent=1))
     with writing(job.store, REMEDY):
         (job.store / BEGUN).unlink(missing_ok=True)
     for left in job.store.glob(".*.claim"):
