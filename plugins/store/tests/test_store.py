@@ -210,7 +210,7 @@ def another_host(tmp_path: Path) -> Iterator[Path]:
     lines = (
         "import sys, time, gancore_store.preparing as preparing, gancore_training.lock as lock",
         "lock.place = lambda: 'another host'",
-        "with holding(preparing._claim(preparing.Path(sys.argv[1]))):",
+        "with preparing.holding(preparing._claim(preparing.Path(sys.argv[1]))):",
         "    print(flush=True)",
         "    time.sleep(60)",
     )
