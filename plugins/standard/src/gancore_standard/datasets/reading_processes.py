@@ -12,7 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from itertools import count
+from itertools import chain, count, repeat
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -55,7 +55,7 @@ def read_batches(images: Images, places: Callable[[int], Tensor], workers: int, 
     slots = Slots(workers * ASKED + _SPARE, torch.Size((len(places(first)), *images.shape[1:]))) if workers else None
     lent: deque[Pixels | None] = deque()
     read = _Batches(images, None if slots is None else slots.memory)
-    replies = _replies(read, _requests(slots, lent, places, first), workers)
+    replies = _replies(read, _requests(slots, lent, places, workers, first), workers)
     draws = count(first)
     while True:
         try:
@@ -78,15 +78,19 @@ def read_batches(images: Images, places: Callable[[int], Tensor], workers: int, 
 
 
 def _requests(
-    slots: Slots | None, lent: deque[Pixels | None], places: Callable[[int], Tensor], first: int
+    slots: Slots | None, lent: deque[Pixels | None], places: Callable[[int], Tensor], workers: int, first: int
 ) -> Iterator[Request]:
-    """Yield what is asked of the workers in turn, and note which slots they get. Several batches at once spare messages."""
-    batches = 1 if slots is None else slots.batches
-    for start in count(first, batches):
+    """Yield what is asked of the workers in turn, and note which slots they get. Many batches in a request spare messages."""
+    most = 1 if slots is None else slots.batches
+    # The first ones differ, so that the training can begin early and workers then answer one after another, not all at once.
+    lengths = chain((-(-most * (worker + 1) // workers) for worker in range(workers)), repeat(most))
+    start = first
+    for length in lengths:
         slot, pixels = (slots and slots.lend()) or (None, None)
         lent.append(pixels)
         del pixels
-        yield slot, [places(draw).numpy() for draw in range(start, start + batches)]
+        yield slot, [places(draw).numpy() for draw in range(start, start + length)]
+        start += length
 
 
 def _replies(read: _Batches, requests: Iterator[Request], workers: int) -> Iterator[list[Answer]]:
