@@ -2,6 +2,7 @@
 
     python -m benchmarks.store --folder runs/store                    # 30,000 JPEGs of 128 px, and 1.28 million links to them
     python -m benchmarks.store --folder runs/store --links 0          # without the links
+    python -m benchmarks.store --folder runs/store --only-waits       # how long a training waits for images, in 2 minutes
 
 Everything is made in the folder: some 5 GB, and 1.28 million names with the links. Times are of this process's CPU where they
 say so, which other work on the machine changes little; walls are as they were, and the load of the machine is told with them.
@@ -23,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +34,8 @@ import torch
 from gancore_standard.datasets import ImageFolder, jpeg, listings, pictures
 from gancore_standard.datasets.ahead import Ahead
 from gancore_standard.datasets.folder_images import FolderImages
+from gancore_standard.datasets.reading_processes import ASKED
+from gancore_standard.datasets.shared_slots import MOST_BATCHES
 from gancore_store.prepared import Prepared
 from gancore_store.shards import open_shard, shard_path, write_shard
 from PIL import Image
@@ -162,45 +166,68 @@ def worker_memory(images: pictures.Pictures) -> dict[str, float]:
 class Slow(pictures.Pictures):
     """Images each of which takes a worker 2 ms, whatever else the machine does."""
 
-    shape = torch.Size((10_000, 3, 8, 8))
+    def __init__(self, size: int) -> None:
+        self.shape = torch.Size((10_000, 3, size, size))
 
     def picture(self, place: int) -> Any:
         """Wait, and return nothing but black."""
         time.sleep(0.002)
-        return np.zeros((3, 8, 8), np.uint8)
+        return np.zeros(self.shape[1:], np.uint8)
 
 
-def waiting(images: Images, workers: int, rate: float | None = None) -> dict[str, float]:
-    """Return the share of its time that a training waits which wants 1 / 1.25 of the images a second that workers read.
+def waiting(images: Images, workers: int, steps: int = 200) -> dict[str, float]:
+    """Return how long a training waits that wants 1 / 1.25 of the images a second that its workers read.
 
-    Args:
-        images: The images.
-        workers: How many read.
-        rate: Images a second that they read; measured, if it is not known.
+    It sleeps for the rest of its step. Counted are steps after the workers have come as far ahead as they can; the seconds
+    until the first batch, in which they begin, are told apart.
     """
-    places = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: len(images) // BATCH * BATCH].split(
-        BATCH
-    )
-    ahead = Ahead(images, lambda draw: places[draw % len(places)], torch.device("cpu"), workers)
-    ahead(0)
-    if rate is None:
-        began = time.perf_counter()
-        for draw in range(1, 100):
-            ahead(draw)
-        rate = 99 * BATCH / (time.perf_counter() - began)
-    first = ahead._next
-    step, before, began = 1.25 * BATCH / rate, ahead.waited, time.perf_counter()
-    for draw in range(first, first + 100):
-        ahead(draw)
-        time.sleep(step)
-    share = (ahead.waited - before) / (time.perf_counter() - began)
+    places = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: len(images) // BATCH * BATCH]
+    batches = places.split(BATCH)
+    ahead = Ahead(images, lambda draw: batches[draw % len(batches)], torch.device("cpu"), workers)
+    draws = count()
+    ahead(next(draws))
+    start = ahead.waited
+    rate = read_rate(ahead, draws)
+    step = 1.25 * BATCH / rate
+    for _ in range(2 * MOST_BATCHES * ASKED * workers):
+        train_on(ahead, next(draws), step)
+    waits, costs, before, began = [], [], ahead.waited, time.perf_counter()
+    for _ in range(steps):
+        waited = ahead.waited
+        costs.append(train_on(ahead, next(draws), step))
+        waits.append(ahead.waited - waited)
+    wall, waited = time.perf_counter() - began, ahead.waited - before
     ahead.close()
     return {
         "images_a_second": round(rate),
         "wanted": round(rate / 1.25),
-        "share_waited": round(share, 4),
-        "load": os.getloadavg()[0],
+        "step_ms": round(1000 * step, 1),
+        "share_waited": round(waited / wall, 4),
+        "share_of_own_cpu": round(sum(costs) / wall, 4),
+        "own_cpu_ms_a_batch": round(1000 * sum(costs) / steps, 3),
+        "longest_wait_ms": round(1000 * max(waits), 1),
+        "first_batch_s": round(start, 2),
+        "load": round(os.getloadavg()[0], 1),
     }
+
+
+def read_rate(ahead: Ahead, draws: Iterator[int], batches: int = 128) -> float:
+    """Return the images a second that workers read for whoever takes them at once."""
+    for _ in range(2 * MOST_BATCHES * ASKED * ahead.workers):
+        ahead(next(draws))
+    began = time.perf_counter()
+    for _ in range(batches):
+        ahead(next(draws))
+    return batches * BATCH / (time.perf_counter() - began)
+
+
+def train_on(ahead: Ahead, draw: int, step: float) -> float:
+    """Take the images of a draw, sleep for a step, and return the seconds of this thread's CPU that taking them cost."""
+    before = time.thread_time()
+    ahead(draw)
+    cost = time.thread_time() - before
+    time.sleep(step)
+    return cost
 
 
 def digests(store: Path) -> str:
@@ -273,8 +300,13 @@ def rates(folder: Path, tell: Callable[[str, Any], None]) -> None:
         tell(f"{encoding} as from the folder", bool(torch.equal(stored[places], on_the_fly[places])))
         tell(f"memory of a worker over an epoch, {encoding}, MB", worker_memory(stored))
     tell("memory of a worker over an epoch, folder, MB", worker_memory(on_the_fly))
-    tell("wait for 4 workers of 500 images a second", waiting(Slow(), 4))
-    tell("wait for 1 worker on the folder", waiting(on_the_fly, 1))
+
+
+def waits(images: Images, tell: Callable[[str, Any], None]) -> None:
+    """Measure how long a training waits for workers that sleep, and for one that decodes."""
+    for size in (32, 128):
+        tell(f"wait for 4 workers of 500 images a second, {size} px", waiting(Slow(size), 4))
+    tell("wait for 1 worker on the folder, 128 px", waiting(images, 1))
 
 
 def starts(folder: Path, links: int, tell: Callable[[str, Any], None]) -> None:
@@ -310,6 +342,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/store"))
     parser.add_argument("--images", type=int, default=30_000)
     parser.add_argument("--links", type=int, default=1_281_167)
+    parser.add_argument("--only-waits", action="store_true", help="measure nothing but how long a training waits for images")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
     os.environ["GANCORE_CACHE"] = str(folder / "cache")
@@ -321,6 +354,9 @@ def main() -> None:
     make_images(folder / "images", arguments.images)
     images, spent = timed(lambda: folder_of(folder / "images", 128))
     tell(f"list {len(images)} files", spent)
+    waits(images, tell)
+    if arguments.only_waits:
+        return
     rates(folder, tell)
     half = torch.arange(0, len(images), 2)
     some, spent = timed(lambda: images.chosen(half))
