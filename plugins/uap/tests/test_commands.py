@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from gancore_training import Evaluator, open_run, tensors_of
 from gancore_uap.perturbation_files import Perturbation
 from PIL import Image
 
+from gancore import GancoreError
 from gancore.cli.main import main
+from gancore.tools import read_tensors, registry
 
 DIGITS = ["--victim", "uap/digits-classifier"]
 QUICK = ["--set", "run.iterations=20", "--set", "run.checkpoint_every=5", "--images", "30", "--cycles", "3"]
@@ -567,3 +571,85 @@ def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     done = CliRunner().invoke(main, ["uap", "prior", "uap/digits-prior", "--victim", "digits", "--out", "unused"])
     assert done.exit_code == 2
     assert "gancore uap runs in one process; start it without torchrun." in done.output
+
+
+# -- the score of a prior ------------------------------------------------------------------------------------------------
+
+SCORE = [
+    "metrics.fooling.use=uap/fooling-rate",
+    "metrics.fooling.victim=uap/digits-classifier",
+    "metrics.fooling.target=digits",
+    "metrics.fooling.method=uap/digits-direct",
+    'metrics.fooling.method_set=["run.iterations=30"]',
+    "metrics.fooling.images=30",
+]
+
+
+def scored(folder: Path, *texts: str) -> dict[str, float]:
+    run = open_run(folder, registry(), torch.device("cpu"), assignments=[*SCORE, *texts])
+    before = {name: value.clone() for name, value in tensors_of(run).items()}
+    values = Evaluator(run, ["fooling"])().values
+    assert all(torch.equal(value, before[name]) for name, value in tensors_of(run).items())
+    return {name.removeprefix("fooling/"): value for name, value in values.items()}
+
+
+def test_a_prior_is_scored_by_what_the_commands_craft_on_its_images(prior: Path, tmp_path: Path) -> None:
+    gan = tmp_path / "gan"
+    shutil.copytree(prior / "gan", gan)
+    values = scored(gan)
+    # The same cycles, images and classes as those of `gancore uap prior`.
+    (proxy,) = (gan / "uap").glob("proxy-*")
+    for path in (prior / "proxy").glob("*.safetensors"):
+        assert read_tensors(path)[0]["images"].equal(read_tensors(proxy / path.name)[0]["images"])
+    summary = json.loads((prior / "proxy" / "proxy.json").read_text())
+    assert values["entropy"] == pytest.approx(np.mean([cycle["entropy"] for cycle in summary["cycles"]]))
+    assert values["classes"] == np.count_nonzero(np.sum([cycle["counts"] for cycle in summary["cycles"]], 0))
+    by_hand = tmp_path / "by-hand"
+    short = ["--set", "run.iterations=30"]
+    well("craft", "uap/digits-direct", *DIGITS, "--proxy", prior / "proxy", *short, "--out", by_hand)
+    (crafted,) = (gan / "uap").glob("crafted-*")
+    assert Perturbation.load(crafted / "uap.safetensors").delta.equal(Perturbation.load(by_hand / "uap.safetensors").delta)
+    well("evaluate", by_hand / "uap.safetensors", *DIGITS, "--target", "digits", "--out", by_hand / "scores")
+    rows = json.loads((by_hand / "scores" / "evaluation.json").read_text())["scores"]
+    rates = {name.partition(",")[0]: of["digits-classifier"]["fooling_rate"] for name, of in rows.items()}
+    assert (values["fooling_rate"], values["noise"]) == (rates["uap"], rates["noise"])
+    # What is there is not made anew.
+    made = [*proxy.glob("*.safetensors"), *(crafted / "crafting" / "checkpoints").iterdir()]
+    times = {path: path.stat().st_mtime_ns for path in made}
+    assert scored(gan) == values
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_other_images_stand_in_the_generated_ones_place(prior: Path, tmp_path: Path) -> None:
+    gan = tmp_path / "gan"
+    shutil.copytree(prior / "gan", gan)
+    for place, use in (("data", "uap/shapes"), ("target", "standard/digits")):
+        values = scored(gan, f"metrics.fooling.crafted_on={place}")
+        assert values.keys() == {"fooling_rate", "noise"}
+        (folder,) = (path for path in (gan / "uap").glob("crafted-*") if not (path / "told").exists())
+        (folder / "told").touch()
+        assert tomllib.loads((folder / "crafting" / "recipe.toml").read_text())["data"]["use"] == use
+    assert not list((gan / "uap").glob("proxy-*"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["metrics.fooling.victim=uap/digits-none"], "uap/digits-none"),
+        (["metrics.fooling.method=uap/digits-prior"], "trains no perturbation"),
+        (["metrics.fooling.target=digtis"], "digtis"),
+    ],
+)
+def test_what_a_score_can_not_have_is_refused(prior: Path, texts: list[str], message: str) -> None:
+    with pytest.raises(GancoreError, match=message) as refused:
+        scored(prior / "gan", *texts)
+    assert len(str(refused.value)) <= 400
+
+
+def test_a_prior_is_scored_when_its_training_has_ended(prior: Path, tmp_path: Path) -> None:
+    gan = tmp_path / "gan"
+    shutil.copytree(prior / "gan", gan)
+    run = open_run(gan, registry(), torch.device("cpu"), assignments=SCORE)
+    run.iteration += 1
+    with pytest.raises(GancoreError, match="has no checkpoint of iteration 21, where its last cycle would end"):
+        Evaluator(run, ["fooling"])()

@@ -10,5 +10,8 @@ test_conformance = conformance(
         "shapes": {"number": 100},
         "proxy": {"path": "nowhere"},
     },
-    elsewhere={"torchvision-pretrained": "its weights are downloaded"},
+    elsewhere={
+        "torchvision-pretrained": "its weights are downloaded",
+        "fooling-rate": "it samples the cycles of a run that is kept in a folder",
+    },
 )

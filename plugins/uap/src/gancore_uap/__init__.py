@@ -52,6 +52,13 @@ def gancore_datasets() -> Iterator[gancore.Component]:
 
 
 @gancore.hookimpl
+def gancore_metrics() -> Iterator[gancore.Component]:
+    """Declare what a prior GAN is scored by."""
+    target = "gancore_uap.prior_scores:FoolingRate"
+    yield gancore.Component("fooling-rate", target, "What a perturbation crafted on a prior's images fools", cite=CBGAN)
+
+
+@gancore.hookimpl
 def gancore_commands() -> Iterator[gancore.Component]:
     """Declare the command group."""
     summary = "Universal perturbations without the target's data"
