@@ -5,7 +5,9 @@
 Milliseconds of the calling thread's processor time, the best of some repetitions after one of warm-up; maps and weights are
 channels last. *weight* and *input* are each gradient alone by the library, *bias* what asking for the bias adds to the weight's
 (the library computes both in one), *sum* the same bias by a sum over batch and pixels; *product* and *fold* are the weight
-gradient by `gancore_cpu.weight_gradients`, copies included, the fold of rows of fewer than 32 pixels to 32 or more.
+gradient by `gancore_cpu.weight_gradients`, copies included, the fold of rows of fewer than 32 pixels to 32 or more. *taken* is
+what `cpu/convolutions` computes that by on this processor. *penalty* is what a penalty's backward asks of a convolution, a
+weight gradient and a convolution more, by torch's formula, and *second* is the same as `cpu/convolutions` computes it here.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from typing import Any
 
 import click
 import torch
-from gancore_cpu.gradients import FOLDED_ROW
+from gancore_cpu.gradients import FOLDED_ROW, way_of_weight
+from gancore_cpu.override import overridden
+from gancore_cpu.processor import way_of_this_processor
 from gancore_cpu.weight_gradients import Geometry, by_fold, by_product
 from gancore_training import keep_freed_memory
 from torch import Tensor
@@ -90,8 +94,20 @@ def row(shape: tuple[int, ...], transposed: bool, batch: int, dtype: torch.dtype
         best(lambda: by_product(small, large, geometry), repetitions),
         best(fold, repetitions) if side_by_side > 1 else float("nan"),
     ]
+    way = way_of_this_processor() if dtype == torch.bfloat16 else "off"
+    taken = way_of_weight(small.shape, large.shape, geometry, way)
+
+    def penalty() -> Any:
+        ends = ([stride] * 2, [1, 1], [1, 1], transposed, [0, 0], 1, (True, True, True))
+        with torch.no_grad():
+            return torch.ops.aten._convolution_double_backward(images, None, None, grad, weight, images, *ends)
+
+    theirs = best(penalty, repetitions)
+    with overridden(way):
+        ours = best(penalty, repetitions)
     name = f"{'transposed, ' if transposed else ''}{first} x {second}, {kernel} x {kernel}, stride {stride}, {size} px"
-    return [name, *(f"{each:.1f}" for each in times)]
+    numbers = [f"{each:.1f}" for each in (*times, theirs, ours)]
+    return [name, *numbers[:-2], "library" if taken == "off" else taken, *numbers[-2:]]
 
 
 @click.command()
@@ -108,7 +124,7 @@ def main(batch: int, precision: str, threads: int, repetitions: int, out: Path) 
     print(", ".join(f"{key} {value}" for key, value in machine().items() if value), f"\n{precision}, batch {batch}\n")
     shapes = [*((shape, False) for shape in SHAPES), *(((*shape, 4, 2), True) for shape in DOUBLINGS)]
     rows = [row(shape, transposed, batch, dtype, repetitions) for shape, transposed in shapes]
-    header = ["convolution", "forward", "input", "weight", "bias", "sum", "product", "fold"]
+    header = ["convolution", "forward", "input", "weight", "bias", "sum", "product", "fold", "taken", "penalty", "second"]
     print(markdown(header, rows))
     write_json(out, {"batch": batch, "precision": precision, "threads": threads, "header": header, "rows": rows})
 

@@ -131,6 +131,11 @@ def test_a_torch_without_the_calls_goes_on_without_and_refuses_a_run_that_had_th
         accelerated(choices={NAME: "fold"})
 
 
+def test_a_way_of_another_version_is_refused_and_never_replaced() -> None:
+    with pytest.raises(GancoreError, match=re.escape(f"the run began with {NAME} (tiles), which this version")):
+        accelerated(choices={NAME: "tiles"})
+
+
 def trained(out: Path, *, resume: bool = False, **settings: Any) -> TrainingRun:
     table = {"run": {**LOW["run"], **settings}}
     return train(plan_of(LOW, table).recipe, registry(), out, device=CPU, resume=resume)

@@ -30,7 +30,7 @@ def accelerate_convolutions(run: Run, step: Callable[[], None], tell: Callable[[
         tell: Called with ``on`` and which way, or ``off: <why>``.
 
     Raises:
-        GancoreError: The run began with a way that this torch can't take.
+        GancoreError: The run began with a way that this torch can't take, or that this version doesn't know.
     """
     way, status = _choose(run)
     tell(status)
@@ -52,6 +52,11 @@ def _choose(run: Run) -> tuple[Way, str]:
         return "off", f"off: {run.precision} is computed as always"
     choices: dict[str, str] = getattr(run, "choices", {})
     before = next((way for way in get_args(Way) if way == choices.get(NAME)), None)
+    if NAME in choices and before is None:
+        raise GancoreError(
+            f"the run began with {NAME} ({choices[NAME]}), which this version of gancore-plugin-cpu doesn't know; install the "
+            f"one that it began with, or take {NAME} out of run.accelerate and go on without."
+        )
     if before in ("fold", "product") and not can_override():
         raise GancoreError(
             f"the run began with {NAME} ({before}), and {LACKS}; install the torch that it began with, or take {NAME} out of "
