@@ -63,7 +63,7 @@ class Group(click.Group):
             try:
                 return super().invoke(ctx)
             except click.UsageError as error:
-                error.message = sentence(error)
+                error.message = error.message and sentence(error)
                 raise
             except Exception as error:
                 refused, several = refusal(error), _processes()

@@ -33,7 +33,7 @@ def read(path: Path) -> dict[str, Any]:
             raise GancoreError(f"{path} is no file; name a recipe, which is a TOML file.")
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
-        return _parsed(content.decode("utf-8"))
+        return _parsed(content.decode("utf-8-sig"))  # some editors begin a file with a mark of its encoding
     except UnicodeDecodeError as error:
         raise GancoreError(f"{path} is not a text file in UTF-8; a recipe is a TOML file.") from error
     except ValueError as error:

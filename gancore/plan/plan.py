@@ -29,7 +29,7 @@ from gancore.contract import (
     complete,
     settings_of,
 )
-from gancore.errors import GancoreError, first_line
+from gancore.errors import GancoreError, first_line, refusal
 from gancore.recipe import AttackKeys, Entry, HeadKeys, NetworkKeys, Recipe, SamplerKeys, TermKeys
 from gancore.registry import Registry
 
@@ -119,7 +119,7 @@ class Planned(Generic[C, K]):
         except GancoreError as error:
             raise GancoreError(f"{self.where}: {error}") from error
         except (ValueError, TypeError, RuntimeError) as error:
-            raise GancoreError(f"{self.where} can't be built: {first_line(error)[:200]}") from error
+            raise GancoreError(f"{self.where} can't be built: {refusal(error) or first_line(error)[:200]}") from error
         idle = isinstance(built, nn.Module) and self.entry.group not in ("networks", "heads", "losses")
         if idle and any(parameter.requires_grad for parameter in cast(nn.Module, built).parameters()):
             raise GancoreError(

@@ -34,6 +34,13 @@ def full() -> None:
 
 
 @click.command()
+@click.option("--out", required=True)
+def need(out: str) -> None:
+    """Need an option; the command of a plugin in a test."""
+    click.echo(out)
+
+
+@click.command()
 def refuse() -> None:
     """Refuse; the command of a plugin in a test."""
     raise GancoreError("this is refused; ask for something else.")
@@ -128,14 +135,18 @@ def test_what_a_command_of_a_plugin_refuses_is_one_sentence_and_status_2() -> No
         return [
             gancore.Component("refuse", "tests.cli.test_cli:refuse", "Refuses"),
             gancore.Component("gone", "tests.cli.test_cli:gone", "Can't be imported"),
+            gancore.Component("need", "tests.cli.test_cli:need", "Needs an option"),
             gancore.Component("full", "tests.cli.test_cli:full", "Writes to a full disk"),
         ]
 
     module.gancore_commands = gancore_commands  # type: ignore[attr-defined]
     with installed(Registry.of({"commanding": module})):
         done, gone, filled = run("refuse"), run("gone"), run("full")
+        needed, unknown = run("need"), run("need", "--\x1b[31m")
     assert (done.exit_code, done.stderr) == (2, "Error: this is refused; ask for something else.\n")
     sentence = "Error: /dev/full can't be read or written: No space left on device; mend that, and try again.\n"
     assert (filled.exit_code, filled.stderr) == (2, sentence)
+    assert (needed.exit_code, needed.stderr.splitlines()[-1]) == (2, "Error: Missing option '--out'.")
+    assert (unknown.exit_code, "\x1b" in unknown.stderr) == (2, False)
     assert gone.exit_code == 2
     assert re.fullmatch(r"Error: commanding/gone of .* can't be loaded from .*\n", gone.stderr)

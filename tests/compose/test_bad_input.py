@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gancore.cli import main as cli
+from gancore.registry.discovery import RESERVED
 from plugins.training.tests.test_bad_input import RECIPE, refused
 from tests.compose.hosts import installed, registry
 
@@ -73,6 +74,9 @@ def test_a_report_on_what_is_no_run(run: Callable[..., Result], tmp_path: Path) 
 def test_bad_words_of_the_commands_that_show_and_write(run: Callable[..., Result], tmp_path: Path) -> None:
     refused(run("show", "standard/hnige"), "no component or recipe is called 'standard/hnige' (did you mean 'standard/hinge'?)")
     refused(run("new-plugin", "My Plugin"), "'My Plugin' can't be a plugin's name")
+    for name in (*RESERVED, "standard"):
+        refused(run("new-plugin", name, "--to", tmp_path / "new"), f"'{name}' is the name of something that is installed")
+    assert not (tmp_path / "new").exists()
     refused(run("new-plugin", "mine", "--to", tmp_path), "exists already; choose another --to")
     refused(run("explain", "tiny.toml", "--set", "losses.adversarial=false"), "no loss term trains the generator")
 

@@ -7,8 +7,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from gancore.cli.main import main
 from plugins.training.tests.test_commands import recipe
 from tests.cli.test_cli import run
 
@@ -96,6 +99,18 @@ def test_lists_name_everything_that_is_installed() -> None:
     assert re.search(
         r"^cbgan +gancore-plugin-cbgan 0\.1\.0: 1 loss, 1 sampler, 1 network, \d+ recipes$", run("plugins").output, re.MULTILINE
     )
+
+
+def test_the_help_of_every_command_fits_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    context = click.Context(main)
+    commands = {name: main.get_command(context, name) for name in main.list_commands(context)}
+    below = {(name, sub) for name, command in commands.items() if isinstance(command, click.Group) for sub in command.commands}
+    assert {("uap", "run"), ("causal", "sample")} <= below
+    for words in [(), *((name,) for name in commands), *below]:
+        lines = CliRunner().invoke(main, [*words, "--help"], prog_name="gancore").output.splitlines()
+        assert lines[0].startswith(" ".join(["Usage: gancore", *words]))
+        assert [line for line in lines if len(line) > 80] == []
 
 
 def test_doctor_says_what_is_here() -> None:

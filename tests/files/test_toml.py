@@ -35,6 +35,11 @@ def test_the_right_side_of_set_is_toml_or_a_bare_word(text: str, meaning: object
     assert type(toml.value(text)) is type(meaning)
 
 
+def test_a_mark_of_the_encoding_is_no_part_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text("[run]\nseed = 1\n", encoding="utf-8-sig")
+    assert toml.read(tmp_path / "r.toml") == {"run": {"seed": 1}}
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(b"[run\n", "is not valid TOML"), (b"\xff\xfe", "is not a text file in UTF-8"), (None, "can't be read")],

@@ -99,6 +99,14 @@ def test_a_component_that_cannot_be_built_is_one_sentence_without_its_librarys_f
     def refuse(**_: Any) -> None:
         raise RuntimeError("it is too large\nframe #0: in some library\n" + "frame\n" * 100)
 
+    def exhaust(**_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    planned = attrs.evolve(plan_of().networks["generator"], cls=exhaust)  # type: ignore[arg-type]
+    with pytest.raises(
+        GancoreError, match=r"can't be built: there is not the memory .*; lower the batch size or other sizes\.$"
+    ):
+        planned.build({})
     planned = attrs.evolve(plan_of().networks["generator"], cls=refuse)  # type: ignore[arg-type]
     with pytest.raises(GancoreError, match=r"^test: networks\.generator \(.*\) can't be built: it is too large$"):
         planned.build({})

@@ -20,9 +20,9 @@ def completion(shell: str) -> None:
     """Print the script that has a SHELL complete commands, recipes, fragments, keys and names.
 
     \b
-        eval "$(gancore completion bash)"            # in ~/.bashrc
-        eval "$(gancore completion zsh)"             # in ~/.zshrc
-        gancore completion fish | source             # in ~/.config/fish/config.fish
+        eval "$(gancore completion bash)"       # in ~/.bashrc
+        eval "$(gancore completion zsh)"        # in ~/.zshrc
+        gancore completion fish | source        # in ~/.config/fish/config.fish
     """
     complete = get_completion_class(shell)
     assert complete is not None

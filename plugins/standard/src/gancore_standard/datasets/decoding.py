@@ -182,7 +182,7 @@ def unreadable(errors: list[UnreadableError]) -> GancoreError:
     if len(errors) == 1:
         return errors[0]
     names = [_tail(error.name, 60) for error in errors[:NAMED]]
-    names[0] += f" ({errors[0].reason[:50]})"
+    names[0] += f" ({errors[0].reason[:60]})"
     more = f" and {len(errors) - NAMED} more" if len(errors) > NAMED else ""
     return GancoreError(f"{len(errors)} images can't be read: {', '.join(names)}{more}; remove or replace the files.")
 
