@@ -1,12 +1,13 @@
 """Does `profile/cpu-graphs` compute the same to the last bit, of which recipes, and what does it gain in an iteration?
 
     python -m benchmarks.cpu_graphs                          # every recipe that needs no files, 12 iterations beside 12 without
-    python -m benchmarks.cpu_graphs --pairs 30 --recipe cbgan/digits-lt --with dsgan/difference
+    python -m benchmarks.cpu_graphs --pairs 30 --rounds 5 --recipe cbgan/digits-lt --with dsgan/difference
 
 Both runs have the same recipe and seed in one process, and take their iterations in turn; who goes first changes from pair to
 pair. After each iteration the losses must be equal, and at the end every tensor of the state and every gradient. Networks that
 other recipes train have the weights that they are drawn with. Times are of the processor (`time.process_time`), so that others
-on the machine count little, and the ratio is the median over pairs of an iteration without to one with it.
+on the machine count little, and the ratio is the median over pairs of an iteration without to one with it. The host's own time is
+that of `gancore profile`, ten iterations without and ten with it in turn; medians over such rounds.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from typing import Any
 import click
 import torch
 from gancore_profile.cpu_graphs import replay_iterations_on_cpu
+from gancore_profile.host_time import host_time
 from gancore_training import TrainingRun, keep_freed_memory
 from gancore_training.listing import listing
 
 from benchmarks.tables import machine, markdown, write_json
 from gancore.errors import GancoreError
 from gancore.plan import make_plan
-from gancore.recipe import read
+from gancore.recipe import Recipe, read
 from gancore.registry import registry
 
-HEADER = ["recipe", "ms without", "ms with", "ratio (median over pairs)", "profile/cpu-graphs", "equal"]
+HEADER = ["recipe", "ms without", "ms with", "ratio", "host without", "host with", "ratio", "profile/cpu-graphs", "equal"]
 
 CPU = torch.device("cpu")
 
@@ -50,9 +52,8 @@ def differences(plain: TrainingRun, fast: TrainingRun) -> list[str]:
     return apart
 
 
-def compare(recipe: str, overlays: Sequence[str], assignments: Sequence[str], iterations: int, pairs: int) -> dict[str, Any]:
-    """Return what came of a recipe: what was told, what differs, and the seconds of each iteration of the pairs."""
-    checked = read(recipe, registry(), overlays=tuple(overlays), assignments=tuple(assignments))
+def compare(checked: Recipe, iterations: int, pairs: int, rounds: int) -> dict[str, Any]:
+    """Return what came of a recipe: what was told, what differs, and the seconds of the pairs and of the host in the rounds."""
     plain, fast = (TrainingRun(make_plan(checked, registry()), CPU) for _ in range(2))
     told: list[str] = []
     replayed = replay_iterations_on_cpu(fast, fast.step, told.append)
@@ -65,7 +66,9 @@ def compare(recipe: str, overlays: Sequence[str], assignments: Sequence[str], it
                 apart.append(f"the loss {name} of iteration {number}")
     apart += differences(plain, fast)
     times = measure(plain.step, replayed, pairs)
-    return {"told": told, "differences": apart + differences(plain, fast), "without": times[0], "with": times[1]}
+    hosts = [(host_time(plain, 10).seconds, host_time(fast, 10, replayed).seconds) for _ in range(rounds)]
+    apart += differences(plain, fast)
+    return {"told": told, "differences": apart, "times": [*zip(*times, strict=True)], "hosts": hosts}
 
 
 def measure(plain: Callable[[], None], fast: Callable[[], None], pairs: int) -> tuple[list[float], list[float]]:
@@ -79,14 +82,18 @@ def measure(plain: Callable[[], None], fast: Callable[[], None], pairs: int) -> 
     return times
 
 
+def figures(pairs: Sequence[tuple[float, float]]) -> list[str]:
+    """Return the medians without and with it, in milliseconds, and that of the ratios."""
+    if not pairs:
+        return ["", "", ""]
+    medians = [f"{1000 * statistics.median(column):.2f}" for column in zip(*pairs, strict=True)]
+    return [*medians, f"{statistics.median(a / b for a, b in pairs):.3f}"]
+
+
 def row(name: str, result: dict[str, Any]) -> list[str]:
     """Return a line of the table."""
-    figures = ["", "", ""]
-    if result["without"]:
-        ratio = statistics.median(a / b for a, b in zip(result["without"], result["with"], strict=True))
-        figures = [*(f"{1000 * statistics.median(result[key]):.2f}" for key in ("without", "with")), f"{ratio:.3f}"]
-    apart = result["differences"]
-    return [name, *figures, "; ".join(result["told"]) or "nothing yet", f"NO: {apart[0]}" if apart else "yes"]
+    apart, told = result["differences"], "; ".join(result["told"]) or "nothing yet"
+    return [name, *figures(result["times"]), *figures(result["hosts"]), told, f"NO: {apart[0]}" if apart else "yes"]
 
 
 @click.command()
@@ -95,9 +102,16 @@ def row(name: str, result: dict[str, Any]) -> list[str]:
 @click.option("--set", "assignments", multiple=True, help="A setting of each.")
 @click.option("--iterations", default=12, show_default=True, help="Before the pairs; five of each kind are no replays.")
 @click.option("--pairs", default=0, show_default=True, help="Of iterations that are timed.")
+@click.option("--rounds", default=0, show_default=True, help="In which the host's own time is measured.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/cpu_graphs.json"), show_default=True)
 def main(
-    recipes: tuple[str, ...], overlays: tuple[str, ...], assignments: tuple[str, ...], iterations: int, pairs: int, out: Path
+    recipes: tuple[str, ...],
+    overlays: tuple[str, ...],
+    assignments: tuple[str, ...],
+    iterations: int,
+    pairs: int,
+    rounds: int,
+    out: Path,
 ) -> None:
     """Compare, and print a table."""
     keep_freed_memory()  # as the command line does
@@ -105,7 +119,8 @@ def main(
     rows, results = [], {}
     for name in recipes or [one.name for one in listing(registry()) if not (one.fragment or one.needs)]:
         try:
-            results[name] = compare(name, overlays, assignments, iterations, pairs)
+            checked = read(name, registry(), overlays=overlays, assignments=assignments)
+            results[name] = compare(checked, iterations, pairs, rounds)
         except GancoreError as error:
             print(f"{name}: {error}", flush=True)
             continue

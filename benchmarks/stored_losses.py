@@ -2,6 +2,7 @@
 
     python -m benchmarks.stored_losses --out before.json                   # on the code as it was
     python -m benchmarks.stored_losses --against before.json               # on the changed code, same machine and threads
+    python -m benchmarks.stored_losses --against before.json --accelerate profile/cpu-graphs
 
 Every loss is written as a hexadecimal float and every tensor of the state enters a digest, so only equality to the last bit
 passes. Bits depend on the processor and on the number of threads; so the file is for one machine and is not kept here.
@@ -18,6 +19,7 @@ from typing import Any
 import click
 import torch
 from gancore_training import build
+from gancore_training.trainer import accelerate
 
 from gancore.recipe import read
 from gancore.registry import registry
@@ -50,9 +52,10 @@ def trace(recipe: str, overlays: tuple[str, ...], assignments: tuple[str, ...]) 
     found = registry()
     table = ("run.iterations=20", *assignments)
     run = build(read(recipe, found, overlays=overlays, assignments=table), found, torch.device("cpu"))
+    step = accelerate(run, lambda name, status: print(f"{name} is {status}", flush=True))
     losses = []
     for _ in range(ITERATIONS):
-        run.step()
+        step()
         losses.append({name: float(value).hex() for name, value in run.losses.items()})
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(run.tensors().items()):
@@ -76,9 +79,11 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/stored_losses.json"), show_default=True)
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="What the code before the change wrote.")
-def main(out: Path, against: Path | None) -> None:
+@click.option("--accelerate", "accelerators", multiple=True, help="What runs the iterations, as run.accelerate names it.")
+def main(out: Path, against: Path | None, accelerators: tuple[str, ...]) -> None:
     """Train each recipe for 20 iterations; write what came out, or compare it."""
-    found = {name: trace(*recipe) for name, recipe in RECIPES.items()}
+    setting = f"run.accelerate={json.dumps(accelerators)}"
+    found = {name: trace(recipe, overlays, (*more, setting)) for name, (recipe, overlays, more) in RECIPES.items()}
     if against is None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1) + "\n")

@@ -297,6 +297,22 @@ def test_the_command_profiles_compiled_networks_where_the_recipe_asks_for_them(
     assert "cuda-graphs" not in done.output
 
 
+def test_the_command_times_replays_and_looks_into_iterations_without(run: Callable[..., Result], tmp_path: Path) -> None:
+    words = ("tiny.toml", "--iterations", 2, "--device", "cpu", "--out", tmp_path / "profile.json")
+    # What comes after a graph is around it, and no reason not to replay.
+    done = run(*words, "--set", 'run.accelerate=["cpu-graphs", "cpu/convolutions"]')
+    assert done.exit_code == 0, done.output
+    assert done.output.count("profile/cpu-graphs is on") == 1
+    assert done.output.count("cpu/convolutions is off: ") == 1
+    assert "without graphs: " in done.output
+    table = json.loads((tmp_path / "profile.json").read_text())
+    assert 0 < table["host"]["calls"] < table["host_without_graphs"]["calls"]
+    assert 0 < table["host"]["operators"] < table["host_without_graphs"]["operators"]
+    assert any(row["place"] == "networks.discriminator" for row in table["rows"])
+    assert "without graphs" not in run(*words).output
+    assert json.loads((tmp_path / "profile.json").read_text())["host_without_graphs"] is None
+
+
 def test_the_command_profiles_iterations_as_an_accelerator_runs_them(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

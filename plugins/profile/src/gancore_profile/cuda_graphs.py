@@ -57,6 +57,8 @@ def refusal(run: Run) -> str | None:
     for name, player in run.players.items():
         if not isinstance(player.optimizer, RATES_ON_DEVICE):
             return f"optimizers.{name} is {type(player.optimizer).__name__}, whose learning rate a graph would freeze"
+        if run.device.type == "cpu" and not all(group["fused"] for group in player.optimizer.param_groups):
+            return f"optimizers.{name} reads its learning rate in Python, which a graph would freeze (unless fused = true)"
     if "ema.decay" in run.plan.schedules:
         return "the decay of [ema] has a schedule, which a graph would freeze"
     streams = (run.batches.stream, *run.batches.sources.values())
