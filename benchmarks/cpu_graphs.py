@@ -6,7 +6,7 @@
 Both runs have the same recipe and seed in one process, and take their iterations in turn; who goes first changes from pair to
 pair. After each iteration the losses must be equal, and at the end every tensor of the state and every gradient. Networks that
 other recipes train have the weights that they are drawn with. Times are of the processor (`time.process_time`), so that others
-on the machine count little, and the ratio is the median over pairs of an iteration without to one with it. The host's own time is
+on the machine count little; the ratio is the median over pairs of an iteration without to one with it. The host's own time is
 that of `gancore profile`, ten iterations without and ten with it in turn; medians over such rounds.
 """
 
