@@ -221,6 +221,10 @@ def test_a_tensor_that_is_no_buffer_but_changes_in_its_place_is_state_too(monkey
     assert told == ["on"]
     assert backend.replays == 3
     assert torch.equal(run.terms["adversarial"].total, eager.terms["adversarial"].total)
+    # By its version a training sees that no checkpoint would hold it.
+    before = run.terms["adversarial"].total._version
+    iterations.step()
+    assert run.terms["adversarial"].total._version > before
 
 
 def test_what_is_kept_outside_of_the_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

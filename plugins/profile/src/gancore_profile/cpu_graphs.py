@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.graph import increment_version
 
 from gancore.tools import Run
 from gancore_profile.cuda_graphs import Iterations
@@ -73,8 +74,8 @@ class Cpu:
     def _check_written(self, recording: Recording) -> None:
         """Check that nothing is written to but the state, which the trial of a replay puts back."""
         state = {tensor.untyped_storage()._cdata for tensor in state_tensors(self.run).values()}
-        for storage, operator in recording.written.items():
-            if storage not in state:
+        for tensor, operator in recording.written.values():
+            if tensor.untyped_storage()._cdata not in state:
                 raise NotRepeatable(f"{operator} changes a tensor that is no part of the run's state")
 
     def _keep_losses(self, recording: Recording) -> None:
@@ -91,6 +92,7 @@ class Cpu:
         # One whose player has had no turn keeps what it has.
         forgetting = [each for number, each in enumerate(parameters) if each.grad is None or number in made]
         learning = [parameters[number] for number in made]
+        written = [tensor for tensor, _ in recording.written.values()]
 
         def replay() -> None:
             if [parameter.data_ptr() for parameter in parameters] != places:
@@ -99,6 +101,8 @@ class Cpu:
                 parameter.grad = None
             for parameter, gradient in zip(learning, operators(), strict=True):
                 parameter.grad = gradient
+            # Autograd, below which nothing counts, and whoever looks for state that no checkpoint holds go by these numbers.
+            increment_version(written)
 
         return replay
 

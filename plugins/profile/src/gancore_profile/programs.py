@@ -128,7 +128,13 @@ class _Text:
         # Numbered names alone enter the text; nothing of a recipe does.
         exec("def run():\n" + "".join(f"    {line}\n" for line in self.lines), self.constants)
         run: Callable[[], tuple[Tensor, ...]] = self.constants["run"]
-        return torch.no_grad()(run)
+
+        def below() -> tuple[Tensor, ...]:
+            # Where the operators were recorded; autograd's look at each of them costs as much as a small one itself.
+            with torch.no_grad(), torch._C._AutoDispatchBelowAutograd():
+                return run()
+
+        return below
 
     def _value(self, tree: Any) -> str:
         if isinstance(tree, Slot):

@@ -45,6 +45,9 @@ class Recording(TorchDispatchMode):
     Args:
         generators: What operators may draw from.
 
+    Attributes:
+        written: Tensors that were there before and are written to, and by which operator.
+
     Raises:
         NotRepeatable: An operator can't be called again by itself.
     """
@@ -58,7 +61,7 @@ class Recording(TorchDispatchMode):
         self._inside: dict[int, StorageWeakRef] = {}
         self._slots: dict[Any, Slot] = {}
         self._outside: dict[Any, Tensor] = {}
-        self.written: dict[int, str] = {}
+        self.written: dict[Any, tuple[Tensor, str]] = {}
 
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -134,7 +137,7 @@ class Recording(TorchDispatchMode):
         if place[0] not in self._before:
             raise NotRepeatable("a component makes a tensor without torch (torch.from_numpy, a compiled network)")
         if place not in self._outside:
-            self._outside[place] = leaf.detach()
+            self._outside[place] = leaf
         return self._outside[place]
 
     def _viewed(self, tensor: Tensor, place: Any) -> Slot:
@@ -148,26 +151,17 @@ class Recording(TorchDispatchMode):
         return slot
 
     def _keep(self, func: Any, real: tuple[Any, Any], taken: tuple[list[Any], dict[str, Any]], result: Any) -> None:
-        written = self._written(func, *real)
+        changed = {_place(tensor): tensor for tensor in _written(func, *real)}
+        written = frozenset(place[0] for place in changed)
+        outside = {place: (tensor, func.name()) for place, tensor in changed.items() if place[0] not in self._inside}
+        self.written.update(outside)
         results = mapped(result, partial(self._result, func))
-        outside = written - self._inside.keys()
-        self.written.update(dict.fromkeys(outside, func.name()))
         reads = slots([*taken[0], *taken[1].values()])
         silent = not any(isinstance(leaf, Tensor) for leaf in leaves(result))
         draws = any(isinstance(leaf, torch.Generator) for leaf in leaves([*real[0], *real[1].values()]))
         keep = bool(outside) or draws or (silent and not written)
         if keep or written or slots([results]):
             self.calls.append(Call(func, tuple(taken[0]), taken[1], results, reads, written, keep))
-
-    def _written(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> frozenset[int]:
-        """Return the storages that an operator writes to."""
-        values = {**dict(zip((argument.name for argument in func._schema.arguments), args, strict=False)), **kwargs}
-        changed = [
-            values.get(argument.name)
-            for argument in func._schema.arguments
-            if argument.alias_info is not None and argument.alias_info.is_write
-        ]
-        return frozenset(_place(leaf)[0] for leaf in leaves(changed) if isinstance(leaf, Tensor))
 
     def _result(self, func: Any, leaf: Any) -> Slot | None:
         """Return the slot of a tensor that is new: a view of what was there before is no more than that."""
@@ -186,6 +180,14 @@ class Recording(TorchDispatchMode):
             self._inside[place[0]] = _storage(tensor)
         slot = self._slots[place] = Slot(len(self._slots), place[0])
         return slot
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Return the tensors that an operator writes to."""
+    arguments = func._schema.arguments
+    values = {**dict(zip((argument.name for argument in arguments), args, strict=False)), **kwargs}
+    changed = [values.get(each.name) for each in arguments if each.alias_info is not None and each.alias_info.is_write]
+    return [leaf for leaf in leaves(changed) if isinstance(leaf, Tensor)]
 
 
 def _storage(tensor: Tensor) -> StorageWeakRef:
