@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_training import checkpoint
+from gancore_training import checkpoint, open_run
 from gancore_training.lock import InUse, holding
 from torch import Tensor
 
 from gancore import GancoreError
 from gancore.engine.run import Run
 from gancore.files import read_tensors, write_tensors
+from gancore.recipe.layers import merge
 from plugins.training.tests.test_trainer import trained
+from tests.hosts import CPU, registry
 
 EVERY: dict[str, Any] = {"run": {"checkpoint_every": 2, "log_every": 8}}
 
@@ -130,3 +132,23 @@ def test_a_folder_that_is_in_use_is_refused_before_anything(tmp_path: Path) -> N
     assert not (tmp_path / "run").exists()
     trained(tmp_path / "run")
     assert not (tmp_path / "run" / "in-use").exists()
+
+
+def test_who_looks_at_a_run_that_goes_on_takes_the_checkpoint_that_is_newest_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tmp_path / "run", merge(EVERY, {"run": {"keep_checkpoints": 0}}))
+    *_, last, newest = checkpoint.checkpoints(tmp_path / "run")
+    newer, read = newest.rename(tmp_path / newest.name), checkpoint.read
+
+    def reads_late(path: Path) -> Any:
+        """The training has written its next checkpoint meanwhile, and removed the one before."""
+        last.unlink(missing_ok=True)
+        newer.replace(newest) if newer.exists() else None
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, "read", reads_late)
+    assert open_run(tmp_path / "run", registry(), CPU).iteration == 8
+    newest.write_bytes(newest.read_bytes()[:-9])
+    with pytest.raises(GancoreError, match="damaged"):
+        open_run(tmp_path / "run", registry(), CPU)

@@ -156,6 +156,14 @@ def test_a_claim_that_was_removed_by_hand_is_put_there_again(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    with holding(tmp_path / "run"):
+        (tmp_path / "run").rename(tmp_path / "elsewhere")
+        with pytest.raises(GancoreError, match=r"run was moved or removed while it was in use; put it back, and go on there\."):
+            still_held(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
+
+
 def test_who_was_killed_while_taking_over_binds_nobody(tmp_path: Path) -> None:
     path = left_by("elsewhere", tmp_path, seconds_ago=lock.STALE + 5)
     dead = lock._read(path)

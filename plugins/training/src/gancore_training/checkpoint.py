@@ -99,13 +99,20 @@ def diverged(what: str, iteration: int, folder: Path) -> GancoreError:
 
 
 def load(
-    run: TrainingRun, path: Path, *, changed: bool = False, bare: bool = False, missing: Missing | None = None
+    run: TrainingRun,
+    path: Path,
+    content: tuple[dict[str, Any], dict[str, Tensor]] | None = None,
+    *,
+    changed: bool = False,
+    bare: bool = False,
+    missing: Missing | None = None,
 ) -> dict[str, Any]:
     """Restore a run from a checkpoint, and return its header.
 
     Args:
         run: The run.
         path: The checkpoint.
+        content: What `read` has returned of it, where it was read before.
         changed: Take over numbers of the recipe that may have changed.
         bare: Whether networks that are not trained, and what others began with, were left out of the run.
         missing: What of the recipe was left out of it, for its plugins are not installed.
@@ -113,7 +120,7 @@ def load(
     Raises:
         GancoreError: The file is damaged, of another format, of another recipe, or was trained with other networks.
     """
-    header, tensors = read(path)
+    header, tensors = read(path) if content is None else content
     missing = missing or Missing()
     refuse_another(str(path), missing.left_out(header["recipe"]), run.plan, changed=changed)
     if not changed and run.recipe.run.precision not in ("auto", header["precision"]):

@@ -117,12 +117,16 @@ def holder(folder: Path) -> str:
 
 
 def still_held(folder: Path) -> None:
-    """Make sure that this process, if it has claimed a folder, was not taken for dead meanwhile.
+    """Make sure that this process, if it has claimed a folder, was not taken for dead meanwhile, and that the folder is there.
 
     Raises:
         InUse: Another process holds it now.
+        GancoreError: It was moved or removed.
     """
     claim, holds = _own.get(_absolute(folder)), True
+    if claim is not None and not folder.exists():
+        # Half of it would be made anew there.
+        raise GancoreError(f"{folder} was moved or removed while it was in use; put it back, and go on there.")
     # Where it can't be looked at now, writing will say why.
     with contextlib.suppress(OSError):
         holds = claim is None or claim.holds()

@@ -308,18 +308,24 @@ def open_run(
     table = assigned(toml.read(folder.recipe), assignments)
     missing = Missing.of(table, registry, str(folder.recipe)) if bare else Missing()
     recipe = check_table(missing.left_out(table), registry, name=str(folder.recipe))
-    saved = checkpoint_at(folder, at, recipe.run.keep_best)
+    while (saved := checkpoint_at(folder, at, recipe.run.keep_best)) is not None:
+        try:
+            content = checkpoint.read(saved)
+            break
+        except GancoreError:
+            # Who trains there may just have written a newer one and removed this one.
+            if saved.exists():
+                raise
     if saved is None:
         raise GancoreError(
             f"{path} has no checkpoint yet; train it further with "
             f"`{shlex.join(['gancore', 'train', str(folder.recipe), '--out', str(path), '--resume'])}`."
         )
-    header, _ = checkpoint.read(saved)
     try:
-        plan = make_plan(recipe, registry, checkpoint.known(header, saved))
+        plan = make_plan(recipe, registry, checkpoint.known(content[0], saved))
         run = _build(_without_files(plan) if bare else plan, device, progress or Progress())
         run.folder = path
-        checkpoint.load(run, saved, bare=bare, missing=missing)
+        checkpoint.load(run, saved, content, bare=bare, missing=missing)
     except GancoreError as error:
         if missing.reason is None:
             raise
