@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from gancore_standard.datasets import shared_slots
 from gancore_standard.datasets.ahead import MOST_WORKERS, Ahead, workers_here
 from gancore_standard.datasets.decoding import UnreadableError
 from gancore_standard.datasets.pictures import Pictures
+from gancore_standard.datasets.reading_processes import _requests
 from gancore_standard.datasets.shared_slots import MOST_BATCHES, Slots
 from torch.utils.data import get_worker_info
 
@@ -157,6 +159,19 @@ def test_there_is_a_slot_for_every_request_of_a_training_that_keeps_its_last_bat
     assert first_pixels(batch) == (places(draw) % 251).tolist()
     assert len(refused) >= 8
     assert not any(refused)
+
+
+def test_the_first_requests_differ_in_length_and_none_leaves_out_a_draw() -> None:
+    slots, lent = Slots(10, torch.Size((5, 1, 2, 2))), deque[Any]()
+    requests = list(islice(_requests(slots, lent, places, 4, 3), 8))
+    assert [len(batches) for _, batches in requests] == [2, 4, 6, 8, 8, 8, 8, 8]
+    assert [slot for slot, _ in requests] == list(range(8))
+    asked = [batch.tolist() for _, batches in requests for batch in batches]
+    assert asked == [places(draw).tolist() for draw in range(3, 3 + len(asked))]
+    lent.popleft()
+    free = slots.lend()
+    assert free is not None
+    assert free[0] == 0
 
 
 def test_draws_need_not_be_of_one_size() -> None:
