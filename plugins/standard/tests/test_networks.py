@@ -117,6 +117,21 @@ def test_the_last_block_halves_where_it_shall() -> None:
         assert network.blocks(images).shape == (2, 16, size, size)
 
 
+def test_the_narrow_networks_are_those_of_143_classes_at_128_pixels() -> None:
+    g = resnet_gan.ResNetGenerator(channels=3, image_size=128, classes=143, latent_dim=128, conditional=True, narrow=True)
+    assert parameters(g) == 10_606_339
+    d = resnet_gan.ResNetDiscriminator(channels=3, image_size=128, narrow=True)
+    # RobGAN's has the same weights, and no biases.
+    assert parameters(d) == 10_819_456 + sum(p.numel() for p in d.parameters() if p.ndim == 1)
+    # Five of the six blocks halve.
+    small = resnet_gan.ResNetDiscriminator(channels=3, image_size=128, width=1 / 64, narrow=True)
+    assert small.blocks(torch.zeros(2, 3, 128, 128)).shape == (2, 8, 4, 4)
+    with pytest.raises(GancoreError, match="of images of 128 px, not 64"):
+        resnet_gan.ResNetDiscriminator(channels=3, image_size=64, narrow=True)
+    with pytest.raises(GancoreError, match="of images of 128 px, not 256"):
+        resnet_gan.ResNetGenerator(channels=3, image_size=256, classes=10, latent_dim=8, narrow=True)
+
+
 @pytest.mark.parametrize("size", [32, 64])
 def test_the_resnet_gan_is_the_originals(parity: Parity, size: int) -> None:
     vectors = parity("cbgan_networks")
