@@ -65,6 +65,8 @@ class Recorder:
         replays: How often one was replayed.
     """
 
+    seeding = None
+
     def __init__(self) -> None:
         self.captures = 0
         self.replays = 0

@@ -28,8 +28,8 @@ class Source(Protocol):
     ) -> torch.Generator:
         """Return the generator for a purpose, of a kind."""
 
-    def seed_default(self) -> None:
-        """Hear that the default generators would be seeded now."""
+    def seed_default(self, seed: int, purpose: tuple[str | int, ...]) -> None:
+        """Hear that the default generators would be seeded now, and for what."""
 
     def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
         """Return what ``make(count)`` would; it computes on the CPU, and `count` goes up with the iterations."""
@@ -110,7 +110,7 @@ def seed_default(device: torch.device, seed: int, *purpose: str | int) -> None:
     arithmetic.
     """
     if _source is not None:
-        _source.seed_default()
+        _source.seed_default(seed, purpose)
         return
     seed = derive(seed, *purpose) if purpose else seed
     torch.default_generator.manual_seed(seed)

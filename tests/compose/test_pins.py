@@ -120,7 +120,7 @@ class Recorder:
         self._generators.append(("/".join(map(str, (kind.__name__, seed, *purpose))), rng, rng.get_state()))
         return rng
 
-    def seed_default(self) -> None:
+    def seed_default(self, seed: int, purpose: tuple[str | int, ...]) -> None:
         """Do nothing: what the default generators are seeded with is pinned elsewhere."""
 
     def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:

@@ -31,7 +31,7 @@ class Twice:
     def generator(self, kind: Any, device: Any, seed: int, purpose: tuple[str | int, ...]) -> Any:
         return self.rng
 
-    def seed_default(self) -> None: ...
+    def seed_default(self, seed: int, purpose: tuple[str | int, ...]) -> None: ...
 
     def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
         self.counts.append(count)

@@ -13,6 +13,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class Backend(Protocol):
     """What captures work on a device."""
 
+    @property
+    def seeding(self) -> Callable[[Callable[[], None]], None] | None:
+        """What hears, while work is captured, where the default generators are seeded, or None where that can't be repeated.
+
+        It gets what seeds them for the present iteration, which it is to call then and in each replay.
+        """
+
     def warm(self, work: Callable[[], None]) -> None:
         """Do work as a capture wants it to have been done before."""
 
@@ -26,6 +33,8 @@ class Cuda:
     Args:
         device: The GPU.
     """
+
+    seeding = None
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -12,7 +12,7 @@ from torch.autograd.graph import increment_version
 
 from gancore.tools import Run
 from gancore_profile.cuda_graphs import Iterations
-from gancore_profile.programs import Slot
+from gancore_profile.programs import Call, Slot
 from gancore_profile.recorded_operators import Reads, Recording
 from gancore_profile.recording import NotRepeatable
 from gancore_profile.snapshots import state_tensors
@@ -47,6 +47,8 @@ class Cpu:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._recording: Recording | None = None
+        self._streams = _streams_of_python()
 
     def warm(self, work: Callable[[], None]) -> None:
         """Do work."""
@@ -58,11 +60,15 @@ class Cpu:
         Raises:
             NotRepeatable: They can't stand for the work.
         """
-        run, recording, before = self.run, Recording(generators), _streams_of_python()
-        with recording, Reads():
-            work()
-        if _streams_of_python() != before:
-            raise NotRepeatable("a component draws from the random streams of Python or NumPy, which would be frozen")
+        run = self.run
+        recording = self._recording = Recording(generators)
+        self._streams = _streams_of_python()
+        try:
+            with recording, Reads():
+                work()
+        finally:
+            self._recording = None
+        self._check_streams()
         self._check_written(recording)
         parameters: list[Any] = [each for player in run.players.values() for each in player.parameters]
         gradients = {number: each.grad for number, each in enumerate(parameters) if each.grad is not None}
@@ -70,6 +76,18 @@ class Cpu:
         self._keep_losses(recording)
         made = {number: slot for number, gradient in gradients.items() if (slot := recording.slot(gradient)) is not None}
         return self._replay(recording, parameters, made)
+
+    def seeding(self, seed_now: Callable[[], None]) -> None:
+        """Seed the default generators, now and where a replay comes here."""
+        self._check_streams()
+        seed_now()
+        self._streams = _streams_of_python()
+        if self._recording is not None:
+            self._recording.calls.append(Call(seed_now, (), {}, None, (), keep=True))
+
+    def _check_streams(self) -> None:
+        if _streams_of_python() != self._streams:
+            raise NotRepeatable("a component draws from the random streams of Python or NumPy, which would be frozen")
 
     def _check_written(self, recording: Recording) -> None:
         """Check that nothing is written to but the state, which the trial of a replay puts back."""

@@ -181,7 +181,7 @@ class Iterations:
 
     def _capture(self, before: Snapshot) -> _Replay:
         """Capture the present iteration, and leave the run before it."""
-        run, tape = self.run, Tape(self.run.device)
+        run, tape = self.run, Tape(self.run.device, self.backend.seeding)
         waits: list[str] = []
         copies = HostCopies()
 
@@ -196,7 +196,7 @@ class Iterations:
             raise NotRepeatable(waits[0])
         if copies.number > tape.inputs:
             raise NotRepeatable("a component copies a tensor from the host to the device (torch.tensor), which would be frozen")
-        if tape.default_used:
+        if tape.default_used and self.backend.seeding is None:
             raise NotRepeatable("a component draws from the default generator (dropout), which can't be seeded for each turn")
         before.check_in_place(after)
         before.restore()

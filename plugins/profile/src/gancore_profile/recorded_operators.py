@@ -158,7 +158,8 @@ class Recording(TorchDispatchMode):
         results = mapped(result, partial(self._result, func))
         reads = slots([*taken[0], *taken[1].values()])
         silent = not any(isinstance(leaf, Tensor) for leaf in leaves(result))
-        draws = any(isinstance(leaf, torch.Generator) for leaf in leaves([*real[0], *real[1].values()]))
+        streams = any(isinstance(leaf, torch.Generator) for leaf in leaves([*real[0], *real[1].values()]))
+        draws = streams or torch.Tag.nondeterministic_seeded in func.tags
         keep = bool(outside) or draws or (silent and not written)
         if keep or written or slots([results]):
             self.calls.append(Call(func, tuple(taken[0]), taken[1], results, reads, written, keep))

@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from gancore.tools import derive, drawing_from
+from gancore.tools import derive, drawing_from, seed_default
 
 if TYPE_CHECKING:
     from gancore.tools import Run
@@ -87,13 +87,16 @@ class Tape:
 
     Args:
         device: Where the iteration computes.
+        seeding: Called with what seeds the default generators, when the iteration is run again; none are seeded without it.
 
     Attributes:
         default_used: Whether something in the recorded iteration drew from a default generator.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, seeding: Callable[[Callable[[], None]], None] | None = None) -> None:
         self.device = device
+        self._seeding = seeding
+        self._counters: dict[str, int] = {}
         self.default_used = False
         self._draws: list[_Draw] = []
         self._inputs: list[_Input] = []
@@ -138,9 +141,9 @@ class Tape:
 
     def write(self, counters: Mapping[str, int]) -> None:
         """Seed the generators and fill the indices for the iteration at which the run's counters stand."""
+        self._counters = dict(counters)
         for draw in self._draws:
-            parts = (counters[p.name] + p.offset if isinstance(p, _Later) else p for p in draw.purpose)
-            draw.generator.manual_seed(derive(draw.seed, *parts))
+            draw.generator.manual_seed(derive(draw.seed, *self._now(draw.purpose)))
         for each in self._inputs:
             each.tensor.copy_(each.make(counters[each.count.name] + each.count.offset), non_blocking=True)
 
@@ -148,7 +151,7 @@ class Tape:
 
     def generator(self, kind: type[Any], device: torch.device | str, seed: int, purpose: tuple[Any, ...]) -> Any:
         """Return the generator for a purpose, seeded where the iteration is recorded."""
-        pattern = tuple(self._later(word) if isinstance(word, Count) else word for word in purpose)
+        pattern = self._pattern(purpose)
         if self._playing:
             number = self._next(0, len(self._draws))
             draw = self._draws[number]
@@ -162,9 +165,18 @@ class Tape:
         self._draws.append(_Draw(noise, seed, pattern))
         return noise
 
-    def seed_default(self) -> None:
-        """Look whether the turn before drew from a default generator; none is seeded, for a graph can't do that."""
+    def seed_default(self, seed: int, purpose: tuple[Any, ...]) -> None:
+        """Look whether the turn before drew from a default generator; in a graph none is seeded but by what can do that."""
         self._look_at_default()
+        if not (self._playing and self._seeding):
+            return
+        pattern = self._pattern(purpose)
+
+        def seed_now() -> None:
+            with drawing_from(None):
+                seed_default(self.device, seed, *self._now(pattern))
+
+        self._seeding(seed_now)
 
     def input(self, make: Callable[[int], Tensor], count: Any) -> Tensor:
         """Return a tensor on the device that holds ``make(count)``, and will hold that of a later count."""
@@ -179,6 +191,14 @@ class Tape:
         return tensor
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _pattern(self, purpose: tuple[Any, ...]) -> tuple[str | int | _Later, ...]:
+        return tuple(self._later(word) if isinstance(word, Count) else word for word in purpose)
+
+    def _now(self, pattern: tuple[str | int | _Later, ...]) -> Iterator[str | int]:
+        """Yield a purpose as it is in the iteration that was written last."""
+        for word in pattern:
+            yield self._counters[word.name] + word.offset if isinstance(word, _Later) else word
 
     def _later(self, count: Count) -> _Later:
         return _Later(count.name, int(count) - self._start[count.name])

@@ -210,7 +210,7 @@ class _Noise:
         noise.manual_seed(derive(seed, *purpose))
         return noise
 
-    def seed_default(self) -> None:
+    def seed_default(self, seed: int, purpose: tuple[str | int, ...]) -> None:
         """Leave the default generators as they are: a recipe must not depend on them."""
 
     def input(self, make: Callable[[int], Tensor], count: int) -> Tensor:
