@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import shlex
@@ -64,6 +63,7 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
 
     Raises:
         GancoreError: The file is missing, or damaged: its content is not what its digest says.
+        OSError: It can't be read.
     """
     if not path.is_file():
         raise GancoreError(f"there is no weights file {path}; check the path.")
@@ -94,9 +94,8 @@ def read_tensors(path: Path, *, sealed: bool = False) -> tuple[dict[str, Tensor]
 
 def _is_pickled(path: Path) -> bool:
     """Return whether a file begins as those of torch.save do, which are archives, or pickles."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with path.open("rb") as file:  # a closed file is told as that, and not as damaged
         return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-    return False
 
 
 def load_weights(network: nn.Module, path: Path, *, where: str) -> None:

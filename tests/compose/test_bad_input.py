@@ -77,6 +77,7 @@ def test_bad_words_of_the_commands_that_show_and_write(run: Callable[..., Result
     for name in (*RESERVED, "standard"):
         refused(run("new-plugin", name, "--to", tmp_path / "new"), f"'{name}' is the name of something that is installed")
     assert not (tmp_path / "new").exists()
+    refused(run("new-plugin", "mine", "--to", "/dev/null/new"), "/dev/null/new can't be written: ", "; choose another --to")
     refused(run("new-plugin", "mine", "--to", tmp_path), "exists already; choose another --to")
     refused(run("explain", "tiny.toml", "--set", "losses.adversarial=false"), "no loss term trains the generator")
 

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gancore import GancoreError
+from gancore.errors import refusal
 from gancore.files import read_tensors, write_tensors
 
 TENSORS: dict[str, Tensor] = {
@@ -24,6 +25,22 @@ HEADER = {"about": "a test", "numbers": [1, 2.5]}
 def written(path: Path) -> Path:
     write_tensors(path, TENSORS, HEADER)
     return path
+
+
+def test_a_file_that_can_not_be_opened_is_not_taken_for_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "t.safetensors")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    def miss(*_: object, **__: object) -> None:
+        raise FileNotFoundError(f"No such file or directory: {path}")  # which safetensors says of it
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("gancore.files.tensors.safe_open", miss)
+    with pytest.raises(PermissionError) as error:
+        read_tensors(path)
+    assert str(refusal(error.value)) == f"{path} can't be read or written: Permission denied; mend that, and try again."
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:

@@ -93,6 +93,17 @@ def test_a_folder_that_can_not_be(out: str, cache: Path, tmp_path: Path, monkeyp
     assert not list(cache.rglob("*.safetensors"))
 
 
+def test_a_cache_that_can_not_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing_was_trained(tmp_path, monkeypatch)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GANCORE_CACHE", str(tmp_path / "file" / "cache"))
+    reason = refused(tmp_path)
+    assert (
+        reason == f"{tmp_path / 'file' / 'cache'} can't be written: Not a directory; set GANCORE_CACHE to a folder that can be."
+    )
+    assert not (tmp_path / "run").exists()
+
+
 def test_fewer_images_than_a_metric_needs(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing_was_trained(tmp_path, monkeypatch)
     monkeypatch.setattr(NeighborDistance, "least", 41)

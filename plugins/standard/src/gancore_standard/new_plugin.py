@@ -10,7 +10,7 @@ import click
 from gancore_training import path_type
 
 from gancore import GancoreError
-from gancore.tools import registry, write_text
+from gancore.tools import registry, write_text, writing
 
 TEMPLATE = Path(__file__).with_name("template")
 """The package's files, each with ``.txt`` behind its name; @NAME@ and @MODULE@ in names and texts stand for the plugin's."""
@@ -37,6 +37,8 @@ def new_plugin(name: str, folder: Path | None) -> None:
     def fill(text: str) -> str:
         return text.replace("@NAME@", name).replace("@MODULE@", name.replace("-", "_"))
 
+    with writing(path, "choose another --to"):
+        path.mkdir(parents=True)
     for file in sorted(TEMPLATE.rglob("*.txt")):
         target = path / fill(str(file.relative_to(TEMPLATE)).removesuffix(".txt"))
         write_text(target, fill(file.read_text(encoding="utf-8")))

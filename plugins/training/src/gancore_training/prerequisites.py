@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,6 +32,7 @@ from gancore.tools import (
     make_plan,
     merge,
     read_layer,
+    writing,
 )
 from gancore_training.contents import LOOKED_AT, content_of, digest_of
 from gancore_training.identity import identity, recipe_digest
@@ -144,6 +146,7 @@ def ensure(
     if missing:
         recipes = [plan.recipe, *_first(plan)]
         own, *first = [(recipe, recipe.run.iterations * rehearse(recipe)) for recipe in recipes]
+        distributed.on_rank_zero(lambda: _try_to_write(cache_root()))
         distributed.on_rank_zero(lambda: _tell([*first, own], announce))
         distributed.on_rank_zero(lambda: agree(sum(seconds for _, seconds in (*first, own))))
     for place in missing:
@@ -183,6 +186,13 @@ def _missing(paths: Mapping[str, Path]) -> list[str]:
     """Return the places whose weights are not there; all processes train together, so they don't each look for themselves."""
     missing: list[str] = distributed.on_rank_zero(lambda: [place for place, path in paths.items() if not path.is_file()])
     return missing
+
+
+def _try_to_write(cache: Path) -> None:
+    with writing(cache, "set GANCORE_CACHE to a folder that can be"):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass
 
 
 def _tell(trainings: list[tuple[Recipe, float]], announce: Callable[[str], None]) -> None:

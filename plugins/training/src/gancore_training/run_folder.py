@@ -139,11 +139,12 @@ class RunFolder:
 
     def forget_after(self, iteration: int) -> None:
         """Drop log lines, scores and samples of iterations that a resumed run will make again, and half-written lines."""
-        with writing(self.path, "mend it, or choose another --out"):
-            for path in (self.log, self.scores):
+        for path in (self.log, self.scores):
+            with writing(path, "mend it, or choose another --out"):
                 if path.exists():
                     before = [json.dumps(entry) + "\n" for entry in entries(path) if entry["iteration"] <= iteration]
                     write_text(path, "".join(before))
+        with writing(self.samples, "mend it, or choose another --out"):
             for picture in _numbered(self.samples, "*"):
                 if int(picture.stem) > iteration:
                     picture.unlink()
