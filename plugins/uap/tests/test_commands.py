@@ -596,6 +596,8 @@ def scored(folder: Path, *texts: str) -> dict[str, float]:
 def test_a_prior_is_scored_by_what_the_commands_craft_on_its_images(prior: Path, tmp_path: Path) -> None:
     gan = tmp_path / "gan"
     shutil.copytree(prior / "gan", gan)
+    # As a training leaves it that was stopped within a cycle, and went on.
+    shutil.copy(gan / "checkpoints" / "00000015.safetensors", gan / "checkpoints" / "00000017.safetensors")
     values = scored(gan)
     # The same cycles, images and classes as those of `gancore uap prior`.
     (proxy,) = (gan / "uap").glob("proxy-*")

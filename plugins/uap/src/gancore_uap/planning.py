@@ -86,7 +86,7 @@ def plan_prior(
             own["classes"] = classes
     recipe = _changed(recipe, table, registry)
     make_plan(recipe, registry)
-    return Prior(recipe, _cycles(recipe), images, form, classes)
+    return Prior(recipe, cycles_of(recipe), images, form, classes)
 
 
 def _changed(recipe: Recipe, table: Mapping[str, Any], registry: Registry) -> Recipe:
@@ -124,7 +124,12 @@ def _known_classes(plan: Plan, label: str) -> int | None:
     return plan.info.classes if "classes" in settings_of(network.cls) else None
 
 
-def _cycles(recipe: Recipe) -> list[int]:
+def cycles_of(recipe: Recipe) -> list[int]:
+    """Return the iterations at the ends of the cycles to sample, the last ones.
+
+    Raises:
+        GancoreError: The recipe has fewer.
+    """
     run = recipe.run
     ends = [*range(run.checkpoint_every, run.iterations, run.checkpoint_every)] if run.checkpoint_every else []
     # The last iteration is a checkpoint too; without any other there is no cycle, but one long training.

@@ -137,7 +137,9 @@ class FoolingRate(gancore.Metric):
     def _proxy(self, run: TrainingRun, folder: Path) -> ProxySummary:
         """Sample the cycles that the run has kept, unless that is done."""
         assert run.folder is not None
-        ends = sorted((run.folder / "checkpoints").glob("[0-9]*.safetensors"))
+        # A training that was stopped has left checkpoints of other iterations too.
+        paths = [run.folder / "checkpoints" / f"{end:08d}.safetensors" for end in planning.cycles_of(run.recipe)]
+        ends = [path for path in paths if path.is_file()]
         if not ends or int(ends[-1].stem) != run.iteration:
             raise GancoreError(
                 f"{run.folder} has no checkpoint of iteration {run.iteration}, where its last cycle would end; score the prior "
