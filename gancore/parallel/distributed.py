@@ -95,8 +95,9 @@ def first_to_fail() -> bool:
     """Return whether no other process has failed before this one, so that one of them says why and not all."""
     try:
         store = _store or _torchruns_store()
-        return planned_rank() == 0 if store is None else bool(store.add("gancore/failed", 1) == 1)
-    except (RuntimeError, GancoreError):  # who kept the count is gone, or the environment is wrong; perhaps nobody has spoken
+        alone = planned_rank() == 0 or "MASTER_ADDR" not in os.environ
+        return alone if store is None else bool(store.add("gancore/failed", 1) == 1)
+    except (RuntimeError, GancoreError):  # who kept the count is gone, or the environment wrong; perhaps nobody has spoken
         return True
 
 
@@ -148,8 +149,7 @@ def part_of(rows: Any, part: int, parts: int) -> Any:
         return {name: part_of(value, part, parts) for name, value in rows.items()}
     if isinstance(rows, tuple):
         return tuple(part_of(value, part, parts) for value in rows)
-    own = attrs.has(type(rows))
-    return attrs.evolve(rows, **part_of(attrs.asdict(rows, recurse=False), part, parts)) if own else rows
+    return attrs.evolve(rows, **part_of(attrs.asdict(rows, recurse=False), part, parts)) if attrs.has(type(rows)) else rows
 
 
 def own_slice(number: int) -> slice:

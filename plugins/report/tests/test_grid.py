@@ -279,6 +279,10 @@ def test_a_strangers_executor_is_asked_for_what_waits_and_asked_again(tmp_path: 
     [
         (["--on", "shipps"], "does not exist"),
         (["--on", "ships:0"], "asks for no number of processes; write e.g. --on ships:4"),
+        (["--on", "ships:"], "asks for no number of processes"),
+        (["--on", "ships", "--job", "folder=/"], "--job folder is not for you to set; leave it out"),
+        (["--on", "ships", "--job", "words=rm"], "--job words is not for you to set; leave it out"),
+        (["--on", "ships", "--job", "gpus=2"], "--job gpus is not for you to set; say --gpus."),
         (["--on", "ships:many"], "asks for no number of processes"),
         (["--on", "ships", "--partition", "gpu"], "the executor ships takes no partition; leave it out"),
         (["--on", "ships", "--job", "red"], "no setting; write KEY=VALUE"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import pytest
-from gancore_training import launchers
+import torch
+from gancore_training import launchers, ranks
 from gancore_training.launchers import meet_as_launched
 from gancore_training.ranks import one_process
 
 from gancore import GancoreError
+from gancore.parallel import distributed
 from tests.parallel.test_distributed import finished, start
 
 STEP = {
@@ -105,6 +108,39 @@ def test_those_of_a_launcher_that_does_not_say_where_they_meet_are_refused(
     environment.update(several)
     with pytest.raises(GancoreError, match=said):
         meet_as_launched()
+
+
+@pytest.mark.parametrize("half", [{"SLURM_PROCID": "8"}, {"SLURM_PROCID": ""}, {"SLURM_STEP_NUM_TASKS": "many"}])
+def test_half_a_step_is_refused_at_once(half: dict[str, str], environment: dict[str, str]) -> None:
+    environment.update({**STEP, **half})
+    with pytest.raises(
+        GancoreError, match=r"SLURM_STEP_NUM_TASKS '.*' and SLURM_PROCID '.*', which no task of srun has; unset"
+    ):
+        meet_as_launched()
+    assert "RANK" not in environment
+
+
+def test_a_process_that_waits_for_others_says_so(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.update(STEP)
+    monkeypatch.setattr(ranks, "LONG", 0.01)
+    monkeypatch.setattr(distributed, "start", lambda _: time.sleep(0.5))
+    ranks.join(torch.device("cpu"))
+    assert "process 5 of 8 waits for the others at gpu07:" in capsys.readouterr().err
+    monkeypatch.setattr(distributed, "start", lambda _: None)
+    ranks.join(torch.device("cpu"))
+    environment.clear()
+    ranks.join(torch.device("cpu"))
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_later_process_whose_first_nobody_has_started_is_heard(environment: dict[str, str]) -> None:
+    environment.update({"WORLD_SIZE": "2", "RANK": "1"})
+    assert distributed.first_to_fail()
+    environment.update({"MASTER_ADDR": "localhost", "MASTER_PORT": "1"})
+    assert not distributed.first_to_fail()
 
 
 @pytest.mark.parametrize(

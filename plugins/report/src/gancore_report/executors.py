@@ -30,6 +30,13 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "S
 """What ends a training after its state was saved, beside Ctrl-C, which a terminal sends to all processes itself."""
 
 
+OPTIONS = ("gpus", "hours", "partition")
+"""Settings that have options of their own."""
+
+OURS = ("folder", "number", "pending")
+"""What every executor is told anyway."""
+
+
 @attrs.frozen
 class Executor:
     """An executor as it is asked for.
@@ -48,9 +55,8 @@ class Executor:
 
     def words(self) -> list[str]:
         """Return the words of a command line that ask for it."""
-        options = ("gpus", "hours", "partition")
-        named = [word for key in options if key in self.settings for word in (f"--{key}", str(self.settings[key]))]
-        further = [f"{key}={value}" for key, value in self.settings.items() if key not in options]
+        named = [word for key in OPTIONS if key in self.settings for word in (f"--{key}", str(self.settings[key]))]
+        further = [f"{key}={value}" for key, value in self.settings.items() if key not in OPTIONS]
         on = self.name if self.number is None else f"{self.name}:{self.number}"
         return ["--on", on, *named, *(word for text in further for word in ("--job", text))]
 
@@ -102,12 +108,15 @@ def executor_of(on: str | None, plugins: Registry | None = None, **settings: Any
                 f"{'--job ' if key in further else '--'}{key} is for jobs; name an executor by --on, or leave it out."
             )
         return None
-    name, _, number = on.partition(":")
-    if number and not re.fullmatch("[1-9][0-9]{0,3}", number):
+    name, colon, number = on.partition(":")
+    if colon and not re.fullmatch("[1-9][0-9]{0,3}", number):
         raise GancoreError(f"--on {on!r} asks for no number of processes; write e.g. --on {name}:4.")
     plugins = plugins or registry()
     call = plugins.load(plugins.component("executor", name, "--on"))
     taken = inspect.signature(call).parameters
+    for key in further:
+        if key in OPTIONS or key in (*OURS, next(iter(taken), "")):
+            raise GancoreError(f"--job {key} is not for you to set; {f'say --{key}' if key in OPTIONS else 'leave it out'}.")
     takes_all = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
     for key in told:
         if key not in taken and not takes_all:

@@ -172,9 +172,10 @@ def evaluate(
     meet_as_launched()
     from gancore.tools import choose_device, distributed
     from gancore_training import Evaluator, RunFolder, open_run
+    from gancore_training.ranks import join
 
     target = choose_device(device)
-    distributed.start(target)
+    join(target)
     plugins = with_local_code(trust_local)
     if recipe is not None:
         _evaluate_images(run, recipe, plugins, metrics, assignments, at, resize, target)

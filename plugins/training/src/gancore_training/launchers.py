@@ -34,9 +34,16 @@ def meet_as_launched() -> None:
 
 def _of_srun(environment: Mapping[str, str]) -> dict[str, str]:
     """Return torchrun's variables for a task of a step; none where the step has one task, or there is no step."""
-    size = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    size = environment.get("SLURM_STEP_NUM_TASKS") or "1"
     if size == "1":
         return {}
+    rank = environment.get("SLURM_PROCID", "")
+    if not (size.isdecimal() and rank.isdecimal() and int(rank) < int(size)):
+        # As in a shell that another step has left its variables to; all that it starts would wait for tasks that there are not.
+        raise GancoreError(
+            f"the environment has SLURM_STEP_NUM_TASKS {size!r} and SLURM_PROCID {rank!r}, which no task of srun has; unset "
+            "them, or start all by srun."
+        )
     nodes = environment.get("SLURM_STEP_NODELIST", "")
     number = int(re.sub(r"\D", "", environment.get("SLURM_JOB_ID", "")) or 0)
     step = int(re.sub(r"\D", "", environment.get("SLURM_STEP_ID", "")) or 0)
@@ -49,7 +56,7 @@ def _of_srun(environment: Mapping[str, str]) -> dict[str, str]:
         "MASTER_PORT": str(10_000 + (13 * number + step) % 20_000),
         "LOCAL_WORLD_SIZE": re.split(r"\D", environment.get("SLURM_STEP_TASKS_PER_NODE", "") or "1")[0],
     }
-    own = {"WORLD_SIZE": size, "RANK": environment.get("SLURM_PROCID", "0"), "LOCAL_RANK": "0" if alone else local}
+    own = {"WORLD_SIZE": size, "RANK": rank, "LOCAL_RANK": "0" if alone else local}
     return own | {name: environment.get(name, value) for name, value in usual.items()}
 
 

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import click
+import torch
 import torch.distributed as dist
 
 from gancore import GancoreError
 from gancore.tools import distributed
 from gancore_training.launchers import meet_as_launched
+
+LONG = 30.0
+"""Seconds after which a process says whom it waits for."""
+
+
+def join(device: torch.device) -> None:
+    """Meet the other processes that were started with this one, if there are any; say whom it waits for when that takes long.
+
+    Raises:
+        GancoreError: They can't be reached.
+    """
+    meet_as_launched()
+    place = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+    text = (
+        f"process {distributed.planned_rank()} of {distributed.planned_size()} waits for the others at {place}; where there "
+        "are none, unset what says so (WORLD_SIZE of torchrun, SLURM_STEP_NUM_TASKS of srun)"
+    )
+    waiting = threading.Timer(LONG, partial(click.echo, text, err=True))
+    waiting.daemon = True
+    if distributed.planned_size() > 1 and not dist.is_initialized():
+        waiting.start()
+    try:
+        distributed.start(device)
+    finally:
+        waiting.cancel()
 
 
 def one_process(what: str) -> None:

@@ -38,7 +38,6 @@ from gancore_training.changes import differences, named, record
 from gancore_training.evaluate import Evaluator, check_keep_best
 from gancore_training.host_waits import synchronize
 from gancore_training.identity import flat
-from gancore_training.launchers import meet_as_launched
 from gancore_training.local_code import local_sources
 from gancore_training.lock import holding
 from gancore_training.missing import Missing
@@ -46,7 +45,7 @@ from gancore_training.observers import observing
 from gancore_training.outer_loop import OuterLoop
 from gancore_training.overrides import naming_overrides
 from gancore_training.progress import Progress
-from gancore_training.ranks import one_process, refuse_differences
+from gancore_training.ranks import join, one_process, refuse_differences
 from gancore_training.run_folder import RunFolder, checkpoints
 from gancore_training.sampling import NO_FORMAT, suffixes
 from gancore_training.stored import checkpoint_at
@@ -88,8 +87,7 @@ def train(
             folder that another process holds, or processes that differ or were lost.
         Interrupted: A signal came; the state is saved, and the run is finished where it was in its last iteration.
     """
-    meet_as_launched()
-    distributed.start(device)
+    join(device)
     refuse_differences({**_common(recipe, registry), "--out": str(out), "--resume": resume, "--changed": changed})
     watching = observing(registry, [*recipe.run.observers, *observers], recipe.plugins)
     progress = Progress() if progress is None or distributed.rank() else progress
