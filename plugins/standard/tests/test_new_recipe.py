@@ -66,6 +66,7 @@ def test_a_folder_of_classes_is_seen_as_it_is(tmp_path: Path) -> None:
     assert told["sizes"] == "20 x 16 to 40 x 16; shorter side 16 to 16, mostly 16"
     assert told["transparent"].startswith("60, ")
     assert told["color"].startswith("30 gray")
+    assert dict(survey(tmp_path / "set" / "cats").told())["color"] == "in color, all of them"
     assert told["shape"].startswith("20 over 1.5 times")
     assert told["links"] == "1 class folder is a link, followed"
     assert told["left aside"].startswith("3 that lie beside")
@@ -138,6 +139,9 @@ def test_options_decide_where_they_are_given(tmp_path: Path) -> None:
     pictures(tmp_path / "set/a", 60)
     pictures(tmp_path / "set/b", 60)
     table = written(tmp_path / "set", "--size", 8, "--unconditional", "--small")
+    text = Path("x.toml").read_text()
+    assert "8 px, a power of two: the images' shorter side is mostly 16" in text
+    assert "unconditional: it was asked for\n" in text
     assert table["data"]["image_size"] == 8
     assert table["run"]["iterations"] == 1000
     assert table["networks"]["generator"] == {"width": 0.25}
@@ -153,6 +157,7 @@ def test_few_images_of_a_class_are_not_learned_apart(tmp_path: Path) -> None:
         pictures(tmp_path / "set" / name, 5)
     table = written(tmp_path / "set")
     assert {"networks", "metrics"}.isdisjoint(table)
+    assert "unconditional: with 5 images or so of each, classes are not learned apart\n" in Path("x.toml").read_text()
     assert "labels" not in table["data"]
 
 

@@ -108,7 +108,7 @@ class Survey:
             ("classes", f"{len(counts):,}: {names}{more}" if self.labels else "none: no folder per class"),
             ("formats", ", ".join(f"{kind} {count:,}" for kind, count in kinds)),
             ("sizes", f"{_size(sizes[0])} to {_size(sizes[-1])}; shorter side {short[0]} to {short[-1]}, mostly {self.side}"),
-            ("color", "gray, all of them" if self.gray else f"{self._count('gray'):,} gray, the others in color"),
+            ("color", self._color()),
         ]
         if transparent := self._count("transparent"):
             rows.append(("transparent", f"{transparent:,}, to be laid over white"))
@@ -128,6 +128,12 @@ class Survey:
     def gray(self) -> bool:
         """Whether no image that was opened has color."""
         return self._count("gray") == len(self.looked)
+
+    def _color(self) -> str:
+        gray = self._count("gray")
+        if gray in (0, len(self.looked)):
+            return "gray, all of them" if gray else "in color, all of them"
+        return f"{gray:,} gray, the others in color"
 
     def _count(self, what: str) -> int:
         return sum(getattr(one, what) for one in self.looked)

@@ -134,7 +134,7 @@ def choose(looked: Survey, *, size: int | None = None, conditional: bool | None 
 
 def choices_told(looked: Survey, choices: Choices) -> Iterator[str]:
     """Yield what is chosen and why, a sentence each."""
-    yield f"{choices.size} px: the power of two beside {looked.side}, the images' usual shorter side"
+    yield f"{choices.size} px, a power of two: the images' shorter side is mostly {looked.side}"
     yield f"{choices.channels} channel{'s: some images have color' if choices.channels == 3 else ': all images are gray'}"
     narrow = ", a quarter as wide" if choices.small else ""
     yield f"networks of {choices.base}{narrow}; {choices.iterations:,} iterations of {choices.batch} images"
@@ -142,11 +142,20 @@ def choices_told(looked: Survey, choices: Choices) -> Iterator[str]:
     if choices.conditional:
         yield f"conditional: {classes:,} classes can be asked for"
     elif classes > 1:
-        yield f"unconditional: classes of {looked.train / classes:.0f} images are not learned apart, or not wanted"
+        yield f"unconditional: {_why_unconditional(looked, choices)}"
     if classes > 1 and looked.imbalance >= 1.5:
         yield f"imbalanced: the largest class has {looked.imbalance:.1f} times the images of the smallest"
     if not choices.scored:
         yield "no scores: too few images a class for a classifier; the file says how to score by Inception"
+
+
+def _why_unconditional(looked: Survey, choices: Choices) -> str:
+    classes = len(looked.classes)
+    if choices.scored:  # there are enough images of each
+        return "it was asked for"
+    if classes > MOST_CLASSES:
+        return f"{classes:,} classes are too many to be learned apart"
+    return f"with {looked.train / classes:.0f} images or so of each, classes are not learned apart"
 
 
 def recipe_text(looked: Survey, choices: Choices) -> Iterator[str]:
