@@ -1,15 +1,17 @@
 """Is a classifier more robust after fine-tuning on generated images of low density? (DSGAN, section 5.2, Fig. 7, 9, 10).
 
     GANCORE_DATA=DIR python -m benchmarks.low_density_robustness mnist-small [--weights 1,3,10]
-    python -m benchmarks.low_density_robustness digits --seeds 3 --ranges 0.15 --weights 10 --attack PGD
+    python -m benchmarks.low_density_robustness digits --seeds 3 --ranges 0.15 --weights 10 --bounded \
+        --second-stage dsgan/digits-low-density-images
 
 Baselines: the classifier trained further on clean images, and on images with uniform noise of several ranges. Ours: fine-tuned
 on clean images and on generated ones (`dsgan/<set>-robust`), at several ranges and weights w of the entropy. The oracle: the
 same with an ideal generator's images, other training images with the noise. `--second-stage` names another recipe of the
-generator, for a row more. Each starts from the same classifier, one a seed, and takes as many iterations. Attacks on the
-first `--samples` test images: FGSM and PGD (20 steps, random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the
-budget. Ranges are the paper's, on the [-0.5, 0.5] scale; budgets are on the [-1, 1] scale. One process and one thread
-each, `--jobs` at a time. Finished runs are not repeated. Writes a table and the curves (`<set>-curves.html`).
+generator, for a row more; `--bounded` keeps images with noise in [-1, 1], where generated and attacked ones are. Each starts
+from the same classifier, one a seed, and takes as many iterations. Attacks on the first `--samples` test images: FGSM and PGD
+(20 steps, random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the budget. Ranges are the paper's, on the [-0.5, 0.5]
+scale; budgets are on the [-1, 1] scale. One process and one thread each, `--jobs` at a time. Finished runs are not repeated.
+Writes a table and the curves (`<set>-curves.html`).
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class Method:
 @click.option("--deepfool-samples", default=100, show_default=True, help="Of DeepFool, which is slow.")
 @click.option("--attack", "attacks", multiple=True, type=click.Choice(list(ATTACKS)), help="Some attacks alone.")
 @click.option("--second-stage", "other", multiple=True, metavar="RECIPE", help="A generator of another recipe, as a row more.")
+@click.option("--bounded", is_flag=True, help="Keep images with noise in [-1, 1].")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--set", "assignments", multiple=True, help="Further settings of the third stage.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/low_density_robustness"), show_default=True)
@@ -78,12 +81,13 @@ def main(
     deepfool_samples: int,
     attacks: tuple[str, ...],
     other: tuple[str, ...],
+    bounded: bool,
     jobs: int,
     assignments: tuple[str, ...],
     out: Path,
 ) -> None:
     """Train, attack, and print a table."""
-    methods = _jobs(name, ranges.split(","), weights.split(","), other, out)
+    methods = _jobs(name, ranges.split(","), weights.split(","), other, out, bounded=bounded)
     todo = {method: [_seeded(job, seed, assignments) for seed in range(seeds)] for method, job in methods.items()}
     # It trains the classifier of the first stage; the others then find it.
     train_all(todo[FURTHER], jobs)
@@ -108,19 +112,24 @@ def main(
     write_json(out / f"{name}.json", results)
 
 
-def _jobs(name: str, ranges: list[str], weights: list[str], other: tuple[str, ...], out: Path) -> dict[str, Method]:
+def _jobs(
+    name: str, ranges: list[str], weights: list[str], other: tuple[str, ...], out: Path, *, bounded: bool
+) -> dict[str, Method]:
     """Return each method's run, without its seed."""
+
+    def noise(sampler: str, size: str) -> list[str]:
+        # The paper's images are in [-0.5, 0.5], core's in [-1, 1].
+        return [f"samplers.{sampler}.scale={2 * float(size)}", *([f"samplers.{sampler}.bounded=true"] if bounded else [])]
+
     jobs = {FURTHER: Method(out / f"{name}-further", f"dsgan/{name}-further")}
     for size in ranges:
-        # The paper's images are in [-0.5, 0.5], core's in [-1, 1].
-        settings = [f"samplers.noise.scale={2 * float(size)}"]
-        jobs[f"noisy images, r = {size}"] = Method(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", settings)
+        jobs[f"noisy images, r = {size}"] = Method(out / f"{name}-noisy-{size}", f"dsgan/{name}-noisy", noise("noise", size))
     for size, weight in product(ranges, weights):
         title, place = f"r = {size}, w = {weight}", f"{name}-{{}}-{size}-{weight}"
         settings = [f"losses.confidence.weight={weight}"]
-        noise = [*settings, f"samplers.ideal.scale={2 * float(size)}"]
-        jobs[f"oracle, {title}"] = Method(out / place.format("oracle"), f"dsgan/{name}-oracle", noise)
-        second = [f"samplers.difference.scale={2 * float(size)}"]
+        ideal = [*settings, *noise("ideal", size)]
+        jobs[f"oracle, {title}"] = Method(out / place.format("oracle"), f"dsgan/{name}-oracle", ideal)
+        second = noise("difference", size)
         robust = f"dsgan/{name}-robust"
         jobs[f"ours, {title}"] = Method(out / place.format("ours"), robust, settings, second)
         for recipe in other:

@@ -232,6 +232,20 @@ def test_noise_widens_real_images_alone(kind: Any, scale: float) -> None:
         assert not torch.equal(Noise(kind=kind, scale=scale).draw(batch, noise(4)).real, plain.real)
 
 
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_bounded_noise_stays_where_a_generator_reaches(kind: Any) -> None:
+    """Half the noise on a black pixel is beyond what tanh gives; the rest of an image is as without bounds."""
+    black = Drawn(torch.cat([-torch.ones(500, 1, 2, 2), torch.zeros(500, 1, 2, 2)]), torch.zeros(1000))
+    black.sides["avoid"] = (black.real, black.real_label)
+    free, bounded = (Noise(kind=kind, scale=0.2, bounded=only).draw(black, noise(3)).real for only in (False, True))
+    assert (free < -1).float().mean().item() == pytest.approx(0.25, abs=0.02)
+    assert torch.equal(bounded, free.clamp(-1, 1))
+    for sampler in (Wide(wide=kind, scale=0.2, bounded=True), Difference(wide=kind, scale=0.2, bounded=True)):
+        assert torch.equal(sampler.draw(black, noise(3)).real, bounded)
+    joined = Noise(kind=kind, scale=0.2, source="avoid", bounded=True).draw(black, noise(3)).sides["avoid"][0]
+    assert torch.equal(joined, bounded)
+
+
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "alpha of 1": ({"alpha": 1.0}, ["alpha must be a number in [0, 1), not 1"]),
     "alpha below 0": ({"alpha": -0.1}, ["alpha must be a number in [0, 1), not -0.1"]),

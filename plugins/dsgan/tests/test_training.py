@@ -485,6 +485,17 @@ def test_generated_images_are_as_far_from_the_data_as_the_ideal_ones() -> None:
     assert 0.0 <= values["nearest/features_as_ideal"] <= 1.0
 
 
+def test_bounded_ideal_images_are_nearer_to_the_data() -> None:
+    nearest = ("metrics.nearest.use=dsgan/nearest", "metrics.nearest.images=50", "metrics.nearest.scale=0.3")
+    values = [
+        Evaluator(run_of("dsgan/mnist-small-low-density", *ROBUST, *nearest, *more), ["nearest"])()
+        for more in ((), ("metrics.nearest.bounded=true",))
+    ]
+    free, bounded = (scored.values for scored in values)
+    assert bounded["nearest/real"] == free["nearest/real"] < bounded["nearest/ideal"] < free["nearest/ideal"]
+    assert values[0].protocols["nearest"]["id"] != values[1].protocols["nearest"]["id"]
+
+
 def test_the_share_of_ideal_distances_is_counted_between_two_quantiles() -> None:
     ideal = torch.linspace(1.0, 2.0, 101)
     assert as_ideal(torch.tensor([1.04, 1.06, 1.94, 1.96]), ideal) == 0.5

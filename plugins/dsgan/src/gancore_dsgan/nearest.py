@@ -47,6 +47,7 @@ class Nearest(gancore.Metric):
         scale: Half the range of the uniform noise, images in [-1, 1].
         images: Images of each kind; all of the split where there are fewer.
         classifier: Recipe label of a network whose features are compared too; none where it is empty.
+        bounded: The ideal images stay in [-1, 1], as the sampler's setting of that name has them.
     """
 
     better: ClassVar[Mapping[str, str]] = {"as_ideal": "higher", "features_as_ideal": "higher"}
@@ -58,8 +59,10 @@ class Nearest(gancore.Metric):
         scale: Annotated[float, gancore.Range(0)] = 0.1,
         images: Annotated[int, gancore.Range(1)] = 1000,
         classifier: str = "",
+        bounded: bool = False,
     ) -> None:
         self.scale = scale
+        self.bounded = bounded
         self.images = images
         self.classifier = classifier
 
@@ -80,7 +83,8 @@ class Nearest(gancore.Metric):
         self.prepare(run)
         data = to_unit(load_split(run.plan.dataset, "train")[0][:])
         real = to_unit(load_split(run.plan.dataset, run.recipe.evaluation.split)[0][: self.images])
-        ideal = noisy(real, "uniform", self.scale, noise_for("cpu", run.recipe.run.seed, "nearest", 0, 0))
+        noise = noise_for("cpu", run.recipe.run.seed, "nearest", 0, 0)
+        ideal = noisy(real, "uniform", self.scale, noise, bounded=self.bounded)
         generated = run.generate(run.latent(self.images, "nearest")).float().cpu()
         of = {
             name: distances(images.flatten(1), data.flatten(1))
@@ -101,4 +105,5 @@ class Nearest(gancore.Metric):
 
     def protocol(self) -> dict[str, Any]:
         """Return the noise, the number of images, and whose features they are."""
-        return {"scale": self.scale, "images": self.images, "classifier": self.classifier}
+        bounds = {"bounded": True} if self.bounded else {}
+        return {"scale": self.scale, "images": self.images, "classifier": self.classifier, **bounds}

@@ -22,6 +22,7 @@ class Wide(gancore.Sampler):
         scale: Of the noise, images in [-1, 1]: standard deviation of the normal one, half the range of the uniform one.
         beta: Largest share b of the partner in a blend, in [0, 1].
         partner: Label of the source that gives x' of a blend.
+        bounded: Keep images with noise in [-1, 1], as far as a generator that ends in tanh reaches; the paper doesn't say.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Wide(gancore.Sampler):
         scale: Annotated[float, gancore.Range(0)] = 0.1,
         beta: Annotated[float, gancore.Range(0, 1)] = 0.3,
         partner: str = "partner",
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         self.wide = wide
         self.scale = scale
+        self.bounded = bounded
         self.beta = beta
         self.partner = partner
         self.blends: Collection[str] = ("real",) if wide == "blend" else ()
@@ -55,7 +58,7 @@ class Wide(gancore.Sampler):
             return attrs.evolve(batch, blended={**batch.blended, "real": (batch.sides[self.partner][0], share)})
         if self.wide == "data":
             return batch
-        return attrs.evolve(batch, real=noisy(batch.real, self.wide, self.scale, noise))
+        return attrs.evolve(batch, real=noisy(batch.real, self.wide, self.scale, noise, bounded=self.bounded))
 
 
 class Difference(Wide):
@@ -76,6 +79,7 @@ class Difference(Wide):
         beta: See `Wide`.
         avoid: Label of the source that gives p_d.
         partner: See `Wide`.
+        bounded: See `Wide`.
     """
 
     joins = ("fake",)
@@ -89,8 +93,9 @@ class Difference(Wide):
         beta: Annotated[float, gancore.Range(0, 1)] = 0.3,
         avoid: str = "avoid",
         partner: str = "partner",
+        bounded: bool = False,
     ) -> None:
-        super().__init__(wide=wide, scale=scale, beta=beta, partner=partner)
+        super().__init__(wide=wide, scale=scale, beta=beta, partner=partner, bounded=bounded)
         self.alpha = alpha
         self.avoid = avoid
 
@@ -119,6 +124,7 @@ class Noise(gancore.Sampler):
         kind: Normal or uniform noise.
         scale: Images in [-1, 1]: standard deviation of the normal noise, half the range of the uniform one.
         source: Label of the source whose images get the noise; the real ones where it is empty.
+        bounded: Keep the images in [-1, 1]; see `Wide`.
     """
 
     def __init__(
@@ -127,10 +133,12 @@ class Noise(gancore.Sampler):
         kind: Literal["normal", "uniform"] = "uniform",
         scale: Annotated[float, gancore.Range(0)] = 0.1,
         source: str = "",
+        bounded: bool = False,
     ) -> None:
         super().__init__()
         self.kind: Literal["normal", "uniform"] = kind
         self.scale = scale
+        self.bounded = bounded
         self.source = source
 
     def reads(self) -> tuple[str, ...]:
@@ -140,13 +148,19 @@ class Noise(gancore.Sampler):
     def draw(self, batch: gancore.Drawn, noise: torch.Generator) -> gancore.Drawn:
         """Return the batch with noise on its real images, or on those of the source."""
         if not self.source:
-            return attrs.evolve(batch, real=noisy(batch.real, self.kind, self.scale, noise))
+            return attrs.evolve(batch, real=self._noisy(batch.real, noise))
         images, labels = batch.sides[self.source]
-        return attrs.evolve(batch, sides={**batch.sides, self.source: (noisy(images, self.kind, self.scale, noise), labels)})
+        return attrs.evolve(batch, sides={**batch.sides, self.source: (self._noisy(images, noise), labels)})
+
+    def _noisy(self, images: Tensor, noise: torch.Generator) -> Tensor:
+        return noisy(images, self.kind, self.scale, noise, bounded=self.bounded)
 
 
-def noisy(images: Tensor, kind: Literal["normal", "uniform"], scale: float, noise: torch.Generator) -> Tensor:
-    """Return images plus noise of a standard deviation (normal) or of half a range (uniform)."""
+def noisy(
+    images: Tensor, kind: Literal["normal", "uniform"], scale: float, noise: torch.Generator, *, bounded: bool = False
+) -> Tensor:
+    """Return images plus noise of a standard deviation (normal) or of half a range (uniform), kept in [-1, 1] if bounded."""
     drawn = torch.empty_like(images)
     drawn = drawn.normal_(generator=noise) if kind == "normal" else drawn.uniform_(-1, 1, generator=noise)
-    return images + scale * drawn
+    spread = images + scale * drawn
+    return spread.clamp(-1, 1) if bounded else spread
