@@ -1,8 +1,8 @@
 """Is a classifier more robust after fine-tuning on generated images of low density? (DSGAN, section 5.2, Fig. 7, 9, 10).
 
     GANCORE_DATA=DIR python -m benchmarks.low_density_robustness mnist-small [--weights 1,3,10]
-    python -m benchmarks.low_density_robustness digits --seeds 3 --ranges 0.15 --weights 10 --bounded \
-        --second-stage dsgan/digits-low-density-images
+    python -m benchmarks.low_density_robustness digits --seeds 3 --ranges 0.15 --weights 10 --bounded --samples 355 \
+        --second-stage dsgan/digits-low-density-images --row noisy --row oracle --row dsgan
 
 Baselines: the classifier trained further on clean images, and on images with uniform noise of several ranges. Ours: fine-tuned
 on clean images and on generated ones (`dsgan/<set>-robust`), at several ranges and weights w of the entropy. The oracle: the
@@ -68,6 +68,7 @@ class Method:
 @click.option("--deepfool-samples", default=100, show_default=True, help="Of DeepFool, which is slow.")
 @click.option("--attack", "attacks", multiple=True, type=click.Choice(list(ATTACKS)), help="Some attacks alone.")
 @click.option("--second-stage", "other", multiple=True, metavar="RECIPE", help="A generator of another recipe, as a row more.")
+@click.option("--row", "chosen", multiple=True, metavar="START", help="Some rows alone, by what their names start with.")
 @click.option("--bounded", is_flag=True, help="Keep images with noise in [-1, 1].")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--set", "assignments", multiple=True, help="Further settings of the third stage.")
@@ -81,6 +82,7 @@ def main(
     deepfool_samples: int,
     attacks: tuple[str, ...],
     other: tuple[str, ...],
+    chosen: tuple[str, ...],
     bounded: bool,
     jobs: int,
     assignments: tuple[str, ...],
@@ -88,6 +90,9 @@ def main(
 ) -> None:
     """Train, attack, and print a table."""
     methods = _jobs(name, ranges.split(","), weights.split(","), other, out, bounded=bounded)
+    if chosen:
+        # The classifier trained further is what the others are compared with.
+        methods = {method: job for method, job in methods.items() if method.startswith((FURTHER, *chosen))}
     todo = {method: [_seeded(job, seed, assignments) for seed in range(seeds)] for method, job in methods.items()}
     # It trains the classifier of the first stage; the others then find it.
     train_all(todo[FURTHER], jobs)
