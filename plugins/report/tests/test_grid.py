@@ -370,10 +370,35 @@ def test_processes_of_this_machine_are_stopped_go_on_and_make_the_table_of_one(
         assert all(value.equal(weights(tmp_path / "out")[name][key]) for key, value in own.items()), name
 
 
+def test_a_process_of_this_machine_saves_and_ends_once_who_started_it_is_gone(
+    tmp_path: Path, pictures: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    table = {**GAME, "run": {**GAME["run"], "iterations": 10**6, "checkpoint_every": 0}, "data": pictures}
+    (tmp_path / "tiny.toml").write_text(toml.dumps({key: value for key, value in table.items() if key != "metrics"}))
+    words = [
+        sys.executable,
+        "-m",
+        "gancore_report.attached",
+        "train",
+        str(tmp_path / "tiny.toml"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    # The death of who starts it closes the pipe, whose other end nobody else has.
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        until(lambda: len(entries(tmp_path / "run" / "log.jsonl")) > 5 or process.poll() is not None)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(60) == 130
+    assert len(checkpoint.checkpoints(tmp_path / "run")) == 1
+
+
 def test_each_process_of_this_machine_sees_a_gpu_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str | None, str]] = []
 
     class Started:
+        stdin = None
         stderr = ()
 
         def __init__(self, _: list[str], *, env: dict[str, str], **__: Any) -> None:

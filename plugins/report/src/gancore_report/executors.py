@@ -142,10 +142,10 @@ def local(
     for place in range(number):
         own = {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} if gpus else {}
         environment = {"OMP_NUM_THREADS": str(max(cores // number, 1)), **os.environ, **own}
-        command = [sys.executable, "-m", "gancore", *words]
+        command = [sys.executable, "-m", "gancore_report.attached", *words]
         processes.append(
             subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
         )
     try:
@@ -158,6 +158,8 @@ def local(
                 process.terminate()
         for process in processes:
             process.wait()
+            if process.stdin:
+                process.stdin.close()
     return False
 
 
