@@ -117,6 +117,14 @@ def test_any_number_of_workers_trains_what_an_array_does(folder: Path, from_arra
     assert_same(outcome(folder, f"workers-{workers}"), from_array)
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_replayed_iterations_read_what_others_do(folder: Path, from_array: Any, workers: int) -> None:
+    name = f"replayed-{workers}"
+    train_here(folder, name, settled("nothing", workers=workers, accelerate=["profile/cpu-graphs"]))
+    assert_same(outcome(folder, name), from_array)
+    assert json.loads((folder / name / "environment.json").read_text())["accelerators"] == {"profile/cpu-graphs": "on"}
+
+
 @pytest.mark.parametrize(("worth", "lines"), [(0.0, 1), (1.0, 0)])
 def test_the_log_says_how_long_a_training_waits_for_images(
     folder: Path, from_array: Any, monkeypatch: pytest.MonkeyPatch, worth: float, lines: int
