@@ -23,6 +23,7 @@ from gancore_standard.datasets import ImageFolder
 from gancore_store.prepared import Prepared, StoredImages
 from gancore_store.shards import write_shard
 from gancore_training import holding
+from gancore_training.lock import _started
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -517,3 +518,32 @@ def test_a_source_that_is_not_there_is_told_as_such(tmp_path: Path) -> None:
         assert result.exit_code == 2
         assert "is no folder of images, and no data set" in " ".join(result.output.split())
     assert "which needs the plugin 'strange'" in " ".join(prepare("strange/set", tmp_path / "store").output.split())
+
+
+WRITERS = """
+import multiprocessing, time
+from gancore_store import preparing
+
+if __name__ == "__main__":
+    with preparing._writers(None, 2) as each:
+        try:
+            list(each([("train", 0)]))
+        except AssertionError:
+            print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+def test_processes_that_write_end_with_who_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "writers.py").write_text(WRITERS)
+    with subprocess.Popen([sys.executable, tmp_path / "writers.py"], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        writers = [int(word) for word in first.stdout.readline().split()]
+        assert writers
+        assert all(_started(pid) for pid in writers)
+        first.kill()
+    until = time.monotonic() + 30
+    while any(_started(pid) is not None for pid in writers):
+        assert time.monotonic() < until
+        time.sleep(0.05)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -253,6 +255,13 @@ def _begin_worker(job: Job) -> None:
     global _job
     _job = job
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    """End this process once the one that hands out shards is gone, perhaps killed; it would else wait for the next for ever."""
+    parent.join()
+    os._exit(1)
 
 
 def _write_here(shard: tuple[str, int]) -> bool:
