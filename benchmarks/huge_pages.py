@@ -1,6 +1,6 @@
 """Do huge pages make a training faster? Processes in turn: as they are, with glibc's tunable, and advised from inside.
 
-    python -m benchmarks.huge_pages [--workload sndcgan-bfloat16 ...] [--processes 8] [--iterations 10]
+    python -m benchmarks.huge_pages [--workload sndcgan-bfloat16 ...] [--way tunable ...] [--processes 8] [--iterations 10]
 
 *tunable* is ``GLIBC_TUNABLES=glibc.malloc.hugetlb=1`` in the environment, which glibc reads before a process starts; *advised*
 asks the kernel from inside (`madvise`), after the warm-up, for huge pages in all of the heap, present pages included. A process
@@ -90,12 +90,14 @@ def ask(workload: str, way: str, iterations: int) -> tuple[float, float, float]:
     return seconds, most, huge
 
 
-def compare(workload: str, processes: int, iterations: int) -> dict[str, list[tuple[float, float, float]]]:
+def compare(
+    workload: str, ways: tuple[str, ...], processes: int, iterations: int
+) -> dict[str, list[tuple[float, float, float]]]:
     """Return what the processes of each way print; who goes first changes from round to round."""
-    answers: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
+    answers: dict[str, list[tuple[float, float, float]]] = {way: [] for way in ways}
     for number in range(processes):
-        first = number % len(WAYS)
-        for way in (*WAYS[first:], *WAYS[:first]):
+        first = number % len(ways)
+        for way in (*ways[first:], *ways[:first]):
             answers[way].append(ask(workload, way, iterations))
     return answers
 
@@ -115,9 +117,12 @@ def rows(workload: str, answers: dict[str, list[tuple[float, float, float]]]) ->
 @click.option("--workload", "workloads", type=click.Choice(WORKLOADS), multiple=True, default=WORKLOADS, show_default=True)
 @click.option("--processes", type=click.IntRange(2), default=8, show_default=True, help="Of each way.")
 @click.option("--iterations", default=10, show_default=True, help="Of each process, after 4 of warm-up.")
+@click.option("--way", "ways", type=click.Choice(WAYS[1:]), multiple=True, default=WAYS[1:], show_default=True)
 @click.option("--serve", "way", type=click.Choice(WAYS), hidden=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/huge_pages.json"), show_default=True)
-def main(workloads: tuple[str, ...], processes: int, iterations: int, way: str | None, out: Path) -> None:
+def main(
+    workloads: tuple[str, ...], processes: int, iterations: int, ways: tuple[str, ...], way: str | None, out: Path
+) -> None:
     """Measure, and print a table."""
     if way is not None:
         serve(workloads[0], way, iterations)
@@ -126,7 +131,7 @@ def main(workloads: tuple[str, ...], processes: int, iterations: int, way: str |
     print(", ".join(f"{key} {value}" for key, value in machine().items() if value), f"\nhuge pages: {enabled}\n", flush=True)
     table, results = [], {}
     for workload in workloads:
-        results[workload] = compare(workload, processes, iterations)
+        results[workload] = compare(workload, (WAYS[0], *ways), processes, iterations)
         table += rows(workload, results[workload])
     print(markdown(["workload", "process", "ms an iteration", "time / as it is", "MB at most", "MB huge"], table))
     write_json(out, {"enabled": enabled, "iterations": iterations, "answers": results})
