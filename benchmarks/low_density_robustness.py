@@ -9,9 +9,9 @@ on clean images and on generated ones (`dsgan/<set>-robust`), at several ranges 
 same with an ideal generator's images, other training images with the noise. `--second-stage` names another recipe of the
 generator, for a row more; `--bounded` keeps images with noise in [-1, 1], where generated and attacked ones are. Each starts
 from the same classifier, one a seed, and takes as many iterations. Attacks on the first `--samples` test images: FGSM and PGD
-(20 steps, random start) in l_inf, DeepFool in l_2 and l_inf, each cut to the budget. Ranges are the paper's, on the [-0.5, 0.5]
-scale; budgets are on the [-1, 1] scale. One process and one thread each, `--jobs` at a time. Finished runs are not repeated.
-Writes a table and the curves (`<set>-curves.html`).
+(20 steps, random start; on cross entropy, and on margins) in l_inf, DeepFool in l_2 and l_inf, each cut to the budget. Ranges
+are the paper's, on the [-0.5, 0.5] scale; budgets are on the [-1, 1] scale. One process and one thread each, `--jobs` at a
+time. Finished runs are not repeated. Writes a table and the curves (`<set>-curves.html`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from gancore.files import write_text
 ATTACKS = {
     "FGSM": (("--attack", "fastrobgan/fgsm"), "0,0.05,0.1,0.2,0.3"),
     "PGD": (("--attack", "fastrobgan/pgd", "--set", "steps=20"), "0,0.05,0.1,0.2,0.3"),
+    "PGD on margins": (("--attack", "fastrobgan/margin-pgd", "--set", "steps=20"), "0,0.05,0.1,0.2,0.3"),
     "DeepFool l2": (("--attack", "fastrobgan/deepfool", "--set", "norm=l2"), "0,0.5,1,2,3"),
     "DeepFool linf": (("--attack", "fastrobgan/deepfool", "--set", "norm=linf"), "0,0.05,0.1,0.2,0.3"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_fastrobgan.attacks import FGSM, PGD, DeepFool, Free, norms, project, random_start
+from gancore_fastrobgan.attacks import FGSM, PGD, DeepFool, Free, MarginPGD, norms, project, random_start
 from gancore_fastrobgan.external import External
 from gancore_fastrobgan.losses import SplitLoss
 from torch import Tensor, nn
@@ -245,6 +245,39 @@ def test_deepfool_is_cut_to_its_budget(victim: nn.Module) -> None:
     label = victim(x).argmax(1)
     adversarial = DeepFool(epsilon=0.01).fool(x, label, victim, noise())
     assert norms(adversarial - x).max() <= 0.01 + 1e-9
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_margin_of_a_linear_classifier_of_two_classes_falls_as_far_as_it_can(norm: Any) -> None:
+    """There the margin is affine, and its least value in the ball is epsilon times the dual norm of its slope away."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2)).double().requires_grad_(False)
+    x = images() * 0.2
+    label = network(x).argmax(1)
+    attack = MarginPGD(epsilon=0.1, steps=10, norm=norm, clamp=False, start="zero")
+    before, after = (
+        network(of).gather(1, torch.stack([label, 1 - label], 1)) for of in (x, attack.fool(x, label, network, noise()))
+    )
+    slope = (network[1].weight[0] - network[1].weight[1]).norm(p=1 if norm == "linf" else 2)
+    fall = (before[:, 0] - before[:, 1]) - (after[:, 0] - after[:, 1])
+    torch.testing.assert_close(fall, (0.1 * slope).expand(len(x)), rtol=1e-3, atol=0)
+
+
+def test_confidence_hides_from_cross_entropy_and_not_from_the_margin() -> None:
+    """In float32 the softmax of logits a hundred apart is 0 and 1, and cross entropy has no slope."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 4)).requires_grad_(False)
+    x = images().float() * 0.2
+    label = network(x).argmax(1)
+    with torch.no_grad():
+        gap = network(x).topk(2).values
+        network[1].weight *= 200 / (gap[:, 0] - gap[:, 1]).min()
+        network[1].bias *= 200 / (gap[:, 0] - gap[:, 1]).min()
+    right = [
+        (network(attack(epsilon=0.5, steps=10, start="zero").fool(x, label, network, noise())).argmax(1) == label).sum().item()
+        for attack in (PGD, MarginPGD)
+    ]
+    assert right == [len(x), 0]
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -22,6 +22,7 @@ def gancore_attacks() -> Iterator[gancore.Component]:
     yield gancore.Component("pgd", f"{attacks}:PGD", "Projected gradient descent", cite="arXiv:1706.06083")
     yield gancore.Component("free", f"{attacks}:Free", "One perturbation for the whole training, free of charge", cite=FAST)
     yield gancore.Component("fgsm", f"{attacks}:FGSM", "Fast gradient sign method", cite="arXiv:1412.6572")
+    yield gancore.Component("margin-pgd", f"{attacks}:MarginPGD", "PGD on the margin of logits", cite="arXiv:1608.04644")
     external = "gancore_fastrobgan.external:External"
     yield gancore.Component("external", external, "An attack of foolbox, torchattacks or AutoAttack, where installed")
     yield gancore.Component("deepfool", f"{attacks}:DeepFool", "Nearest decision boundary", cite="arXiv:1511.04599")

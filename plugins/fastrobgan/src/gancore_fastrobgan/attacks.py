@@ -138,6 +138,28 @@ class PGD(gancore.Attack):
         return images.clamp(-1, 1) if self.clamp else images
 
 
+class MarginPGD(PGD):
+    """PGD on the label's logit less the highest other one (Carlini & Wagner 2017, arXiv:1608.04644, f_6).
+
+    Cross entropy's gradient fades where a classifier is sure of itself, so that one trained for confidence can seem robust
+    under it; the margin's does not. It needs logits, so it attacks classifiers, in evaluation.
+    """
+
+    gradient: ClassVar[str] = "logits"
+    groups: ClassVar[bool] = False
+
+    def fool(self, x: Tensor, label: Tensor, classify: Callable[[Tensor], Tensor], noise: torch.Generator) -> Tensor:
+        """Return images (N, C, H, W) of small margins of `label` (N,); `classify` maps images to logits (N, K)."""
+
+        def objective(images: Tensor) -> Tensor:
+            logits = classify(images)
+            own = logits.gather(1, label[:, None])
+            others = logits.scatter(1, label[:, None], -torch.inf)
+            return others.amax(1) - own.squeeze(1)
+
+        return self.craft(x, objective, noise)
+
+
 class FGSM(PGD):
     """Fast gradient sign method: one step of length epsilon from the image (Goodfellow et al. 2015, arXiv:1412.6572).
 
