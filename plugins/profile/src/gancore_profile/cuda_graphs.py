@@ -57,7 +57,7 @@ def refusal(run: Run) -> str | None:
     for name, player in run.players.items():
         if not isinstance(player.optimizer, RATES_ON_DEVICE):
             return f"optimizers.{name} is {type(player.optimizer).__name__}, whose learning rate a graph would freeze"
-        if run.device.type == "cpu" and not all(group["fused"] for group in player.optimizer.param_groups):
+        if run.device.type == "cpu" and not all(group.get("fused") for group in player.optimizer.param_groups):
             return f"optimizers.{name} reads its learning rate in Python, which a graph would freeze (unless fused = true)"
     if "ema.decay" in run.plan.schedules:
         return "the decay of [ema] has a schedule, which a graph would freeze"
@@ -167,8 +167,7 @@ class Iterations:
                     before.restore()
             except RuntimeError as broken:
                 raise GancoreError(
-                    f"the GPU can't go on after a failed capture ({_shown(broken)}); take profile/cuda-graphs out of "
-                    "run.accelerate, and --resume."
+                    f"the run can't go on after a failed capture ({_shown(broken)}); take graphs out of run.accelerate; --resume."
                 ) from broken
             self._give_up(_shown(error))
         return False
