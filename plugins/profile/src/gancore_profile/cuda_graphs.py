@@ -167,7 +167,8 @@ class Iterations:
                     before.restore()
             except RuntimeError as broken:
                 raise GancoreError(
-                    f"the run can't go on after a failed capture ({_shown(broken)}); take graphs out of run.accelerate; --resume."
+                    f"the run can't go on after a failed capture ({_shown(broken)}); take graphs out of run.accelerate, and "
+                    "--resume."
                 ) from broken
             self._give_up(_shown(error))
         return False
