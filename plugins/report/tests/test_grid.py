@@ -285,6 +285,7 @@ def test_a_strangers_executor_is_asked_for_what_waits_and_asked_again(tmp_path: 
         (["--on", "ships", "--job", "gpus=2"], "--job gpus is not for you to set; say --gpus."),
         (["--on", "ships:many"], "asks for no number of processes"),
         (["--on", "ships", "--partition", "gpu"], "the executor ships takes no partition; leave it out"),
+        (["--on", "ships", "--job", "account=lab\nrm -r ."], "no setting; write KEY=VALUE"),
         (["--on", "ships", "--job", "red"], "no setting; write KEY=VALUE"),
         (["--on", "standard/hinge"], "is a loss, not an executor"),
         (["--gpus", "1"], "--gpus is for jobs; name an executor by --on"),

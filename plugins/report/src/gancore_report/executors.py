@@ -215,6 +215,7 @@ def _gpus() -> list[str]:
 
 def _setting(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", key):
+    # A line break would begin a line of its own in the script of a job.
+    if not equals or not re.fullmatch("[A-Za-z][A-Za-z0-9_-]*", key) or not value.isprintable():
         raise GancoreError(f"--job {text!r} is no setting; write KEY=VALUE, e.g. {listed(['account=lab'])}.")
     return key.replace("-", "_"), value
