@@ -19,7 +19,8 @@ class Network(nn.Module):
     groups: ClassVar[bool] = False
     """Whether it takes, and a generator makes, groups of images (N, k, C, H, W) where `Sampler.group` draws them."""
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
         if "initialise" in vars(cls):
             raise TypeError(f"{cls.__name__}.initialise would never be called; it is spelled initialize")
 

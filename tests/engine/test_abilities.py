@@ -371,6 +371,15 @@ def test_a_network_with_the_old_spelling_of_initialize_is_refused() -> None:
         type("Virtual", (gancore.Generator,), {"initialise": None})
 
 
+def test_a_network_may_be_a_subclass_of_what_takes_settings_of_its_classes() -> None:
+    class Mixin:
+        def __init_subclass__(cls, *, library: str = "", **_: Any) -> None:
+            SEEN["library"] = library
+
+    type("Mixed", (gancore.Generator, Mixin), {}, library="mine")
+    assert SEEN["library"] == "mine"
+
+
 def test_what_terms_prepared_is_of_the_networks_as_they_start() -> None:
     run = run_of(term("anchored"), {"networks": {"discriminator": {"use": "probe/standardizing"}}})
     run.step()
