@@ -39,7 +39,7 @@ FLOORS = (
 
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-LINES = 6490
+LINES = 6489
 """What all of core has: the house allows 7,500 lines, and its goal is 6,500, so this number may only fall."""
 
 LINES_OF_A_FILE = 300

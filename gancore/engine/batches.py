@@ -120,9 +120,7 @@ class ImageStream:
         self.images = images.to(device) if fits and isinstance(images, Tensor) else images
         self.reader: Callable[[int], Tensor] | None = None
         self.labels = labels.to(device)
-        self.indices = indices
-        self.device = device
-        self.augmentation = augmentation
+        self.indices, self.device, self.augmentation = indices, device, augmentation
 
     def batch(self, draw: int, noise: torch.Generator, rows: slice = EVERY) -> tuple[Tensor, Tensor]:
         """Return the images (N, C, H, W) float32 in [-1, 1], channels last, and the labels (N,) of one draw.
@@ -160,11 +158,8 @@ class Batches:
     """Training images after the samplers' selection, batch by batch; they are read when first asked for."""
 
     def __init__(self, plan: Plan, samplers: Mapping[str, Sampler], device: torch.device) -> None:
-        self.plan = plan
-        self.samplers = samplers
-        self.device = device
-        self.seed = plan.recipe.run.seed
-        self.processes = distributed.world_size()
+        self.plan, self.samplers, self.device = plan, samplers, device
+        self.seed, self.processes = plan.recipe.run.seed, distributed.world_size()
         # A sampler may relate the images of a batch to each other, so it sees all of them, and each process cuts its rows
         # out of the result. Where none changes a drawn batch, no process reads the others' images.
         self.changing = {label: sampler for label, sampler in samplers.items() if type(sampler).draw is not Sampler.draw}

@@ -17,7 +17,7 @@ from gancore.engine.forwards import as_images, check_sizes, recorded
 from gancore.engine.parts import Parts
 from gancore.engine.pieces import as_before, cut
 from gancore.engine.values import Batch, Values
-from gancore.errors import GancoreError
+from gancore.errors import GancoreError, shown
 from gancore.parallel import SharedNoise, noise_for, seed_default
 from gancore.plan import DISCRIMINATOR, GENERATOR, Forward, PhasePlan, parameters_of
 
@@ -46,8 +46,7 @@ class Phase:
         self.needs = {label: self.parts.plan.terms[label].methods for label in plan.terms}
         # What every turn of this plan would come to again, whatever its batch.
         self.viewing = {label: s for label, s in self.parts.samplers.items() if type(s).view is not Sampler.view}
-        self.stands_on = self.parts.plan.stands_on
-        self.sides = self.parts.plan.sides
+        self.stands_on, self.sides = self.parts.plan.stands_on, self.parts.plan.sides
         self.projecting = [term for term in self.terms.values() if getattr(term, "project", None) is not None]
         self.observing = [label for label in plan.terms if "observe" in self.needs[label]]
         self.averages = self.parts.averages.values() if plan.player == GENERATOR else ()
@@ -262,10 +261,15 @@ class Phase:
     def loss(self, label: str, values: Values) -> Any:
         """Return a term's loss; what comes with it is for the term's own `observe`."""
         player = self.plan.player
-        loss: Any = getattr(self.terms[label], player)(**self.arguments(label, player, values))
-        if isinstance(loss, tuple):
-            loss, kept = loss
-            values.kept.update({(label, name): value.detach() for name, value in kept.items()})
+        answer: Any = getattr(self.terms[label], player)(**self.arguments(label, player, values))
+        loss, kept = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, {})
+        if not (isinstance(loss, Tensor) and loss.numel() == 1 and isinstance(kept, dict)):
+            what = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else shown(answer)
+            raise GancoreError(
+                f"{self.parts.plan.terms[label].where} gives {what} as the loss of the {player}; its author must return a "
+                "scalar tensor, or a pair of it and a dict of tensors that its `observe` asks for."
+            )
+        values.kept.update({(label, name): value.detach() for name, value in kept.items()})
         return loss
 
     def after_step(self, values: Values, leaf: Tensor | None) -> None:
