@@ -50,10 +50,8 @@ class Run:
     def __init__(self, plan: Plan, device: torch.device, weights: Mapping[str, Path] | None = None) -> None:
         self.plan = plan
         self.recipe = plan.recipe
-        self.device = device
-        self.seed = plan.recipe.run.seed
-        self.rank = distributed.rank()
-        self.processes = distributed.world_size()
+        self.device, self.seed = device, plan.recipe.run.seed
+        self.rank, self.processes = distributed.rank(), distributed.world_size()
         distributed.rows_each(plan.recipe.run.batch_size, f"{plan.recipe.name}: run.batch_size")
         self.precision, self.precision_why = choose_precision(plan.recipe.run.precision, device)
         self.iteration = self.turn = self.draws = self.latents = 0
@@ -110,7 +108,7 @@ class Run:
         try:
             if phase is not None:
                 phase(batch, pieces)
-        except (RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError) as error:
             problem = self._problem(error, player, batch)
             if problem is None:
                 raise
@@ -228,6 +226,8 @@ class Run:
                 "batch norm needs more than one value of each channel, and of a batch of run.batch_size = "
                 f"{self.recipe.run.batch_size} a network has one; raise it."
             )
+        if error.args and error.args[0] in self.plan.loop.cls.adds:
+            return f"the loop gives the {player} a batch without the side {error.args[0]!r}, which it declares that it adds."
         if batch.z is None or len(batch.z) == len(batch.real) or "must match" not in str(error):
             return None
         return (

@@ -713,6 +713,12 @@ def test_a_side_that_a_loop_adds_is_seen_with_the_labels_that_it_gives() -> None
         plan_of(NAMED)
 
 
+def test_a_loop_that_does_not_add_what_it_says_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Naming, "iteration", Third.iteration)
+    with pytest.raises(GancoreError, match="gives the discriminator a batch without the side 'named', which it declares"):
+        steps(run_of(NAMED, {"loop": {"use": "toy/naming"}}), 1)
+
+
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
