@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class ThreePlayers(gancore.Loop):
     """A turn of the discriminator, one of the generator, one of the classifier (Li et al. 2017, arXiv:1703.02291, Alg. 1).
 
-    To the batch it adds the side ``guessed``: the data's images, whose own labels nothing here needs, with the labels that the
-    classifier finds likeliest: pairs of p_c(x, y) = p(x) p_c(y | x). They are the classifier's of before its turn, in
-    evaluation mode, so without dropout; in the public code, with it. Each turn has latents of its own.
+    The order is the public code's; Algorithm 1 prints the classifier's turn before the generator's. Each has latents of its
+    own. To the batch it adds the side ``guessed``: the data's images, whose own labels nothing here needs, with the labels that
+    the classifier finds likeliest: pairs of p_c(x, y) = p(x) p_c(y | x). They are the classifier's of before its turn, in
+    evaluation mode, so without dropout; in the public code, with it.
 
     Args:
         generated: Images that the generator makes in each turn; by default `batch_size`.
