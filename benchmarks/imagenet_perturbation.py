@@ -53,6 +53,7 @@ class Sizes:
 
     prior_iterations: int
     prior_batch: int
+    prior_rate: float
     activation: float
     balance: float
     cycle: int
@@ -76,6 +77,7 @@ class Sizes:
             "networks.generator.width": self.width,
             "networks.discriminator.width": self.width,
             "losses.activation.weight": self.activation,
+            "optimizers.generator.lr": self.prior_rate,
         }
         if not balanced:
             return set_words({**settings, "losses.balance": "false"})
@@ -252,6 +254,7 @@ TARGETS: dict[str, Callable[[Path], list[str]]] = {
 @click.argument("weights", type=click.Path(path_type=Path, exists=True))
 @click.option("--prior-iterations", default=800, show_default=True)
 @click.option("--prior-batch", default=32, show_default=True)
+@click.option("--prior-rate", default=2e-4, show_default=True, help="Learning rate of the prior's generator.")
 @click.option("--activation", default=1.0, show_default=True, help="Weight of activation maximization.")
 @click.option("--balance", default=2.0, show_default=True, help="Weight of class balance.")
 @click.option("--cycle", default=40, show_default=True)
