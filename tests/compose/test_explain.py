@@ -50,6 +50,11 @@ def test_it_names_sources_and_what_selects_from_them() -> None:
     text = explain(sources.plan_of(avoided, sources.take("few", [1], "avoid")))
     assert "a further data set" in text
     assert "selects from the source avoid" in text
+    # A term's names are those of its author; what they stand for in this recipe is said behind them.
+    both = {"losses": {"avoided": {"use": "standard/non-saturating", "players": ["discriminator"], "reads": {"fake": "avoid"}}}}
+    text = explain(sources.plan_of(avoided, both))
+    assert "+ 1 * avoided(real_adversarial, fake_adversarial), where fake is avoid\n" in text
+    assert "+ 1 * adversarial(real_adversarial, fake_adversarial)\n" in text
 
 
 @pytest.mark.parametrize(

@@ -97,8 +97,9 @@ def _phase(plan: Plan, phase: PhasePlan) -> Iterator[str]:
     for label in phase.terms:
         term = plan.terms[label]
         names = ", ".join(need.name for need in term.methods[phase.player])
+        reads = " and ".join(f"{name} is {meant}" for name, meant in term.keys.reads.items())
         second = ", second-order gradient" if term.cls.differentiates else ""
-        yield f"  + {term.keys.weight:g} * {label}({names}){second}"
+        yield f"  + {term.keys.weight:g} * {label}({names}){reads and f', where {reads}'}{second}"
     yield f"  one backward, one step of {plan.optimizers[phase.player].full_name}"
 
 
