@@ -39,6 +39,7 @@ def test_the_label_stands_behind_rows_and_maps() -> None:
 
 def test_layers_are_those_of_the_public_code() -> None:
     assert weights(MLPGenerator(latent_dim=100, **GRAY)) == [(500, 110), (500, 510), (784, 510)]
+    # The code's second layer has 1,020 inputs, for it is given the label twice, once under noise.
     assert weights(MLPDiscriminator(**GRAY)) == [(1000, 794), (500, 1010), (250, 510), (250, 260), (250, 260)]
     assert weights(MnistClassifier(**GRAY)) == [
         (32, 1, 5, 5),

@@ -124,7 +124,7 @@ class MLPDiscriminator(gancore.Discriminator):
     """Discriminator of pairs for MNIST: five linear layers with weight norm and ReLU, and Gaussian noise before each.
 
     Images are mapped to the public code's [0, 1] first, on which scale its noise stands. The code has noise before its last
-    layer too, which is the head here and adds none.
+    layer too, which is the head here and adds none; and it gives the second layer the label twice, once under noise.
 
     Args:
         channels: Channels of an image, from core.
