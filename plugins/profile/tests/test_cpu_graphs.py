@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import weakref
@@ -193,6 +194,24 @@ def test_what_python_or_chance_decides_is_not_recorded(
     check_off(*patched(monkeypatch, lambda _term, loss: looks(loss)), reason)
 
 
+class Halved(torch.autograd.Function):
+    @staticmethod
+    def forward(_context: Any, x: Tensor) -> Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * (0.5 if gradients[0].numpy() > 0 else 1.0)
+
+
+def test_what_python_reads_in_a_backward_pass_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Tensor.numpy
+    # Of a function of torch.autograd, whose stubs say nothing.
+    halved: Any = Halved.apply
+    check_off(*patched(monkeypatch, lambda _term, loss: halved(loss)), "Tensor.numpy hands values to Python")
+    assert Tensor.numpy is before
+
+
 def counting(term: Any, loss: Tensor) -> Tensor:
     term.calls = getattr(term, "calls", 0) + 1
     return loss * term.calls
@@ -243,24 +262,207 @@ def test_a_tensor_that_is_no_buffer_but_changes_in_its_place_is_state_too(monkey
     assert run.terms["adversarial"].total._version > before
 
 
-def test_what_is_kept_outside_of_the_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[int, Tensor] = {}
+def test_what_is_kept_where_nobody_looks_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "kept", {}, raising=False)
 
     def change(term: Any, loss: Tensor) -> Tensor:
-        kept[id(term)] = loss.detach() * 2
+        vars(random)["kept"][id(term)] = loss.detach() * 2
         return loss
 
     check_off(*patched(monkeypatch, change), "keeps a tensor from one iteration to the next where no checkpoint looks")
 
 
-def test_what_is_changed_outside_of_the_run_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    totals: dict[int, Tensor] = {}
+def test_what_is_changed_where_nobody_looks_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "totals", {}, raising=False)
 
     def change(term: Any, loss: Tensor) -> Tensor:
-        totals.setdefault(id(term), torch.zeros(())).add_(loss.detach())
+        vars(random)["totals"].setdefault(id(term), torch.zeros(())).add_(loss.detach())
         return loss
 
     check_off(*patched(monkeypatch, change), "aten::add_.Tensor changes a tensor that is no part of the run's state")
+
+
+class Helper:
+    calls = 0
+
+
+def in_closure(_term: Any) -> Callable[[Tensor], Tensor]:
+    calls = 0
+
+    def change(loss: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return loss * (1 + calls % 2)
+
+    return change
+
+
+def in_object(_term: Any) -> Callable[[Tensor], Tensor]:
+    helper = Helper()
+
+    def change(loss: Tensor) -> Tensor:
+        helper.calls += 1
+        return loss * (1 + (helper.calls > 5))
+
+    return change
+
+
+def in_class(term: Any) -> Callable[[Tensor], Tensor]:
+    own = type("Own", (Helper,), {"calls": 0})
+    term.own = own
+
+    def change(loss: Tensor) -> Tensor:
+        own.calls += 1
+        return loss * (1 + (own.calls > 5))
+
+    return change
+
+
+def in_global(_term: Any) -> Callable[[Tensor], Tensor]:
+    space: dict[str, Any] = {"calls": 0}
+    exec("def change(loss):\n    global calls\n    calls += 1\n    return loss * (1 + calls % 2)", space)
+    change: Callable[[Tensor], Tensor] = space["change"]
+    return change
+
+
+def in_nested_list(term: Any) -> Callable[[Tensor], Tensor]:
+    term.numbers = [[0]]
+
+    def change(loss: Tensor) -> Tensor:
+        term.numbers[0][0] += 1
+        return loss * (1 + (term.numbers[0][0] > 5))
+
+    return change
+
+
+def in_dict_of_tensors(term: Any) -> Callable[[Tensor], Tensor]:
+    term.sums = {"all": torch.zeros(())}
+
+    def change(loss: Tensor) -> Tensor:
+        return loss + term.sums["all"].add_(1)
+
+    return change
+
+
+def in_stream(term: Any) -> Callable[[Tensor], Tensor]:
+    term.chance = random.Random(0)
+    return lambda loss: loss * (1 + (term.chance.random() < 0.3))
+
+
+def in_numpy_stream(term: Any) -> Callable[[Tensor], Tensor]:
+    term.chance = np.random.default_rng(0)
+    return lambda loss: loss * (1 + (term.chance.random() < 0.3))
+
+
+def in_iterator(term: Any) -> Callable[[Tensor], Tensor]:
+    term.factors = itertools.cycle([1.0, 1.0, 2.0])
+    return lambda loss: loss * next(term.factors)
+
+
+def in_hidden_module(term: Any) -> Callable[[Tensor], Tensor]:
+    hidden = [torch.nn.BatchNorm1d(2)]
+    return lambda loss: loss + hidden[0](torch.stack([loss, -loss])[:, None].expand(2, 2)).sum() + hidden[0].running_mean.sum()
+
+
+IN_PYTHON: dict[str, tuple[Callable[[Any], Callable[[Tensor], Tensor]], str]] = {
+    "closure": (in_closure, "changes generator, which is no tensor"),
+    "object": (in_object, "changes generator, which is no tensor"),
+    "class": (in_class, "changes own, which is no tensor"),
+    "global": (in_global, "changes generator, which is no tensor"),
+    "nested list": (in_nested_list, "changes numbers, which is no tensor"),
+    "tensors in a dict": (in_dict_of_tensors, "changes a tensor that is no part of the run's state, in sums"),
+    "random stream": (in_stream, "draws from a generator of its own, in chance"),
+    "NumPy's stream": (in_numpy_stream, "draws from a generator of its own, in chance"),
+    "iterator": (in_iterator, "keeps an iterator, factors, of which nobody can tell where it stands"),
+    "module that torch does not see": (in_hidden_module, "changes a tensor that is no part of the run's state, in generator"),
+}
+
+
+@pytest.mark.parametrize(("begin", "reason"), IN_PYTHON.values(), ids=IN_PYTHON)
+def test_state_in_python_is_not_recorded_and_is_put_back(
+    begin: Callable[[Any], Callable[[Tensor], Tensor]], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [run_of(), run_of()]
+    for run in runs:
+        term = run.terms["adversarial"]
+        change = begin(term)
+
+        def generator(*, _change: Any = change, _original: Any = term.generator, **tensors: Tensor) -> Tensor:
+            changed: Tensor = _change(_original(**tensors))
+            return changed
+
+        monkeypatch.setattr(term, "generator", generator, raising=False)
+    # As many as tell apart what a count of two, or one beyond five, decides.
+    check_off(runs[0], runs[1], reason, number=8)
+
+
+VALUES: dict[str, Callable[[Tensor], Tensor]] = {
+    "unique": lambda x: x.sign().unique().numel() + x.sum(),
+    "unique in a row": lambda x: x.sign().unique_consecutive().mean(),
+    "bincount": lambda x: torch.bincount(x.sign().long() + 1).float().mean(),
+    "repeats": lambda x: torch.repeat_interleave(x.sign().long() + 1).numel() + x.sum(),
+}
+
+
+@pytest.mark.parametrize("looks", VALUES.values(), ids=VALUES)
+def test_shapes_that_values_decide_are_not_recorded(looks: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = patched(monkeypatch, lambda _term, loss: loss + 0.1 * looks((loss.detach() * 1e4).frac().sub(0.5).repeat(3)))
+    check_off(*runs, "makes a tensor whose shape depends on values")
+
+
+@pytest.mark.parametrize("read", [int, lambda count: int(str(count))], ids=["int", "str"])
+def test_what_a_loop_decides_by_its_iteration_is_not_recorded(
+    read: Callable[[Any], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def iteration(_self: Any, run: Run) -> None:
+        if read(run.iteration) >= 6:
+            run.phase("generator", run.fresh())
+        run.phase("discriminator", run.fresh())
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    check_off(run_of(), run_of(), "an iteration's Python depends on run.iteration", number=8)
+
+
+def test_gradients_that_the_next_iteration_looks_at_are_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iteration(self: Any, run: Run) -> None:
+        gradient = run.players["discriminator"].parameters[0].grad
+        batch = run.fresh()
+        run.phase("discriminator", batch)
+        if gradient is not None:
+            with torch.no_grad():
+                run.networks["generator"].linear.bias.add_(gradient.sum())
+        run.phase("generator", run.renew(batch))
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    check_off(run_of(), run_of(), "a replay comes to another")
+
+
+def test_a_batch_that_a_loop_keeps_for_the_next_iteration_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def iteration(self: Any, run: Run) -> None:
+        batch = run.fresh()
+        run.phase("discriminator", getattr(self, "before", batch))
+        run.phase("generator", run.renew(batch))
+        self.before = batch
+
+    monkeypatch.setattr(Alternating, "iteration", iteration)
+    check_off(run_of(), run_of(), "loop changes before, which is no tensor")
+
+
+RATES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "a number": lambda group: group.update(lr=1e-3),
+    "a tensor": lambda group: group.update(lr=torch.tensor(1e-3, dtype=torch.float64)),
+}
+
+
+@pytest.mark.parametrize("change", RATES.values(), ids=RATES)
+def test_a_rate_that_an_observer_replaces_ends_the_replays(change: Callable[[dict[str, Any]], None]) -> None:
+    eager, run = run_of(), run_of()
+    iterations, _, told = graphed(run)
+    check_like_always(eager, run, iterations, 5)
+    for each in (eager, run):
+        change(each.players["generator"].optimizer.param_groups[0])
+    check_like_always(eager, run, iterations, 3)
+    assert told == ["on", "off: lr of optimizers.generator changes, a number that a graph would freeze"]
 
 
 def test_a_parameter_that_lies_elsewhere_ends_the_replays() -> None:

@@ -80,13 +80,17 @@ def keep_rates_on_device(optimizer: torch.optim.Optimizer) -> None:
 
 
 def frozen_numbers(run: Run) -> dict[str, Any]:
-    """Return what the optimizers read on the host, by place: all settings of their parameter groups that are no tensors."""
+    """Return what the optimizers read on the host, by place: settings of their groups, and of those on the device, where."""
     return {
-        f"{key} of optimizers.{name}": [group[key] for group in player.optimizer.param_groups]
+        f"{key} of optimizers.{name}": [_fixed(group[key]) for group in player.optimizer.param_groups]
         for name, player in run.players.items()
-        for key, value in player.optimizer.param_groups[0].items()
-        if key != "params" and not isinstance(value, Tensor)
+        for key in player.optimizer.param_groups[0]
+        if key != "params"
     }
+
+
+def _fixed(value: Any) -> Any:
+    return ("at", value.data_ptr()) if isinstance(value, Tensor) else value
 
 
 class Iterations:
@@ -252,7 +256,7 @@ class _Replay:
         run = self.run
         _write(run, self.tape)
         for place, value in frozen_numbers(run).items():
-            if value != self.numbers[place]:
+            if value != self.numbers.get(place):
                 raise NotRepeatable(f"{place} changes, a number that a graph would freeze")
         self.replay()
         # The next replay overwrites its losses, and in a shared pool another graph's may, too.

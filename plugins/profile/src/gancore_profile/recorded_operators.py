@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import Parameter
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gancore_profile.programs import Call, Slot, leaves, mapped, program, slots
@@ -20,20 +20,38 @@ from gancore_profile.recording import NotRepeatable
 LIFT = "aten::lift_fresh"
 """Takes in a tensor that was made from Python's numbers."""
 
-UNSEEN = frozenset(getattr(Tensor, name) for name in ("tolist", "numpy", "__array__", "__dlpack__"))
+UNSEEN = ("tolist", "numpy", "__array__", "__dlpack__")
 """What hands values on a CPU to Python without an operator."""
 
 
-class Reads(TorchFunctionMode):
-    """Refuses what hands values to Python without an operator."""
+class Reads:
+    """Refuses what hands values to Python without an operator, inside the ``with``, backward passes included.
 
-    def __torch_function__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call a function of torch."""
-        if func in UNSEEN:
-            raise NotRepeatable(f"Tensor.{func.__name__} hands values to Python, which would be frozen")
-        return func(*args, **(kwargs or {}))
+    These are hidden from torch's modes while a function of torch runs, as a backward pass does, so the methods are replaced.
+    """
+
+    def __enter__(self) -> None:
+        """Replace the methods."""
+        self._own = {name: vars(Tensor)[name] for name in UNSEEN if name in vars(Tensor)}
+        for name in UNSEEN:
+            setattr(Tensor, name, _refused(name, getattr(Tensor, name), threading.get_ident()))
+
+    def __exit__(self, *_: object) -> None:
+        """Put them back."""
+        for name in UNSEEN:
+            delattr(Tensor, name)
+            if name in self._own:
+                setattr(Tensor, name, self._own[name])
+
+
+def _refused(name: str, original: Callable[..., Any], thread: int) -> Callable[..., Any]:
+    def read(*args: Any, **kwargs: Any) -> Any:
+        """Read a tensor, unless in the iteration's thread."""
+        if threading.get_ident() == thread:
+            raise NotRepeatable(f"Tensor.{name} hands values to Python, which would be frozen")
+        return original(*args, **kwargs)
+
+    return read
 
 
 class Recording(TorchDispatchMode):
@@ -107,6 +125,8 @@ class Recording(TorchDispatchMode):
     def _check(self, func: Any, types: Sequence[type]) -> None:
         if torch.Tag.inplace_view in func.tags:
             raise NotRepeatable(f"{func.name()} changes the shape of a tensor that is there")
+        if torch.Tag.dynamic_output_shape in func.tags and not func.name().startswith("aten::index"):
+            raise NotRepeatable(f"{func.name()} makes a tensor whose shape depends on values, and would be frozen")
         strange = [kind for kind in types if kind not in (Tensor, Parameter)]
         if strange:
             raise NotRepeatable(f"a component computes with {strange[0].__name__}, a tensor of a kind of its own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,8 +24,9 @@ class NotRepeatable(Exception):  # noqa: N818 - it is no error, the iteration ru
 class Count:
     """A number of the run that goes up with its iterations, while one is recorded.
 
-    It may be part of a generator's purpose, be added to, and be made an `int` where the result is part of what a graph is
-    looked up by. Any other use would be frozen into the record, so it is refused; that it is no `int` lets it see every one.
+    It may be part of a generator's purpose, be added to, and be made an `int` or a text by the core, which derives seeds of it
+    and asks for what a graph is looked up by. Any other use would be frozen into the record, so it is refused; that it is no
+    `int` lets it see every one.
 
     Args:
         value: The number.
@@ -39,10 +41,18 @@ class Count:
         self.name = name
 
     def __int__(self) -> int:
+        self._check_asker()
         return self._value
 
     def __str__(self) -> str:
+        self._check_asker()
         return str(self._value)
+
+    def _check_asker(self) -> None:
+        """Refuse to say it to anybody but the core."""
+        asking = str(sys._getframe(2).f_globals.get("__name__"))
+        if not asking.startswith(("gancore.", "gancore_profile.")):
+            self._refuse()
 
     def __add__(self, other: int) -> Count:
         """Return a later count."""

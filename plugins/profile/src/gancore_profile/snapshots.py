@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gancore.tools import Run
+from gancore_profile.python_state import PythonState
 from gancore_profile.recording import NotRepeatable
 
 CHANGE = 0.02
@@ -29,9 +29,6 @@ gradient is but rounding: a bias before batch norm. Adam makes steps of full len
 SIZE = 10.0
 """How many times the computed change of such a parameter a replayed one may be: only the size says anything."""
 
-OF_TORCH = frozenset(vars(nn.Module()))
-"""What every module keeps; its tensors are looked at themselves."""
-
 
 class Snapshot:
     """A copy of a run's state.
@@ -49,12 +46,13 @@ class Snapshot:
         # The tensors are held, so that no other one can come to lie at the same place.
         self.tensors = state_tensors(run)
         self.values = {name: tensor.clone() for name, tensor in self.tensors.items()}
-        self.plain = {
-            (owner, name): (space, name, value, _content(value))
-            for owner, space in _attributes(run).items()
-            for name, value in space.items()
-            if name not in OF_TORCH and isinstance(value, int | float | str | list | deque | dict | set | Tensor | None)
-        }
+        known = frozenset(tensor.untyped_storage().data_ptr() for tensor in self.tensors.values())
+        self.python = PythonState(_objects(run), known)
+        parameters = [parameter for player in run.players.values() for parameter in player.parameters]
+        # What an iteration leaves of gradients, the next may look at.
+        self.gradients = [(each, each.grad, None if each.grad is None else each.grad.clone()) for each in parameters]
+        groups = [group for player in run.players.values() for group in player.optimizer.param_groups]
+        self.groups = [(group, {name: (value, _copied(value)) for name, value in group.items()}) for group in groups]
         self.losses = dict(run.losses)
         self.counters = run.counters()
         self.turn = run.turn
@@ -62,11 +60,11 @@ class Snapshot:
     def restore(self) -> None:
         """Put the run back to it."""
         run = self.run
-        for space, name, value, content in self.plain.values():
-            if isinstance(value, list | deque | dict | set):
-                value.clear()
-                (value.extend if isinstance(value, list | deque) else value.update)(content)
-            space[name] = value
+        self.python.restore()
+        for group, settings in self.groups:
+            group.update({name: _put_back(value, content) for name, (value, content) in settings.items()})
+        for parameter, gradient, content in self.gradients:
+            parameter.grad = _put_back(gradient, content)
         for name, tensor in state_tensors(run).items():
             # What has not changed is not written: that a tensor is written to says that its owner keeps something there.
             if name in self.values and not torch.equal(tensor, self.values[name]):
@@ -90,9 +88,7 @@ class Snapshot:
         for name in sorted({*ours, *theirs}):
             if ours.get(name) != theirs.get(name):
                 raise NotRepeatable(f"an iteration replaces the tensor {name} instead of changing it in place")
-        for place in sorted({*self.plain, *after.plain}):
-            if place not in self.plain or place not in after.plain or not _same(self.plain[place][3], after.plain[place][3]):
-                raise NotRepeatable(f"{place[0]} changes {place[1]}, which is no tensor, in an iteration")
+        self.python.check()
 
 
 def check_equal(replayed: Snapshot, wanted: Snapshot, again: Snapshot, before: Snapshot) -> None:
@@ -157,8 +153,8 @@ def state_tensors(run: Run) -> dict[str, Tensor]:
     for owner, module in _owners(run).items():
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             tensors[f"{owner}/{name}"] = tensor.detach()
-    for owner, space in _attributes(run).items():
-        tensors.update({f"{owner}/{name}": value.detach() for name, value in space.items() if isinstance(value, Tensor)})
+    for owner, module in _objects(run).items():
+        tensors.update({f"{owner}/{name}": value.detach() for name, value in vars(module).items() if isinstance(value, Tensor)})
     for player in run.players.values():
         for number, parameter in enumerate(player.parameters):
             for name, value in player.optimizer.state.get(parameter, {}).items():
@@ -167,26 +163,23 @@ def state_tensors(run: Run) -> dict[str, Tensor]:
     return tensors
 
 
-def _attributes(run: Run) -> dict[str, dict[str, Any]]:
-    """Return the attributes of every module, by their name in the run."""
-    objects: dict[str, object] = {}
+def _objects(run: Run) -> dict[str, nn.Module]:
+    """Return every module, by its name in the run."""
+    objects: dict[str, nn.Module] = {}
     for owner, module in _owners(run).items():
         objects |= {f"{owner}.{name}" if name else owner: inner for name, inner in module.named_modules()}
-    return {name: value.__dict__ for name, value in objects.items() if hasattr(value, "__dict__")}
+    return objects
 
 
-def _content(value: Any) -> Any:
-    """Return what is inside a container, as another one of its kind; anything else as it is."""
-    return value.copy() if isinstance(value, list | deque | dict | set) else value
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
 
 
-def _same(one: Any, two: Any) -> bool:
-    """Return whether two values are equal, or two containers hold equal numbers and texts and the very same objects."""
-    if isinstance(one, dict) and isinstance(two, dict):
-        return _same([*one.items()], [*two.items()])
-    if isinstance(one, list | deque | tuple) and isinstance(two, list | deque | tuple):
-        return len(one) == len(two) and all(map(_same, one, two))
-    return one is two or (isinstance(one, int | float | str | set) and bool(one == two))
+def _put_back(value: Any, content: Any) -> Any:
+    """Return a value with what was in it, where it is a tensor."""
+    if isinstance(value, Tensor) and not torch.equal(value, content):
+        value.copy_(content)
+    return value
 
 
 def _close(got: Tensor, wanted: Tensor, again: Tensor, before: Tensor, *, exact: bool) -> bool:
