@@ -27,7 +27,7 @@ from gancore_standard.datasets.reading_processes import _requests
 from gancore_standard.datasets.shared_slots import MOST_BATCHES, Slots
 from torch.utils.data import get_worker_info
 
-from gancore import GancoreError
+from gancore import GancoreError, Images
 
 CPU = torch.device("cpu")
 
@@ -106,6 +106,31 @@ def test_what_a_worker_can_not_read_the_training_reads_or_says_why_not() -> None
     with pytest.raises(ZeroDivisionError, match="place 12"):
         reader(1)
     assert first_pixels(reader(2)) == (places(2) % 251).tolist()
+    reader.close()
+
+
+class Points(Images):
+    """What is no image of pixels, or has another shape than it says."""
+
+    def __init__(self, shape: tuple[int, ...], kind: torch.dtype) -> None:
+        self.shape = torch.Size((1000, 3, 2, 2))
+        self.own, self.kind = shape, kind
+
+    def read(self, places: torch.Tensor) -> torch.Tensor:
+        return (places / 7)[:, None, None, None].expand(-1, *self.own).to(self.kind)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((3, 2, 2), torch.float32), ((1, 2, 2), torch.uint8), ((3, 4, 4), torch.uint8)], ids=str
+)
+def test_workers_change_no_type_and_no_shape(shape: tuple[int, ...], kind: torch.dtype) -> None:
+    points = Points(shape, kind)
+    reader = Ahead(points, places, CPU, 1)
+    for draw in range(3):
+        batch = reader(draw)
+        assert batch.dtype == kind
+        assert batch.shape == (5, *shape)
+        assert torch.equal(batch, points.read(places(draw)))
     reader.close()
 
 

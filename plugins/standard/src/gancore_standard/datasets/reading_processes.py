@@ -129,7 +129,9 @@ class _Batches(Dataset[Any]):
             images = self.images.read(torch.from_numpy(places))
         except Exception:
             return None
-        if room is None or len(images) > len(room):
+        # A copy would turn other types and shapes into those of the slot, unasked.
+        fits = room is not None and images.dtype == room.dtype and images.shape[1:] == room.shape[1:]
+        if room is None or not fits or len(images) > len(room):
             return images
         room[: len(images)] = images
         return len(images)
