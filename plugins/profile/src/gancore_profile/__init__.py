@@ -23,3 +23,11 @@ def gancore_commands() -> Iterator[Component]:
     """Yield the command that times a recipe."""
     summary = "Print where a recipe's iteration spends its time"
     yield Component("profile", "gancore_profile.commands:profile", summary, group="Recipes and training")
+
+
+@hookimpl
+def gancore_doctor() -> Iterator[str]:
+    """Yield what the accelerators need."""
+    from gancore_profile.doctor import needs
+
+    yield from needs()
