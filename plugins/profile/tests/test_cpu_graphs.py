@@ -8,6 +8,7 @@ import random
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -394,6 +395,36 @@ def test_state_in_python_is_not_recorded_and_is_put_back(
         monkeypatch.setattr(term, "generator", generator, raising=False)
     # As many as tell apart what a count of two, or one beyond five, decides.
     check_off(runs[0], runs[1], reason, number=8)
+
+
+def test_a_module_that_several_share_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = [ModuleType("shared"), ModuleType("shared")]
+    runs = [run_of(), run_of()]
+    for run, module in zip(runs, shared, strict=True):
+        vars(module)["calls"] = 0
+        space: dict[str, Any] = {"shared": module, "original": run.terms["adversarial"].generator}
+        text = "def change(**tensors):\n    shared.calls += 1\n    return original(**tensors) * (1 + shared.calls % 2)"
+        exec(text, space)
+        monkeypatch.setattr(run.terms["adversarial"], "generator", space["change"], raising=False)
+    check_off(runs[0], runs[1], "loss.adversarial changes generator, which is no tensor", number=8)
+
+
+class Slower(torch.optim.Adam):
+    """Steps twice as far every second time."""
+
+    calls = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.calls += 1
+        for _ in range(1 + self.calls % 2):
+            super().step(closure)
+
+
+def test_an_optimizer_that_counts_in_python_is_not_recorded() -> None:
+    runs = [run_of(), run_of()]
+    for run in runs:
+        run.players["generator"].optimizer.__class__ = Slower
+    check_off(runs[0], runs[1], "optimizers.generator changes calls, which is no tensor", number=8)
 
 
 VALUES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -302,7 +302,14 @@ class PythonState:
         yield from (value.__defaults__, value.__kwdefaults__, value.__dict__, *(value.__closure__ or ()))
         names = [name for code in _codes(value.__code__) for name in code.co_names if name in value.__globals__]
         self._kept.append((place, _Mapping(value.__globals__, tuple(names))))
-        yield from (value.__globals__[name] for name in names)
+        for name in names:
+            inner = value.__globals__[name]
+            yield inner
+            # Of another module only what may be named here, such as a counter that several modules share.
+            if isinstance(inner, ModuleType) and inner.__name__.partition(".")[0] not in FOREIGN:
+                theirs = [each for code in _codes(value.__code__) for each in code.co_names if each in vars(inner)]
+                self._kept.append((place, _Mapping(vars(inner), tuple(theirs))))
+                yield from map(vars(inner).get, theirs)
 
     def _look_at_class(self, place: Place, value: type) -> Iterator[Any]:
         for each in value.__mro__:

@@ -46,8 +46,11 @@ class Snapshot:
         # The tensors are held, so that no other one can come to lie at the same place.
         self.tensors = state_tensors(run)
         self.values = {name: tensor.clone() for name, tensor in self.tensors.items()}
-        known = frozenset(tensor.untyped_storage().data_ptr() for tensor in self.tensors.values())
-        self.python = PythonState(_objects(run), known)
+        optimizers = {f"optimizers.{name}": player.optimizer for name, player in run.players.items()}
+        settings = [each for optimizer in optimizers.values() for group in optimizer.param_groups for each in group.values()]
+        tensors = [*self.tensors.values(), *(each for each in settings if isinstance(each, Tensor))]
+        known = frozenset(tensor.untyped_storage().data_ptr() for tensor in tensors)
+        self.python = PythonState({**_objects(run), **optimizers}, known)
         parameters = [parameter for player in run.players.values() for parameter in player.parameters]
         # What an iteration leaves of gradients, the next may look at.
         self.gradients = [(each, each.grad, None if each.grad is None else each.grad.clone()) for each in parameters]
