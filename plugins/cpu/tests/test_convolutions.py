@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_cpu import convolutions, gancore_doctor, override, processor
+from gancore_cpu import convolutions, gancore_doctor, processor
 from gancore_cpu.convolutions import NAME, accelerate_convolutions
 from gancore_cpu.processor import Way, way_of_this_processor
 from gancore_training import TrainingRun
@@ -123,7 +123,7 @@ def test_a_torch_without_the_calls_goes_on_without_and_refuses_a_run_that_had_th
     monkeypatch: pytest.MonkeyPatch, on_a: Callable[[Way], None]
 ) -> None:
     on_a("product")
-    monkeypatch.delattr(override.registration, "get_kernel", raising=False)
+    monkeypatch.delattr("gancore_cpu.override.registration.get_kernel", raising=False)
     run, told = accelerated()
     assert told.startswith("off: this torch has no get_kernel")
     assert run.choices == {NAME: "off"}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from gancore_improvedgan.networks import ConvDiscriminator, GaussianNoise, MnistDiscriminator
+from gancore_improvedgan.networks import ConvDiscriminator, MnistDiscriminator
 from gancore_improvedgan.virtual_batch_norm import VirtualBatchNorm, VirtualDiscriminator, VirtualGenerator
+from gancore_standard.tools import GaussianNoise
 from torch import Tensor, nn
 
 from gancore import GancoreError

@@ -1,4 +1,4 @@
-"""Layers of DSGAN's networks: linear ones and convolutions with weight norm, and Gaussian noise.
+"""Layers of DSGAN's networks: linear ones and convolutions with weight norm.
 
 Their weight norm has a gain per output. The public code sets gains and biases from a batch of data (data-dependent
 initialization), which is left out here: the gain starts as the norm of the drawn weights, so that it changes nothing at first,
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 KEEPS = math.sqrt(2 / (1 + 0.2**2))
@@ -63,19 +62,3 @@ def convolution(
     """
     layer = nn.Conv2d(inputs, outputs, size, stride, padding=0 if valid else size // 2)
     return nn.Sequential(normed(layer, 0.05, KEEPS, learns=learns), nn.LeakyReLU(0.2))
-
-
-class GaussianNoise(nn.Module):
-    """Adds Gaussian noise, in training mode only.
-
-    Args:
-        std: Its standard deviation, on the scale of what goes in.
-    """
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, of any shape, with noise on each value."""
-        return x + self.std * torch.randn_like(x) if self.training and self.std else x

@@ -6,11 +6,12 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
+from gancore_standard.tools import GaussianNoise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gancore
-from gancore_dsgan.layers import KEEPS, GaussianNoise, convolution, normed, scaled
+from gancore_dsgan.layers import KEEPS, convolution, normed, scaled
 
 Count = Annotated[int, gancore.Range(1)]
 Width = Annotated[float, gancore.Range(0, open_low=True)]

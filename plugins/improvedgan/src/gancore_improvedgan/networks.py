@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
+from gancore_standard.tools import GaussianNoise
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.utils.parametrizations import weight_norm
@@ -15,22 +16,6 @@ import gancore
 Deviation = Annotated[float, gancore.Range(0)]
 Width = Annotated[float, gancore.Range(0, open_low=True)]
 Probability = Annotated[float, gancore.Range(0, 1, open_high=True)]
-
-
-class GaussianNoise(nn.Module):
-    """Adds Gaussian noise, in training mode only.
-
-    Args:
-        std: Its standard deviation, on the scale of what goes in.
-    """
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, of any shape, with noise on each value."""
-        return x + self.std * torch.randn_like(x) if self.training and self.std else x
 
 
 class _Layers(gancore.Discriminator):

@@ -20,7 +20,7 @@ from gancore_standard.datasets.splits import SPLITS, check_split
 from gancore_standard.image_files import save_picture
 from gancore_standard.networks.dcgan import DCGANDiscriminator
 from gancore_standard.networks.initialization import orthogonal_init
-from gancore_standard.networks.layers import doubled, halved, spectral
+from gancore_standard.networks.layers import GaussianNoise, doubled, halved, spectral
 from gancore_standard.networks.small_cnn import SmallCNN
 from gancore_standard.networks.sndcgan import SNDCGANGenerator
 from gancore_standard.pictures import grid
@@ -37,6 +37,7 @@ __all__ = [
     "Background",
     "DCGANDiscriminator",
     "Floats",
+    "GaussianNoise",
     "ImageSize",
     "Pictures",
     "Pixels",

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
+from gancore_standard.tools import GaussianNoise
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -56,22 +57,6 @@ def beside(x: Tensor, label: Tensor, classes: int) -> Tensor:
     if x.ndim > 2:
         one_hot = one_hot[:, :, None, None].expand(-1, -1, *x.shape[2:])
     return torch.cat([x, one_hot], 1)
-
-
-class GaussianNoise(nn.Module):
-    """Adds Gaussian noise, in training mode only.
-
-    Args:
-        std: Its standard deviation, on the scale of what goes in.
-    """
-
-    def __init__(self, std: float) -> None:
-        super().__init__()
-        self.std = std
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x, of any shape, with noise on each value."""
-        return x + self.std * torch.randn_like(x) if self.training and self.std else x
 
 
 class _Labeled(nn.Module):

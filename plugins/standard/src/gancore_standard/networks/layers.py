@@ -160,3 +160,19 @@ def _boxes(factor: float, flipped: bool, device: torch.device, dtype: torch.dtyp
     one = torch.tensor(BOX, dtype=dtype)
     one = one.flip(1) if flipped else one
     return (factor * torch.kron(one, one)).to(device)
+
+
+class GaussianNoise(nn.Module):
+    """Adds Gaussian noise, in training mode only.
+
+    Args:
+        std: Its standard deviation, on the scale of what goes in.
+    """
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, of any shape, with noise on each value."""
+        return x + self.std * torch.randn_like(x) if self.training and self.std else x
